@@ -1,0 +1,1 @@
+"""One Dagster pipeline as isolated instances (full, midi, mini) in one PostgreSQL database."""

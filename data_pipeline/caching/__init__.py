@@ -1,0 +1,1 @@
+"""WHEN to run? Which steps of a run have something to do."""

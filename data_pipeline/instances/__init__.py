@@ -1,0 +1,1 @@
+"""WHICH copy? Configuration, partitions and the instance resource."""

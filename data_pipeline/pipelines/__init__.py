@@ -1,0 +1,1 @@
+"""What a user edits: one folder a pipeline, one module a stage."""

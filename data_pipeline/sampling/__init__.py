@@ -1,0 +1,1 @@
+"""WHICH ROWS? The sampling asset `copy_filtered_inputs`."""
