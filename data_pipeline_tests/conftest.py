@@ -1,0 +1,61 @@
+"""Shared fixtures: a real PostgreSQL server for the session, a fresh database for each test.
+
+By default the tests start the embedded server in a temporary directory. `--test-url` or the
+environment variable DATA_PIPELINE_TEST_URL names another server, on which the tests create and
+drop databases of their own.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--test-url",
+        default=os.environ.get("DATA_PIPELINE_TEST_URL"),
+        help="URL of a PostgreSQL server to test on (default: start an embedded one)",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    url = config.getoption("--test-url")
+    return f"PostgreSQL: {sa.make_url(url)!r}" if url else "PostgreSQL: embedded, temporary"
+
+
+@pytest.fixture(scope="session")
+def server_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[sa.URL]:
+    """URL of the maintenance database of a running server."""
+    url = request.config.getoption("--test-url")
+    if url:
+        yield sa.make_url(url).set(drivername="postgresql+psycopg2")
+        return
+    from data_pipeline.tables.embedded import EmbeddedServer
+
+    server = EmbeddedServer(Path(tmp_path_factory.mktemp("home")))
+    yield server.start().set(drivername="postgresql+psycopg2")
+    server.stop()
+
+
+@pytest.fixture
+def database_url(server_url: sa.URL) -> Iterator[sa.URL]:
+    """URL of an empty database that this test alone uses (driver psycopg2)."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    yield server_url.set(database=name)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def database_dsn(database_url: sa.URL) -> str:
+    """The same database as a libpq URL, for ADBC."""
+    return database_url.set(drivername="postgresql").render_as_string(hide_password=False)
