@@ -232,8 +232,14 @@ def _canonical(
             return _TEXT, sa.cast(column, sa.Text)
         case _:
             pass
+    raise _unsupported(column, type_)
+
+
+def _unsupported(
+    column: sa.ColumnElement[Any], type_: sa.types.TypeEngine[Any]
+) -> ConfigurationError:
     name = getattr(column, "name", None) or str(column)
-    raise ConfigurationError(
+    return ConfigurationError(
         f'Column "{name}" of type {type_!r} cannot be hashed for sampling. Sample by columns of '
         "integers, floats, numeric, boolean, text, enum, date, time, timestamp, uuid or bytea, or "
         "cast the column to one of them."
