@@ -16,7 +16,9 @@ def accepts_connections(port: int, user: str, timeout: float = 2.0) -> bool:
     parameters = b"user\0" + user.encode() + b"\0database\0" + user.encode() + b"\0\0"
     message = struct.pack("!ii", 8 + len(parameters), PROTOCOL_3_0) + parameters
     try:
-        with socket.create_connection((HOST, port), timeout=timeout) as connection:
+        with socket.socket() as connection:
+            connection.settimeout(timeout)
+            connection.connect((HOST, port))
             connection.sendall(message)
             answer = connection.recv(1024)
     except OSError:

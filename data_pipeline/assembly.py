@@ -1,0 +1,100 @@
+"""Puts assets and instances together into Dagster definitions."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import dagster as dg
+
+from data_pipeline.caching.executor import RAW_TAG, skipping
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import Configuration, load_configuration
+from data_pipeline.instances.resource import PARTITION_TAG
+from data_pipeline.resources import instance_resources
+from data_pipeline.sampling.copy_inputs import SOURCE_METADATA_KEY
+from data_pipeline.tables.names import StageTable
+
+PIPELINE_JOB = "pipeline"
+
+
+def instance_definitions(
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    asset_checks: Sequence[dg.AssetChecksDefinition] = (),
+    executor: dg.ExecutorDefinition = dg.in_process_executor,
+    configuration: Configuration | None = None,
+    **others: Any,
+) -> dg.Definitions:
+    """Gives definitions in which the assets run on every instance.
+
+    There is a job for each instance, tagged with its partition, and the job `pipeline` for any.
+
+    Args:
+        assets: Assets that are partitioned by instance.
+        asset_checks: Checks on them.
+        executor: The executor that runs the steps of all jobs.
+        configuration: The instances; default: the configuration that is in force.
+        others: Passed to `dg.Definitions` (schedules, sensors, further jobs and resources).
+
+    Raises:
+        ConfigurationError: Stages and instances would reach the same schema or one with too long a
+            name, an asset key is not `[stage, table]`, or two differ only by case.
+    """
+    configuration = configuration or load_configuration()
+    tables = [StageTable.from_path(key.path) for asset in assets for key in asset.keys]
+    configuration.check_stages({table.stage for table in tables})
+    _check_case(tables)
+    raw = _raw_tables(assets)
+    return dg.Definitions(
+        assets=[_tagged(asset, raw) for asset in assets],
+        asset_checks=asset_checks,
+        executor=skipping(executor),
+        jobs=[*_jobs(configuration), *others.pop("jobs", ())],
+        resources={**instance_resources(), **others.pop("resources", {})},
+        **others,
+    )
+
+
+def _jobs(configuration: Configuration) -> list[Any]:
+    jobs = [
+        dg.define_asset_job(
+            name,
+            selection=dg.AssetSelection.all(),
+            tags={PARTITION_TAG: name},
+            description=f"The whole pipeline on instance `{name}`.",
+        )
+        for name in configuration.instances
+    ]
+    return [
+        *jobs,
+        dg.define_asset_job(
+            PIPELINE_JOB,
+            selection=dg.AssetSelection.all(),
+            description="The whole pipeline on any instance: choose its partition.",
+        ),
+    ]
+
+
+def _raw_tables(assets: Iterable[dg.AssetsDefinition]) -> set[str]:
+    """Gives the keys of the assets that a sampling asset copies."""
+    metadata = [spec.metadata for asset in assets for spec in asset.specs]
+    return {item[SOURCE_METADATA_KEY] for item in metadata if SOURCE_METADATA_KEY in item}
+
+
+def _tagged(asset: dg.AssetsDefinition, raw: set[str]) -> dg.AssetsDefinition:
+    def tag(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if spec.key.to_user_string() not in raw:
+            return spec
+        return spec.replace_attributes(tags={**spec.tags, RAW_TAG: ""})
+
+    return asset.map_asset_specs(tag)
+
+
+def _check_case(tables: Iterable[StageTable]) -> None:
+    seen: dict[str, StageTable] = {}
+    for table in tables:
+        other = seen.setdefault(str(table).lower(), table)
+        if other != table:
+            raise ConfigurationError(
+                f"Assets `{other}` and `{table}` differ only by upper and lower case; unquoted SQL "
+                "would mix their tables up. Rename one of them."
+            )

@@ -1,0 +1,69 @@
+"""The instance resource: tells an asset's code which instance it runs for."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from data_pipeline.errors import ConfigurationError, IsolationError
+from data_pipeline.instances.configuration import load_configuration
+from data_pipeline.instances.instance import Instance
+
+PARTITION_TAG = "dagster/partition"
+"""The run tag that holds the partition key, that is: the instance's name."""
+
+
+class InstanceResource(dg.ConfigurableResource):  # type: ignore[type-arg] # itself is the value
+    """The instance of a run, for assets that want to know: `instance: InstanceResource`.
+
+    An asset that does not take it cannot see the instance's attrs.
+
+    Attributes:
+        instance: The one instance to use; None: chosen by partition at run time.
+        config: A configuration file; None: the default one.
+        per_user: Whether instance ids carry the user's name; None: as configured.
+    """
+
+    instance: str | None = None
+    config: str | None = None
+    per_user: bool | None = None
+
+    _current: Instance | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Finds the instance of the run.
+
+        Raises:
+            IsolationError: The run's partition is another instance than the pinned one.
+        """
+        run = context.run
+        partition = run.tags.get(PARTITION_TAG) if run else None
+        if self.instance is not None and partition not in (None, self.instance):
+            raise IsolationError(
+                f"The run is for instance `{partition}`, but the resources are those of "
+                f"`{self.instance}`. Use partition_key={self.instance!r}, or "
+                f"instance_resources({partition!r})."
+            )
+        name = self.instance or partition
+        if name is not None:
+            configuration = load_configuration(self.config, per_user=self.per_user)
+            self._current = configuration.instance(name)
+
+    @property
+    def current(self) -> Instance:
+        """The instance of the run.
+
+        Raises:
+            ConfigurationError: The run has no partition and the resource is not pinned.
+        """
+        if self._current is None:
+            raise ConfigurationError(
+                "The run has no partition, so it is not clear for which instance it is. Launch it "
+                "with a partition (an instance's name), or use instance_resources(name)."
+            )
+        return self._current
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The free dictionary of the instance, from the configuration."""
+        return self.current.attrs

@@ -1,0 +1,94 @@
+"""Blobs: files that hold what is no table, such as a fitted model.
+
+A blob is a pickle. Loading a pickle runs code that is stored in it, so a blob is only ever loaded
+from the directory of the instance that made it; who can write there can run code in the pipeline.
+"""
+
+import hashlib
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from data_pipeline.errors import IsolationError, TableNotFoundError, UnsupportedDataError
+from data_pipeline.instances import Instance
+from data_pipeline.tables.names import StageTable
+
+
+def directory(instance: Instance) -> Path:
+    """Gives the directory below which all blobs of an instance lie."""
+    return Path(instance.blob_store.base_path) / instance.instance_id
+
+
+def serialised(table: StageTable, obj: Any) -> bytes:
+    """Gives the bytes of a blob.
+
+    Raises:
+        UnsupportedDataError: The object cannot be pickled.
+    """
+    try:
+        return pickle.dumps(obj, protocol=5)
+    except Exception as error:  # pickle raises whatever the object's own code raises
+        raise UnsupportedDataError(
+            f"Asset `{table}` returned {type(obj).__module__}.{type(obj).__qualname__}, which is "
+            f"no table and cannot be stored as a blob either: {error}. Return a data frame, a SQL "
+            "query, `Table(...)`, or an object that can be pickled."
+        ) from error
+
+
+def version(content: bytes) -> str:
+    """Gives the identity of a blob's content."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def write(instance: Instance, table: StageTable, content: bytes) -> str:
+    """Writes a blob's file, flushed to disk; gives its location below the instance's directory."""
+    location = f"{table.stage}/{table.name}.{version(content)}.pickle"
+    path = directory(instance) / location
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{table.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return location
+
+
+def read(instance: Instance, table: StageTable, location: str) -> Any:
+    """Loads a blob.
+
+    Raises:
+        IsolationError: The location points out of the instance's directory.
+        TableNotFoundError: The file is gone.
+    """
+    path = _inside(instance, table, location)
+    if not path.is_file():
+        raise TableNotFoundError(
+            f"Blob `{table}` of instance `{instance.name}`: its file {path} is gone. "
+            f"Build it again: dagster job execute -m data_pipeline.definitions -j {instance.name}"
+        )
+    with path.open("rb") as file:
+        return pickle.load(file)  # noqa: S301 - only from the instance's own directory, see above
+
+
+def remove(instance: Instance, table: StageTable, location: str) -> None:
+    """Removes the file of a blob that no catalog row points to any more."""
+    _inside(instance, table, location).unlink(missing_ok=True)
+
+
+def _inside(instance: Instance, table: StageTable, location: str) -> Path:
+    root = directory(instance).resolve()
+    path = (root / location).resolve()
+    if not path.is_relative_to(root):
+        raise IsolationError(
+            f"Blob `{table}` of instance `{instance.name}`: its location {location!r} points out "
+            f"of {root}. Blobs load only from their instance's directory; correct the catalog row "
+            "or build the blob again."
+        )
+    return path

@@ -1,0 +1,161 @@
+"""Connections to the database of an instance, for SQLAlchemy (SQL) and for ADBC (bulk data)."""
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import DatabaseError
+from data_pipeline.instances import Instance
+from data_pipeline.tables.names import quoted
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection as AdbcConnection
+
+EMBEDDED = "embedded"
+_CONNECT_TIMEOUT_SECONDS = 10
+_INVALID_CATALOG_NAME = "3D000"
+
+
+class Database:
+    """One PostgreSQL database, reachable through SQLAlchemy and through ADBC."""
+
+    def __init__(self, url: sa.URL, *, print_sql: bool = False, create: bool = False) -> None:
+        self.url = url.set(drivername="postgresql+psycopg2")
+        self._create = create
+        self.engine = sa.create_engine(
+            self.url,
+            echo=print_sql,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+                "fallback_application_name": "data_pipeline",
+            },
+        )
+
+    def __repr__(self) -> str:
+        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """Opens a connection with a transaction that commits when the block ends well.
+
+        Raises:
+            DatabaseError: The server cannot be reached, or the connection broke.
+        """
+        connection = self._connect()
+        try:
+            with connection, connection.begin():
+                yield connection
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise self._lost(error.orig) from None
+            raise
+
+    def _connect(self) -> sa.Connection:
+        try:
+            return self.engine.connect()
+        except sa.exc.OperationalError as error:
+            if not (self._create and self._is_missing(error)):
+                raise self._unreachable(error.orig) from None
+        self._create_database()
+        return self.engine.connect()
+
+    def _is_missing(self, error: sa.exc.OperationalError) -> bool:
+        # libpq reports no SQLSTATE for a refused connection, only the server's message.
+        return f'database "{self.url.database}" does not exist' in str(error.orig)
+
+    def _create_database(self) -> None:
+        maintenance = Database(self.url.set(database="postgres"))
+        engine = maintenance.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with maintenance._connect(), engine.connect() as connection:
+            exists = connection.scalar(
+                sa.text("SELECT 1 FROM pg_database WHERE datname = :name"),
+                {"name": self.url.database},
+            )
+            if not exists:
+                connection.exec_driver_sql(f"CREATE DATABASE {quoted(self.url.database or '')}")
+        maintenance.engine.dispose()
+
+    @contextmanager
+    def adbc(self) -> Iterator["AdbcConnection"]:
+        """Opens an ADBC connection with a transaction; what the caller does not commit, rolls back.
+
+        Raises:
+            DatabaseError: The server cannot be reached.
+        """
+        import adbc_driver_manager
+        import adbc_driver_postgresql.dbapi
+
+        uri = self.url.set(
+            drivername="postgresql",
+            query={
+                **self.url.query,
+                "connect_timeout": str(_CONNECT_TIMEOUT_SECONDS),
+                "application_name": "data_pipeline",
+            },
+        )
+        try:
+            connection = adbc_driver_postgresql.dbapi.connect(
+                uri.render_as_string(hide_password=False)
+            )
+        except adbc_driver_manager.Error as error:
+            raise self._unreachable(error) from None
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _unreachable(self, error: BaseException | None) -> DatabaseError:
+        return DatabaseError(
+            f"Cannot connect to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
+            "Check that the server runs and that host, port, username and password are right: "
+            "`table_store_connections` in instances.yaml, or DATA_PIPELINE_DATABASE_URL."
+        )
+
+    def _lost(self, error: BaseException | None) -> DatabaseError:
+        return DatabaseError(
+            f"Lost the connection to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
+            "What was committed before is unchanged. Check the server's log, then run again."
+        )
+
+    def _where(self) -> str:
+        return (
+            f"{self.url.host}:{self.url.port or 5432}, database `{self.url.database}`, "
+            f"user `{self.url.username}`"
+        )
+
+    def scrubbed(self, error: object) -> str:
+        """Gives an error's text without the password, should the driver have echoed it."""
+        text = str(error).strip()
+        password = str(self.url.password or "")
+        return text.replace(password, "***") if password else text
+
+
+def run(connection: sa.Connection, statement: str) -> None:
+    """Executes a statement as it stands: no parameters, and a percent sign is a percent sign."""
+    connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def database(instance: Instance) -> Database:
+    """Gives the database of an instance; starts the embedded server where that is configured.
+
+    The connection pool is shared by all instances on the same server within a process.
+    """
+    store = instance.table_store
+    url = store.url.reveal()
+    if url == EMBEDDED:
+        from data_pipeline.tables.embedded import EmbeddedServer
+
+        url = EmbeddedServer(instance.home).start().render_as_string(hide_password=False)
+    return _database(os.getpid(), url, store.print_sql, store.create_database_if_not_exists)
+
+
+@functools.cache
+def _database(pid: int, url: str, print_sql: bool, create: bool) -> Database:
+    # The pid keeps a forked process from using its parent's sockets.
+    return Database(sa.make_url(url), print_sql=print_sql, create=create)

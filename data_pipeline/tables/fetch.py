@@ -1,0 +1,92 @@
+"""Fetching what a step reads: a reference, a frame, a stream of batches, or a blob."""
+
+import logging
+from contextlib import ExitStack
+from typing import Any
+
+import pyarrow as pa
+
+from data_pipeline.errors import TableNotFoundError
+from data_pipeline.instances import Instance
+from data_pipeline.tables import blobs, catalog
+from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.commit import committed
+from data_pipeline.tables.connection import Database, database
+from data_pipeline.tables.dependents import relation_kind
+from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline.tables.progress import reporter
+from data_pipeline.tables.reference import reference
+
+
+def fetch(
+    instance: Instance, table: StageTable, annotation: Any, log: logging.Logger
+) -> tuple[Any, str | None]:
+    """Gives a table or blob in the form that an annotation asks for, with its data version.
+
+    Args:
+        instance: Whose table.
+        table: Stage and name.
+        annotation: A frame type, `pa.RecordBatchReader`, `sa.Table`, or anything else, which means
+            a reference for a table and the object for a blob.
+        log: Takes the progress of long transfers.
+
+    Raises:
+        TableNotFoundError: It has not been built yet, or it is gone.
+    """
+    from data_pipeline.tables.frames import from_reader
+
+    source = database(instance)
+    relation = committed(instance, table)
+    with source.begin() as connection:
+        row = catalog.row(connection, instance.catalog_schema, table)
+        if row is not None and row.kind == "blob" and row.location is not None:
+            return blobs.read(instance, table, row.location), row.data_version
+        if relation_kind(connection, relation) is None:
+            raise _missing(instance, table, relation, row)
+        version = row.data_version if row else None
+        if not _is_frame_type(annotation):
+            return reference(connection, relation, row), version
+    batches = stream(source, relation, log)
+    return from_reader(batches, annotation), version
+
+
+def stream(source: Database, relation: RelationName, log: logging.Logger) -> pa.RecordBatchReader:
+    """Gives the rows of a relation batch by batch; the connection closes behind the last one."""
+    from data_pipeline.tables.read import read
+
+    stack = ExitStack()
+    connection = stack.enter_context(source.adbc())
+    return read(
+        connection,
+        relation.schema,
+        relation.name,
+        on_progress=reporter(log, f"Reading {relation}"),
+        on_close=stack.close,
+    )
+
+
+def _is_frame_type(annotation: Any) -> bool:
+    if not isinstance(annotation, type):
+        return False
+    return annotation.__module__.split(".")[0] in ("pandas", "polars", "pyarrow")
+
+
+def _missing(
+    instance: Instance, table: StageTable, relation: RelationName, row: CatalogRow | None
+) -> TableNotFoundError:
+    state = (
+        "has been dropped since it was built"
+        if row is not None
+        else f"has not been built yet in instance `{instance.name}`"
+    )
+    return TableNotFoundError(
+        f"Table `{table}` ({relation}) {state}. Build it: "
+        f"dagster job execute -m data_pipeline.definitions -j {instance.name}"
+    )
+
+
+def known_version(instance: Instance, table: StageTable) -> str | None:
+    """Gives the data version of a table or blob from the catalog, None where there is none."""
+    with database(instance).begin() as connection:
+        row = catalog.row(connection, instance.catalog_schema, table)
+    return row.data_version if row else None

@@ -1,0 +1,28 @@
+"""Progress of long transfers, in the log: rows and rate."""
+
+import logging
+import time
+from collections.abc import Callable
+
+INTERVAL_SECONDS = 5.0
+"""A transfer is long, and reported, when it takes more than this; then every so often."""
+
+
+def reporter(
+    log: logging.Logger, what: str, *, interval: float = INTERVAL_SECONDS
+) -> Callable[[int, float], None]:
+    """Gives a function that logs rows and rate at most once in `interval` seconds.
+
+    The function takes the rows so far and the seconds since the start of the transfer.
+    """
+    last = time.monotonic()
+
+    def report(rows: int, seconds: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < interval:
+            return
+        last = now
+        log.info(f"{what}: {rows:,} rows in {seconds:.0f} s, {rows / seconds:,.0f} rows/s")
+
+    return report

@@ -1,0 +1,88 @@
+"""Text SQL that refers to tables by name: `sql_query` and `sql_file`."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.tables.names import DIALECT, quoted
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def sql_query(text: str, **relations: sa.FromClause) -> sa.TextClause:
+    """Gives a text SQL query in which `{name}` stands for a table.
+
+    Example: `sql_query("SELECT * FROM {flights} WHERE month = 1", flights=flights)`.
+
+    Args:
+        text: One SELECT. Braces around anything but a name stay as they are.
+        relations: The tables, as they arrive at an asset's `sa.Table` parameters.
+
+    Raises:
+        ConfigurationError: A placeholder has no table, or a table no placeholder.
+    """
+    used = set(_PLACEHOLDER.findall(text))
+    if missing := used - relations.keys():
+        raise ConfigurationError(
+            f"SQL query: no table given for {_listed(missing)}; "
+            f"given are {_listed(relations.keys()) or 'none'}. Pass it as a keyword argument."
+        )
+    if unused := relations.keys() - used:
+        raise ConfigurationError(
+            f"SQL query: {_listed(unused)} given but not used. "
+            "Write it in braces where the table's name belongs, or leave the argument out."
+        )
+    named = _PLACEHOLDER.sub(lambda match: _qualified(relations[match[1]]), text)
+    # Everything is literal: a colon is no bind parameter here.
+    return sa.text(re.sub(r"(?<!:):(?=\w)", r"\\:", named))
+
+
+def sql_file(path: str | Path, **relations: sa.FromClause) -> sa.TextClause:
+    """Gives the query in a file; a relative path starts at the folder of the calling module.
+
+    Raises:
+        ConfigurationError: The file is missing, or as in `sql_query`.
+    """
+    full = Path(path)
+    if not full.is_absolute():
+        full = Path(inspect.stack()[1].filename).parent / full
+    try:
+        text = full.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"SQL file `{full}` cannot be read: {error.strerror}.") from error
+    return sql_query(text, **relations)
+
+
+def compiled(query: Any) -> str:
+    """Gives the SQL of a query with every literal in place, as one statement without a semicolon.
+
+    Raises:
+        ConfigurationError: A bind parameter has no value, or a value no literal form.
+    """
+    statement = query.select() if isinstance(query, sa.FromClause) else query
+    try:
+        text = str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+    except sa.exc.CompileError as error:
+        raise ConfigurationError(
+            f"A query cannot be written out as SQL: {error}. "
+            "Give every bind parameter a value of a type that has a literal form."
+        ) from error
+    return text.strip().rstrip(";").rstrip()
+
+
+def _qualified(relation: sa.FromClause) -> str:
+    if isinstance(relation, sa.Table):
+        parts = (relation.schema, relation.name) if relation.schema else (relation.name,)
+        return quoted(*parts)
+    raise ConfigurationError(
+        f"SQL query: {relation!r} is not a table but {type(relation).__name__}. "
+        "Annotate the asset's parameter with `sa.Table`."
+    )
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))

@@ -1,0 +1,257 @@
+"""Storing what an asset returned: build it aside, commit it, say what became of it."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import Instance
+from data_pipeline.tables import blobs, catalog
+from data_pipeline.tables.build import Built, build_from_batches, build_from_query
+from data_pipeline.tables.catalog import CatalogRow, fingerprint
+from data_pipeline.tables.commit import (
+    commit_blob,
+    commit_table,
+    commit_view,
+    committed,
+    staged,
+)
+from data_pipeline.tables.connection import Database, database
+from data_pipeline.tables.dependents import relation_kind
+from data_pipeline.tables.locks import building
+from data_pipeline.tables.metadata import blob_metadata, sql_metadata, table_facts, table_metadata
+from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline.tables.progress import reporter
+from data_pipeline.tables.reference import catalog_row_of, properties_of
+from data_pipeline.tables.results import check_supported, is_query, unwrapped
+from data_pipeline.tables.sql import compiled
+from data_pipeline.tables.table import Properties, View
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a result comes from.
+
+    Attributes:
+        run_id: The Dagster run.
+        code_version: Identity of the asset's code, where it is known.
+        inputs: Data version of each input, by asset; None where it is not known.
+    """
+
+    run_id: str
+    code_version: str | None = None
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def known_inputs(self) -> dict[str, str]:
+        """The inputs whose data version is known."""
+        return {asset: version for asset, version in self.inputs.items() if version is not None}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of a result: the identity of its data, and metadata for the UI."""
+
+    data_version: str
+    metadata: Mapping[str, Any]
+
+
+class Store:
+    """Writes the tables and blobs of one instance."""
+
+    def __init__(self, instance: Instance, log: logging.Logger) -> None:
+        self._instance = instance
+        self._log = log
+        self._database: Database = database(instance)
+
+    def put(self, table: StageTable, obj: Any, declared: Properties, origin: Origin) -> Stored:
+        """Stores what an asset returned.
+
+        Args:
+            table: Stage and name of the asset.
+            obj: A frame, a query, a `View`, a `Table` of these, or any other object (a blob).
+            declared: Properties that the asset's definition declares.
+            origin: Where the result comes from.
+
+        Raises:
+            UnsupportedDataError: The result cannot be stored; nothing was written.
+            DatabaseError: The database refused it; what was committed before is unchanged.
+        """
+        from data_pipeline.tables.frames import is_frame
+
+        obj, properties = unwrapped(obj, declared)
+        check_supported(table, obj)
+        self._check_case(table)
+        with building(self._database, committed(self._instance, table), self._log):
+            if isinstance(obj, View):
+                return self._put_view(table, obj, origin)
+            if is_query(obj):
+                return self._put_query(table, compiled(obj), properties, origin)
+            if is_frame(obj):
+                return self._put_frame(table, obj, properties, origin)
+            return self._put_blob(table, obj, origin)
+
+    def _put_frame(
+        self, table: StageTable, frame: Any, properties: Properties, origin: Origin
+    ) -> Stored:
+        from data_pipeline.tables.content import ContentHash
+        from data_pipeline.tables.frames import to_reader
+
+        reader = to_reader(frame)
+        content = ContentHash(reader.schema)
+        built = build_from_batches(
+            self._database,
+            staged(self._instance, table),
+            content.watch(reader),
+            properties,
+            unlogged=self._instance.table_store.unlogged,
+            on_progress=reporter(self._log, f"Writing `{table}`"),
+        )
+        version = fingerprint(content.version(), properties.as_json()["types"])
+        return self._commit_table(table, built, properties, origin, version, cache_key=None)
+
+    def _put_query(
+        self, table: StageTable, query: str, properties: Properties, origin: Origin
+    ) -> Stored:
+        version = fingerprint("query-1", query, origin.inputs, properties.as_json()["types"])
+        key = fingerprint(version, properties.as_json())
+        reusable = None not in origin.inputs.values()
+        started = time.monotonic()
+        if reusable and (row := self._unchanged(table, key)):
+            self._log.info(f"`{table}`: query and inputs unchanged, the table stays as it is")
+            facts = self._facts(table, row, time.monotonic() - started)
+            return Stored(row.data_version, {**facts, **sql_metadata(query)})
+        built = build_from_query(
+            self._database,
+            staged(self._instance, table),
+            query,
+            properties,
+            unlogged=self._instance.table_store.unlogged,
+        )
+        stored = self._commit_table(
+            table, built, properties, origin, version, cache_key=key if reusable else None
+        )
+        return Stored(stored.data_version, {**stored.metadata, **sql_metadata(query)})
+
+    def _put_view(self, table: StageTable, view: View, origin: Origin) -> Stored:
+        started = time.monotonic()
+        source = RelationName(view.source.schema or "public", view.source.name)
+        behind = catalog_row_of(view.source)
+        version = behind.data_version if behind else fingerprint("view-1", str(source))
+        row = CatalogRow(
+            stage=table.stage,
+            name=table.name,
+            kind="view",
+            data_version=version,
+            location=str(source),
+            cache_key=fingerprint("view-1", str(source)),
+            code_version=origin.code_version,
+            inputs=origin.known_inputs,
+            properties=properties_of(view.source).as_json(),
+            row_count=behind.row_count if behind else None,
+            run_id=origin.run_id,
+        )
+        if not self._unchanged(table, row.cache_key or ""):
+            commit_view(self._database, self._instance, row, source)
+        return Stored(version, self._facts(table, row, time.monotonic() - started))
+
+    def _put_blob(self, table: StageTable, obj: Any, origin: Origin) -> Stored:
+        started = time.monotonic()
+        content = blobs.serialised(table, obj)
+        location = blobs.write(self._instance, table, content)
+        row = CatalogRow(
+            stage=table.stage,
+            name=table.name,
+            kind="blob",
+            data_version=blobs.version(content),
+            location=location,
+            code_version=origin.code_version,
+            inputs=origin.known_inputs,
+            bytes=len(content),
+            run_id=origin.run_id,
+        )
+        earlier = commit_blob(self._database, self._instance, row)
+        if earlier and earlier != location:
+            blobs.remove(self._instance, table, earlier)
+        path = str(Path(blobs.directory(self._instance)) / location)
+        seconds = time.monotonic() - started
+        return Stored(
+            row.data_version, blob_metadata(obj, path=path, size=len(content), seconds=seconds)
+        )
+
+    def _commit_table(
+        self,
+        table: StageTable,
+        built: Built,
+        properties: Properties,
+        origin: Origin,
+        version: str,
+        *,
+        cache_key: str | None,
+    ) -> Stored:
+        with self._database.begin() as connection:
+            facts = table_facts(connection, staged(self._instance, table), properties.primary_key)
+        row = CatalogRow(
+            stage=table.stage,
+            name=table.name,
+            kind="table",
+            data_version=version,
+            cache_key=cache_key,
+            code_version=origin.code_version,
+            inputs=origin.known_inputs,
+            properties=properties.as_json(),
+            row_count=built.rows,
+            bytes=facts.bytes,
+            run_id=origin.run_id,
+        )
+        commit_table(self._database, self._instance, row)
+        metadata = table_metadata(
+            facts,
+            relation=committed(self._instance, table),
+            database=self._database.url.database,
+            rows=built.rows,
+            seconds=built.seconds,
+        )
+        return Stored(version, metadata)
+
+    def _facts(self, table: StageTable, row: CatalogRow, seconds: float) -> dict[str, Any]:
+        relation = committed(self._instance, table)
+        with self._database.begin() as connection:
+            facts = table_facts(connection, relation, row.declared.primary_key)
+        return table_metadata(
+            facts,
+            relation=relation,
+            database=self._database.url.database,
+            rows=row.row_count or 0,
+            seconds=seconds,
+        )
+
+    def _unchanged(self, table: StageTable, cache_key: str) -> CatalogRow | None:
+        """Gives the catalog row of a table that was made with this key and still exists."""
+        with self._database.begin() as connection:
+            row = catalog.row(connection, self._instance.catalog_schema, table)
+            if row is None or row.cache_key != cache_key:
+                return None
+            exists = relation_kind(connection, committed(self._instance, table))
+        return row if exists else None
+
+    def _check_case(self, table: StageTable) -> None:
+        query = sa.text(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = :schema AND lower(c.relname) = lower(:name) "
+            "AND c.relname <> :name AND c.relkind IN ('r', 'v', 'm', 'p', 'f')"
+        )
+        schema = self._instance.schema(table.stage)
+        with self._database.begin() as connection:
+            other = connection.scalar(query, {"schema": schema, "name": table.name})
+        if other:
+            raise ConfigurationError(
+                f"Table `{table}` differs only by upper and lower case from `{schema}.{other}`, "
+                "which exists; unquoted SQL would mix them up. Rename the asset, or drop the "
+                "other table."
+            )

@@ -1,0 +1,246 @@
+"""What an asset can say of its table: `Table`, `table_properties`, `View` and their properties."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.tables.names import DIALECT
+
+METADATA_KEY = "data_pipeline/table"
+"""Where `table_properties` puts its declarations in an asset's metadata."""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A relationship to another table of the same stage, checked but not enforced.
+
+    Real sources have references that dangle, so no database constraint is made of it: asset checks
+    compare it with the source, and sampling follows it.
+
+    Attributes:
+        columns: The referring columns.
+        references: The table referred to, `table` in the same stage or `stage/table`.
+        referenced_columns: Its columns, in the same order; default: the same names.
+    """
+
+    columns: Sequence[str]
+    references: str
+    referenced_columns: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", _names(self.columns, "ForeignKey", "columns"))
+        referenced = self.referenced_columns or self.columns
+        referenced = _names(referenced, "ForeignKey", "referenced_columns")
+        object.__setattr__(self, "referenced_columns", referenced)
+        if len(self.columns) != len(self.referenced_columns):
+            raise ConfigurationError(
+                f"ForeignKey to `{self.references}`: {len(self.columns)} column(s) cannot refer to "
+                f"{len(self.referenced_columns)}. Give as many `referenced_columns` as `columns`."
+            )
+
+
+@dataclass(frozen=True)
+class Properties:
+    """Properties of a table, whatever its rows are."""
+
+    primary_key: tuple[str, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
+    nullable: Mapping[str, bool] | tuple[str, ...] | None = None
+    unlogged: bool | None = None
+
+    def merged(self, over: "Properties") -> "Properties":
+        """Gives these properties where `over` leaves the default."""
+        default = Properties()
+        own = {
+            item.name: getattr(over, item.name)
+            for item in fields(self)
+            if getattr(over, item.name) != getattr(default, item.name)
+        }
+        return replace(self, **own)
+
+    def not_null(self, columns: Sequence[str]) -> list[str]:
+        """Names those of the columns that must not be NULL, besides the primary key."""
+        if self.nullable is None:
+            return []
+        if isinstance(self.nullable, Mapping):
+            return [name for name in columns if self.nullable.get(name, True) is False]
+        return [name for name in columns if name not in self.nullable]
+
+    def named_columns(self) -> set[str]:
+        """Names every column that the properties speak of."""
+        keys = (key for foreign_key in self.foreign_keys for key in foreign_key.columns)
+        indexed = (name for index in self.indexes for name in index)
+        return {*self.primary_key, *keys, *indexed, *self.types, *(self.nullable or ())}
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives the properties as JSON can hold them (catalog, metadata)."""
+        return {
+            "primary_key": list(self.primary_key),
+            "foreign_keys": [
+                {
+                    "columns": list(key.columns),
+                    "references": key.references,
+                    "referenced_columns": list(key.referenced_columns),
+                }
+                for key in self.foreign_keys
+            ],
+            "indexes": [list(index) for index in self.indexes],
+            "types": dict(self.types),
+            "nullable": _nullable_json(self.nullable),
+            "unlogged": self.unlogged,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Properties":
+        """Reads what `as_json` gave."""
+        nullable = data.get("nullable")
+        return cls(
+            primary_key=tuple(data.get("primary_key") or ()),
+            foreign_keys=tuple(ForeignKey(**key) for key in data.get("foreign_keys") or ()),
+            indexes=tuple(tuple(index) for index in data.get("indexes") or ()),
+            types=dict(data.get("types") or {}),
+            nullable=tuple(nullable) if isinstance(nullable, list) else nullable,
+            unlogged=data.get("unlogged"),
+        )
+
+
+def properties(
+    *,
+    primary_key: str | Sequence[str] = (),
+    foreign_keys: Sequence[ForeignKey] = (),
+    indexes: Sequence[str | Sequence[str]] = (),
+    types: Mapping[str, str | sa.types.TypeEngine[Any]] | None = None,
+    nullable: Mapping[str, bool] | Sequence[str] | None = None,
+    unlogged: bool | None = None,
+) -> Properties:
+    """Checks and normalises what users write.
+
+    Args:
+        primary_key: A column or several; they become NOT NULL.
+        foreign_keys: Relationships, also such that do not always hold.
+        indexes: Columns of each further index.
+        types: PostgreSQL types that differ from the default ones, by column
+            (`{"price": "numeric(12,2)"}` or a SQLAlchemy type).
+        nullable: Either whether a column may be NULL, by column, or the columns that may, in which
+            case no other may.
+        unlogged: Leave the table out of the write-ahead log: faster, empty after a server crash.
+
+    Raises:
+        ConfigurationError: A value of a wrong form, naming it.
+    """
+    if isinstance(nullable, str):
+        nullable = (nullable,)
+    return Properties(
+        primary_key=_names(primary_key, "Table", "primary_key"),
+        foreign_keys=tuple(foreign_keys),
+        indexes=tuple(_names(index, "Table", "indexes") for index in indexes),
+        types={name: _type_name(name, kind) for name, kind in (types or {}).items()},
+        nullable=nullable if nullable is None or isinstance(nullable, Mapping) else tuple(nullable),
+        unlogged=unlogged,
+    )
+
+
+class Table:
+    """A frame or query together with the properties of the table that is made of it.
+
+    Use it where the properties depend on the data; where they are known beforehand,
+    `table_properties` declares them on the asset and the function returns the plain frame.
+    """
+
+    def __init__(
+        self,
+        obj: Any,
+        *,
+        primary_key: str | Sequence[str] = (),
+        foreign_keys: Sequence[ForeignKey] = (),
+        indexes: Sequence[str | Sequence[str]] = (),
+        types: Mapping[str, str | sa.types.TypeEngine[Any]] | None = None,
+        nullable: Mapping[str, bool] | Sequence[str] | None = None,
+        unlogged: bool | None = None,
+    ) -> None:
+        self.obj = obj
+        self.properties = properties(
+            primary_key=primary_key,
+            foreign_keys=foreign_keys,
+            indexes=indexes,
+            types=types,
+            nullable=nullable,
+            unlogged=unlogged,
+        )
+
+    @classmethod
+    def of(cls, obj: Any, properties: Properties) -> "Table":
+        """Gives a table with properties that were checked before."""
+        table = cls(obj)
+        table.properties = properties
+        return table
+
+    def __repr__(self) -> str:
+        return f"Table({type(self.obj).__name__}, {self.properties})"
+
+
+@dataclass(frozen=True)
+class View:
+    """A table that is another one, seen under its own name: a view, no copy.
+
+    Attributes:
+        source: The table behind it.
+    """
+
+    source: sa.Table
+
+
+def table_properties(**declared: Any) -> dict[str, Any]:
+    """Gives asset metadata that declares properties of the asset's table.
+
+    Example: `@dg.asset(metadata=table_properties(primary_key="carrier"))`. Takes the same keyword
+    arguments as `Table`, which wins where both speak.
+
+    Raises:
+        ConfigurationError: A value of a wrong form, naming it.
+    """
+    return {METADATA_KEY: properties(**declared).as_json()}
+
+
+def declared_properties(metadata: Mapping[str, Any]) -> Properties:
+    """Reads the properties that `table_properties` put into an asset's metadata."""
+    value = metadata.get(METADATA_KEY)
+    data = getattr(value, "data", value)
+    return Properties.from_json(data) if data else Properties()
+
+
+def _names(value: str | Sequence[str], where: str, argument: str) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(
+                f"{where}({argument}=...): {name!r} is not a column name. "
+                "Give column names as text."
+            )
+    if len(set(names)) != len(names):
+        raise ConfigurationError(f"{where}({argument}=...): a column is named twice in {names}.")
+    return names
+
+
+def _type_name(column: str, kind: str | sa.types.TypeEngine[Any]) -> str:
+    if isinstance(kind, str):
+        return kind
+    if isinstance(kind, type) and issubclass(kind, sa.types.TypeEngine):
+        kind = kind()
+    if isinstance(kind, sa.types.TypeEngine):
+        return kind.compile(DIALECT)
+    raise ConfigurationError(
+        f"Table(types=...): column `{column}` has {kind!r}, which is neither a PostgreSQL type "
+        'name such as "numeric(12,2)" nor a SQLAlchemy type.'
+    )
+
+
+def _nullable_json(nullable: Mapping[str, bool] | tuple[str, ...] | None) -> Any:
+    if nullable is None or isinstance(nullable, Mapping):
+        return nullable
+    return list(nullable)
