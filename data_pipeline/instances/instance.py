@@ -1,0 +1,113 @@
+"""One instance: its names, its stores, its attrs, and what it copies from where."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_pipeline.instances.settings import BlobStore, CacheValidation, CopyAttrs, TableStore
+
+STAGING_SUFFIX = "__staging"
+
+
+@dataclass(frozen=True)
+class CopyFilter:
+    """Which part of a source table a copying instance takes; both `None`: every row.
+
+    Attributes:
+        cnt: At most so many rows (at least 1).
+        rate: This fraction of the rows (above 0, up to 1).
+    """
+
+    cnt: int | None = None
+    rate: float | None = None
+
+    @property
+    def keeps_all_rows(self) -> bool:
+        """Whether nothing is filtered out, whatever the table holds."""
+        return self.cnt is None and (self.rate is None or self.rate >= 1)
+
+
+@dataclass(frozen=True, repr=False)
+class Instance:
+    """One isolated copy of the pipeline at one data size.
+
+    Attributes:
+        name: Its partition key, and the name of its job.
+        instance_id: How its schemas and directories begin; has the user's name in it when the
+            instance is per-user.
+        home: Directory of the embedded server and of local storage (`DATA_PIPELINE_HOME`).
+        table_store: Where and how its tables are written.
+        blob_store: Where blobs are written.
+        cache_validation: When results are reused.
+        source: The instance that it copies its input tables from; `None` when it loads for itself.
+            It may be one that this configuration does not run, such as the shared `full` of a
+            per-user `midi`.
+    """
+
+    name: str
+    instance_id: str
+    home: Path
+    table_store: TableStore
+    blob_store: BlobStore
+    cache_validation: CacheValidation
+    source: "Instance | None"
+    _copying: CopyAttrs = field(hash=False)
+    _attrs: Mapping[str, Any] = field(hash=False)
+
+    def __repr__(self) -> str:
+        copied = f", copies {self.source.instance_id!r}" if self.source else ""
+        return f"<Instance {self.name!r}, id {self.instance_id!r}, {self.table_store.url}{copied}>"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The free dictionary of the configuration, a fresh deep copy each time."""
+        return copy.deepcopy(dict(self._attrs))
+
+    @property
+    def copies(self) -> bool:
+        """Whether its input tables are filtered copies of another instance's."""
+        return self.source is not None
+
+    @property
+    def root_source(self) -> "Instance":
+        """The instance at the end of the chain of sources, which loads for itself.
+
+        For an instance that loads for itself, that is this instance.
+        """
+        return self.source.root_source if self.source else self
+
+    @property
+    def catalog_schema(self) -> str:
+        """Name of the schema with what the database knows about the tables of this instance."""
+        return f"{self.instance_id}_catalog"
+
+    @property
+    def sample_schema(self) -> str:
+        """Name of the schema with the working tables of sampling."""
+        return f"{self.instance_id}_sample"
+
+    def schema(self, stage: str) -> str:
+        """Give the name of the schema that readers of a stage see."""
+        return f"{self.table_store.schema_prefix}{stage}"
+
+    def staging_schema(self, stage: str) -> str:
+        """Give the name of the schema in which a stage's tables are built before its commit."""
+        return f"{self.schema(stage)}{STAGING_SUFFIX}"
+
+    def copy_filter(self, stage: str, table: str | None = None) -> CopyFilter:
+        """Give what this instance takes of a source table.
+
+        Of `copy_filter_overrides`, the entry `stage/table` wins over the entry `stage`, and that
+        over the general `copy_filter_cnt` or `copy_filter_rate`. Entries replace each other whole.
+
+        Args:
+            stage: The stage of the source table, as the overrides name it.
+            table: The table; `None` asks for what holds for the stage in general.
+        """
+        overrides = self._copying.copy_filter_overrides
+        chosen = (
+            overrides.get(f"{stage}/{table}") or overrides.get(stage) or self._copying
+        )  # a model is always true
+        return CopyFilter(cnt=chosen.copy_filter_cnt, rate=chosen.copy_filter_rate)

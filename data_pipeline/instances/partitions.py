@@ -1,0 +1,36 @@
+"""The instances as Dagster partitions, and the edge from raw tables to sampled ones."""
+
+import dagster as dg
+
+from data_pipeline.instances.configuration import Configuration, load_configuration
+
+
+def instance_partitions(configuration: Configuration) -> dg.StaticPartitionsDefinition:
+    """Give the one partitions definition that all assets use: a key for each instance."""
+    return dg.StaticPartitionsDefinition(list(configuration.instances))
+
+
+def raw_partition_mapping(configuration: Configuration) -> dg.StaticPartitionMapping:
+    """Give the edge from a raw table to its sampled table.
+
+    An instance that loads for itself feeds its own sampled table, and those of all instances that
+    copy from it, directly or by way of others. (If `mini` copies from `midi` and `midi` from
+    `full`, then `raw[full]` feeds all three: only raw tables are upstream of sampled ones, since an
+    asset cannot depend on itself across partitions. So new raw data makes all of them stale, while
+    the order in which `midi` and `mini` run is up to the user, as it is for `full` and `midi`.)
+
+    The raw partitions of instances that copy feed nothing, and are never materialized.
+    """
+    fed: dict[str, list[str]] = {}
+    for name, instance in configuration.instances.items():
+        fed.setdefault(instance.root_source.name, []).append(name)
+    return dg.StaticPartitionMapping(fed)
+
+
+_CONFIGURATION = load_configuration()
+
+INSTANCE_PARTITIONS = instance_partitions(_CONFIGURATION)
+"""The instances of the default configuration, read when this module is imported."""
+
+RAW_TO_SAMPLED = raw_partition_mapping(_CONFIGURATION)
+"""The edge from raw tables to sampled ones in the default configuration."""

@@ -1,0 +1,98 @@
+"""The settings of one instance as pydantic models: names, types, defaults."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from data_pipeline.instances.url import DatabaseUrl
+
+
+def _not_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")
+    return value
+
+
+class _Settings(BaseModel):
+    """Immutable, and without unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+    )
+
+
+class TableStore(_Settings):
+    """Where the tables of an instance live, and how they are written."""
+
+    table_store_connection: str | None = None
+    url: Annotated[DatabaseUrl, PlainSerializer(str, return_type=str)]
+    schema_prefix: str
+    create_database_if_not_exists: bool = False
+    print_sql: bool = False
+    unlogged: bool = False
+
+
+class BlobStore(_Settings):
+    """Where the blobs of all instances live; each instance has its own directory below."""
+
+    blob_store_connection: str | None = None
+    base_path: Path
+
+
+class CacheValidation(_Settings):
+    """When a result is reused."""
+
+    mode: Literal["normal"] = "normal"
+    ignore_code_version: bool = False
+
+
+class Identity(_Settings):
+    """The keys that decide which instance this is, before anything else can be read."""
+
+    technical_setup: str | None = None
+    instance_id: str
+    per_user: bool = False
+    per_user_template: str = "{id}_{username}"
+
+
+class CopyFilterAttrs(_Settings):
+    """How many rows of a source table a copying instance takes."""
+
+    copy_filter_cnt: Annotated[int, Field(ge=1), BeforeValidator(_not_boolean)] | None = None
+    copy_filter_rate: Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)] | None = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _one_at_most(self) -> "CopyFilterAttrs":
+        if self.copy_filter_cnt is not None and self.copy_filter_rate is not None:
+            raise ValueError("copy_filter_cnt and copy_filter_rate exclude each other")
+        return self
+
+
+class CopyFilterOverride(CopyFilterAttrs):
+    """The same for the tables of one stage, or for one table; it replaces the general one."""
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> "CopyFilterOverride":
+        if self.copy_filter_cnt is None and self.copy_filter_rate is None:
+            raise ValueError("copy_filter_cnt or copy_filter_rate is needed (rate 1.0: all rows)")
+        return self
+
+
+class CopyAttrs(CopyFilterAttrs):
+    """The attrs that this package reads itself. All others are free, for pipeline code to read."""
+
+    model_config = ConfigDict(extra="allow")
+
+    copy_filtered_input: bool = False
+    copy_source: str | None = None
+    copy_per_user: bool = False
+    copy_filter_overrides: dict[
+        Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)?$")], CopyFilterOverride
+    ] = {}  # pydantic copies it for each instance

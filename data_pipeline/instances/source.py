@@ -1,0 +1,106 @@
+"""Reads YAML files of the configuration: which file, and what it says."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_pipeline.instances.problems import problem, shown
+
+_SHIPPED = Path(__file__).resolve().parents[1] / "instances.yaml"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def configuration_path(path: Path | str | None, variables: Mapping[str, str]) -> Path:
+    """Give the absolute path of the configuration file.
+
+    The argument wins over `DATA_PIPELINE_CONFIG`, and that over the file of the package. Relative
+    paths start at the current directory.
+    """
+    chosen = path or variables.get("DATA_PIPELINE_CONFIG") or _SHIPPED
+    return Path(chosen).expanduser().absolute()
+
+
+def read_configuration(path: Path) -> dict[Any, Any]:
+    """Read the configuration file.
+
+    Raises:
+        ConfigurationError: It cannot be read, is no YAML, has duplicate keys or is no mapping.
+    """
+    remedy = "Name an existing file in DATA_PIPELINE_CONFIG, or unset it to use the shipped one."
+
+    def wrong_syntax(error: yaml.YAMLError) -> str:
+        # Never str(error): it quotes the line, and the line may hold a password.
+        return f"{getattr(error, 'problem', None) or 'unreadable'}{_line(error)}"
+
+    return _read(path, path, "", remedy, wrong_syntax)
+
+
+def read_url_attrs(path: Path, file: Path, key: str) -> dict[str, str]:
+    """Read the file of connection attributes (`username`, `password`, `host`, `port`, ...).
+
+    Args:
+        path: The file of attributes. Nothing of its content ever gets into an error.
+        file: The configuration file that refers to it.
+        key: Where the configuration file refers to it.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is not a mapping of keys to texts or numbers.
+    """
+    remedy = f"Correct the path, or write a YAML file with keys such as username there: {path}."
+    content = _read(
+        path, file, key, remedy, lambda error: f"a syntax error or a key twice{_line(error)}"
+    )
+    attrs: dict[str, str] = {}
+    for name, value in content.items():
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            what = f"the value of '{name}' in {path} is neither a text nor a whole number"
+            raise problem(file, key, what, "Put it in quotes.")
+        attrs[str(name)] = str(value)
+    return attrs
+
+
+def _read(
+    path: Path, file: Path, key: str, remedy: str, wrong_syntax: Callable[[yaml.YAMLError], str]
+) -> dict[Any, Any]:
+    """Read a YAML mapping; every error is raised outside of `except`, without the one it is for."""
+    content: object = None
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 # it is a SafeLoader
+        flaw = None
+    except OSError as error:
+        flaw = f"{path} cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        flaw, remedy = f"{path} is not UTF-8", "Save it as UTF-8."
+    except yaml.YAMLError as error:
+        flaw, remedy = f"{path} is not valid YAML: {wrong_syntax(error)}", "Correct it there."
+    except ValueError:  # such as the date 2024-13-01
+        flaw, remedy = f"{path} has a value that its type does not allow", "Put it in quotes."
+    if flaw:
+        raise problem(file, key, flaw, remedy)
+    if not isinstance(content, dict):
+        found = "empty" if content is None else "no mapping"
+        raise problem(file, key, f"{path} is {found}", "Write a YAML mapping of keys to values.")
+    return content
+
+
+def _line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where YAML would let the last one win."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if (key.tag, key.value) in seen:
+                what = f"the key {shown(key.value)} stands twice in one mapping"
+                raise yaml.composer.ComposerError(None, None, what, key.start_mark)
+            seen.add((key.tag, key.value))
+        return node
