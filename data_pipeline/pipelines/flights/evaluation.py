@@ -1,0 +1,94 @@
+"""Stage flights_evaluation: how well the model predicts flights that it has not seen."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import polars as pl
+
+from data_pipeline.pipelines.flights.estimator import LateArrivalModel
+from data_pipeline.pipelines.flights.features import KEY
+from data_pipeline.pipelines.flights.metrics import calibration_table, metrics_table, predict
+from data_pipeline.pipelines.flights.plot import evaluation_png, markdown_image
+from data_pipeline.pipelines.flights.stage import in_stage
+from data_pipeline.tables import table_properties
+
+IN_STAGE = in_stage("flights_evaluation")
+FROM_EVALUATION = dg.AssetIn(key_prefix="flights_evaluation")
+FROM_MODEL = dg.AssetIn(key_prefix="flights_model")
+
+
+@dg.asset(
+    **IN_STAGE,
+    ins={
+        "late_arrivals": dg.AssetIn(key_prefix="flights_features"),
+        "late_arrival_model": FROM_MODEL,
+    },
+    kinds={"python", "pandas", "scikitlearn"},
+    metadata=table_properties(primary_key=list(KEY), nullable={"split": False, "late": False}),
+)
+def predictions(late_arrivals: pl.DataFrame, late_arrival_model: LateArrivalModel) -> pd.DataFrame:
+    """Predicted probability of a late arrival for each flight, by the model and two baselines.
+
+    The probabilities are NULL where there was no training row to learn from.
+    """
+    return predict(late_arrivals, late_arrival_model)
+
+
+@dg.asset(
+    **IN_STAGE,
+    ins={"predictions": FROM_EVALUATION, "late_arrival_model": FROM_MODEL},
+    kinds={"python", "pandas", "scikitlearn"},
+    metadata=table_properties(
+        primary_key=["split", "predictor"], nullable={"kind": False, "rows": False}
+    ),
+)
+def metrics(
+    context: dg.AssetExecutionContext,
+    predictions: pd.DataFrame,
+    late_arrival_model: LateArrivalModel,
+) -> pd.DataFrame:
+    """Quality of the model and of its baselines, for train and test flights.
+
+    ROC AUC, Brier score and its skill over the constant, log loss; a figure that is not defined is
+    NULL, and the note says why.
+    """
+    table = metrics_table(predictions, late_arrival_model)
+    context.add_output_metadata({"metrics": dg.MetadataValue.md(markdown_table(table))})
+    return table
+
+
+@dg.asset(
+    **IN_STAGE,
+    ins={"predictions": FROM_EVALUATION},
+    kinds={"python", "pandas"},
+    metadata=table_properties(primary_key="bin"),
+)
+def calibration(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Predicted against actual share of late test flights, in ten bins of the prediction."""
+    return calibration_table(predictions)
+
+
+@dg.asset(**IN_STAGE, ins={"predictions": FROM_EVALUATION}, kinds={"python", "matplotlib"})
+def plot(context: dg.AssetExecutionContext, predictions: pd.DataFrame) -> bytes:
+    """ROC curves and calibration of the test flights, a PNG image."""
+    png = evaluation_png(predictions)
+    image = dg.MetadataValue.md(markdown_image(png, "ROC and calibration"))
+    context.add_output_metadata({"plot": image})
+    return png
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """Gives a small frame as a Markdown table, floats with four digits, NULL as an empty cell."""
+
+    def cell(value: Any) -> str:
+        if pd.isna(value):
+            return ""
+        return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+    lines = [list(frame.columns), ["---"] * frame.shape[1]]
+    lines += [[cell(value) for value in row] for row in frame.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+assets: list[dg.AssetsDefinition] = [predictions, metrics, calibration, plot]

@@ -1,0 +1,109 @@
+"""Stage flights_features: what is known of a flight before it leaves, and whether it came late."""
+
+import dagster as dg
+import polars as pl
+
+from data_pipeline.pipelines.flights.stage import in_stage
+from data_pipeline.pipelines.flights.transformed import LATE_MINUTES
+from data_pipeline.tables import table_properties
+
+IN_STAGE = in_stage("flights_features")
+FROM_TRANSFORMED = dg.AssetIn(key_prefix="flights_transformed")
+
+KEY = ("time_hour", "carrier", "flight")
+
+CATEGORICAL = ("carrier", "origin", "dest", "manufacturer", "wind_from")
+NUMERIC = (
+    "scheduled_hour",
+    "scheduled_arrival_hour",
+    "weekday",
+    "distance_miles",
+    "dest_altitude_feet",
+    "plane_age_years",
+    "seats",
+    "temperature_f",
+    "humidity_percent",
+    "wind_speed_mph",
+    "wind_gust_mph",
+    "precipitation_inches",
+    "pressure_millibars",
+    "visibility_miles",
+    "history_flown",
+    "history_late_rate",
+)
+
+TRAIN_SHARE = 0.75
+"""So much of the flights, the earliest, is for training: the first nine months of full."""
+
+
+def split_by_time(scheduled_departure: pl.Series) -> pl.Series:
+    """Assigns each flight to `train` or `test`, so that all of `test` comes after all of `train`.
+
+    The cut is a quantile of the sample's own times, so that every instance gets both parts as far
+    as its rows allow: flights of a single moment are all `test`.
+
+    Args:
+        scheduled_departure: Times without NULL.
+    """
+    moment = pl.col("moment")
+    cut = moment.quantile(TRAIN_SHARE, interpolation="higher")
+    split = pl.when(moment < cut).then(pl.lit("train")).otherwise(pl.lit("test"))
+    moments = scheduled_departure.alias("moment").to_frame()
+    return moments.select(split.alias("split")).to_series()
+
+
+def late_arrival_features(departures: pl.DataFrame, route_days: pl.DataFrame) -> pl.DataFrame:
+    """Gives a row for each flight that arrived: its key, split, target and features.
+
+    Cancelled and diverted flights have no arrival to be late and are left out, so the model speaks
+    of flights given that they arrive where they should.
+
+    Args:
+        departures: Flights with the circumstances known beforehand.
+        route_days: What happened on each route before each day.
+
+    Returns:
+        The columns `KEY`, `scheduled_departure`, `split`, `late`, then the further features
+        (`CATEGORICAL` and `NUMERIC`; the carrier is in the key).
+    """
+    on = ["origin", "dest", "flight_date"]
+    history = route_days.select(
+        *on,
+        "history_flown",
+        pl.when(pl.col("history_flown") > 0)
+        .then(pl.col("history_late") / pl.col("history_flown"))
+        .cast(pl.Float64)
+        .alias("history_late_rate"),
+    )
+    flown = (
+        departures.filter(pl.col("status") == "flown")
+        .join(history, on=on, how="left", maintain_order="left")
+        .with_columns(
+            (pl.col("arrival_delay") > LATE_MINUTES).alias("late"),
+            pl.col("flight_date").dt.weekday().cast(pl.Int64).alias("weekday"),
+        )
+    )
+    flown = flown.with_columns(split_by_time(flown["scheduled_departure"]))
+    features = [name for name in (*CATEGORICAL, *NUMERIC) if name not in KEY]
+    return flown.select(*KEY, "scheduled_departure", "split", "late", *features)
+
+
+@dg.asset(
+    **IN_STAGE,
+    ins={"departures": FROM_TRANSFORMED, "route_days": FROM_TRANSFORMED},
+    kinds={"python", "polars"},
+    metadata=table_properties(
+        primary_key=list(KEY),
+        nullable={"scheduled_departure": False, "split": False, "late": False},
+    ),
+)
+def late_arrivals(departures: pl.DataFrame, route_days: pl.DataFrame) -> pl.DataFrame:
+    """Flights that arrived: whether late, what was known beforehand, and train or test (by time).
+
+    Late means more than 15 minutes after the scheduled arrival. The weather is that of the hour
+    before, and the history of the route ends the day before yesterday.
+    """
+    return late_arrival_features(departures, route_days)
+
+
+assets: list[dg.AssetsDefinition] = [late_arrivals]
