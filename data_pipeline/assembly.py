@@ -10,6 +10,8 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Configuration, load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.resources import instance_resources
+from data_pipeline.run_progress import NAME as PROGRESS
+from data_pipeline.run_progress import progress_logger
 from data_pipeline.sampling.copy_inputs import SOURCE_METADATA_KEY
 from data_pipeline.tables.names import StageTable
 
@@ -48,6 +50,7 @@ def instance_definitions(
         assets=[_tagged(asset, raw) for asset in assets],
         asset_checks=asset_checks,
         executor=skipping(executor),
+        loggers={PROGRESS: progress_logger, **others.pop("loggers", {})},
         jobs=[*_jobs(configuration), *others.pop("jobs", ())],
         resources={**instance_resources(), **others.pop("resources", {})},
         **others,

@@ -59,3 +59,16 @@ def database_url(server_url: sa.URL) -> Iterator[sa.URL]:
 def database_dsn(database_url: sa.URL) -> str:
     """The same database as a libpq URL, for ADBC."""
     return database_url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def pipeline_database(
+    monkeypatch: pytest.MonkeyPatch, database_url: sa.URL, tmp_path: Path
+) -> Iterator[sa.Engine]:
+    """Lets all instances of the shipped configuration live in a database of this test."""
+    url = database_url.render_as_string(hide_password=False)
+    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", url.replace("+psycopg2", ""))
+    monkeypatch.setenv("DATA_PIPELINE_HOME", str(tmp_path / "home"))
+    engine = sa.create_engine(database_url, poolclass=sa.NullPool)
+    yield engine
+    engine.dispose()

@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -26,6 +27,8 @@ class Database:
     def __init__(self, url: sa.URL, *, print_sql: bool = False, create: bool = False) -> None:
         self.url = url.set(drivername="postgresql+psycopg2")
         self._create = create
+        self._adbc: AdbcConnection | None = None
+        self._adbc_lock = Lock()
         self.engine = sa.create_engine(
             self.url,
             echo=print_sql,
@@ -89,8 +92,29 @@ class Database:
             DatabaseError: The server cannot be reached.
         """
         import adbc_driver_manager
+
+        try:
+            connection = self._adbc_root().adbc_clone()
+        except adbc_driver_manager.Error as error:
+            raise self._unreachable(error) from None
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _adbc_root(self) -> "AdbcConnection":
+        """Gives the ADBC connection that all others are cloned from.
+
+        The first one reads the server's types, which takes longer than connecting.
+        """
         import adbc_driver_postgresql.dbapi
 
+        with self._adbc_lock:
+            if self._adbc is None:
+                self._adbc = adbc_driver_postgresql.dbapi.connect(self._uri(), autocommit=True)
+            return self._adbc
+
+    def _uri(self) -> str:
         uri = self.url.set(
             drivername="postgresql",
             query={
@@ -99,16 +123,7 @@ class Database:
                 "application_name": "data_pipeline",
             },
         )
-        try:
-            connection = adbc_driver_postgresql.dbapi.connect(
-                uri.render_as_string(hide_password=False)
-            )
-        except adbc_driver_manager.Error as error:
-            raise self._unreachable(error) from None
-        try:
-            yield connection
-        finally:
-            connection.close()
+        return uri.render_as_string(hide_password=False)
 
     def _unreachable(self, error: BaseException | None) -> DatabaseError:
         return DatabaseError(

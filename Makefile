@@ -1,0 +1,57 @@
+# Everything runs in .venv, which the first target that needs it creates.
+#   make demo    run full, midi and mini of both pipelines and list what then exists
+#   make test    run the tests
+#   make dev     open the web UI
+#   make check   lint and type checks
+#   make bench   measure speed, as ratios within one run
+#   make clean   stop the embedded PostgreSQL and remove .venv (data stays in .data_pipeline)
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+EXTRAS := embedded,flights,polars,test,dev
+# The first Python that fits, unless PYTHON names one.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && echo "$$python" && break; done)
+export DATA_PIPELINE_HOME ?= $(CURDIR)/.data_pipeline
+export DAGSTER_HOME ?= $(DATA_PIPELINE_HOME)/dagster
+
+.PHONY: install demo test dev check format bench clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found. Install one, or name it: make PYTHON=/path/to/python"; exit 1; }
+	@echo "Installing into $(VENV) (a minute or two)"
+	@"$(PYTHON)" -m venv $(VENV) || { echo "Cannot create $(VENV): install the venv module of $(PYTHON) (Debian: python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@touch $@
+
+demo: install
+	@$(BIN)/data-pipeline run full midi mini
+	@$(BIN)/data-pipeline instances
+
+test: install
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+dev: install
+	@mkdir -p "$(DAGSTER_HOME)" && cp dagster.yaml "$(DAGSTER_HOME)"
+	@$(BIN)/dagster dev --workspace workspace.yaml
+
+check: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: install
+	@$(BIN)/python -m benchmarks
+
+clean:
+	@test ! -x $(BIN)/data-pipeline || $(BIN)/data-pipeline db stop
+	@rm -rf $(VENV)

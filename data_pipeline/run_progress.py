@@ -1,0 +1,66 @@
+"""A logger that shows a run as a line for each table, instead of a debug log.
+
+Choose it by run configuration: `loggers: {progress: {}}`.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+import dagster as dg
+
+NAME = "progress"
+
+
+class _Lines(logging.Handler):
+    """Prints what a run did, as it happens."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the lines of one record, if it has any to show."""
+        for line in _lines(record):
+            click.echo(line)
+
+
+def _lines(record: logging.LogRecord) -> Iterator[str]:
+    meta: Mapping[str, Any] = getattr(record, "dagster_meta", {})
+    event: dg.DagsterEvent | None = meta.get("dagster_event")
+    instance = f"{meta.get('job_name')}"
+    if event is None:
+        if record.levelno >= logging.INFO:
+            message = meta.get("orig_message", record.getMessage())
+            yield click.style(f"  {instance}  {message}", dim=True)
+    elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+        materialization = event.step_materialization_data.materialization
+        key = materialization.asset_key.to_user_string()
+        yield f"✓ {instance}  {key:<40} {_facts(materialization.metadata)}"
+    elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        evaluation = event.asset_check_evaluation_data
+        if not evaluation.passed:
+            key = evaluation.asset_key.to_user_string()
+            text = f"! {instance}  {key}: check {evaluation.check_name}: {evaluation.description}"
+            yield click.style(text, fg="yellow")
+    elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
+        error = event.step_failure_data.error
+        cause = error.cause or error if error else None
+        reason = cause.message.strip() if cause else ""
+        yield click.style(f"✗ {instance}  {event.step_key}: {reason}", fg="red")
+
+
+def _facts(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
+    facts = []
+    if "dagster/row_count" in metadata:
+        facts.append(f"{metadata['dagster/row_count'].value:>9,} rows")
+    if "type" in metadata:
+        facts.append(str(metadata["type"].value).rsplit(".", 1)[-1])
+    if "seconds" in metadata:
+        facts.append(f"{metadata['seconds'].value:.2f} s")
+    return "  ".join(facts)
+
+
+@dg.logger(description="A line for each table that a run makes.")
+def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
+    """Gives a logger that prints the lines."""
+    logger = logging.Logger(NAME, level=logging.DEBUG)
+    logger.addHandler(_Lines())
+    return logger
