@@ -9,7 +9,6 @@ import yaml
 from data_pipeline.instances.problems import problem, shown
 
 _SHIPPED = Path(__file__).resolve().parents[1] / "instances.yaml"
-_MERGE = "tag:yaml.org,2002:merge"
 
 
 def configuration_path(path: Path | str | None, variables: Mapping[str, str]) -> Path:
@@ -97,7 +96,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+            if not isinstance(key, yaml.ScalarNode):
                 continue
             if (key.tag, key.value) in seen:
                 what = f"the key {shown(key.value)} stands twice in one mapping"

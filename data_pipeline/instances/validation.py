@@ -60,8 +60,6 @@ def origin(origins: Any, key: str, loc: tuple[int | str, ...]) -> tuple[str, Loc
     """Find where a value of a merged mapping was written: its key path there, and the value."""
     path, node = key, origins
     for part in loc:
-        if isinstance(node, Located):
-            return node.key, node
         if part == "[key]":  # pydantic's word for "the key, not the value"
             break
         path = f"{path}.{part}"

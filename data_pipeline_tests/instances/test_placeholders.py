@@ -45,6 +45,7 @@ def test_url_attrs_file_gives_quoted_parts_and_wins_over_names(load: Load, file:
 def test_url_attrs_file_is_read_only_for_a_url_that_needs_it(load: Load) -> None:
     rest = 'url_attrs_file: "{$UNSET}"'
     assert url(load, "embedded", rest=rest) == "embedded"
+    assert url(load, "postgresql://{$H}/db", {"H": "h"}, rest) == "postgresql://h/db"
     environ = {"DATA_PIPELINE_DATABASE_URL": "postgresql://h/db"}
     assert url(load, "postgresql://{password}@h/db", environ, rest) == "postgresql://h/db"
 

@@ -35,6 +35,12 @@ def test_stages_that_do_not_meet_pass(load: Load) -> None:
     configuration.check_stages(["raw", "stage_1", "raw", "stage_2", "Übersicht"])
 
 
+def test_stages_may_come_from_a_generator(load: Load) -> None:
+    configuration = load("instances: {full_fresh: , full: }")
+    with pytest.raises(ConfigurationError, match="would both use the schema 'full_fresh_raw'"):
+        configuration.check_stages(stage for stage in ("raw", "fresh_raw"))
+
+
 def test_two_instances_meet_in_one_schema(load: Load) -> None:
     refused(
         load("instances: {full: , full_fresh: }"),
@@ -47,7 +53,7 @@ def test_two_instances_meet_in_one_schema(load: Load) -> None:
 
 def test_a_catalog_and_a_stage_of_two_instances_meet(load: Load) -> None:
     refused(
-        load("instances: {full: , full_fresh: }"),
+        load("instances: {full_fresh: , full: }"),
         ["fresh_catalog"],
         "would both use the schema 'full_fresh_catalog'",
     )
