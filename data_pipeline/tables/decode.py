@@ -112,7 +112,10 @@ def decoded(array: pa.Array, promised: pa.DataType) -> pa.Array:
 def _cast_array(name: str, element: str, *, known: bool) -> str:
     if element == "oid":
         return f"{name}::bigint[]"
-    return f"{name}::text[]" if element in JSON_TYPES or not known else name
+    if element in JSON_TYPES or not known:
+        return f"{name}::text[]"
+    # The driver does not know arrays of domains; for all others this cast does nothing.
+    return f"{name}::pg_catalog.{identifier(element)}[]"
 
 
 def _check_dimensions(dimensions: pa.Array) -> None:
@@ -141,7 +144,7 @@ def _durations(array: pa.Array) -> pa.Array:
 
 def _floats(array: pa.Array) -> pa.Array:
     floats = array.cast(pa.float64())
-    large = pc.greater(pc.abs(floats), _EXACT_FLOAT64)
+    large = pc.greater_equal(pc.abs(floats), _EXACT_FLOAT64)
     texts, values = array.filter(large).to_pylist(), floats.filter(large).to_pylist()
     for text, value in zip(texts, values, strict=True):
         if int(Decimal(value)) != int(Decimal(text)) if np.isfinite(value) else "inf" not in text:

@@ -137,7 +137,7 @@ def shown_value(array: pa.Array, row: int) -> str:
         return shown(array[row].as_py())
     except (ValueError, OverflowError):
         # Beyond Python's own types (year 10000, nanoseconds): Arrow's own form.
-        return str(array[row].cast(pa.string()))
+        return " ".join(str(array.slice(row, 1)).split())
 
 
 def _sent_type(source: pa.DataType, target: PostgresType) -> pa.DataType | None:

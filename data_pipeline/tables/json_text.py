@@ -25,7 +25,10 @@ def json_array(array: pa.Array) -> pa.Array:
     if is_json(array.type):
         array = array.storage
     if not is_text(array.type) and not pa.types.is_null(array.type):
-        values = array.to_pylist(maps_as_pydicts="strict")
+        try:
+            values = array.to_pylist(maps_as_pydicts="strict")
+        except (KeyError, ValueError, OverflowError) as error:
+            raise ValueRefusedError(f"it has no JSON form ({error})") from None
         array = pa.array([None if v is None else json_text(v) for v in values], pa.large_string())
     text = array.cast(pa.large_string())
     # JSON text never holds this character itself, only its escape, which jsonb refuses.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import adbc_driver_manager
@@ -89,9 +90,10 @@ def _select(cursor: "Cursor", relation: str, columns: list[Incoming]) -> Iterato
 def _decoded(batch: pa.RecordBatch, columns: list[Incoming], first_row: int) -> pa.RecordBatch:
     if not columns:
         return batch
-    arrays, position = [], 0
-    for column in columns:
-        width = len(column.expressions)
-        arrays.append(column.decode(batch.columns[position : position + width], first_row))
-        position += width
+    # Once: pyarrow makes this list anew at each access.
+    received = iter(batch.columns)
+    arrays = [
+        column.decode(list(islice(received, len(column.expressions))), first_row)
+        for column in columns
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([c.field for c in columns]))
