@@ -112,8 +112,22 @@ def psql(instance: str | None, arguments: tuple[str, ...]) -> None:
     program = str(find_psql(major))
     # Never in the arguments, which every user of the machine can read.
     password = {} if address.password is None else {"PGPASSWORD": str(address.password)}
-    shown = address.set(password=None).render_as_string(hide_password=False)
+    shown = _without_password(address).render_as_string(hide_password=False)
     os.execve(program, [program, shown, *arguments], {**os.environ, **password})  # noqa: S606 - no shell wanted
+
+
+def _without_password(address: "sa.URL") -> "sa.URL":
+    """The same URL; `URL.set` cannot take a password away."""
+    import sqlalchemy as sa
+
+    return sa.URL.create(
+        address.drivername,
+        address.username,
+        host=address.host,
+        port=address.port,
+        database=address.database,
+        query=address.query,
+    )
 
 
 def _database(instance: str | None) -> _Database:

@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline.tables.embedded import EmbeddedServer
+from data_pipeline_tests.embedded.queries import ask
+
+Command = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture
+def db(home: Path) -> Command:
+    """Runs `data-pipeline db ...` in the test's home, by default without any psql on the PATH."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(("DATA_PIPELINE", "PG"))}
+        return subprocess.run(
+            [sys.executable, "-c", "from data_pipeline.cli_db import db; db()", *arguments],
+            env={**kept, "DATA_PIPELINE_HOME": str(home), "PATH": "/nowhere", **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_url_starts_the_server_and_says_so_beside_the_url(
+    db: Command, server: EmbeddedServer
+) -> None:
+    result = db("url")
+    assert ask(result.stdout.strip(), "SELECT 1") == 1
+    assert "Starting the embedded PostgreSQL in" in result.stderr
+    again = db("url")
+    assert (again.stdout, again.stderr) == (result.stdout, "")
+
+
+def test_start_and_stop_say_what_happened_without_the_password(
+    db: Command, server: EmbeddedServer
+) -> None:
+    first, second = db("start"), db("start")
+    password = server.start().password
+    assert "is running: postgresql://data_pipeline:***@127.0.0.1:" in first.stdout
+    assert "was running already" in second.stdout
+    assert password not in first.stdout + first.stderr + second.stdout + second.stderr
+    assert "is stopped" in db("stop").stdout
+    assert "was not running" in db("stop").stdout
+
+
+def test_psql_needs_no_psql_of_the_system(db: Command, server: EmbeddedServer) -> None:
+    server.start()
+    result = db("psql", "-At", "-c", "SELECT current_user, 6 * 7")
+    assert result.stdout == "data_pipeline|42\n", result.stderr
+
+
+def test_psql_has_no_password_among_its_arguments(db: Command, server: EmbeddedServer) -> None:
+    server.start()
+    result = db("psql", "-At", "-c", "\\! tr '\\0' '\\n' < /proc/$PPID/cmdline", PATH=os.defpath)
+    assert "postgresql://data_pipeline@127.0.0.1" in result.stdout
+    assert server.start().password not in result.stdout
+
+
+def test_another_server_has_url_and_psql_but_no_start_and_stop(
+    db: Command, database_url: sa.URL
+) -> None:
+    text = database_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    named = {"DATA_PIPELINE_DATABASE_URL": text}
+    assert db("url", **named).stdout.strip() == text
+    assert db("psql", "-At", "-c", "SELECT 6 * 7", **named).stdout == "42\n"
+    for command in ("start", "stop"):
+        result = db(command, **named)
+        assert result.returncode == 1
+        assert "not the embedded PostgreSQL" in result.stderr
+        assert "unset DATA_PIPELINE_DATABASE_URL" in result.stderr
+
+
+def test_errors_are_shown_without_a_traceback(db: Command, home: Path) -> None:
+    result = db("url", DATA_PIPELINE_PG_BINDIR=str(home / "nowhere"))
+    assert result.returncode == 1
+    assert "Error: No binaries of PostgreSQL" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_instances_with_different_databases_must_be_named(db: Command, tmp_path: Path) -> None:
+    configuration = tmp_path / "instances.yaml"
+    other = 'table_store_connections: {other: {url: "postgresql://u:secret@host/db"}}\n'
+    configuration.write_text(
+        f"{other}instances:\n"
+        "  full: {instance_id: full, table_store: {table_store_connection: other}}\n"
+        "  mini: {instance_id: mini}\n"
+    )
+    result = db("url", DATA_PIPELINE_CONFIG=str(configuration))
+    assert result.returncode == 1
+    assert "do not share one database" in result.stderr
+    assert "secret" not in result.stderr
+    named = db("url", "--instance", "full", DATA_PIPELINE_CONFIG=str(configuration))
+    assert named.stdout.strip() == "postgresql://u:secret@host/db"
