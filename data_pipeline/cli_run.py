@@ -3,7 +3,7 @@
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,9 +48,12 @@ def _execute(name: str) -> bool:
     from data_pipeline.run_progress import NAME
 
     job = dg.build_reconstructable_job(__name__, job_of_instance.__name__, (name,))
-    with dg.DagsterInstance.get() as storage:
-        with dg.execute_job(job, storage, run_config={"loggers": {NAME: {}}}) as result:
-            return result.success
+    settings: dict[str, Any] = {"loggers": {NAME: {}}}
+    with (
+        dg.DagsterInstance.get() as storage,
+        dg.execute_job(job, storage, run_config=settings) as result,
+    ):
+        return result.success
 
 
 def job_of_instance(name: str) -> "JobDefinition":

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
 from data_pipeline.sampling.selection import selected_frame, selected_query
+from data_pipeline.tables.fetch import fetch
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.reference import properties_of
 from data_pipeline.tables.results import unwrapped
@@ -70,12 +72,19 @@ def copy_filtered_inputs(
         instance = context.resources.instance.current
         for name in sorted(context.op_execution_context.selected_output_names):
             table = StageTable(stage, name)
-            yield dg.Output(input_table(instance, table, sources[name], declared[name]), name)
+            value = input_table(instance, table, sources[name], declared[name], context.log)
+            yield dg.Output(value, name)
 
     return copy_filtered
 
 
-def input_table(instance: Instance, table: StageTable, source: Any, declared: Properties) -> Any:
+def input_table(
+    instance: Instance,
+    table: StageTable,
+    source: Any,
+    declared: Properties,
+    log: logging.Logger,
+) -> Any:
     """Gives the input table of an instance.
 
     Args:
@@ -83,6 +92,7 @@ def input_table(instance: Instance, table: StageTable, source: Any, declared: Pr
         table: Stage and name of the input table.
         source: The raw table: a `sa.Table` in the database, or a frame in memory.
         declared: The properties that the raw asset declares.
+        log: The log of the run.
 
     Returns:
         A `View` or a `Table` with a query for a `sa.Table`, a frame for a frame.
@@ -94,9 +104,21 @@ def input_table(instance: Instance, table: StageTable, source: Any, declared: Pr
     if isinstance(source, sa.Table):
         if not instance.copies:
             return View(source)
-        return Table.of(selected_query(table, source, keep), properties_of(source))
+        source, inputs = _chained(instance, table, source, log)
+        return Table.of(selected_query(table, source, keep), properties_of(source), inputs)
     frame, properties = unwrapped(source, declared)
     return selected_frame(table, frame, properties.primary_key, keep) if instance.copies else frame
+
+
+def _chained(
+    instance: Instance, table: StageTable, raw: sa.Table, log: logging.Logger
+) -> tuple[sa.Table, Mapping[str, str | None]]:
+    """Gives what an instance copies from: the raw table, or the input table of another copy."""
+    origin = instance.source
+    if origin is None or not origin.copies:
+        return raw, {}
+    source, version = fetch(origin, table, sa.Table, log)
+    return source, {f"{origin.instance_id}/{table}": version}
 
 
 def _out(stage: str, name: str, spec: dg.AssetSpec, owners: Sequence[str] | None) -> dg.AssetOut:

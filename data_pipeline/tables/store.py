@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from data_pipeline.tables.progress import reporter
 from data_pipeline.tables.reference import catalog_row_of, properties_of
 from data_pipeline.tables.results import check_supported, is_query, unwrapped
 from data_pipeline.tables.sql import compiled
-from data_pipeline.tables.table import Properties, View
+from data_pipeline.tables.table import Properties, Table, View
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Store:
         """
         from data_pipeline.tables.frames import is_frame
 
+        if isinstance(obj, Table):
+            origin = replace(origin, inputs={**origin.inputs, **obj.inputs})
         obj, properties = unwrapped(obj, declared)
         check_supported(table, obj)
         self._check_case(table)

@@ -164,6 +164,7 @@ class Table:
         unlogged: bool | None = None,
     ) -> None:
         self.obj = obj
+        self.inputs: Mapping[str, str | None] = {}
         self.properties = properties(
             primary_key=primary_key,
             foreign_keys=foreign_keys,
@@ -174,10 +175,19 @@ class Table:
         )
 
     @classmethod
-    def of(cls, obj: Any, properties: Properties) -> "Table":
-        """Gives a table with properties that were checked before."""
+    def of(
+        cls, obj: Any, properties: Properties, inputs: Mapping[str, str | None] | None = None
+    ) -> "Table":
+        """Gives a table with properties that were checked before.
+
+        Args:
+            obj: The frame or query.
+            properties: Its properties.
+            inputs: Data versions of what it was made from besides the asset's inputs, by asset.
+        """
         table = cls(obj)
         table.properties = properties
+        table.inputs = inputs or {}
         return table
 
     def __repr__(self) -> str:
