@@ -32,16 +32,15 @@ def run(instance: str, assets: list[dg.AssetsDefinition]) -> dg.ExecuteInProcess
 
 def column_types(database: sa.Engine, instance: str) -> pl.DataFrame:
     """Name, position and type of each column of the instance's tables, without its prefix."""
-    return pl.read_database(
-        f"""
+    query = f"""
         SELECT replace(table_schema, '{instance}_', '') AS stage, table_name, ordinal_position,
             column_name, data_type, is_nullable
         FROM information_schema.columns
         WHERE table_schema LIKE '{instance}\\_flights\\_%'
         ORDER BY 1, 2, 3
-        """,
-        database.connect(),
-    )
+    """
+    with database.connect() as connection:
+        return pl.read_database(query, connection)
 
 
 def count(database: sa.Engine, table: str) -> int:

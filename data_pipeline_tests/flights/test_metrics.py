@@ -23,9 +23,12 @@ from data_pipeline_tests.flights.test_features import features_of
 BUSY = features_of(busy_departures())
 NO_ROWS = features_of(departures())
 ONE_ROW = features_of(departures(departure(0)))
+ONE_MOMENT = features_of(departures(departure(0, 1), departure(0, 2, arrival_delay=60)))
 ALL_PUNCTUAL = features_of(departures(*(departure(day) for day in range(12))))
 SAMPLES = pytest.mark.parametrize(
-    "features", [BUSY, NO_ROWS, ONE_ROW, ALL_PUNCTUAL], ids=["busy", "none", "one", "punctual"]
+    "features",
+    [BUSY, NO_ROWS, ONE_ROW, ONE_MOMENT, ALL_PUNCTUAL],
+    ids=["busy", "none", "one row", "one moment", "punctual"],
 )
 
 
@@ -46,6 +49,12 @@ def test_figures_are_those_of_the_literature() -> None:
     assert found.roc_auc == pytest.approx(3.5 / 4)
     assert found.brier == pytest.approx((0.04 + 0.16 + 0.36 + 0.04) / 4)
     assert found.log_loss == pytest.approx(-np.log([0.8, 0.6, 0.4, 0.8]).mean())
+
+
+def test_a_figure_that_is_not_defined_is_none_and_never_nan() -> None:
+    found = figures(np.array([False, False]), np.array([0.1, 0.2]))
+    assert found.roc_auc is None
+    assert found.brier == pytest.approx(0.025)
 
 
 def test_the_constant_baseline_knows_the_train_rate_and_nothing_else() -> None:

@@ -124,7 +124,8 @@ def test_made_departures_have_the_columns_of_the_real_ones(tables: Tables) -> No
     """The other tests stand on made departures."""
     built_departures(tables)
     assert [column.name for column in tables["departures"].columns] == list(DEPARTURE_SCHEMA)
-    real = pl.read_database("SELECT * FROM departures", tables.engine.connect()).schema
+    with tables.engine.connect() as connection:
+        real = pl.read_database("SELECT * FROM departures", connection).schema
     for name in FLIGHT_SCHEMA:
         assert real[name].base_type() == DEPARTURE_SCHEMA[name].base_type(), name
 
