@@ -1,0 +1,164 @@
+"""Checks that compare a sampled table with the table that it was copied from."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+
+from data_pipeline.instances import Instance
+from data_pipeline.sampling.checks.declared_tables import DeclaredTable, DeclaredTables
+from data_pipeline.tables import catalog
+from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.commit import committed
+from data_pipeline.tables.dependents import relation_kind
+from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline.tables.relationships import (
+    References,
+    references,
+    relationship_name,
+)
+from data_pipeline.tables.table import ForeignKey
+from data_pipeline.tables.table_checks import Finding, listed, warning
+
+_SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("relationship", "string"),
+        dg.TableColumn("references", "int", description="Rows that refer to something"),
+        dg.TableColumn("dangling", "int", description="Those whose referenced row is missing"),
+        dg.TableColumn("share", "float", description="The dangling share"),
+        dg.TableColumn(
+            "lost_by_sampling", "int", description="Those that do not dangle in the source"
+        ),
+        dg.TableColumn("source_share", "float", description="The dangling share in the source"),
+        dg.TableColumn("examples", "string", description="Frequent keys that dangle"),
+    ]
+)
+
+
+def compare_row_count(
+    connection: sa.Connection,
+    instance: Instance,
+    item: DeclaredTable,
+    row: CatalogRow | None,
+    found: Finding,
+) -> Finding:
+    """Adds to a finding on the number of rows that a copy has no more of them than its source."""
+    origin = _origin(instance, item)
+    if origin is None:
+        return found
+    source, table = origin
+    behind = catalog.row(connection, source.catalog_schema, table)
+    if behind is None or behind.row_count is None:
+        return found
+    found = replace(found, metadata={**found.metadata, "source_row_count": behind.row_count})
+    if not found.passed or found.metadata["row_count"] <= behind.row_count:
+        return found
+    copied = (row.inputs if row else {}).get(f"{source.instance_id}/{table}")
+    problem = (
+        f"{committed(instance, item.table)} has {found.metadata['row_count']} row(s), more than "
+        f"its source {committed(source, table)} with {behind.row_count}."
+    )
+    if copied != behind.data_version:
+        return warning(
+            f"{problem} The source changed since it was copied: run `{instance.name}` again.",
+            found.metadata,
+        )
+    return Finding(f"{problem} Drop it and run `{instance.name}` again.", metadata=found.metadata)
+
+
+def check_relationships(
+    connection: sa.Connection,
+    instance: Instance,
+    item: DeclaredTable,
+    keys: Sequence[ForeignKey],
+    tables: DeclaredTables,
+) -> Finding:
+    """Checks the relationships of a table.
+
+    Where its rows are a sample, a relationship is worse than in the source when a larger share of
+    its references dangles there than in the source, and not merely because references were chosen
+    that dangle in the source as well: some lost the row they refer to by the sampling. Where they
+    are not, references that dangle are counted, but are no problem: real sources have them.
+    """
+    records: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for key in keys:
+        record: dict[str, Any] = {"relationship": relationship_name(key)}
+        problem = _check_relationship(connection, instance, item, key, tables, record)
+        records.append(record)
+        problems += [problem] if problem else []
+    metadata = {
+        "references": sum(record.get("references", 0) for record in records),
+        "dangling": sum(record.get("dangling", 0) for record in records),
+        "relationships": dg.MetadataValue.table(
+            [dg.TableRecord(item) for item in records], _SCHEMA
+        ),
+    }
+    return warning("\n".join(problems), metadata) if problems else Finding(metadata=metadata)
+
+
+def _check_relationship(
+    connection: sa.Connection,
+    instance: Instance,
+    item: DeclaredTable,
+    key: ForeignKey,
+    tables: DeclaredTables,
+    record: dict[str, Any],
+) -> str | None:
+    """Fills in the record of a relationship; gives what is wrong with it."""
+    referenced = tables.referenced(item.table, key)
+    target, own = committed(instance, referenced), committed(instance, item.table)
+    origin = _origin(instance, item)
+    if origin is None:
+        if problem := _missing(connection, instance, key, target):
+            return problem
+        _note(record, references(connection, key, own, target))
+        return None
+    source, table = origin
+    source_own = committed(source, table)
+    source_target = committed(source, tables.referenced(table, key))
+    for owner, relation in ((instance, target), (source, source_target), (source, source_own)):
+        if problem := _missing(connection, owner, key, relation):
+            return problem
+    found = references(connection, key, own, target, source_target)
+    _note(record, found)
+    record["lost_by_sampling"] = found.lost
+    if not found.lost:
+        return None
+    whole = references(connection, key, source_own, source_target)
+    record["source_share"] = whole.share
+    if found.share <= whole.share:
+        return None
+    return (
+        f"`{relationship_name(key)}` is worse in {own} than in its source {source_own}: "
+        f"{found.dangling} of {found.total} references dangle ({found.share:.2%}) instead of "
+        f"{whole.share:.2%}. {found.lost} of them lost their row by the sampling, for example "
+        f"{listed(found.examples)}. Keep more rows of `{referenced}` "
+        f"(`copy_filter_overrides` in the attrs of `{instance.name}`)."
+    )
+
+
+def _origin(instance: Instance, item: DeclaredTable) -> tuple[Instance, StageTable] | None:
+    """Gives what a sampled table was copied from: a raw table, or another sample of it."""
+    if item.raw is None or instance.source is None:
+        return None
+    return instance.source, item.table if instance.source.copies else item.raw
+
+
+def _note(record: dict[str, Any], found: References) -> None:
+    record |= {"references": found.total, "dangling": found.dangling, "share": found.share}
+    record |= {"examples": ", ".join(found.examples)}
+
+
+def _missing(
+    connection: sa.Connection, owner: Instance, key: ForeignKey, relation: RelationName
+) -> str | None:
+    if relation_kind(connection, relation) is not None:
+        return None
+    return (
+        f"`{relationship_name(key)}` cannot be checked: {relation} does not exist. Correct the "
+        "ForeignKey if the name is wrong, else build it: "
+        f"dagster job execute -m data_pipeline.definitions -j {owner.name}"
+    )
