@@ -67,7 +67,7 @@ def open_directory() -> Iterator[Path]:
 def _end(directory: Path) -> None:
     """End the servers below a directory, at once: their data is not needed any more."""
     real = os.path.realpath(directory)
-    for process in postmasters():
-        if Path(process.cwd()).is_relative_to(real):
+    for process, data in postmasters():
+        if data.is_relative_to(real):
             process.send_signal(signal.SIGQUIT)
             await_end(process)

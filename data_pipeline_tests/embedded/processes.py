@@ -51,20 +51,20 @@ def go(process: subprocess.Popen) -> str:
     return output.strip()
 
 
-def postmasters() -> Iterator[psutil.Process]:
-    """All servers on this machine that these tests may look at."""
+def postmasters() -> Iterator[tuple[psutil.Process, Path]]:
+    """All servers on this machine that these tests may look at, with their data directories."""
     for process in psutil.process_iter():
         try:
             if process.name() == "postgres" and _name(process.parent()) != "postgres":
-                process.cwd()
-                yield process
+                yield process, Path(process.cwd())
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
 
 
 def postmaster_of(data: Path) -> psutil.Process:
     """The one server of a data directory."""
-    (found,) = [p for p in postmasters() if os.path.realpath(p.cwd()) == os.path.realpath(data)]
+    real = Path(os.path.realpath(data))
+    (found,) = [process for process, directory in postmasters() if directory == real]
     return found
 
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -26,8 +27,10 @@ def kill(server: EmbeddedServer) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def sleeper() -> Iterator[psutil.Process]:
-    process = subprocess.Popen(["sleep", "1000"])
+def sleeper(server: EmbeddedServer) -> Iterator[psutil.Process]:
+    """A process of the server's own user: PostgreSQL takes such a pid for a running server."""
+    owner = server.data.stat().st_uid
+    process = subprocess.Popen(["sleep", "1000"], user=owner if os.geteuid() == 0 else None)
     yield psutil.Process(process.pid)
     process.kill()
     process.wait()
