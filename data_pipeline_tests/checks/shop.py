@@ -1,5 +1,6 @@
 """A small pipeline to check: raw tables, their samples, a query, a blob."""
 
+import functools
 from collections.abc import Sequence
 
 import dagster as dg
@@ -65,6 +66,7 @@ def run(
         [*assets, *(spec for asset in built for spec in asset.specs), *table_checks(assets)],
         partition_key=instance,
         resources=instance_resources(instance),
+        instance=_storage(),
     )
     assert result.success
     return _by_name(result)
@@ -81,9 +83,15 @@ def check(
         jobs=[dg.define_asset_job("checks", dg.AssetSelection.all_asset_checks())],
     )
     job = definitions.resolve_job_def("checks")
-    result = job.execute_in_process(tags={"dagster/partition": instance})
+    result = job.execute_in_process(instance=_storage(), tags={"dagster/partition": instance})
     assert result.success
     return _by_name(result)
+
+
+@functools.cache
+def _storage() -> dg.DagsterInstance:
+    """Dagster's own storage, in memory: made once, since that takes as long as a run."""
+    return dg.DagsterInstance.ephemeral()
 
 
 def _by_name(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:

@@ -1,7 +1,12 @@
 """References may dangle as they do in the source, but not more often because of the sampling."""
 
+from importlib.resources import files
+from pathlib import Path
+
 import dagster as dg
 import pandas as pd
+import pytest
+import yaml
 
 from data_pipeline.tables import ForeignKey
 from data_pipeline_tests.checks.conftest import Execute
@@ -77,6 +82,23 @@ def test_a_sample_that_dangles_no_more_often_than_its_source_passes(execute: Exe
     assert found.passed
     assert (record(found)["share"], record(found)["source_share"]) == (0.5, 0.5)
     assert record(found)["lost_by_sampling"] == 1
+
+
+def test_a_copy_of_a_sample_is_compared_with_that_sample(
+    execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = files("data_pipeline").joinpath("instances.yaml").read_text(encoding="utf-8")
+    settings = yaml.safe_load(text)
+    settings["instances"]["mini"]["attrs"]["copy_source"] = "midi"
+    file = tmp_path / "instances.yaml"
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    monkeypatch.setenv("DATA_PIPELINE_CONFIG", str(file))
+    raw = raw_tables(orders=orders(4, 2, 9, None))
+    assert not check_orders("midi", raw).passed
+    found = run("mini", [sampled(raw)], raw)[CHECK]
+    # The row of customer 4 is missing in midi already.
+    assert found.passed
+    assert (record(found)["dangling"], record(found)["lost_by_sampling"]) == (1, 0)
 
 
 def test_references_with_null_in_one_of_several_columns_refer_to_nothing(execute: Execute) -> None:

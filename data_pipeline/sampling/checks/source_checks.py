@@ -149,7 +149,7 @@ def _origin(instance: Instance, item: DeclaredTable) -> tuple[Instance, StageTab
 
 def _note(record: dict[str, Any], found: References) -> None:
     record |= {"references": found.total, "dangling": found.dangling, "share": found.share}
-    record |= {"examples": ", ".join(found.examples)}
+    record |= {"examples": "; ".join(found.examples)}
 
 
 def _missing(
