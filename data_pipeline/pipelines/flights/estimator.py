@@ -65,7 +65,7 @@ def fit_late_arrival_model(features: pl.DataFrame) -> LateArrivalModel:
         features: The table flights_features/late_arrivals, of any size.
     """
     from sklearn.dummy import DummyClassifier
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # no types
+    from threadpoolctl import threadpool_limits
 
     train = features.filter(pl.col("split") == "train")
     rows, late = train.height, int(train["late"].sum())

@@ -1,0 +1,98 @@
+"""The command line: `run` shows a line for each table, `instances` lists what exists."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+
+from data_pipeline import instance_resources
+from data_pipeline.cli import main
+from data_pipeline.cli_run import dagster_home
+from data_pipeline.pipelines.quickstart import assets
+from data_pipeline.run_progress import progress_logger
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def built(name: str) -> None:
+    dg.materialize(assets, partition_key=name, resources=instance_resources(name))
+
+
+def test_instances_lists_rows_and_commits_of_every_table(pipeline_database: sa.Engine) -> None:
+    built("full")
+    lines = command("instances").output.splitlines()
+    assert lines[0].split() == [
+        "instance",
+        "stage",
+        "table",
+        "kind",
+        "rows",
+        "size",
+        "last",
+        "commit",
+    ]
+    table = next(line for line in lines if re.match(r"full +stage_1 +a2 ", line))
+    assert re.search(r" table +4 +\d+ kB +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", table)
+    assert any(re.match(r"full +stage_1 +dfa +view +4 ", line) for line in lines)
+    assert any(re.match(r"mini +\(nothing built yet\)", line) for line in lines)
+
+
+def test_instances_can_be_named(pipeline_database: sa.Engine) -> None:
+    built("full")
+    assert "midi" not in command("instances", "full").output
+
+
+def test_an_unknown_instance_is_an_error_that_lists_the_known_ones() -> None:
+    result = command("instances", "maxi")
+    assert result.exit_code == 1
+    assert "maxi" in result.output
+    assert "'full', 'midi', 'mini'" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_server_that_does_not_answer_is_an_error_without_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", "postgresql://me:geheim@127.0.0.1:1/data")
+    result = command("instances")
+    assert result.exit_code == 1
+    assert "Cannot connect to PostgreSQL at 127.0.0.1:1, database `data`" in result.output
+    assert "geheim" not in result.output
+
+
+def test_run_fails_with_the_command_that_builds_the_source(pipeline_database: sa.Engine) -> None:
+    result = subprocess.run(
+        [Path(sys.executable).with_name("data-pipeline"), "run", "mini"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "has not been built yet in instance `full`" in result.stdout
+    assert "The run of instance `mini` failed" in result.stderr
+
+
+def test_progress_is_a_line_for_each_table(
+    pipeline_database: sa.Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = dg.Definitions(
+        assets, resources=instance_resources(), loggers={"progress": progress_logger}
+    ).resolve_implicit_global_asset_job_def()
+    job.execute_in_process(partition_key="full", run_config={"loggers": {"progress": {}}})
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("✓")]
+    assert len(lines) == 7
+    assert re.search(r"stage_2/a3 +4 rows +\d+\.\d\d s$", lines[-1])
+
+
+def test_runs_are_recorded_below_the_home_with_the_projects_settings(tmp_path: Path) -> None:
+    directory = dagster_home(tmp_path)
+    assert directory == tmp_path / "dagster"
+    project = Path(__file__).parents[2] / "dagster.yaml"
+    assert (directory / "dagster.yaml").read_text() == project.read_text()
