@@ -187,3 +187,8 @@ def test_slices_and_many_batches_keep_their_rows(transfer: Transfer) -> None:
     whole = pa.table({"x": pa.array(range(200_000)), "s": [f"s{n}" for n in range(200_000)]})
     table = pa.concat_tables([whole.slice(3, 5), whole.slice(7, 150_000), whole.slice(199_999)])
     assert transfer.round_trip(table).equals(table)
+
+
+def test_the_last_list_of_a_list_view_is_kept(transfer: Transfer) -> None:
+    column = pa.array([[1], [2, 3]], pa.list_view(pa.int32()))
+    assert transfer.round_trip(pa.table({"x": column}))["x"].to_pylist() == [[1], [2, 3]]

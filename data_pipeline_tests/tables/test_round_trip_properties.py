@@ -60,7 +60,8 @@ def tables(draw: st.DrawFn, *, kinds: list[Any]) -> pa.Table:
 
 
 def _is_name(text: str) -> bool:
-    return 0 < len(text.encode()) <= 63
+    reserved = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+    return 0 < len(text.encode()) <= 63 and text not in reserved
 
 
 def plain(value: Any) -> Any:
