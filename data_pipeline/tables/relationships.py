@@ -91,9 +91,11 @@ def _query(
         .where(~_exists(key, keys, referenced))
         .cte("dangling")
     )
+    any_lost = sa.select(sa.func.bool_or(dangling.c.lost)).scalar_subquery()
     some = (
         sa.select(dangling.c.key)
-        .order_by(dangling.c.lost.desc(), dangling.c.n.desc(), dangling.c.key)
+        .where(dangling.c.lost == any_lost)
+        .order_by(dangling.c.n.desc(), dangling.c.key)
         .limit(EXAMPLES)
     )
     return sa.select(
@@ -107,8 +109,7 @@ def _query(
 def _exists(
     key: ForeignKey, values: Sequence[sa.ColumnElement[Any]], relation: RelationName
 ) -> sa.Exists:
-    # Under a name of its own: a table may refer to itself.
-    table = _table(relation, key.referenced_columns).alias("referenced")
+    table = _table(relation, key.referenced_columns)
     columns = [table.c[name] for name in key.referenced_columns]
     pairs = zip(columns, values, strict=True)
     return sa.exists().select_from(table).where(*(column == value for column, value in pairs))

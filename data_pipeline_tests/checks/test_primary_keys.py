@@ -52,12 +52,12 @@ def test_null_in_one_column_of_the_key_is_an_error(execute: Execute) -> None:
     execute(
         "ALTER TABLE full_shop_raw.prices DROP CONSTRAINT prices_pkey;"
         "ALTER TABLE full_shop_raw.prices ALTER year DROP NOT NULL;"
-        "INSERT INTO full_shop_raw.prices VALUES (3, NULL, 7), (3, NULL, 8)"
+        "INSERT INTO full_shop_raw.prices VALUES (3, NULL, 7), (4, NULL, 8)"
     )
     found = check("full", [prices])[CHECK]
     assert not found.passed
     assert (facts(found)["null_rows"], facts(found)["duplicate_rows"]) == (2, 0)
-    assert "2 row(s) with NULL in it, for example `3, NULL`" in str(found.description)
+    assert "2 row(s) with NULL in it, for example `3, NULL`, `4, NULL`" in str(found.description)
 
 
 def test_the_rows_of_a_view_are_counted(execute: Execute) -> None:

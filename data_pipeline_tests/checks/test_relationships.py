@@ -34,18 +34,18 @@ def record(found: dg.AssetCheckEvaluation) -> dict[str, object]:
 
 
 def test_an_instance_that_loads_for_itself_reports_dangling_references(execute: Execute) -> None:
-    raw = raw_tables(orders=orders(1, 2, 9, None, 9))
+    raw = raw_tables(orders=orders(1, 8, 9, None, 9))
     results = run("full", [*raw, sampled(raw)])
     for found in (results["shop_raw/orders.relationships"], results[CHECK]):
         assert found.passed
         assert record(found) == {
             "relationship": "customer -> customers (id)",
             "references": 4,
-            "dangling": 2,
-            "share": 0.5,
-            "examples": "9",
+            "dangling": 3,
+            "share": 0.75,
+            "examples": "9; 8",
         }
-        assert (found.metadata["references"].value, found.metadata["dangling"].value) == (4, 2)
+        assert (found.metadata["references"].value, found.metadata["dangling"].value) == (4, 3)
 
 
 def test_a_sample_whose_references_all_find_their_row_passes(execute: Execute) -> None:
@@ -67,6 +67,12 @@ def test_a_sample_that_lost_referenced_rows_gets_a_warning_that_names_them(
     )
     assert record(found)["lost_by_sampling"] == 1
     assert record(found)["source_share"] == 1 / 3
+
+
+def test_the_warning_names_only_references_that_the_sampling_broke(execute: Execute) -> None:
+    found = check_orders("midi", raw_tables(orders=orders(0, 4, 1, 2)))
+    assert not found.passed
+    assert (record(found)["dangling"], record(found)["examples"]) == (2, "4")
 
 
 def test_references_that_dangle_in_the_source_as_well_are_no_fault_of_the_sample(
