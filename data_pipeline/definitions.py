@@ -2,5 +2,8 @@
 
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.pipelines import flights, quickstart
+from data_pipeline.sampling.checks import table_checks
 
-defs = instance_definitions([*quickstart.assets, *flights.assets])
+assets = [*quickstart.assets, *flights.assets]
+
+defs = instance_definitions(assets, asset_checks=table_checks(assets))
