@@ -27,3 +27,7 @@ class TableNotFoundError(DataPipelineError):
 
 class IsolationError(DataPipelineError):
     """Code of one instance tried to reach what belongs to another."""
+
+
+class UnstableValueError(DataPipelineError):
+    """A value has no content that is the same in every process, so no hash could stand for it."""
