@@ -1,0 +1,145 @@
+"""The compose file's services as plain processes, with Dagster's own tables in PostgreSQL."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline_tests.launch.compose import Compose, Machine, env_file
+from data_pipeline_tests.launch.conftest import Databases, Place
+from data_pipeline_tests.launch.processes import CHECKOUT, environment, execute, services
+from data_pipeline_tests.launch.web_ui import WebUi
+
+DEPLOY = CHECKOUT / "deploy"
+PASSWORD = "0123456789abcdef"
+
+
+@dataclass
+class Deployment:
+    """What runs: the services of the compose file, and the two databases they use."""
+
+    compose: Compose
+    ui: WebUi
+    dagster: Place
+    pipeline: Place
+
+
+def machine(server_url: sa.URL, root: Path) -> Machine:
+    """A machine on which the server that the tests run on is the service `postgres`."""
+    for name in ("dagster.yaml", "workspace.yaml"):
+        (root / "opt/dagster").mkdir(parents=True, exist_ok=True)
+        shutil.copy(DEPLOY / name, root / "opt/dagster")
+    host, port = server_url.host or "127.0.0.1", str(server_url.port or 5432)
+    return Machine(root, hosts={"postgres": host}, ports={"5432": port})
+
+
+def variables(server_url: sa.URL, dagster: sa.URL, pipeline: sa.URL) -> dict[str, str]:
+    """`.env.example`, filled in."""
+    return {
+        **env_file((DEPLOY / ".env.example").read_text()),
+        "POSTGRES_USER": server_url.username or "postgres",
+        "POSTGRES_PASSWORD": str(server_url.password or PASSWORD),
+        "DAGSTER_POSTGRES_DB": str(dagster.database),
+        "DATA_PIPELINE_POSTGRES_DB": str(pipeline.database),
+    }
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    server_url: sa.URL, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """All services, started in the order that `depends_on` demands, after `full` has run."""
+    root = tmp_path_factory.mktemp("machine")
+    logs = tmp_path_factory.mktemp("logs")
+    with databases() as dagster, databases() as pipeline, services(logs) as group:
+        here = machine(server_url, root)
+        filled_in = variables(server_url, dagster, pipeline)
+        compose = Compose.read(DEPLOY / "docker-compose.yaml", filled_in, here)
+        ui = WebUi(int(here.port("3000")), group)
+        for name in ("code_server", "webserver", "daemon"):
+            home = here.path("/opt/dagster")
+            group.start(name, compose.command(name), env=compose.environment(name), cwd=home)
+            if name == "code_server":
+                group.wait_for_port(int(here.port("4000")))
+            if name == "webserver":
+                ui.wait_until_loaded()
+        ui.succeed(ui.launch("full", assets=ui.quickstart()))
+        yield Deployment(compose, ui, Place(dagster, {}), Place(pipeline, {}))
+
+
+def test_a_run_goes_through_it_to_the_database_of_the_pipeline(deployment: Deployment) -> None:
+    ui = deployment.ui
+    ui.succeed(ui.launch("mini", assets=ui.quickstart()))
+    assert deployment.pipeline.rows("SELECT a, b FROM mini_stage_2.b2") == [(0, 18)]
+
+
+def test_runs_and_events_are_recorded_in_postgresql(deployment: Deployment) -> None:
+    ui = deployment.ui
+    run = ui.launch("pipeline", partition="midi", assets=ui.quickstart())
+    ui.succeed(run)
+    recorded = deployment.dagster.rows(
+        f"SELECT pipeline_name, status FROM runs WHERE run_id = '{run}'"
+    )
+    assert recorded == [("pipeline", "SUCCESS")]
+    events = deployment.dagster.rows(
+        f"SELECT DISTINCT asset_key FROM event_logs WHERE run_id = '{run}' "
+        "AND dagster_event_type = 'ASSET_MATERIALIZATION' AND partition = 'midi'"
+    )
+    assert ('["stage_2", "b2"]',) in events
+
+
+def test_the_two_databases_do_not_mix(deployment: Deployment) -> None:
+    schemas = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'full%'"
+    assert deployment.dagster.rows(schemas) == []
+    assert deployment.pipeline.rows("SELECT to_regclass('public.runs')") == [(None,)]
+
+
+@pytest.mark.parametrize("service", ["code_server", "webserver", "daemon"])
+def test_its_health_check_finds_a_service_healthy(deployment: Deployment, service: str) -> None:
+    assert deployment.compose.healthy(service)
+
+
+def test_its_health_check_finds_postgresql_healthy(deployment: Deployment) -> None:
+    port = deployment.compose.machine.port("5432")
+    assert deployment.compose.healthy("postgres", PGPORT=port)
+
+
+@pytest.mark.parametrize("service", ["code_server", "webserver"])
+def test_its_health_check_finds_a_service_that_does_not_answer(
+    deployment: Deployment, tmp_path: Path, service: str
+) -> None:
+    nothing_runs_here = replace(deployment.compose, machine=Machine(tmp_path))
+    assert not nothing_runs_here.healthy(service)
+
+
+def test_two_runs_of_one_instance_execute_one_after_the_other(deployment: Deployment) -> None:
+    ui = deployment.ui
+    launched = [ui.launch("mini", assets=[["stage_2", "b2"]]) for _ in range(2)]
+    first, second = sorted((ui.succeed(run) for run in launched), key=lambda run: run["startTime"])
+    assert first["endTime"] <= second["startTime"]
+
+
+def test_only_the_code_server_knows_the_database_of_the_pipeline(deployment: Deployment) -> None:
+    compose = deployment.compose
+    assert "DATA_PIPELINE_DATABASE_URL" in compose.environment("code_server")
+    assert "DATA_PIPELINE_DATABASE_URL" not in compose.environment("webserver")
+    assert "DATA_PIPELINE_DATABASE_URL" not in compose.environment("daemon")
+
+
+def test_a_new_volume_gets_the_database_of_the_pipeline(
+    server_url: sa.URL, databases: Databases
+) -> None:
+    address = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with databases() as url:
+        name = f"{url.database}_new"
+        try:
+            env = environment(DATA_PIPELINE_POSTGRES_DB=name)
+            script = str(DEPLOY / "create_databases.sql")
+            ended = execute("psql", "-v", "ON_ERROR_STOP=1", "-f", script, address, env=env)
+            assert ended.returncode == 0, ended.stdout
+            assert Place(url.set(database=name), {}).rows("SELECT current_database()") == [(name,)]
+        finally:
+            execute("psql", "-c", f'DROP DATABASE IF EXISTS "{name}"', address, env=environment())

@@ -1,0 +1,45 @@
+"""`dagster job execute`: whole pipelines from the command line, one instance after another."""
+
+import pytest
+
+from data_pipeline_tests.launch.conftest import JOB_EXECUTE, Place
+from data_pipeline_tests.launch.processes import execute, succeed
+
+
+def test_the_job_of_an_instance_needs_no_more_than_its_name(full: Place) -> None:
+    output = succeed(*JOB_EXECUTE, "mini", env=full.env)
+    assert "Left out raw__dfa: instance `mini` does not load it but copies from `full`" in output
+    assert full.rows("SELECT a, b FROM mini_stage_2.b2") == [(0, 18)]
+    assert full.rows("SELECT a, b FROM mini_stage_2.a3") == [(0, 36)]
+
+
+def test_the_job_pipeline_takes_the_instance_as_a_tag(full: Place) -> None:
+    succeed(*JOB_EXECUTE, "pipeline", "--tags", '{"dagster/partition": "midi"}', env=full.env)
+    assert full.rows("SELECT a, b FROM midi_stage_2.b2 ORDER BY a") == [(0, 18), (2, 16)]
+
+
+def test_full_has_every_row(full: Place) -> None:
+    found = full.rows("SELECT a, b FROM full_stage_2.b2 ORDER BY a")
+    assert found == [(0, 18), (2, 16), (4, 14), (8, 12)]
+
+
+def test_dg_launches_the_job_of_an_instance(full: Place) -> None:
+    pytest.importorskip("dagster_dg_cli", reason="dg is in the extra `dev`")
+    succeed("dg", "launch", "--job", "pipeline", "--partition", "mini", env=full.env)
+    assert full.rows("SELECT a, b FROM mini_stage_2.b2") == [(0, 18)]
+
+
+def test_an_unknown_instance_is_refused_with_the_known_ones(full: Place) -> None:
+    ended = execute(
+        *JOB_EXECUTE, "pipeline", "--tags", '{"dagster/partition": "tiny"}', env=full.env
+    )
+    assert ended.returncode != 0
+    assert "there is no instance 'tiny'. Known here: 'full', 'midi', 'mini'." in ended.stdout
+
+
+def test_the_job_pipeline_without_an_instance_is_refused(full: Place) -> None:
+    before = full.rows("SELECT count(*) FROM pg_class")
+    ended = execute(*JOB_EXECUTE, "pipeline", env=full.env)
+    assert ended.returncode != 0
+    assert "instances are full, midi, mini" in ended.stdout
+    assert full.rows("SELECT count(*) FROM pg_class") == before

@@ -1,0 +1,145 @@
+"""Dagster's web UI as a browser uses it: its page, and its GraphQL."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from data_pipeline_tests.launch.processes import Services
+
+QUICKSTART_STAGES = ("raw", "stage_1", "stage_2")
+ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
+
+LAUNCH = """
+mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
+  __typename
+  ... on LaunchRunSuccess { run { runId } }
+  ... on PythonError { message }
+  ... on RunConfigValidationInvalid { errors { message } }
+} }
+"""
+RUN = """
+query ($id: ID!) { runOrError(runId: $id) { ... on Run {
+  status startTime endTime
+  tags { key value }
+  eventConnection { events {
+    ... on MessageEvent { message stepKey }
+    ... on ErrorEvent { error { message causes { message } } }
+  } }
+} } }
+"""
+STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+LOCATIONS = """
+{ workspaceOrError { ... on Workspace { locationEntries {
+  name locationOrLoadError { __typename ... on PythonError { message } }
+} } } }
+"""
+ASSETS = """
+{ assetNodes {
+  assetKey { path } groupName kinds description
+  owners { ... on TeamAssetOwner { team } }
+  partitionDefinition { type } partitionKeys
+} }
+"""
+MATERIALIZATION = """
+query ($key: AssetKeyInput!, $partition: String!) { assetNodeOrError(assetKey: $key) {
+  ... on AssetNode { assetMaterializations(partitions: [$partition], limit: 1) { metadataEntries {
+    label
+    ... on IntMetadataEntry { intValue }
+    ... on FloatMetadataEntry { floatValue }
+    ... on TextMetadataEntry { text }
+    ... on MarkdownMetadataEntry { mdStr }
+    ... on TableSchemaMetadataEntry { schema { columns { name type } } }
+  } } }
+} }
+"""
+
+
+class WebUi:
+    """The web UI of running services."""
+
+    def __init__(self, port: int, services: Services) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self.services = services
+
+    def page(self, path: str = "/") -> str:
+        """The text of a page."""
+        with urlopen(f"{self.address}{path}", timeout=60) as response:
+            return str(response.read().decode())
+
+    def wait_until_loaded(self) -> None:
+        """Wait until it answers and has loaded the code location `data_pipeline`."""
+
+        def location() -> dict[str, Any] | None:
+            try:
+                entries = self.query(LOCATIONS)["workspaceOrError"]["locationEntries"]
+            except URLError:
+                return None
+            found = [entry for entry in entries if entry["locationOrLoadError"]]
+            return found[0] if found else None
+
+        entry = self.services.wait_for("the code location", location)
+        assert entry["name"] == "data_pipeline"
+        loaded = entry["locationOrLoadError"]
+        assert loaded["__typename"] == "RepositoryLocation", loaded["message"]
+
+    def query(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data that answers a GraphQL query."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer["errors"]
+        return dict(answer["data"])
+
+    def assets(self) -> dict[str, dict[str, Any]]:
+        """All assets by key, as the asset graph shows them."""
+        return {
+            "/".join(node["assetKey"]["path"]): node for node in self.query(ASSETS)["assetNodes"]
+        }
+
+    def quickstart(self) -> list[list[str]]:
+        """The keys of the quickstart's assets."""
+        keys = [key.split("/") for key in self.assets()]
+        return sorted(key for key in keys if key[0] in QUICKSTART_STAGES)
+
+    def launch(
+        self, job: str, *, partition: str | None = None, assets: Iterable[list[str]] = ()
+    ) -> str:
+        """Launch a job, restricted to `assets` if there are any: the id of the run."""
+        selector = {
+            "repositoryLocationName": "data_pipeline",
+            "repositoryName": "__repository__",
+            "jobName": job,
+            "assetSelection": [{"path": key} for key in assets] or None,
+        }
+        tags = [{"key": "dagster/partition", "value": partition}] if partition else []
+        params = {"selector": selector, "executionMetadata": {"tags": tags}, "runConfigData": "{}"}
+        answer = self.query(LAUNCH, params=params)["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return str(answer["run"]["runId"])
+
+    def wait_for_end(self, run: str) -> str:
+        """Wait until a run has ended: its status."""
+
+        def ended() -> str | None:
+            status = self.query(STATUS, id=run)["runOrError"]["status"]
+            return str(status) if status in ENDED else None
+
+        return self.services.wait_for(f"the end of run {run}", ended)
+
+    def succeed(self, run: str) -> dict[str, Any]:
+        """Wait until a run has succeeded: the run with its events."""
+        status = self.wait_for_end(run)
+        found = dict(self.query(RUN, id=run)["runOrError"])
+        events = found["eventConnection"]["events"]
+        errors = [json.dumps(event["error"]) for event in events if event.get("error")]
+        assert status == "SUCCESS", "\n".join([status, *errors, self.services.output()])
+        return found
+
+    def metadata(self, key: str, partition: str) -> dict[str, dict[str, Any]]:
+        """The metadata of an asset's latest materialization, by label."""
+        found = self.query(MATERIALIZATION, key={"path": key.split("/")}, partition=partition)
+        (latest,) = found["assetNodeOrError"]["assetMaterializations"]
+        return {entry["label"]: entry for entry in latest["metadataEntries"]}
