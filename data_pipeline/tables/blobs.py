@@ -43,11 +43,15 @@ def version(content: bytes) -> str:
 
 
 def write(instance: Instance, table: StageTable, content: bytes) -> str:
-    """Writes a blob's file, flushed to disk; gives its location below the instance's directory."""
+    """Writes a blob's file, flushed to disk; gives its location below the instance's directory.
+
+    Raises:
+        IsolationError: The asset's name leads out of that directory.
+    """
     location = f"{table.stage}/{table.name}.{version(content)}.pickle"
-    path = directory(instance) / location
+    path = _inside(instance, table, location)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{table.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -66,15 +70,23 @@ def read(instance: Instance, table: StageTable, location: str) -> Any:
     Raises:
         IsolationError: The location points out of the instance's directory.
         TableNotFoundError: The file is gone.
+        UnsupportedDataError: It cannot be loaded with the present code.
     """
     path = _inside(instance, table, location)
-    if not path.is_file():
+    remedy = f"Build it again: dagster job execute -m data_pipeline.definitions -j {instance.name}"
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
         raise TableNotFoundError(
-            f"Blob `{table}` of instance `{instance.name}`: its file {path} is gone. "
-            f"Build it again: dagster job execute -m data_pipeline.definitions -j {instance.name}"
-        )
-    with path.open("rb") as file:
-        return pickle.load(file)  # noqa: S301 - only from the instance's own directory, see above
+            f"Blob `{table}` of instance `{instance.name}`: its file {path} is gone. {remedy}"
+        ) from None
+    try:
+        return pickle.loads(content)  # noqa: S301 - from the instance's own directory, see above
+    except Exception as error:  # pickle raises whatever the object's own code raises
+        raise UnsupportedDataError(
+            f"Blob `{table}` of instance `{instance.name}`: its file {path} cannot be loaded with "
+            f"the present code: {error}. {remedy}"
+        ) from error
 
 
 def remove(instance: Instance, table: StageTable, location: str) -> None:

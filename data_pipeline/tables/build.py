@@ -1,14 +1,15 @@
 """Building a table in its staging schema, with its properties: from batches or from a query."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.tables.connection import Database
-from data_pipeline.tables.names import RelationName, literal, quoted
+from data_pipeline.tables.catalog import fingerprint
+from data_pipeline.tables.connection import Database, ensure_schema
+from data_pipeline.tables.names import MAX_IDENTIFIER_BYTES, RelationName, literal, quoted
 from data_pipeline.tables.refusal import refusal
 from data_pipeline.tables.table import Properties
 
@@ -83,43 +84,58 @@ def build_from_query(
         DatabaseError: PostgreSQL refused (with the query and the position), or went away.
     """
     create = f"CREATE {_unlogged(_is_unlogged(properties, unlogged))}TABLE {target.quoted} AS "
-    select = create + "SELECT * FROM (\n"
     started = time.monotonic()
-    with _building(database, target, query, select) as connection:
+    with _building(database, target) as connection:
+        columns = "*"
         if properties.types:
-            _execute(connection, f"{select}{query}\n) AS q WITH NO DATA")
-            columns = _columns(connection, target)
-            _check_columns(target, properties, columns)
-            casts = ", ".join(_cast(name, properties.types.get(name)) for name in columns)
+            _check_types(connection, properties.types)
+            _create_as(connection, target, f"{create}SELECT * FROM (\n", query, " WITH NO DATA")
+            names = _columns(connection, target)
+            _check_columns(target, properties, names)
+            columns = ", ".join(_cast(name, properties.types.get(name)) for name in names)
             _execute(connection, f"DROP TABLE {target.quoted}")
-            select = f"{create}SELECT {casts} FROM (\n"
-        rows = _execute(connection, f"{select}{query}\n) AS q")
-        columns = _columns(connection, target)
-        _check_columns(target, properties, columns)
-        _execute(connection, *_not_null(target, properties, columns))
+        rows = _create_as(connection, target, f"{create}SELECT {columns} FROM (\n", query)
+        names = _columns(connection, target)
+        _check_columns(target, properties, names)
+        _execute(connection, *_not_null(target, properties, names))
         _apply_properties(connection, target, properties)
     return Built(rows, time.monotonic() - started)
 
 
 @contextmanager
-def _building(
-    database: Database, target: RelationName, query: str | None = None, prefix: str = ""
-) -> Iterator["AdbcConnection"]:
+def _building(database: Database, target: RelationName) -> Iterator["AdbcConnection"]:
     """Opens a transaction in which `target` does not exist yet; explains what goes wrong in it."""
     import adbc_driver_manager
 
+    with database.begin() as session:
+        ensure_schema(session, target.schema)
     with database.adbc() as connection:
         try:
-            _execute(
-                connection,
-                f"CREATE SCHEMA IF NOT EXISTS {quoted(target.schema)}",
-                f"DROP TABLE IF EXISTS {target.quoted}",
-            )
+            _execute(connection, f"DROP TABLE IF EXISTS {target.quoted}")
             connection.commit()
             yield connection
             connection.commit()
         except adbc_driver_manager.Error as error:
-            raise refusal(database, target, error, query, prefix) from None
+            raise refusal(error, f"Table {target} could not be built") from None
+
+
+def _create_as(
+    connection: "AdbcConnection", target: RelationName, prefix: str, query: str, suffix: str = ""
+) -> int:
+    import adbc_driver_manager
+
+    try:
+        return _execute(connection, f"{prefix}{query}\n) AS q{suffix}")
+    except adbc_driver_manager.Error as error:
+        raise refusal(error, f"Table {target} could not be built", query, prefix) from None
+
+
+def _check_types(connection: "AdbcConnection", types: Mapping[str, str]) -> None:
+    from data_pipeline.tables.load import check_type
+
+    with connection.cursor() as cursor:
+        for column, kind in types.items():
+            check_type(cursor, column, kind)
 
 
 def _apply_properties(
@@ -127,13 +143,38 @@ def _apply_properties(
 ) -> None:
     statements = []
     if properties.primary_key:
-        key = ", ".join(quoted(name) for name in properties.primary_key)
-        statements.append(f"ALTER TABLE {target.quoted} ADD PRIMARY KEY ({key})")
-    for index in properties.indexes:
-        indexed = ", ".join(quoted(name) for name in index)
-        statements.append(f"CREATE INDEX ON {target.quoted} ({indexed})")
+        name, key = _key_name(target.name), _listed(properties.primary_key)
+        statements.append(
+            f"ALTER TABLE {target.quoted} ADD CONSTRAINT {quoted(name)} PRIMARY KEY ({key})"
+        )
+    for index in dict.fromkeys(properties.indexes):
+        name = _index_name(target.name, index)
+        statements.append(f"CREATE INDEX {quoted(name)} ON {target.quoted} ({_listed(index)})")
     statements.append(f"ANALYZE {target.quoted}")
     _execute(connection, *statements)
+
+
+def _key_name(table: str) -> str:
+    """Names the primary key as PostgreSQL does, but for long names, which it would cut off."""
+    name = f"{table}_pkey"
+    return name if len(name.encode()) <= MAX_IDENTIFIER_BYTES else _object_name(table, "pkey")
+
+
+def _index_name(table: str, columns: Sequence[str]) -> str:
+    # The names that PostgreSQL makes up are free in the staging schema only: an index on column
+    # `b_c` of table `a` would have the same name as one on `c` of table `a_b`.
+    return _object_name(table, "idx", *columns)
+
+
+def _object_name(*parts: str) -> str:
+    """Gives a name that is unique in a schema: as much of the parts as fits, and their hash."""
+    digest = fingerprint(*parts)[:10]
+    room = MAX_IDENTIFIER_BYTES - len(digest) - 1
+    return f"{'_'.join(parts).encode()[:room].decode(errors='ignore')}_{digest}"
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(quoted(name) for name in columns)
 
 
 def _not_null(target: RelationName, properties: Properties, columns: list[str]) -> list[str]:

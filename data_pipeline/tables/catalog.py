@@ -14,11 +14,13 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from data_pipeline.tables.connection import run
+from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.names import RelationName, StageTable, literal, quoted
 from data_pipeline.tables.table import Properties
 
 TABLES = "tables"
+
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 Kind = Literal["table", "view", "blob"]
 
@@ -85,11 +87,11 @@ def ensure(connection: sa.Connection, schema: str) -> None:
     """Creates the catalog where it does not exist yet; safe beside other sessions."""
     if exists(connection, schema):
         return
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": schema})
+    ensure_schema(connection, schema)
+    connection.execute(_LOCK, {"name": f"data_pipeline:catalog:{schema}"})
     relation = quoted(schema, TABLES)
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in _COLUMNS.items())
     statements = [
-        f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}",
         f"CREATE TABLE IF NOT EXISTS {relation} ({columns}, PRIMARY KEY (stage, name))",
         f"COMMENT ON TABLE {relation} IS 'Tables and blobs of this instance, one row each'",
         *(
@@ -121,17 +123,20 @@ def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow
 
 def put(connection: sa.Connection, schema: str, new: CatalogRow) -> None:
     """Writes the row of what this transaction makes visible, in place of an earlier one."""
+    from sqlalchemy.dialects.postgresql import insert
+
     values = {
         **asdict(new),
         "username": _username(),
         "host": socket.gethostname(),
         "committed_at": sa.func.clock_timestamp(),
     }
-    target = _table(schema)
+    # A table, and the commit of a raw table behind it, may both write its row at the same time.
+    statement = insert(_table(schema)).values(values)
+    changed = {name: statement.excluded[name] for name in values if name not in ("stage", "name")}
     connection.execute(
-        sa.delete(target).where(target.c.stage == new.stage, target.c.name == new.name)
+        statement.on_conflict_do_update(index_elements=["stage", "name"], set_=changed)
     )
-    connection.execute(sa.insert(target).values(values))
 
 
 def views_of(connection: sa.Connection, schema: str, source: RelationName) -> list[CatalogRow]:

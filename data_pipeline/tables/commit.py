@@ -1,8 +1,10 @@
 """The commit: one transaction that makes a table, view or blob visible, with its catalog row."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 
 import sqlalchemy as sa
 
@@ -10,9 +12,37 @@ from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
 from data_pipeline.tables.catalog import CatalogRow
-from data_pipeline.tables.connection import Database, run
-from data_pipeline.tables.dependents import Attachments, dependent_views, relation_kind
+from data_pipeline.tables.connection import Database, ensure_schema, run
+from data_pipeline.tables.dependents import (
+    DependentView,
+    put_up,
+    relation_kind,
+    take_down,
+)
 from data_pipeline.tables.names import RelationName, StageTable, quoted
+
+# A commit that waits for a reader makes all later readers wait behind it, and may even wait for a
+# reader that waits for the commit. So it gives up soon (before PostgreSQL looks for deadlocks,
+# after 1000 ms, and ends the reader's statement), lets the others pass, and tries again.
+_LOCK_TIMEOUTS_MS = (50, 100, 200, 400, 800)
+_BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
+_SECONDS_BETWEEN_MESSAGES = 10.0
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a commit wrote to the catalog, and what was there before."""
+
+    row: CatalogRow
+    earlier: CatalogRow | None
+
+    @property
+    def replaced_file(self) -> str | None:
+        """The location of a blob that nothing refers to any more."""
+        earlier = self.earlier
+        if earlier is None or earlier.kind != "blob" or earlier.location == self.row.location:
+            return None
+        return earlier.location
 
 
 def committed(instance: Instance, table: StageTable) -> RelationName:
@@ -25,74 +55,150 @@ def staged(instance: Instance, table: StageTable) -> RelationName:
     return RelationName(instance.staging_schema(table.stage), table.name)
 
 
-def commit_table(database: Database, instance: Instance, row: CatalogRow) -> None:
+def commit_table(
+    database: Database, instance: Instance, row: CatalogRow, log: logging.Logger
+) -> Committed:
     """Replaces a table by the staged one; views, grants and comments come along.
 
     Raises:
         DatabaseError: Something built on the old table does not fit the new one; the old one stays.
     """
-    target = committed(instance, row.table)
-    with _replacement(database, instance, row) as connection:
-        run(
-            connection,
-            f"ALTER TABLE {staged(instance, row.table).quoted} SET SCHEMA {quoted(target.schema)}",
-        )
+    schema = quoted(instance.schema(row.stage))
+
+    def move(connection: sa.Connection) -> CatalogRow:
+        run(connection, f"ALTER TABLE {staged(instance, row.table).quoted} SET SCHEMA {schema}")
+        return row
+
+    return _commit(database, instance, row, move, log)
 
 
 def commit_view(
-    database: Database, instance: Instance, row: CatalogRow, source: RelationName
-) -> None:
+    database: Database,
+    instance: Instance,
+    row: CatalogRow,
+    source: RelationName,
+    behind: StageTable | None,
+    log: logging.Logger,
+) -> Committed:
     """Makes a table a view of `source`; what is built on the table comes along.
+
+    Args:
+        database: The database.
+        instance: Whose table.
+        row: What the catalog is to say of it.
+        source: The relation behind the view.
+        behind: The table of this instance that `source` is, if it is one.
+        log: Says when the commit has to wait.
 
     Raises:
         DatabaseError: As in `commit_table`.
     """
     target = committed(instance, row.table)
-    with _replacement(database, instance, row) as connection:
+
+    def show(connection: sa.Connection) -> CatalogRow:
         run(connection, f"CREATE VIEW {target.quoted} AS {_pass_through(source)}")
+        # From here on nobody can replace the source: its catalog row is that of what we show.
+        current = behind and catalog.row(connection, instance.catalog_schema, behind)
+        return _shown_through(instance, row, current) if current else row
+
+    return _commit(database, instance, row, show, log)
 
 
-def commit_blob(database: Database, instance: Instance, row: CatalogRow) -> str | None:
-    """Makes a blob's file the current one; gives the location of the file it replaces, if any."""
-    with _replacement(database, instance, row) as connection:
-        earlier = catalog.row(connection, instance.catalog_schema, row.table)
-    return earlier.location if earlier and earlier.kind == "blob" else None
+def commit_blob(
+    database: Database, instance: Instance, row: CatalogRow, log: logging.Logger
+) -> Committed:
+    """Makes a blob's file the current one; a table of that name goes."""
+    return _commit(database, instance, row, lambda _: row, log)
 
 
-@contextmanager
-def _replacement(
-    database: Database, instance: Instance, row: CatalogRow
-) -> Iterator[sa.Connection]:
-    """Takes a relation down, lets the caller put another there, and puts the rest up again."""
+def _commit(
+    database: Database,
+    instance: Instance,
+    row: CatalogRow,
+    place: Callable[[sa.Connection], CatalogRow],
+    log: logging.Logger,
+) -> Committed:
     target = committed(instance, row.table)
+    for timeout in _lock_timeouts(log, f"Waiting to commit {target}, which others are reading"):
+        try:
+            with database.begin() as connection:
+                run(connection, f"SET LOCAL lock_timeout = {timeout}")
+                return _replace(connection, instance, row, place)
+        except sa.exc.DBAPIError as error:
+            if not _is_busy(error):
+                raise _refused(
+                    instance, row, f"PostgreSQL says: {database.scrubbed(error.orig)}"
+                ) from None
+    raise AssertionError  # there is always another try
+
+
+def _replace(
+    connection: sa.Connection,
+    instance: Instance,
+    row: CatalogRow,
+    place: Callable[[sa.Connection], CatalogRow],
+) -> Committed:
+    """Takes a relation down, places another there, and puts up again what was built on it."""
+    target = committed(instance, row.table)
+    schema = instance.catalog_schema
+    run(connection, "SET LOCAL search_path = ''")
+    catalog.ensure(connection, schema)
+    ensure_schema(connection, target.schema)
+    earlier = catalog.row(connection, schema, row.table)
+    if row.kind != "blob" and relation_kind(connection, target) is None:
+        # An empty stand-in has the default privileges of the schema; a moved table has not.
+        run(connection, f"CREATE TABLE {target.quoted} ()")
+    attachments, views = take_down(connection, target)
+    placed = place(connection)
+    if relation_kind(connection, target):
+        attachments.apply(connection, target)
+    shown = _passed_through(connection, instance, target, views)
+    for view in views:
+        _put_up(connection, instance, row, view, target if view.relation in shown else None)
+    for other in shown.values():
+        catalog.put(connection, schema, _shown_through(instance, other, placed))
+    catalog.put(connection, schema, placed)
+    return Committed(placed, earlier)
+
+
+def _put_up(
+    connection: sa.Connection,
+    instance: Instance,
+    row: CatalogRow,
+    view: DependentView,
+    source: RelationName | None,
+) -> None:
     try:
-        with database.begin() as connection:
-            run(connection, "SET LOCAL search_path = ''")
-            catalog.ensure(connection, instance.catalog_schema)
-            run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(target.schema)}")
-            views = dependent_views(connection, target)
-            attachments = Attachments.of(connection, target)
-            for view in reversed(views):
-                view.drop(connection)
-            if kind := relation_kind(connection, target):
-                run(connection, f"DROP {kind} {target.quoted}")
-            yield connection
-            if relation_kind(connection, target):
-                attachments.apply(connection, target)
-            passed_through = _passed_through(connection, instance, target)
-            for view in views:
-                ours = view.relation in passed_through
-                view.create(connection, _pass_through(target) if ours else None)
-            for shown in passed_through.values():
-                catalog.put(connection, instance.catalog_schema, _shown_through(shown, row))
-            catalog.put(connection, instance.catalog_schema, row)
+        put_up(connection, view, _pass_through(source) if source else None)
     except sa.exc.DBAPIError as error:
-        raise DatabaseError(
-            f"Table `{row.table}` of instance `{instance.name}` could not be committed; "
-            f"{target} is unchanged. PostgreSQL says: {database.scrubbed(error.orig)}\n"
-            "If a view or other object built on the table stands in the way, drop it or adapt it "
-            "to the new columns, then run again."
-        ) from None
+        if _is_busy(error):
+            raise
+        what = f"The view {view.relation}, which was built on it, does not fit the new columns: "
+        raise _refused(instance, row, f"{what}{str(error.orig).strip()}") from None
+
+
+def _refused(instance: Instance, row: CatalogRow, reason: str) -> DatabaseError:
+    return DatabaseError(
+        f"Table `{row.table}` of instance `{instance.name}` could not be committed; "
+        f"{committed(instance, row.table)} is unchanged. {reason}\n"
+        "If a view or other object built on the table stands in the way, drop it or adapt it "
+        "to the new columns, then run again."
+    )
+
+
+def _is_busy(error: sa.exc.DBAPIError) -> bool:
+    return getattr(error.orig, "pgcode", None) in _BUSY
+
+
+def _lock_timeouts(log: logging.Logger, message: str) -> Iterator[int]:
+    """Gives how long to wait for a lock, again and again, with a pause before each further try."""
+    said = -_SECONDS_BETWEEN_MESSAGES
+    for timeout in chain(_LOCK_TIMEOUTS_MS, repeat(_LOCK_TIMEOUTS_MS[-1])):
+        yield timeout
+        if time.monotonic() - said >= _SECONDS_BETWEEN_MESSAGES:
+            said = time.monotonic()
+            log.info(message)
+        time.sleep(timeout / 1000)
 
 
 def _pass_through(source: RelationName) -> str:
@@ -100,18 +206,24 @@ def _pass_through(source: RelationName) -> str:
 
 
 def _passed_through(
-    connection: sa.Connection, instance: Instance, source: RelationName
-) -> dict[RelationName, CatalogRow]:
+    connection: sa.Connection,
+    instance: Instance,
+    source: RelationName,
+    views: list[DependentView],
+) -> Mapping[RelationName, CatalogRow]:
+    """Gives the input tables that are `source` under another name, by their views."""
+    present = {view.relation for view in views}
     rows = catalog.views_of(connection, instance.catalog_schema, source)
-    return {committed(instance, row.table): row for row in rows}
+    by_view = {committed(instance, row.table): row for row in rows}
+    return {view: row for view, row in by_view.items() if view in present}
 
 
-def _shown_through(view: CatalogRow, source: CatalogRow) -> CatalogRow:
-    """Gives the row of a pass-through view once `source` has other data."""
+def _shown_through(instance: Instance, view: CatalogRow, source: CatalogRow) -> CatalogRow:
+    """Gives the row of a pass-through view of what `source` describes."""
     return replace(
         view,
         data_version=source.data_version,
-        inputs={str(source.table): source.data_version},
+        inputs={f"{instance.instance_id}/{source.table}": source.data_version},
         properties=source.properties,
         row_count=source.row_count,
         run_id=source.run_id,

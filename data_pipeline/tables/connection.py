@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 _CONNECT_TIMEOUT_SECONDS = 10
-_INVALID_CATALOG_NAME = "3D000"
+_LOCK = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
+_LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 class Database:
@@ -56,8 +58,19 @@ class Database:
                 yield connection
         except sa.exc.DBAPIError as error:
             if error.connection_invalidated:
-                raise self._lost(error.orig) from None
+                raise self.lost(error.orig) from None
             raise
+
+    @contextmanager
+    def session(self) -> Iterator[sa.Connection]:
+        """Opens a connection without a transaction: every statement commits by itself.
+
+        Raises:
+            DatabaseError: The server cannot be reached.
+        """
+        with self._connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
 
     def _connect(self) -> sa.Connection:
         try:
@@ -66,7 +79,10 @@ class Database:
             if not (self._create and self._is_missing(error)):
                 raise self._unreachable(error.orig) from None
         self._create_database()
-        return self.engine.connect()
+        try:
+            return self.engine.connect()
+        except sa.exc.OperationalError as error:
+            raise self._unreachable(error.orig) from None
 
     def _is_missing(self, error: sa.exc.OperationalError) -> bool:
         # libpq reports no SQLSTATE for a refused connection, only the server's message.
@@ -74,14 +90,14 @@ class Database:
 
     def _create_database(self) -> None:
         maintenance = Database(self.url.set(database="postgres"))
-        engine = maintenance.engine.execution_options(isolation_level="AUTOCOMMIT")
-        with maintenance._connect(), engine.connect() as connection:
-            exists = connection.scalar(
-                sa.text("SELECT 1 FROM pg_database WHERE datname = :name"),
-                {"name": self.url.database},
-            )
-            if not exists:
-                connection.exec_driver_sql(f"CREATE DATABASE {quoted(self.url.database or '')}")
+        name = self.url.database or ""
+        exists = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
+        with maintenance.session() as connection:
+            # Under a lock, since another process may find it missing at the same time.
+            connection.execute(_LOCK, {"name": f"data_pipeline:database:{name}"})
+            if not connection.scalar(exists, {"name": name}):
+                run(connection, f"CREATE DATABASE {quoted(name)}")
+            connection.detach()  # closes it with the block, and the lock with it
         maintenance.engine.dispose()
 
     @contextmanager
@@ -132,7 +148,8 @@ class Database:
             "`table_store_connections` in instances.yaml, or DATA_PIPELINE_DATABASE_URL."
         )
 
-    def _lost(self, error: BaseException | None) -> DatabaseError:
+    def lost(self, error: BaseException | None) -> DatabaseError:
+        """Gives the error to raise when a connection broke."""
         return DatabaseError(
             f"Lost the connection to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
             "What was committed before is unchanged. Check the server's log, then run again."
@@ -148,12 +165,23 @@ class Database:
         """Gives an error's text without the password, should the driver have echoed it."""
         text = str(error).strip()
         password = str(self.url.password or "")
-        return text.replace(password, "***") if password else text
+        for form in {password, quote(password), quote(password, safe="")} - {""}:
+            text = text.replace(form, "***")
+        return text
 
 
 def run(connection: sa.Connection, statement: str) -> None:
     """Executes a statement as it stands: no parameters, and a percent sign is a percent sign."""
     connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def ensure_schema(connection: sa.Connection, schema: str) -> None:
+    """Creates a schema where it does not exist yet; safe beside other sessions."""
+    present = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
+    if connection.scalar(present, {"name": schema}):
+        return
+    connection.execute(_LOCK_FOR_TRANSACTION, {"name": f"data_pipeline:schema:{schema}"})
+    run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
 
 
 def database(instance: Instance) -> Database:

@@ -1,8 +1,10 @@
 """What users built on a table: its grants and comments, and the views on top of it.
 
 A table is replaced by another one; this module takes down what hangs on the old table and puts it
-up again on the new one, within the caller's transaction. What it does not know (materialized views,
-functions) makes PostgreSQL refuse the drop, so nothing is lost in silence.
+up again on the new one, within the caller's transaction. Other objects that depend on a table
+(materialized views, foreign keys, functions with a body in standard SQL) make PostgreSQL refuse to
+drop it. What is part of the table itself goes with it: indexes, triggers, rules and row security
+that a user added by hand.
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from data_pipeline.tables.names import RelationName, literal, quoted
 _VIEWS = sa.text("""
 WITH RECURSIVE dependent(oid, depth) AS (
     SELECT to_regclass(:relation)::oid, 0
-  UNION ALL
+  UNION
     SELECT r.ev_class, dependent.depth + 1
     FROM dependent
     JOIN pg_depend d ON d.refobjid = dependent.oid AND d.refclassid = 'pg_class'::regclass
@@ -84,6 +86,12 @@ class Grant:
         option = " WITH GRANT OPTION" if self.grantable else ""
         return f"GRANT {self.privilege}{column} ON {relation.quoted} TO {grantee}{option}"
 
+    def revocation(self, relation: RelationName) -> str:
+        """Gives the statement that takes it back."""
+        column = f" ({quoted(self.column)})" if self.column else ""
+        grantee = quoted(self.grantee) if self.grantee else "PUBLIC"
+        return f"REVOKE {self.privilege}{column} ON {relation.quoted} FROM {grantee}"
+
 
 @dataclass(frozen=True)
 class Attachments:
@@ -104,10 +112,16 @@ class Attachments:
         )
 
     def apply(self, connection: sa.Connection, relation: RelationName) -> None:
-        """Puts them on a relation; what speaks of a column that it no longer has is left out."""
-        if not (self.grants or self.comments):
+        """Puts them on a new relation, in place of the grants that it was created with.
+
+        What speaks of a column that it does not have is left out.
+        """
+        created_with = Attachments.of(connection, relation).grants
+        if not (self.grants or self.comments or created_with):
             return
         columns = {None, *connection.scalars(_COLUMNS, {"relation": relation.quoted})}
+        for grant in set(created_with) - set(self.grants):
+            run(connection, grant.revocation(relation))
         for grant in self.grants:
             if grant.column in columns:
                 run(connection, grant.statement(relation))
@@ -129,31 +143,49 @@ class DependentView:
     options: tuple[str, ...]
     attachments: Attachments
 
-    def drop(self, connection: sa.Connection) -> None:
-        """Takes the view down."""
-        run(connection, f"DROP VIEW {self.relation.quoted}")
 
-    def create(self, connection: sa.Connection, definition: str | None = None) -> None:
-        """Puts the view up again, with its owner, options, grants and comments.
+def take_down(
+    connection: sa.Connection, relation: RelationName
+) -> tuple[Attachments, list[DependentView]]:
+    """Drops a relation and all views on it.
 
-        Args:
-            connection: The transaction.
-            definition: A query to use instead of the view's own.
-        """
-        options = f" WITH ({', '.join(self.options)})" if self.options else ""
-        body = (definition or self.definition).rstrip().rstrip(";")
-        run(connection, f"CREATE VIEW {self.relation.quoted}{options} AS {body}")
-        run(connection, f"ALTER VIEW {self.relation.quoted} OWNER TO {quoted(self.owner)}")
-        self.attachments.apply(connection, self.relation)
+    The transaction must have an empty search path, so that the definitions name every schema.
 
-
-def dependent_views(connection: sa.Connection, relation: RelationName) -> list[DependentView]:
-    """Gives all views on a relation, in an order in which they can be created.
-
-    The transaction must have an empty search path, so that definitions name every schema.
+    Returns:
+        Its grants and comments, and the views in an order in which they can be put up again.
     """
+    kind = relation_kind(connection, relation)
+    if kind is None:
+        return Attachments(), []
+    views = _without_views(connection, relation)
+    if kind == "TABLE":
+        # Views come before their table, as in a reader's query, lest the two wait for each other.
+        run(connection, f"LOCK TABLE {relation.quoted} IN ACCESS EXCLUSIVE MODE")
+        views += _without_views(connection, relation)  # made in the meantime
+    attachments = Attachments.of(connection, relation)
+    run(connection, f"DROP {kind} {relation.quoted}")
+    return attachments, views
+
+
+def put_up(connection: sa.Connection, view: DependentView, definition: str | None = None) -> None:
+    """Puts a view up again, with its owner, options, grants and comments.
+
+    Args:
+        connection: The transaction.
+        view: The view.
+        definition: A query to use instead of the view's own.
+    """
+    options = f" WITH ({', '.join(view.options)})" if view.options else ""
+    body = (definition or view.definition).rstrip().rstrip(";")
+    run(connection, f"CREATE VIEW {view.relation.quoted}{options} AS {body}")
+    run(connection, f"ALTER VIEW {view.relation.quoted} OWNER TO {quoted(view.owner)}")
+    view.attachments.apply(connection, view.relation)
+
+
+def _without_views(connection: sa.Connection, relation: RelationName) -> list[DependentView]:
+    """Drops all views on a relation; gives them in an order in which they can be created."""
     found = connection.execute(_VIEWS, {"relation": relation.quoted}).all()
-    return [
+    views = [
         DependentView(
             name := RelationName(view.schema, view.name),
             view.definition,
@@ -163,3 +195,6 @@ def dependent_views(connection: sa.Connection, relation: RelationName) -> list[D
         )
         for view in found
     ]
+    for view in reversed(views):
+        run(connection, f"DROP VIEW {view.relation.quoted}")
+    return views

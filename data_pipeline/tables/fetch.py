@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_pipeline.errors import TableNotFoundError
+from data_pipeline.errors import TableNotFoundError, UnsupportedDataError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog
 from data_pipeline.tables.catalog import CatalogRow
@@ -32,20 +32,28 @@ def fetch(
 
     Raises:
         TableNotFoundError: It has not been built yet, or it is gone.
+        UnsupportedDataError: It cannot be given as what the annotation says.
     """
-    from data_pipeline.tables.frames import from_reader
+    from data_pipeline.tables.frames import from_reader, is_frame_type
 
     source = database(instance)
     relation = committed(instance, table)
     with source.begin() as connection:
         row = catalog.row(connection, instance.catalog_schema, table)
-        if row is not None and row.kind == "blob" and row.location is not None:
-            return blobs.read(instance, table, row.location), row.data_version
-        if relation_kind(connection, relation) is None:
+        is_blob = row is not None and row.kind == "blob"
+        if not is_blob and relation_kind(connection, relation) is None:
             raise _missing(instance, table, relation, row)
         version = row.data_version if row else None
-        if not _is_frame_type(annotation):
+        if not is_blob and not _is_of_a_frame_library(annotation):
             return reference(connection, relation, row), version
+    if row is not None and is_blob:
+        return _blob(source, instance, row)
+    if not is_frame_type(annotation):
+        raise UnsupportedDataError(
+            f"Table `{table}` cannot be given as {annotation.__module__}.{annotation.__qualname__}."
+            " Annotate the parameter with pd.DataFrame, pl.DataFrame, pl.LazyFrame, pa.Table, "
+            "pa.RecordBatchReader or sa.Table."
+        )
     batches = stream(source, relation, log)
     return from_reader(batches, annotation), version
 
@@ -65,7 +73,18 @@ def stream(source: Database, relation: RelationName, log: logging.Logger) -> pa.
     )
 
 
-def _is_frame_type(annotation: Any) -> bool:
+def _blob(source: Database, instance: Instance, row: CatalogRow) -> tuple[Any, str]:
+    try:
+        return blobs.read(instance, row.table, row.location or ""), row.data_version
+    except TableNotFoundError:
+        current = _row(source, instance, row.table)
+        if current is None or current.kind != "blob" or current.location == row.location:
+            raise
+        # A commit has replaced the file since its location was read.
+        return _blob(source, instance, current)
+
+
+def _is_of_a_frame_library(annotation: Any) -> bool:
     if not isinstance(annotation, type):
         return False
     return annotation.__module__.split(".")[0] in ("pandas", "polars", "pyarrow")
@@ -87,6 +106,10 @@ def _missing(
 
 def known_version(instance: Instance, table: StageTable) -> str | None:
     """Gives the data version of a table or blob from the catalog, None where there is none."""
-    with database(instance).begin() as connection:
-        row = catalog.row(connection, instance.catalog_schema, table)
+    row = _row(database(instance), instance, table)
     return row.data_version if row else None
+
+
+def _row(source: Database, instance: Instance, table: StageTable) -> CatalogRow | None:
+    with source.begin() as connection:
+        return catalog.row(connection, instance.catalog_schema, table)

@@ -31,6 +31,7 @@ class TableIOManager(dg.IOManager):
         """Stores what an asset returned; see `Store.put`."""
         table = StageTable.from_path(context.asset_key.path)
         instance = self._instance_of_output(context, table)
+        self._configuration.check_stages(_stages(context))
         declared = declared_properties(context.definition_metadata)
         origin = self._origin(context, instance)
         stored = Store(instance, context.log).put(table, obj, declared, origin)
@@ -93,6 +94,12 @@ class TableIOManager(dg.IOManager):
             own = f"{instance.instance_id}/{table}"
             inputs |= loaded.get(table) or {own: known_version(instance, table)}
         return Origin(context.run_id, context.asset_spec.code_version, inputs)
+
+
+def _stages(context: dg.OutputContext) -> set[str]:
+    """Names the stages of all assets that the run knows; their schemas must not meet."""
+    keys = context.step_context.job_def.asset_layer.asset_graph.materializable_asset_keys
+    return {key.path[0] for key in keys if len(key.path) == 2}
 
 
 class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import adbc_driver_manager
 import pyarrow as pa
 
-from data_pipeline.errors import ConfigurationError, DatabaseError, UnsupportedDataError
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables.arrow_types import declared_type
 from data_pipeline.tables.checks import check_column_names
 from data_pipeline.tables.columns import identifier, relation_columns
 from data_pipeline.tables.encode import Outgoing, outgoing
+from data_pipeline.tables.refusal import load_refusal
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
@@ -88,7 +89,8 @@ def load(
         with contextlib.suppress(adbc_driver_manager.Error):
             connection.rollback()
         if isinstance(error, adbc_driver_manager.Error):
-            raise _translated(error, schema, table) from error
+            failed = f"Loading the table `{schema}.{table}` failed, and nothing of it was kept"
+            raise load_refusal(error, failed) from None
         raise
     return LoadResult(stream.rows, stream.bytes, time.monotonic() - started)
 
@@ -104,14 +106,19 @@ def _declarations(
                     f"data. Its columns are: {', '.join(arrow.names) or 'none'}."
                 )
     for name, declared in types.items():
-        _check_type(cursor, name, declared)
+        check_type(cursor, name, declared)
     return {
         field.name: types.get(field.name) or declared_type(field.name, field.type)
         for field in arrow
     }
 
 
-def _check_type(cursor: "Cursor", column: str, declared: str) -> None:
+def check_type(cursor: "Cursor", column: str, declared: str) -> None:
+    """Checks that the type that is declared for a column exists.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
     try:
         cursor.execute("SELECT to_regtype($1::text) IS NOT NULL", (declared,))
         row = cursor.fetchone()
@@ -230,14 +237,3 @@ class _Stream:
         self.bytes += batch.nbytes
         if self._on_progress is not None:
             self._on_progress(self.rows, time.monotonic() - self._started)
-
-
-def _translated(
-    error: adbc_driver_manager.Error, schema: str, table: str
-) -> UnsupportedDataError | DatabaseError:
-    state = error.sqlstate or ""
-    where = f"Loading the table `{schema}.{table}` failed, and nothing of it was kept"
-    # Class 22 is "data exception", 54 "program limit exceeded" (a row over 8 kB, for instance).
-    if state.startswith(("22", "54")):
-        return UnsupportedDataError(f"{where}: PostgreSQL cannot hold the data. {error}")
-    return DatabaseError(f"{where}: {error}")

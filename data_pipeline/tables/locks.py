@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 
@@ -16,14 +16,24 @@ _UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
 
 @contextmanager
 def building(database: Database, relation: RelationName, log: logging.Logger) -> Iterator[None]:
-    """Keeps other sessions from building the same table until the block ends."""
+    """Keeps other sessions from building the same table until the block ends.
+
+    Raises:
+        DatabaseError: The server cannot be reached, or the lock was lost on the way.
+    """
     parameters = {"name": f"data_pipeline:{relation}"}
-    with database.begin() as connection:
+    with database.session() as connection:
         if not connection.scalar(_TRY, parameters):
             log.info(f"Waiting for another run that is building {relation}")
             connection.execute(_WAIT, parameters)
         try:
             yield
-        finally:
-            if not connection.invalidated:
+        except BaseException:
+            # When the server is gone, so is the lock; the error that says so is on its way.
+            with suppress(sa.exc.DBAPIError):
                 connection.execute(_UNLOCK, parameters)
+            raise
+        try:
+            connection.execute(_UNLOCK, parameters)
+        except sa.exc.DBAPIError as error:
+            raise database.lost(error.orig) from None

@@ -1,5 +1,6 @@
 """What the Dagster UI shows of a table: rows, size, columns, a preview and the SQL."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,9 @@ def table_metadata(
 
 def sql_metadata(query: str) -> dict[str, Any]:
     """Gives the metadata that shows a SQL asset's query."""
-    return {"sql": dg.MetadataValue.md(f"```sql\n{query}\n```")}
+    longest = max((len(run) for run in re.findall("`+", query)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return {"sql": dg.MetadataValue.md(f"{fence}sql\n{query}\n{fence}")}
 
 
 def blob_metadata(obj: Any, *, path: str, size: int, seconds: float) -> dict[str, Any]:

@@ -9,12 +9,18 @@ INTERVAL_SECONDS = 5.0
 
 
 def reporter(
-    log: logging.Logger, what: str, *, interval: float = INTERVAL_SECONDS
+    log: logging.Logger, what: str, *, interval: float | None = None
 ) -> Callable[[int, float], None]:
     """Gives a function that logs rows and rate at most once in `interval` seconds.
 
     The function takes the rows so far and the seconds since the start of the transfer.
+
+    Args:
+        log: Takes the messages.
+        what: What is transferred, with which each message begins.
+        interval: Seconds between messages; default: `INTERVAL_SECONDS`.
     """
+    interval = INTERVAL_SECONDS if interval is None else interval
     last = time.monotonic()
 
     def report(rows: int, seconds: float) -> None:
@@ -23,6 +29,7 @@ def reporter(
         if now - last < interval:
             return
         last = now
-        log.info(f"{what}: {rows:,} rows in {seconds:.0f} s, {rows / seconds:,.0f} rows/s")
+        rate = rows / seconds if seconds else 0.0
+        log.info(f"{what}: {rows:,} rows in {seconds:.0f} s, {rate:,.0f} rows/s")
 
     return report

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import adbc_driver_manager
 import pyarrow as pa
 
-from data_pipeline.errors import DatabaseError
 from data_pipeline.tables.columns import identifier, relation_columns
 from data_pipeline.tables.decode import Incoming
 from data_pipeline.tables.load import Progress
+from data_pipeline.tables.refusal import refusal
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
@@ -68,7 +68,7 @@ def _batches(
                 if on_progress is not None:
                     on_progress(rows, time.monotonic() - started)
     except adbc_driver_manager.Error as error:
-        raise DatabaseError(f"Reading the table `{schema}.{table}` failed: {error}") from error
+        raise refusal(error, f"Reading the table `{schema}.{table}` failed") from None
     finally:
         if on_close is not None:
             on_close()

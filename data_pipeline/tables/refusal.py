@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from data_pipeline.errors import DatabaseError
-from data_pipeline.tables.connection import Database
-from data_pipeline.tables.names import RelationName
+from data_pipeline.errors import DatabaseError, UnsupportedDataError
 
 _PRIMARY = "PG_DIAG_MESSAGE_PRIMARY"
 _DETAIL = "PG_DIAG_MESSAGE_DETAIL"
 _HINT = "PG_DIAG_MESSAGE_HINT"
+_CONTEXT = "PG_DIAG_CONTEXT"
 _POSITION = "PG_DIAG_STATEMENT_POSITION"
 
 _REMEDIES = {
@@ -20,34 +19,49 @@ _REMEDIES = {
     "42601": "Correct the query, then run again.",
 }
 _LOST = "The connection broke: look into the server's log, then run again."
+# "Data exception" and "program limit exceeded" (a row over 8 kB, for instance).
+_DATA = ("22", "54")
 
 
 def refusal(
-    database: Database,
-    target: RelationName,
-    error: Exception,
-    query: str | None = None,
-    prefix: str = "",
+    error: Exception, failed: str, query: str | None = None, prefix: str = ""
 ) -> DatabaseError:
-    """Gives the error to raise for what ADBC reported while `target` was built.
+    """Gives the error to raise for what ADBC reported.
 
     Args:
-        database: Where it happened; its password is taken out of the text.
-        target: The relation in the staging schema.
         error: An ADBC error.
+        failed: What failed, such as "Table s.t could not be built".
         query: The user's query, where there is one.
         prefix: What stands before the query in the statement that was sent.
     """
     details = _details(error)
-    reason = details.get(_PRIMARY) or database.scrubbed(error)
-    lines = [f"Table {target} could not be built: {reason}"]
-    lines += [details[key] for key in (_DETAIL, _HINT) if key in details]
+    reason = details.get(_PRIMARY) or str(error).strip()
+    lines = [f"{failed}: {reason}"]
+    lines += [details[key] for key in (_DETAIL, _CONTEXT, _HINT) if key in details]
     if query is not None:
         lines += ["The query:", *_marked(query, _position(details, prefix))]
-    sqlstate = getattr(error, "sqlstate", None)
-    remedy = _REMEDIES.get(sqlstate or "") or (None if details else _LOST)
-    lines.append(f"What was committed before is unchanged. {remedy or ''}".rstrip())
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    remedy = _REMEDIES.get(sqlstate) or (_LOST if _is_lost(sqlstate) else "")
+    lines.append(f"What was committed before is unchanged. {remedy}".rstrip())
     return DatabaseError("\n".join(lines))
+
+
+def load_refusal(error: Exception, failed: str) -> DatabaseError | UnsupportedDataError:
+    """Gives the error to raise when PostgreSQL refused rows: it may be the data that is at fault.
+
+    Args:
+        error: An ADBC error.
+        failed: What failed.
+    """
+    refused = refusal(error, failed)
+    if (getattr(error, "sqlstate", None) or "").startswith(_DATA):
+        return UnsupportedDataError(f"PostgreSQL cannot hold the data. {refused}")
+    return refused
+
+
+def _is_lost(sqlstate: str) -> bool:
+    # Class 57P is "operator intervention" (the server shuts down), 08 "connection exception".
+    return not sqlstate.strip("\0") or sqlstate.startswith(("57P", "08"))
 
 
 def _details(error: Exception) -> Mapping[str, str]:
@@ -72,10 +86,12 @@ def _position(details: Mapping[str, str], prefix: str) -> int | None:
 
 def _marked(query: str, offset: int | None) -> list[str]:
     """Gives the query's lines, with a caret below the place of the error."""
-    if offset is None or offset > len(query):
-        return query.splitlines()
-    before = query[:offset].split("\n")
+    lines = query.split("\n")
+    if offset is None:
+        return lines
+    # An error behind the query says that something is missing at its end.
+    before = query[: min(offset, len(query))].split("\n")
     number, column = len(before), len(before[-1])
-    lines = query.splitlines() or [""]
-    place = f"{' ' * column}^ line {number}, column {column + 1}"
+    indent = "".join("\t" if character == "\t" else " " for character in before[-1])
+    place = f"{indent}^ line {number}, column {column + 1}"
     return [*lines[:number], place, *lines[number:]]

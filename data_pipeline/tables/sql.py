@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables.names import DIALECT, quoted
+from data_pipeline.tables.sql_text import parts, with_code, without_final_semicolon
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -19,13 +20,15 @@ def sql_query(text: str, **relations: sa.FromClause) -> sa.TextClause:
     Example: `sql_query("SELECT * FROM {flights} WHERE month = 1", flights=flights)`.
 
     Args:
-        text: One SELECT. Braces around anything but a name stay as they are.
+        text: One SELECT. Braces around anything but a name stay as they are, and so do those in
+            texts, quoted names and comments.
         relations: The tables, as they arrive at an asset's `sa.Table` parameters.
 
     Raises:
         ConfigurationError: A placeholder has no table, or a table no placeholder.
     """
-    used = set(_PLACEHOLDER.findall(text))
+    code = " ".join(part.text for part in parts(text) if part.kind == "code")
+    used = set(_PLACEHOLDER.findall(code))
     if missing := used - relations.keys():
         raise ConfigurationError(
             f"SQL query: no table given for {_listed(missing)}; "
@@ -36,9 +39,11 @@ def sql_query(text: str, **relations: sa.FromClause) -> sa.TextClause:
             f"SQL query: {_listed(unused)} given but not used. "
             "Write it in braces where the table's name belongs, or leave the argument out."
         )
-    named = _PLACEHOLDER.sub(lambda match: _qualified(relations[match[1]]), text)
+    named = with_code(
+        text, lambda code: _PLACEHOLDER.sub(lambda match: _qualified(relations[match[1]]), code)
+    )
     # Everything is literal: a colon is no bind parameter here.
-    return sa.text(re.sub(r"(?<!:):(?=\w)", r"\\:", named))
+    return sa.text(named.replace(":", r"\:"))
 
 
 def sql_file(path: str | Path, **relations: sa.FromClause) -> sa.TextClause:
@@ -64,6 +69,7 @@ def compiled(query: Any) -> str:
         ConfigurationError: A bind parameter has no value, or a value no literal form.
     """
     statement = query.select() if isinstance(query, sa.FromClause) else query
+    _check_values(statement)
     try:
         text = str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
     except sa.exc.CompileError as error:
@@ -71,7 +77,18 @@ def compiled(query: Any) -> str:
             f"A query cannot be written out as SQL: {error}. "
             "Give every bind parameter a value of a type that has a literal form."
         ) from error
-    return text.strip().rstrip(";").rstrip()
+    return without_final_semicolon(text)
+
+
+def _check_values(statement: Any) -> None:
+    # SQLAlchemy would write NULL in place of a parameter that has no value.
+    binds = statement.compile(dialect=DIALECT).binds.values()
+    if missing := {bind.key for bind in binds if bind.required}:
+        raise ConfigurationError(
+            f"SQL query: the bind parameter {_listed(missing)} has no value. Give it one with "
+            "`.bindparams(...)`. A colon that is no parameter is written `\\:` in `sa.text`, or "
+            "as it is in `sql_query`."
+        )
 
 
 def _qualified(relation: sa.FromClause) -> str:

@@ -15,6 +15,7 @@ from data_pipeline.tables import blobs, catalog
 from data_pipeline.tables.build import Built, build_from_batches, build_from_query
 from data_pipeline.tables.catalog import CatalogRow, fingerprint
 from data_pipeline.tables.commit import (
+    Committed,
     commit_blob,
     commit_table,
     commit_view,
@@ -87,7 +88,7 @@ class Store:
         if isinstance(obj, Table):
             origin = replace(origin, inputs={**origin.inputs, **obj.inputs})
         obj, properties = unwrapped(obj, declared)
-        check_supported(table, obj)
+        check_supported(table, obj, properties)
         self._check_case(table)
         with building(self._database, committed(self._instance, table), self._log):
             if isinstance(obj, View):
@@ -120,9 +121,14 @@ class Store:
     def _put_query(
         self, table: StageTable, query: str, properties: Properties, origin: Origin
     ) -> Stored:
-        version = fingerprint("query-1", query, origin.inputs, properties.as_json()["types"])
-        key = fingerprint(version, properties.as_json())
+        if self._instance.table_store.print_sql:
+            self._log.info(f"Query of `{table}`:\n{query}")
         reusable = None not in origin.inputs.values()
+        # Data of an unknown version may be new in every run, and so is what is made of it.
+        run = None if reusable else origin.run_id
+        types = properties.as_json()["types"]
+        version = fingerprint("query-1", query, origin.inputs, types, *filter(None, [run]))
+        key = fingerprint(version, properties.as_json())
         started = time.monotonic()
         if reusable and (row := self._unchanged(table, key)):
             self._log.info(f"`{table}`: query and inputs unchanged, the table stays as it is")
@@ -159,8 +165,11 @@ class Store:
             run_id=origin.run_id,
         )
         if not self._unchanged(table, row.cache_key or ""):
-            commit_view(self._database, self._instance, row, source)
-        return Stored(version, self._facts(table, row, time.monotonic() - started))
+            behind_table = behind.table if behind else None
+            row = commit_view(
+                self._database, self._instance, row, source, behind_table, self._log
+            ).row
+        return Stored(row.data_version, self._facts(table, row, time.monotonic() - started))
 
     def _put_blob(self, table: StageTable, obj: Any, origin: Origin) -> Stored:
         started = time.monotonic()
@@ -177,9 +186,7 @@ class Store:
             bytes=len(content),
             run_id=origin.run_id,
         )
-        earlier = commit_blob(self._database, self._instance, row)
-        if earlier and earlier != location:
-            blobs.remove(self._instance, table, earlier)
+        self._tidy(table, commit_blob(self._database, self._instance, row, self._log))
         path = str(Path(blobs.directory(self._instance)) / location)
         seconds = time.monotonic() - started
         return Stored(
@@ -211,7 +218,7 @@ class Store:
             bytes=facts.bytes,
             run_id=origin.run_id,
         )
-        commit_table(self._database, self._instance, row)
+        self._tidy(table, commit_table(self._database, self._instance, row, self._log))
         metadata = table_metadata(
             facts,
             relation=committed(self._instance, table),
@@ -220,6 +227,10 @@ class Store:
             seconds=built.seconds,
         )
         return Stored(version, metadata)
+
+    def _tidy(self, table: StageTable, done: Committed) -> None:
+        if done.replaced_file:
+            blobs.remove(self._instance, table, done.replaced_file)
 
     def _facts(self, table: StageTable, row: CatalogRow, seconds: float) -> dict[str, Any]:
         relation = committed(self._instance, table)

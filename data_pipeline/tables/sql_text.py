@@ -1,0 +1,73 @@
+"""The parts of a SQL text: code, and what only looks like it (texts, quoted names, comments)."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+_OPENING = re.compile(
+    r"""--|/\*|(?<![\w$])(?:[eE]'|\$(?:[^\W\d]\w*)?\$)|['"]""",
+)
+_ESCAPE_TEXT = re.compile(r"(?:[^'\\]|''|\\.)*'", re.DOTALL)
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a SQL text; all pieces together are the text."""
+
+    kind: Literal["code", "quoted", "comment"]
+    text: str
+
+
+def parts(sql: str) -> Iterator[Part]:
+    """Cuts a SQL text as PostgreSQL's scanner does; an unclosed part reaches to the end."""
+    position = 0
+    while opening := _OPENING.search(sql, position):
+        if opening.start() > position:
+            yield Part("code", sql[position : opening.start()])
+        position = _end(sql, opening)
+        kind: Literal["quoted", "comment"] = "comment" if opening[0] in ("--", "/*") else "quoted"
+        yield Part(kind, sql[opening.start() : position])
+    if position < len(sql):
+        yield Part("code", sql[position:])
+
+
+def with_code(sql: str, change: Callable[[str], str]) -> str:
+    """Gives a SQL text with its code changed, and the rest as it stands."""
+    return "".join(change(part.text) if part.kind == "code" else part.text for part in parts(sql))
+
+
+def without_final_semicolon(sql: str) -> str:
+    """Gives a SQL text without the semicolons behind its last statement; comments stay."""
+    kept: list[str] = []
+    ended = False
+    for part in reversed(list(parts(sql))):
+        text = part.text
+        if part.kind == "code" and not ended:
+            code = text.rstrip("; \t\r\n\f\v")
+            text = code + text[len(code) :].replace(";", "")
+        ended = ended or (part.kind != "comment" and bool(text.strip()))
+        kept.append(text)
+    return "".join(reversed(kept)).strip()
+
+
+def _end(sql: str, opening: re.Match[str]) -> int:
+    mark, start = opening[0], opening.end()
+    if mark == "/*":
+        return _end_of_comment(sql, start)
+    if mark in ("e'", "E'"):
+        closed = _ESCAPE_TEXT.match(sql, start)
+        return closed.end() if closed else len(sql)
+    closing = "\n" if mark == "--" else mark
+    found = sql.find(closing, start)
+    return len(sql) if found < 0 else found + len(closing)
+
+
+def _end_of_comment(sql: str, start: int) -> int:
+    depth = 1
+    for mark in _COMMENT_MARK.finditer(sql, start):
+        depth += 1 if mark[0] == "/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(sql)

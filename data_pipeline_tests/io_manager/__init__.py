@@ -1,0 +1,1 @@
+"""The IO manager on a real database, through real Dagster runs."""

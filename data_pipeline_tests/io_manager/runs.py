@@ -1,0 +1,90 @@
+"""Assets and runs, as short as tests need them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline import instance_resources
+from data_pipeline.errors import DataPipelineError
+from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+
+STAGE = "s"
+
+
+def table_asset(name: str, make: Callable[[], Any], **options: Any) -> dg.AssetsDefinition:
+    """Gives the asset `s/<name>` without inputs, which returns what `make` gives."""
+
+    @dg.asset(key=[STAGE, name], partitions_def=INSTANCE_PARTITIONS, **options)
+    def computed():
+        return make()
+
+    return computed
+
+
+def from_inputs(
+    name: str, function: Callable[..., Any], *inputs: str, **renamed: str
+) -> dg.AssetsDefinition:
+    """Gives the asset `s/<name>` made by an annotated function from other assets of the stage.
+
+    `inputs` are parameters of the same name as their assets, `renamed` are those of another name.
+    """
+    names = {**{item: item for item in inputs}, **renamed}
+    return dg.asset(
+        key=[STAGE, name],
+        ins={parameter: dg.AssetIn(key=[STAGE, item]) for parameter, item in names.items()},
+        partitions_def=INSTANCE_PARTITIONS,
+    )(function)
+
+
+def run(
+    *assets: dg.AssetsDefinition,
+    on: str = "full",
+    resources: Mapping[str, Any] | None = None,
+    selection: str | None = None,
+    raise_on_error: bool = True,
+) -> dg.ExecuteInProcessResult:
+    """Materializes assets on an instance; `selection` names the one to be computed."""
+    return dg.materialize(
+        assets,
+        partition_key=on,
+        resources=dict(resources or instance_resources(on)),
+        selection=None if selection is None else [dg.AssetKey([STAGE, selection])],
+        raise_on_error=raise_on_error,
+    )
+
+
+def refusal(*assets: dg.AssetsDefinition, **options: Any) -> DataPipelineError:
+    """Materializes assets that must fail; gives our error behind Dagster's."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the error itself is the result
+        run(*assets, **options)
+    error: BaseException | None = caught.value
+    while error is not None and not isinstance(error, DataPipelineError):
+        error = error.__cause__
+    assert error is not None, f"not an error of this project: {caught.value!r}"
+    return error
+
+
+def metadata(result: dg.ExecuteInProcessResult, name: str) -> dict[str, Any]:
+    """Gives the values of a materialization's metadata."""
+    [event] = [
+        event.materialization
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey([STAGE, name])
+    ]
+    return {key: value.value for key, value in event.metadata.items()}
+
+
+def rows(engine: sa.Engine, query: str) -> list[tuple[Any, ...]]:
+    """Gives what a query finds in the database, outside of any asset."""
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query))]
+
+
+def execute(engine: sa.Engine, *statements: str) -> None:
+    """Does what a user of the database does beside the pipeline."""
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
