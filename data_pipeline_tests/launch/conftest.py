@@ -51,6 +51,14 @@ class Place:
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(query))]
 
+    @contextmanager
+    def transaction(self, statement: str) -> Iterator[None]:
+        """A transaction that a statement has begun and that stays open meanwhile."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement))
+            yield
+
 
 def place(url: sa.URL, home: Path) -> Place:
     """A place that uses a database, with `home` for all else."""

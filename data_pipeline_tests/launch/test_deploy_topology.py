@@ -19,10 +19,15 @@ PASSWORD = "0123456789abcdef"
 
 @dataclass
 class Deployment:
-    """What runs: the services of the compose file, and the two databases they use."""
+    """What runs: the services of the compose file, and the two databases they use.
+
+    Attributes:
+        full: The id of the run that has built the instance `full`.
+    """
 
     compose: Compose
     ui: WebUi
+    full: str
     dagster: Place
     pipeline: Place
 
@@ -66,8 +71,9 @@ def deployment(
                 group.wait_for_port(int(here.port("4000")))
             if name == "webserver":
                 ui.wait_until_loaded()
-        ui.succeed(ui.launch("full", assets=ui.quickstart()))
-        yield Deployment(compose, ui, Place(dagster, {}), Place(pipeline, {}))
+        full = ui.launch("full", assets=ui.quickstart())
+        ui.succeed(full)
+        yield Deployment(compose, ui, full, Place(dagster, {}), Place(pipeline, {}))
 
 
 def test_a_run_goes_through_it_to_the_database_of_the_pipeline(deployment: Deployment) -> None:
@@ -77,16 +83,14 @@ def test_a_run_goes_through_it_to_the_database_of_the_pipeline(deployment: Deplo
 
 
 def test_runs_and_events_are_recorded_in_postgresql(deployment: Deployment) -> None:
-    ui = deployment.ui
-    run = ui.launch("pipeline", partition="midi", assets=ui.quickstart())
-    ui.succeed(run)
+    run = deployment.full
     recorded = deployment.dagster.rows(
-        f"SELECT pipeline_name, status FROM runs WHERE run_id = '{run}'"
+        f"SELECT pipeline_name, status, partition FROM runs WHERE run_id = '{run}'"
     )
-    assert recorded == [("pipeline", "SUCCESS")]
+    assert recorded == [("full", "SUCCESS", "full")]
     events = deployment.dagster.rows(
         f"SELECT DISTINCT asset_key FROM event_logs WHERE run_id = '{run}' "
-        "AND dagster_event_type = 'ASSET_MATERIALIZATION' AND partition = 'midi'"
+        "AND dagster_event_type = 'ASSET_MATERIALIZATION' AND partition = 'full'"
     )
     assert ('["stage_2", "b2"]',) in events
 
@@ -115,11 +119,21 @@ def test_its_health_check_finds_a_service_that_does_not_answer(
     assert not nothing_runs_here.healthy(service)
 
 
-def test_two_runs_of_one_instance_execute_one_after_the_other(deployment: Deployment) -> None:
+def test_a_second_run_of_an_instance_waits_while_other_instances_run(
+    deployment: Deployment,
+) -> None:
     ui = deployment.ui
-    launched = [ui.launch("mini", assets=[["stage_2", "b2"]]) for _ in range(2)]
-    first, second = sorted((ui.succeed(run) for run in launched), key=lambda run: run["startTime"])
-    assert first["endTime"] <= second["startTime"]
+    with deployment.pipeline.transaction("LOCK TABLE full_stage_1.a2"):
+        first = ui.launch("full", assets=[["stage_2", "a3"]])
+        ui.wait_for_status(first, "STARTED")  # and now it waits for the lock
+        second = ui.launch("full", assets=[["stage_2", "a3"]])
+        other = ui.launch("mini", assets=[["raw", "dfa"]])
+        # The queue is first in, first out: the daemon came past the second run before this one.
+        ui.wait_for_status(other, "SUCCESS")
+        assert ui.status(second) == "QUEUED"
+        assert ui.status(first) == "STARTED"
+    ui.succeed(first)
+    ui.succeed(second)
 
 
 def test_only_the_code_server_knows_the_database_of_the_pipeline(deployment: Deployment) -> None:

@@ -27,7 +27,7 @@ def test_the_image_copies_files_that_exist_and_that_reach_the_builder() -> None:
     admitted = {line[1:] for line in ignore if line.startswith("!")}
     copied = {source for line in instructions("COPY") for source in line.split()[:-1]}
     missing = {source for source in copied if not (CHECKOUT / source.lstrip("./")).exists()}
-    assert missing - {"README.md", "constraints.txt"} == set()
+    assert missing == set()
     assert {source.removeprefix("./") for source in copied} == admitted
 
 

@@ -120,23 +120,28 @@ class WebUi:
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return str(answer["run"]["runId"])
 
-    def wait_for_end(self, run: str) -> str:
-        """Wait until a run has ended: its status."""
+    def status(self, run: str) -> str:
+        """The status of a run."""
+        return str(self.query(STATUS, id=run)["runOrError"]["status"])
 
-        def ended() -> str | None:
-            status = self.query(STATUS, id=run)["runOrError"]["status"]
-            return str(status) if status in ENDED else None
+    def wait_for_status(self, run: str, wanted: str) -> None:
+        """Wait until a run has a status; it has not when it ends with another."""
 
-        return self.services.wait_for(f"the end of run {run}", ended)
+        def reached() -> str | None:
+            status = self.status(run)
+            return status if status == wanted or status in ENDED else None
+
+        assert self.services.wait_for(f"{wanted} of run {run}", reached) == wanted, self._why(run)
 
     def succeed(self, run: str) -> dict[str, Any]:
         """Wait until a run has succeeded: the run with its events."""
-        status = self.wait_for_end(run)
-        found = dict(self.query(RUN, id=run)["runOrError"])
-        events = found["eventConnection"]["events"]
+        self.wait_for_status(run, "SUCCESS")
+        return dict(self.query(RUN, id=run)["runOrError"])
+
+    def _why(self, run: str) -> str:
+        events = self.query(RUN, id=run)["runOrError"]["eventConnection"]["events"]
         errors = [json.dumps(event["error"]) for event in events if event.get("error")]
-        assert status == "SUCCESS", "\n".join([status, *errors, self.services.output()])
-        return found
+        return "\n".join([self.status(run), *errors, self.services.output()])
 
     def metadata(self, key: str, partition: str) -> dict[str, dict[str, Any]]:
         """The metadata of an asset's latest materialization, by label."""
