@@ -31,9 +31,11 @@ def databases(server_url: sa.URL) -> Databases:
         name = f"launch_{uuid.uuid4().hex[:12]}"
         with admin.connect() as connection:
             connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
-        yield server_url.set(database=name)
-        with admin.connect() as connection:
-            connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+        try:
+            yield server_url.set(database=name)
+        finally:
+            with admin.connect() as connection:
+                connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
 
     return database
 
