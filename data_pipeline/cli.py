@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-# from data_pipeline.cli_db import db
+from data_pipeline.cli_db import db
 from data_pipeline.cli_run import run
 from data_pipeline.errors import DataPipelineError
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Look after the instances of the pipeline and the embedded database."""
 
 
-# main.add_command(db)
+main.add_command(db)
 main.add_command(run)
 
 
