@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables.catalog import fingerprint
 from data_pipeline.tables.connection import Database, ensure_schema
-from data_pipeline.tables.names import MAX_IDENTIFIER_BYTES, RelationName, literal, quoted
+from data_pipeline.tables.names import (
+    MAX_IDENTIFIER_BYTES,
+    RelationName,
+    StageTable,
+    literal,
+    quoted,
+)
 from data_pipeline.tables.refusal import refusal
 from data_pipeline.tables.table import Properties
 
@@ -32,6 +38,7 @@ Progress = Callable[[int, float], None]
 
 def build_from_batches(
     database: Database,
+    table: StageTable,
     target: RelationName,
     reader: "pa.RecordBatchReader",
     properties: Properties,
@@ -49,9 +56,9 @@ def build_from_batches(
     from data_pipeline.tables.load import load
 
     columns = list(reader.schema.names)
-    _check_columns(target, properties, columns)
+    _check_columns(table, properties, columns)
     started = time.monotonic()
-    with _building(database, target) as connection:
+    with _building(database, table, target) as connection:
         result = load(
             connection,
             target.schema,
@@ -68,6 +75,7 @@ def build_from_batches(
 
 def build_from_query(
     database: Database,
+    table: StageTable,
     target: RelationName,
     query: str,
     properties: Properties,
@@ -85,25 +93,27 @@ def build_from_query(
     """
     create = f"CREATE {_unlogged(_is_unlogged(properties, unlogged))}TABLE {target.quoted} AS "
     started = time.monotonic()
-    with _building(database, target) as connection:
+    with _building(database, table, target) as connection:
         columns = "*"
         if properties.types:
             _check_types(connection, properties.types)
-            _create_as(connection, target, f"{create}SELECT * FROM (\n", query, " WITH NO DATA")
+            _create_as(connection, table, f"{create}SELECT * FROM (\n", query, " WITH NO DATA")
             names = _columns(connection, target)
-            _check_columns(target, properties, names)
+            _check_columns(table, properties, names)
             columns = ", ".join(_cast(name, properties.types.get(name)) for name in names)
             _execute(connection, f"DROP TABLE {target.quoted}")
-        rows = _create_as(connection, target, f"{create}SELECT {columns} FROM (\n", query)
+        rows = _create_as(connection, table, f"{create}SELECT {columns} FROM (\n", query)
         names = _columns(connection, target)
-        _check_columns(target, properties, names)
+        _check_columns(table, properties, names)
         _execute(connection, *_not_null(target, properties, names))
         _apply_properties(connection, target, properties)
     return Built(rows, time.monotonic() - started)
 
 
 @contextmanager
-def _building(database: Database, target: RelationName) -> Iterator["AdbcConnection"]:
+def _building(
+    database: Database, table: StageTable, target: RelationName
+) -> Iterator["AdbcConnection"]:
     """Opens a transaction in which `target` does not exist yet; explains what goes wrong in it."""
     import adbc_driver_manager
 
@@ -116,18 +126,18 @@ def _building(database: Database, target: RelationName) -> Iterator["AdbcConnect
             yield connection
             connection.commit()
         except adbc_driver_manager.Error as error:
-            raise refusal(error, f"Table {target} could not be built") from None
+            raise refusal(error, f"Table `{table}` could not be built") from None
 
 
 def _create_as(
-    connection: "AdbcConnection", target: RelationName, prefix: str, query: str, suffix: str = ""
+    connection: "AdbcConnection", table: StageTable, prefix: str, query: str, suffix: str = ""
 ) -> int:
     import adbc_driver_manager
 
     try:
         return _execute(connection, f"{prefix}{query}\n) AS q{suffix}")
     except adbc_driver_manager.Error as error:
-        raise refusal(error, f"Table {target} could not be built", query, prefix) from None
+        raise refusal(error, f"Table `{table}` could not be built", query, prefix) from None
 
 
 def _check_types(connection: "AdbcConnection", types: Mapping[str, str]) -> None:
@@ -214,11 +224,11 @@ def _unlogged(unlogged: bool) -> str:
     return "UNLOGGED " if unlogged else ""
 
 
-def _check_columns(target: RelationName, properties: Properties, columns: list[str]) -> None:
+def _check_columns(table: StageTable, properties: Properties, columns: list[str]) -> None:
     missing = properties.named_columns() - set(columns)
     if missing:
         listed = ", ".join(f"`{name}`" for name in sorted(missing))
         raise ConfigurationError(
-            f"Table `{target.name}`: its properties name {listed}, but it has the columns "
+            f"Table `{table}`: its properties name {listed}, but it has the columns "
             f"{', '.join(columns) or '(none)'}. Correct `Table(...)` or `table_properties(...)`."
         )

@@ -1,6 +1,7 @@
 """The commit: one transaction that makes a table, view or blob visible, with its catalog row."""
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import Database, ensure_schema, run
 from data_pipeline.tables.dependents import (
     DependentView,
+    make_room_for_types,
     put_up,
     relation_kind,
     take_down,
@@ -22,9 +24,11 @@ from data_pipeline.tables.dependents import (
 from data_pipeline.tables.names import RelationName, StageTable, quoted
 
 # A commit that waits for a reader makes all later readers wait behind it, and may even wait for a
-# reader that waits for the commit. So it gives up soon (before PostgreSQL looks for deadlocks,
-# after 1000 ms, and ends the reader's statement), lets the others pass, and tries again.
-_LOCK_TIMEOUTS_MS = (50, 100, 200, 400, 800)
+# reader that waits for the commit. So it gives up soon (always before PostgreSQL looks for
+# deadlocks, after 1000 ms, and ends the reader's statement), lets the others pass, and tries again.
+# Short waits get in between many quick readers, longer ones outlast slow readers.
+_QUICK_TRIES, _QUICK_MS = 8, 5
+_SLOW_MS = (50, 100, 200, 400, 800)
 _BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 _SECONDS_BETWEEN_MESSAGES = 10.0
 
@@ -63,10 +67,11 @@ def commit_table(
     Raises:
         DatabaseError: Something built on the old table does not fit the new one; the old one stays.
     """
-    schema = quoted(instance.schema(row.stage))
+    source, target = staged(instance, row.table), committed(instance, row.table)
 
     def move(connection: sa.Connection) -> CatalogRow:
-        run(connection, f"ALTER TABLE {staged(instance, row.table).quoted} SET SCHEMA {schema}")
+        make_room_for_types(connection, source, target)
+        run(connection, f"ALTER TABLE {source.quoted} SET SCHEMA {quoted(target.schema)}")
         return row
 
     return _commit(database, instance, row, move, log)
@@ -191,14 +196,16 @@ def _is_busy(error: sa.exc.DBAPIError) -> bool:
 
 
 def _lock_timeouts(log: logging.Logger, message: str) -> Iterator[int]:
-    """Gives how long to wait for a lock, again and again, with a pause before each further try."""
+    """Gives how many ms to wait for locks, again and again, with a pause before each next try."""
     said = -_SECONDS_BETWEEN_MESSAGES
-    for timeout in chain(_LOCK_TIMEOUTS_MS, repeat(_LOCK_TIMEOUTS_MS[-1])):
-        yield timeout
+    for slow in chain(_SLOW_MS, repeat(_SLOW_MS[-1])):
+        for timeout in (*repeat(_QUICK_MS, _QUICK_TRIES), slow):
+            yield timeout
+            # Another length each time, so as not to keep step with a reader.
+            time.sleep(random.uniform(0.5, 1.5) * timeout / 1000)  # noqa: S311 - no secret
         if time.monotonic() - said >= _SECONDS_BETWEEN_MESSAGES:
             said = time.monotonic()
             log.info(message)
-        time.sleep(timeout / 1000)
 
 
 def _pass_through(source: RelationName) -> str:

@@ -59,6 +59,15 @@ SELECT attname FROM pg_attribute
 WHERE attrelid = to_regclass(:relation) AND attnum > 0 AND NOT attisdropped
 """)
 
+_TYPE_IN_THE_WAY = sa.text("""
+SELECT mine.typname
+FROM pg_type own
+JOIN pg_type mine ON mine.oid = own.typarray
+JOIN pg_type other ON other.typname = mine.typname
+JOIN pg_namespace n ON n.oid = other.typnamespace
+WHERE own.typrelid = to_regclass(:relation) AND n.nspname = :schema
+""")
+
 _KIND = sa.text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:relation)")
 
 
@@ -157,14 +166,35 @@ def take_down(
     kind = relation_kind(connection, relation)
     if kind is None:
         return Attachments(), []
-    views = _without_views(connection, relation)
+    views = _views_on(connection, relation)
+    # All in one go, since a reader that comes in between may make us wait for each other. The views
+    # come first, as in a query that reads a view.
+    drop = f"DROP VIEW {_listed(views)};" if views else ""
     if kind == "TABLE":
-        # Views come before their table, as in a reader's query, lest the two wait for each other.
-        run(connection, f"LOCK TABLE {relation.quoted} IN ACCESS EXCLUSIVE MODE")
-        views += _without_views(connection, relation)  # made in the meantime
+        run(connection, f"{drop} LOCK TABLE {relation.quoted} IN ACCESS EXCLUSIVE MODE")
+        if late := _views_on(connection, relation):
+            views += late
+            run(connection, f"DROP VIEW {_listed(late)}")
+    elif drop:
+        run(connection, drop)
     attachments = Attachments.of(connection, relation)
     run(connection, f"DROP {kind} {relation.quoted}")
     return attachments, views
+
+
+def make_room_for_types(
+    connection: sa.Connection, source: RelationName, target: RelationName
+) -> None:
+    """Renames the array type of a table that is to be moved, where the new schema has its name.
+
+    The array type of table `t` is called `_t`, which may be the name of another table.
+    """
+    while name := connection.scalar(
+        _TYPE_IN_THE_WAY, {"relation": source.quoted, "schema": target.schema}
+    ):
+        # PostgreSQL renames an array type, and nobody else can, for a table of its name.
+        stand_in = RelationName(source.schema, name)
+        run(connection, f"CREATE TABLE {stand_in.quoted} (); DROP TABLE {stand_in.quoted}")
 
 
 def put_up(connection: sa.Connection, view: DependentView, definition: str | None = None) -> None:
@@ -182,10 +212,10 @@ def put_up(connection: sa.Connection, view: DependentView, definition: str | Non
     view.attachments.apply(connection, view.relation)
 
 
-def _without_views(connection: sa.Connection, relation: RelationName) -> list[DependentView]:
-    """Drops all views on a relation; gives them in an order in which they can be created."""
+def _views_on(connection: sa.Connection, relation: RelationName) -> list[DependentView]:
+    """Gives all views on a relation, in an order in which they can be created."""
     found = connection.execute(_VIEWS, {"relation": relation.quoted}).all()
-    views = [
+    return [
         DependentView(
             name := RelationName(view.schema, view.name),
             view.definition,
@@ -195,6 +225,7 @@ def _without_views(connection: sa.Connection, relation: RelationName) -> list[De
         )
         for view in found
     ]
-    for view in reversed(views):
-        run(connection, f"DROP VIEW {view.relation.quoted}")
-    return views
+
+
+def _listed(views: list[DependentView]) -> str:
+    return ", ".join(view.relation.quoted for view in reversed(views))

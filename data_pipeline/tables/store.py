@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.errors import ConfigurationError
+from data_pipeline.errors import ConfigurationError, UnsupportedDataError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog
 from data_pipeline.tables.build import Built, build_from_batches, build_from_query
@@ -105,16 +106,18 @@ class Store:
         from data_pipeline.tables.content import ContentHash
         from data_pipeline.tables.frames import to_reader
 
-        reader = to_reader(frame)
-        content = ContentHash(reader.schema)
-        built = build_from_batches(
-            self._database,
-            staged(self._instance, table),
-            content.watch(reader),
-            properties,
-            unlogged=self._instance.table_store.unlogged,
-            on_progress=reporter(self._log, f"Writing `{table}`"),
-        )
+        with _naming(table):
+            reader = to_reader(frame)
+            content = ContentHash(reader.schema)
+            built = build_from_batches(
+                self._database,
+                table,
+                staged(self._instance, table),
+                content.watch(reader),
+                properties,
+                unlogged=self._instance.table_store.unlogged,
+                on_progress=reporter(self._log, f"Writing `{table}`"),
+            )
         version = fingerprint(content.version(), properties.as_json()["types"])
         return self._commit_table(table, built, properties, origin, version, cache_key=None)
 
@@ -136,6 +139,7 @@ class Store:
             return Stored(row.data_version, {**facts, **sql_metadata(query)})
         built = build_from_query(
             self._database,
+            table,
             staged(self._instance, table),
             query,
             properties,
@@ -268,3 +272,12 @@ class Store:
                 "which exists; unquoted SQL would mix them up. Rename the asset, or drop the "
                 "other table."
             )
+
+
+@contextmanager
+def _naming(table: StageTable) -> Iterator[None]:
+    """Puts the table's name before errors that know columns and rows alone."""
+    try:
+        yield
+    except UnsupportedDataError as error:
+        raise UnsupportedDataError(f"Table `{table}`: {error}") from error

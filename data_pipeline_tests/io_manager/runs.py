@@ -87,4 +87,4 @@ def execute(engine: sa.Engine, *statements: str) -> None:
     """Does what a user of the database does beside the pipeline."""
     with engine.begin() as connection:
         for statement in statements:
-            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
