@@ -139,7 +139,8 @@ class Database:
                 "application_name": "data_pipeline",
             },
         )
-        return uri.render_as_string(hide_password=False)
+        # SQLAlchemy leaves spaces as they are. libpq would refuse them, and show the password.
+        return uri.render_as_string(hide_password=False).replace(" ", "%20")
 
     def _unreachable(self, error: BaseException | None) -> DatabaseError:
         return DatabaseError(
@@ -165,7 +166,8 @@ class Database:
         """Gives an error's text without the password, should the driver have echoed it."""
         text = str(error).strip()
         password = str(self.url.password or "")
-        for form in {password, quote(password), quote(password, safe="")} - {""}:
+        forms = {password, *(quote(password, safe=safe) for safe in ("", "/", " +"))}
+        for form in forms - {""}:
             text = text.replace(form, "***")
         return text
 
