@@ -1,0 +1,189 @@
+"""The parts that code is made of: each with a hash of what it says, and what it refers to."""
+
+import ast
+import copy
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from data_pipeline.caching.meanings import Meanings, SqlFile, Warned, described, kind_of
+from data_pipeline.caching.module_source import Binding
+from data_pipeline.caching.project_code import (
+    Definition,
+    External,
+    Module,
+    ProjectCode,
+    Target,
+    Unresolved,
+    WholeModule,
+)
+from data_pipeline.caching.references import Reference, chain, references
+from data_pipeline.caching.registrations import Registrations
+from data_pipeline.caching.scopes import FUNCTIONS
+from data_pipeline.caching.syntax import digest, normalised
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function, class, constant, module or file.
+
+    Attributes:
+        name: A readable name: module and name.
+        kind: Which of these it is.
+        digest: A hash of what it says, and of what its names mean.
+        follows: What it refers to, and whether only to tell a type.
+        warned: What it refers to that the source does not tell.
+    """
+
+    name: str
+    kind: str
+    digest: str
+    follows: tuple[tuple[Target | SqlFile, bool], ...] = ()
+    warned: tuple[Warned, ...] = ()
+
+
+class CodeParts:
+    """Gives the parts of a project's code, each computed once."""
+
+    def __init__(self, project: ProjectCode) -> None:
+        self.project = project
+        self._known: dict[Target | SqlFile, Part] = {}
+        self._registrations = Registrations(project)
+
+    def part(self, target: Definition | WholeModule | SqlFile) -> Part:
+        """Gives the part that a reference leads to."""
+        if target not in self._known:
+            if isinstance(target, Definition):
+                self._known[target] = self._definition(target)
+            elif isinstance(target, WholeModule):
+                self._known[target] = self._whole(target)
+            else:
+                text = target.path.read_text(encoding="utf-8")
+                self._known[target] = Part(target.name, "SQL file", digest(text))
+        return self._known[target]
+
+    def code(
+        self,
+        module: Module,
+        name: str,
+        kind: str,
+        nodes: Sequence[ast.AST],
+        *,
+        closure: Collection[str] = (),
+        annotations: bool = False,
+        texts: Iterable[str] = (),
+    ) -> Part:
+        """Gives the part of some code.
+
+        Args:
+            module: The module that it stands in.
+            name: The name of the part.
+            kind: The kind of the part.
+            nodes: The code.
+            closure: Names that functions around it bind.
+            annotations: Whether annotations count although it has no decorators.
+            texts: Anything else that counts.
+        """
+        kept = [self._undecorated(module, node) for node in nodes]
+        found = references(kept, closure=closure, annotations=annotations)
+        meanings = Meanings(self.project, module)
+        for reference in found:
+            meanings.add(reference)
+        said = [normalised(node, annotations=annotations) for node in kept]
+        return Part(
+            name,
+            kind,
+            digest(*texts, *said, *sorted(meanings.edges)),
+            tuple(dict.fromkeys(meanings.follows)),
+            tuple(dict.fromkeys(meanings.warned)),
+        )
+
+    def given_to_libraries(self, module: Module, node: ast.AST) -> set[str]:
+        """Gives the names in the arguments of a function's decorators from outside the project."""
+        names: set[str] = set()
+        for decorator in getattr(self._undecorated(module, node), "decorator_list", []):
+            if isinstance(decorator, ast.Call) and self._is_outside(module, decorator.func):
+                arguments = [*decorator.args, *(item.value for item in decorator.keywords)]
+                names |= {reference.name for reference in references(arguments)}
+        return names
+
+    def _is_outside(self, module: Module, function: ast.expr) -> bool:
+        root, attributes = chain(function)
+        if not isinstance(root, ast.Name):
+            return False
+        reference = Reference(root.id, attributes, root.lineno)
+        return any(isinstance(item, External) for item in self.project.resolve(module, reference))
+
+    def _definition(self, target: Definition) -> Part:
+        module = self.project.module(target.module)
+        assert module is not None  # noqa: S101  # the project found it there
+        assert module.source is not None  # noqa: S101
+        bindings = [item for item in module.source.bindings[target.name] if not item.imported]
+        nodes = [node for binding in bindings for node in (*_conditions(binding), *binding.nodes)]
+        labels = [f"{label}" for binding in bindings for label, _ in binding.headers]
+        name = f"{target.module}.{target.name}"
+        kind = kind_of(bindings)
+        part = self.code(module, name, kind, nodes, texts=labels)
+        return part if kind != "constant" else self._filled(target, part)
+
+    def _filled(self, table: Definition, part: Part) -> Part:
+        """Adds to a constant what functions put into it while modules are imported."""
+        said: list[str] = []
+        follows: list[tuple[Target | SqlFile, bool]] = []
+        for filler in self._registrations.fillers(table):
+            follows.append((filler, False))
+            said.append(described(filler))
+            for module, statement in self._registrations.calls(filler):
+                if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
+                    target = Definition(module.name, statement.name)
+                    follows.append((target, False))
+                    said.append(described(target))
+                else:
+                    called = self.code(module, part.name, "constant", [statement])
+                    follows += called.follows
+                    said.append(called.digest)
+        if not said:
+            return part
+        combined = digest(part.digest, *sorted(said))
+        return replace(part, digest=combined, follows=(*part.follows, *follows))
+
+    def _whole(self, target: WholeModule) -> Part:
+        module = self.project.module(target.name)
+        if module is None or module.source is None:
+            return Part(target.name, "module", digest(""))
+        part = self.code(module, target.name, "module", module.source.tree.body)
+        imports = [
+            found
+            for bindings in module.source.bindings.values()
+            for binding in bindings
+            if binding.imported is not None
+            for found in self.project.imported(module, binding.imported)
+        ]
+        follows = [(found, False) for found in imports if not isinstance(found, Unresolved)]
+        return Part(part.name, part.kind, part.digest, (*part.follows, *follows), part.warned)
+
+    def _undecorated(self, module: Module, node: ast.AST) -> ast.AST:
+        """Gives a function without Dagster's decorators and what stands above them.
+
+        They say how its asset is shown and scheduled; those below change the function.
+        """
+        if not isinstance(node, FUNCTIONS):
+            return node
+        first = 0
+        for number, decorator in enumerate(node.decorator_list, start=1):
+            root, attributes = chain(getattr(decorator, "func", decorator))
+            if isinstance(root, ast.Name):
+                reference = Reference(root.id, attributes, root.lineno)
+                if any(_is_dagster(item) for item in self.project.resolve(module, reference)):
+                    first = number
+        if first:
+            node = copy.copy(node)
+            node.decorator_list = node.decorator_list[first:]
+        return node
+
+
+def _conditions(binding: Binding) -> list[ast.AST]:
+    return [node for _, nodes in binding.headers for node in nodes]
+
+
+def _is_dagster(target: Target) -> bool:
+    return isinstance(target, External) and target.name.partition(".")[0] == "dagster"

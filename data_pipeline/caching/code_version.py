@@ -1,0 +1,226 @@
+"""Code versions by themselves: the identity of the code that makes an asset, computed from it.
+
+A code version covers the normalised syntax tree of the asset's function and of every function,
+class, constant and SQL file of the project that it reaches; comments, docstrings, formatting and
+unrelated code do not count. Code outside the project counts by the versions of tracked packages.
+
+It does not see what code reads at run time: other files, environment variables, values that another
+program put in place. Code that it cannot follow (`exec`, computed names) is reported as a warning.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from data_pipeline.caching.asset_function import asset_functions, asset_structure
+from data_pipeline.caching.code_parts import CodeParts, Part
+from data_pipeline.caching.live_code import LiveCode
+from data_pipeline.caching.meanings import SqlFile, Warned
+from data_pipeline.caching.packages import Package, tracked_by_module
+from data_pipeline.caching.project_code import (
+    Definition,
+    External,
+    ProjectCode,
+    Target,
+    WholeModule,
+)
+from data_pipeline.caching.project_files import default_roots
+from data_pipeline.caching.syntax import digest
+
+Packages = Mapping[str, str] | Sequence[str]
+
+
+class UnresolvedCodeWarning(UserWarning):
+    """A code version does not cover some code, because its source does not tell what it means."""
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """The identity of the code that makes an asset.
+
+    Attributes:
+        version: A short hash of all parts, or the asset's explicit code version.
+        parts: For each function, class, constant, SQL file and package that the code reaches, by
+            its name (`package.module.parse_wind`): its kind and a hash. Empty for an explicit
+            version.
+        unresolved: What the version does not cover: where (`file:line`), and what.
+    """
+
+    version: str
+    parts: Mapping[str, str] = field(default_factory=dict)
+    unresolved: Sequence[tuple[str, str]] = ()
+
+
+def code_version_of(
+    asset: dg.AssetsDefinition | Callable[..., Any],
+    *,
+    project_roots: Sequence[Path] | None = None,
+    tracked_packages: Packages = (),
+) -> CodeVersion:
+    """Computes the code version of an asset or of any function, whatever it declares.
+
+    Args:
+        asset: The asset, or a function.
+        project_roots: Folders whose code counts; default: the checkout that the function's module
+            is in, or its root package where there is none.
+        tracked_packages: Libraries whose versions count for code that uses them; versions can be
+            given, others are those installed.
+
+    Raises:
+        ConfigurationError: A source file has changed since it was imported, or cannot be read; or a
+            tracked package has no usable version.
+    """
+    return _Computation(project_roots, tracked_packages).version(asset)
+
+
+def code_versions(
+    assets: Sequence[dg.AssetsDefinition],
+    *,
+    project_roots: Sequence[Path] | None = None,
+    tracked_packages: Packages = (),
+) -> dict[dg.AssetKey, CodeVersion]:
+    """Gives the code version of every asset: its explicit one, or else one computed from its code.
+
+    Arguments and errors are those of `code_version_of`.
+
+    Warns:
+        UnresolvedCodeWarning: Once for each place that a computed version does not cover.
+    """
+    computation = _Computation(project_roots, tracked_packages)
+    versions: dict[dg.AssetKey, CodeVersion] = {}
+    users: dict[tuple[str, str], list[str]] = {}
+    for asset in assets:
+        specs = [spec for spec in asset.specs if spec.code_version is None]
+        computed = computation.version(asset) if specs and asset.is_executable else None
+        for spec in asset.specs:
+            if spec.code_version is not None:
+                versions[spec.key] = CodeVersion(spec.code_version)
+            elif computed is not None:
+                versions[spec.key] = computed
+                for warned in computed.unresolved:
+                    users.setdefault(warned, []).append(spec.key.to_user_string())
+    for (place, what), keys in users.items():
+        warnings.warn(
+            f"{place}: code versions do not cover {what}. A change there goes unnoticed by "
+            f"{', '.join(keys)}. Write it so that the source tells it, or give these assets an "
+            "explicit code_version.",
+            UnresolvedCodeWarning,
+            stacklevel=2,
+        )
+    return versions
+
+
+def with_code_versions(
+    assets: Sequence[dg.AssetsDefinition],
+    versions: Mapping[dg.AssetKey, CodeVersion] | None = None,
+    **options: Any,
+) -> list[dg.AssetsDefinition]:
+    """Gives the assets with a code version each; explicit ones stay as they are.
+
+    Args:
+        assets: The assets.
+        versions: Their code versions, if `code_versions` has already computed them.
+        options: Arguments of `code_versions`.
+    """
+    known = code_versions(assets, **options) if versions is None else versions
+
+    def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if spec.code_version is not None or spec.key not in known:
+            return spec
+        return spec.replace_attributes(code_version=known[spec.key].version)
+
+    return [asset.map_asset_specs(versioned) for asset in assets]
+
+
+class _Computation:
+    """Computes code versions; what several assets reach is looked at once."""
+
+    def __init__(self, roots: Sequence[Path] | None, packages: Packages) -> None:
+        self._roots = None if roots is None else tuple(roots)
+        self._packages = tracked_by_module(packages)
+        self._code: dict[tuple[Path, ...], CodeParts] = {}
+
+    def version(self, asset: dg.AssetsDefinition | Callable[..., Any]) -> CodeVersion:
+        if not isinstance(asset, dg.AssetsDefinition):
+            return self._traced([asset], [])
+        return self._traced(list(asset_functions(asset).values()), asset_structure(asset))
+
+    def _traced(self, entries: Sequence[Callable[..., Any]], structure: list[str]) -> CodeVersion:
+        parts: dict[str, str] = {}
+        warned: dict[Warned, None] = {}
+        if structure:
+            parts["graph"] = f"graph {digest(*structure)}"
+        for entry in entries:
+            code = self._parts_for(entry)
+            live = LiveCode(code)
+            live.follow(entry)
+            self._reached(code, list(live.found.values()), parts, warned)
+        ordered = dict(sorted(parts.items()))
+        version = digest(*(f"{name} {said}" for name, said in ordered.items()))
+        return CodeVersion(version, ordered, [(item.place, item.what) for item in warned])
+
+    def _parts_for(self, entry: Any) -> CodeParts:
+        roots = self._roots
+        if roots is None:
+            function = _plain_function(entry)
+            path = Path(function.__code__.co_filename) if function else None
+            roots = default_roots(function.__module__, path) if function and path else ()
+        if roots not in self._code:
+            self._code[roots] = CodeParts(ProjectCode(roots))
+        return self._code[roots]
+
+    def _reached(
+        self,
+        code: CodeParts,
+        start: Sequence[Part],
+        parts: dict[str, str],
+        warned: dict[Warned, None],
+    ) -> None:
+        """Adds the parts that one leads to, each once, and those that lead on from there."""
+        seen: set[tuple[Target | SqlFile, bool]] = set()
+        stack: list[tuple[Part, bool]] = [(part, False) for part in reversed(start)]
+        while stack:
+            part, telling_type = stack.pop()
+            if not telling_type or part.kind == "class":
+                telling_type = False
+                _add(parts, part.name, f"{part.kind} {part.digest}")
+                warned.update(dict.fromkeys(part.warned))
+            for target, annotation in part.follows:
+                step = (target, annotation or telling_type)
+                if step in seen or (target, False) in seen:
+                    continue
+                seen.add(step)
+                if isinstance(target, External):
+                    self._add_package(target, parts)
+                elif isinstance(target, Definition | WholeModule | SqlFile):
+                    stack.append((code.part(target), step[1]))
+
+    def _add_package(self, target: External, parts: dict[str, str]) -> None:
+        package: Package | None = self._packages.get(target.name.partition(".")[0])
+        if package is not None:
+            parts[package.name] = f"package {package.version}"
+
+
+def _add(parts: dict[str, str], name: str, said: str) -> None:
+    if parts.setdefault(name, said) != said:
+        # A function in memory, and what its name means in the source.
+        parts[name] = f"{said.rpartition(' ')[0]} {digest(parts[name], said)}"
+
+
+def _plain_function(entry: Any) -> Any:
+    """Gives the function behind a partial, a wrapper, a method or an object that can be called."""
+    while not hasattr(entry, "__code__"):
+        inner = (
+            getattr(entry, "func", None)
+            or getattr(entry, "__wrapped__", None)
+            or getattr(entry, "__func__", None)
+            or getattr(type(entry), "__call__", None)  # noqa: B004  # its function is wanted
+        )
+        if inner is None or inner is entry or not callable(inner):
+            return None
+        entry = inner
+    return entry
