@@ -123,7 +123,8 @@ class CodeParts:
         name = f"{target.module}.{target.name}"
         kind = kind_of(bindings)
         part = self.code(module, name, kind, nodes, texts=labels)
-        return part if kind != "constant" else self._filled(target, part)
+        fixed = kind != "constant" or all(_is_fixed(binding) for binding in bindings)
+        return part if fixed else self._filled(target, part)
 
     def _filled(self, table: Definition, part: Part) -> Part:
         """Adds to a constant what functions put into it while modules are imported."""
@@ -179,6 +180,12 @@ class CodeParts:
             node = copy.copy(node)
             node.decorator_list = node.decorator_list[first:]
         return node
+
+
+def _is_fixed(binding: Binding) -> bool:
+    """Says whether a binding gives a value that nothing can change: a literal number or text."""
+    value = getattr(binding.nodes[0], "value", None)
+    return isinstance(value, ast.Constant)
 
 
 def _conditions(binding: Binding) -> list[ast.AST]:

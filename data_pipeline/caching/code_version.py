@@ -143,6 +143,7 @@ class _Computation:
         self._roots = None if roots is None else tuple(roots)
         self._packages = tracked_by_module(packages)
         self._code: dict[tuple[Path, ...], CodeParts] = {}
+        self._default_roots: dict[tuple[str, str], tuple[Path, ...]] = {}
 
     def version(self, asset: dg.AssetsDefinition | Callable[..., Any]) -> CodeVersion:
         if not isinstance(asset, dg.AssetsDefinition):
@@ -167,8 +168,11 @@ class _Computation:
         roots = self._roots
         if roots is None:
             function = _plain_function(entry)
-            path = Path(function.__code__.co_filename) if function else None
-            roots = default_roots(function.__module__, path) if function and path else ()
+            place = (function.__module__, function.__code__.co_filename) if function else ("", "")
+            if place not in self._default_roots:
+                name, file = place
+                self._default_roots[place] = default_roots(name, Path(file)) if file else ()
+            roots = self._default_roots[place]
         if roots not in self._code:
             self._code[roots] = CodeParts(ProjectCode(roots))
         return self._code[roots]
@@ -190,6 +194,8 @@ class _Computation:
                 _add(parts, part.name, f"{part.kind} {part.digest}")
                 warned.update(dict.fromkeys(part.warned))
             for target, annotation in part.follows:
+                if isinstance(target, External) and not self._packages:
+                    continue
                 step = (target, annotation or telling_type)
                 if step in seen or (target, False) in seen:
                     continue

@@ -18,8 +18,9 @@ import dagster as dg
 from data_pipeline.caching.asset_function import asset_functions
 from data_pipeline.caching.code_parts import CodeParts, Part
 from data_pipeline.caching.meanings import Warned
-from data_pipeline.caching.module_source import Located
+from data_pipeline.caching.module_source import Located, first_line
 from data_pipeline.caching.project_code import Definition, Module, WholeModule
+from data_pipeline.caching.scopes import FUNCTIONS
 from data_pipeline.caching.stable_hash import stable_hash
 from data_pipeline.caching.syntax import digest
 from data_pipeline.errors import ConfigurationError, UnstableValueError
@@ -221,6 +222,14 @@ class LiveCode:
 def located_function(module: Module, function: types.FunctionType) -> Sequence[Located]:
     """Gives where a function stands in its source; several if lambdas cannot be told apart."""
     code = function.__code__
+    if module.source is not None and "<locals>" not in function.__qualname__:
+        # The usual case, without a look at the whole module.
+        bindings = module.source.bindings.get(function.__qualname__, ())
+        own = [node for binding in bindings for node in binding.nodes]
+        own = [node for node in own if isinstance(node, FUNCTIONS)]
+        own = [node for node in own if first_line(node) == code.co_firstlineno]
+        if own:
+            return [Located(own[0], ())]
     held = (
         module.source.functions.get((code.co_firstlineno, code.co_name), ())
         if module.source

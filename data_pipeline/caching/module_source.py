@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from data_pipeline.caching.references import chain
+from data_pipeline.caching.references import bound_names, chain
 from data_pipeline.caching.scopes import (
     COMPREHENSIONS,
     FUNCTIONS,
     Import,
-    Scope,
     import_bindings,
-    parameters,
 )
 from data_pipeline.errors import ConfigurationError
 
@@ -53,12 +51,8 @@ class Located:
         """The names that the functions around it bind."""
         names: set[str] = set()
         for function in self.around:
-            scope = Scope(None)
             if isinstance(function, (*FUNCTIONS, ast.Lambda)):
-                scope.bound.update(parameters(function.args))
-                body = function.body
-                scope.collect(body if isinstance(body, list) else [body])
-            names |= scope.bound
+                names |= bound_names(function)
         return frozenset(names)
 
 

@@ -1,8 +1,9 @@
 """Which names outside itself a piece of code refers to, by Python's own rules of scope."""
 
 import ast
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from data_pipeline.caching.scopes import (
     COMPREHENSIONS,
@@ -11,7 +12,6 @@ from data_pipeline.caching.scopes import (
     Scope,
     arguments_of,
     defaults,
-    outside_body,
     parameters,
     type_parameters,
 )
@@ -63,10 +63,18 @@ def references(
         annotations: Whether annotations are more than the telling of types, although the function
             has no decorators (as in `syntax.normalised`).
     """
-    walk = _Walk(frozenset(closure))
+    walk = _Walk()
     for node in nodes:
-        walk.visit(node, None, annotations)
-    return walk.found
+        walk.visit(node, annotations)
+    return walk.references(frozenset(closure))
+
+
+def bound_names(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> set[str]:
+    """Gives the names that a function binds for itself, its arguments among them."""
+    walk = _Walk()
+    scope = walk.enter(function)
+    walk.run()
+    return {name for name in scope.bound if scope.holds(name)}
 
 
 def chain(node: ast.AST) -> tuple[ast.AST, tuple[str, ...]]:
@@ -79,172 +87,219 @@ def chain(node: ast.AST) -> tuple[ast.AST, tuple[str, ...]]:
 
 
 class _Walk:
-    """Walks through code with a stack of its own, since expressions can nest deeply."""
+    """Reads code once, with a stack of its own, since expressions can nest deeply.
 
-    def __init__(self, closure: frozenset[str]) -> None:
-        self.found: list[Reference] = []
-        self._closure = closure
+    What a name means is known at the end: a function may bind it after it uses it.
+    """
+
+    def __init__(self) -> None:
         self._stack: list[tuple[ast.AST, Scope | None, bool]] = []
+        self._uses: list[tuple[Reference, Scope | None]] = []
 
-    def visit(self, node: ast.AST, scope: Scope | None, annotations: bool) -> None:
+    def visit(self, node: ast.AST, annotations: bool) -> None:
+        """Reads a statement or expression at the top."""
         if isinstance(node, FUNCTIONS):
-            self._function(node, scope, annotations)
+            self._function(node, None, annotations)
         else:
-            self._stack.append((node, scope, False))
-        while self._stack:
-            item, inner, telling_type = self._stack.pop()
-            self._step(item, inner, telling_type)
+            self._stack.append((node, None, False))
+        self.run()
 
-    def _step(self, node: ast.AST, scope: Scope | None, telling_type: bool) -> None:
-        if isinstance(node, ast.Name | ast.Attribute):
-            self._name(node, scope, telling_type)
-        elif isinstance(node, ast.Call):
-            self._call(node, scope, telling_type)
-        elif isinstance(node, FUNCTIONS):
-            self._function(node, scope, annotations=False)
-        elif isinstance(node, ast.Lambda):
-            self._push(defaults(node.args), scope)
-            inner = Scope(scope)
-            inner.bound.update(parameters(node.args))
-            inner.collect([node.body])
-            self._push([node.body], inner)
-        elif isinstance(node, ast.ClassDef):
-            self._class(node, scope)
-        elif isinstance(node, COMPREHENSIONS):
-            self._comprehension(node, scope)
-        elif isinstance(node, ast.AnnAssign):
-            self._annotation(node.annotation, scope, _in_function(scope) or scope is None)
-            self._push([node.target, *([node.value] if node.value else [])], scope)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            self._add(node.target, (), scope)  # it is read, too
-            self._push([node.value], scope)
-        elif isinstance(node, ast.Constant) and telling_type:
-            quoted = unquoted(node)
-            if quoted is not node:
-                self._push([quoted], scope, telling_type)
-        elif not isinstance(node, ast.Import | ast.ImportFrom):
-            self._push(list(ast.iter_child_nodes(node)), scope, telling_type)
+    def run(self) -> None:
+        """Reads all that is left on the stack."""
+        stack = self._stack
+        while stack:
+            node, scope, telling_type = stack.pop()
+            step = _STEPS.get(type(node))
+            if step is None:
+                for name in node._fields:
+                    value = getattr(node, name, None)
+                    if isinstance(value, ast.AST):
+                        stack.append((value, scope, telling_type))
+                    elif isinstance(value, list):
+                        stack.extend(
+                            (item, scope, telling_type)
+                            for item in value
+                            if isinstance(item, ast.AST)
+                        )
+            else:
+                step(self, node, scope, telling_type)
+
+    def references(self, closure: frozenset[str]) -> list[Reference]:
+        """Gives the uses of names that are bound elsewhere."""
+        found: list[Reference] = []
+        for reference, scope in self._uses:
+            local, imports, certain = _lookup(reference.name, scope, closure)
+            if not certain:
+                found.append(replace(reference, certain=False))
+            elif not local:
+                found.append(reference)
+            else:
+                found.extend(replace(reference, imported=source) for source in imports)
+        return sorted(found, key=lambda reference: reference.line)
+
+    def enter(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> Scope:
+        """Gives a scope at the top for a function whose body is to be read."""
+        scope = Scope(None)
+        scope.bound.update(parameters(node.args))
+        self._push(node.body if isinstance(node.body, list) else [node.body], scope)
+        return scope
 
     def _push(
-        self, nodes: Sequence[ast.AST], scope: Scope | None, telling_type: bool = False
+        self, nodes: Iterable[ast.AST], scope: Scope | None, telling_type: bool = False
     ) -> None:
-        self._stack.extend((node, scope, telling_type) for node in reversed(nodes))
+        self._stack.extend((node, scope, telling_type) for node in nodes)
 
     def _annotation(self, node: ast.expr | None, scope: Scope | None, telling_type: bool) -> None:
         if node is not None:
-            self._push([unquoted(node)], scope, telling_type)
+            self._stack.append((unquoted(node), scope, telling_type))
 
-    def _function(
-        self,
-        node: ast.FunctionDef | ast.AsyncFunctionDef,
-        scope: Scope | None,
-        annotations: bool,
-    ) -> None:
+    def _function(self, node: Any, scope: Scope | None, annotations: bool) -> None:
+        if scope is not None:
+            scope.bind(node.name)
         telling_type = not (annotations or node.decorator_list)
         inner = Scope(scope)
         inner.bound.update(parameters(node.args), type_parameters(node))
-        inner.collect(node.body)
         self._push(node.body, inner)
         for argument in arguments_of(node.args):
             self._annotation(argument.annotation, scope, telling_type)
         self._annotation(node.returns, scope, telling_type)
         self._push([*node.decorator_list, *defaults(node.args)], scope)
 
-    def _class(self, node: ast.ClassDef, scope: Scope | None) -> None:
+    def _inner_function(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        self._function(node, scope, annotations=False)
+
+    def _lambda(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        inner = Scope(scope)
+        inner.bound.update(parameters(node.args))
+        self._push([node.body], inner)
+        self._push(defaults(node.args), scope)
+
+    def _class(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        if scope is not None:
+            scope.bind(node.name)
         inner = Scope(scope, is_class=True)
         inner.bound.update(type_parameters(node))
-        inner.collect(node.body)
         self._push(node.body, inner)
-        self._push(outside_body(node), scope)
+        keywords = [keyword.value for keyword in node.keywords]
+        self._push([*node.decorator_list, *node.bases, *keywords], scope)
 
-    def _comprehension(
-        self,
-        node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp,
-        scope: Scope | None,
-    ) -> None:
-        inner = Scope(scope)
-        inner.collect([generator.target for generator in node.generators])
+    def _comprehension(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        inner = Scope(scope, is_comprehension=True)
         first, *others = node.generators
-        parts: list[ast.AST] = [first.target, *first.ifs, *others]
-        parts += [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-        self._push(parts, inner)
+        results = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        self._push([first.target, *first.ifs, *others, *results], inner)
         self._push([first.iter], scope)  # evaluated where the comprehension stands
 
-    def _call(self, node: ast.Call, scope: Scope | None, telling_type: bool) -> None:
-        arguments: list[ast.AST] = [*node.args, *node.keywords]
+    def _walrus(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        around = scope.walrus() if scope is not None else None
+        if around is not None:
+            around.bind(node.target.id)
+        self._stack.append((node.value, scope, telling_type))
+
+    def _import(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        if scope is not None:
+            scope.import_names(node)
+
+    def _declared(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        if scope is not None:
+            (scope.globals if isinstance(node, ast.Global) else scope.outer).update(node.names)
+
+    def _named(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        """Reads `except ... as name` and patterns."""
+        name = node.rest if isinstance(node, ast.MatchMapping) else node.name
+        if name is not None and scope is not None:
+            scope.bind(name)
+        self._push(ast.iter_child_nodes(node), scope, telling_type)
+
+    def _annotated(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        in_class = scope is not None and scope.is_class
+        self._annotation(node.annotation, scope, not in_class)
+        self._push([node.target, *([node.value] if node.value else [])], scope)
+
+    def _augmented(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        if isinstance(node.target, ast.Name):
+            self._use(node.target, (), scope)  # it is read, too
+        self._push([node.target, node.value], scope)
+
+    def _constant(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        if telling_type:
+            quoted = unquoted(node)
+            if quoted is not node:
+                self._stack.append((quoted, scope, True))
+
+    def _call(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        arguments: list[ast.AST] = [*node.args, *(item.value for item in node.keywords)]
         root, attributes = chain(node.func)
         if not isinstance(root, ast.Name):
             self._push([node.func, *arguments], scope, telling_type)
             return
-        self._add(root, attributes, scope, call=node)
+        self._use(root, attributes, scope, call=node)
         if root.id == "getattr" and not attributes and len(node.args) >= 2:
             target, taken = chain(node.args[0])
             if isinstance(target, ast.Name):
                 arguments = arguments[1:]
                 name = node.args[1]
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                    self._add(target, (*taken, name.value), scope)
+                    self._use(target, (*taken, name.value), scope)
                 else:
-                    self._add(target, taken, scope, dynamic=True)
+                    self._use(target, taken, scope, dynamic=True)
         self._push(arguments, scope, telling_type)
 
-    def _name(self, node: ast.AST, scope: Scope | None, telling_type: bool) -> None:
+    def _name(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self._use(node, (), scope, annotation=telling_type)
+        elif scope is not None:
+            scope.bind(node.id)
+
+    def _attribute(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
         root, attributes = chain(node)
         if isinstance(root, ast.Name):
-            if isinstance(root.ctx, ast.Load):
-                self._add(root, attributes, scope, annotation=telling_type)
+            self._use(root, attributes, scope, annotation=telling_type)
         elif isinstance(root, ast.Call) and isinstance(chain(root.func)[0], ast.Name):
             name, taken = chain(root.func)
-            assert isinstance(name, ast.Name)  # noqa: S101  # for the type checker
-            self._add(name, taken, scope, call=root, after_call=attributes)
-            self._push([*root.args, *root.keywords], scope)
+            self._use(name, taken, scope, call=root, after_call=attributes)
+            self._push([*root.args, *(item.value for item in root.keywords)], scope)
         else:
-            self._push([root], scope, telling_type)
+            self._stack.append((root, scope, telling_type))
 
-    def _add(
-        self,
-        node: ast.Name,
-        attributes: tuple[str, ...],
-        scope: Scope | None,
-        *,
-        call: ast.Call | None = None,
-        after_call: tuple[str, ...] = (),
-        dynamic: bool = False,
-        annotation: bool = False,
-    ) -> None:
-        local, imports, certain = self._lookup(node.id, scope)
-        sources: list[Import | None] = [*imports] if local else [None]
-        for source in sources:
-            self.found.append(
-                Reference(
-                    node.id,
-                    attributes,
-                    node.lineno,
-                    source,
-                    call,
-                    after_call,
-                    dynamic,
-                    annotation,
-                    certain,
-                )
-            )
-
-    def _lookup(self, name: str, scope: Scope | None) -> tuple[bool, list[Import], bool]:
-        """Says whether a name is bound within the code, by which imports, and how sure that is."""
-        start = scope
-        certain = True
-        while scope is not None:
-            if name in scope.globals:
-                return False, [], certain
-            if name in scope.bound:
-                if not scope.is_class or (scope is start and name in scope.imports):
-                    return True, scope.imports.get(name, []), certain
-                if scope is start:
-                    # The body of a class may use a name of the module before it binds it.
-                    certain = False
-            scope = scope.parent
-        return name in self._closure, [], certain
+    def _use(self, node: Any, attributes: tuple[str, ...], scope: Scope | None, **how: Any) -> None:
+        self._uses.append((Reference(node.id, attributes, node.lineno, **how), scope))
 
 
-def _in_function(scope: Scope | None) -> bool:
-    return scope is not None and not scope.is_class
+def _lookup(
+    name: str, scope: Scope | None, closure: frozenset[str]
+) -> tuple[bool, list[Import], bool]:
+    """Says whether a name is bound within the code, by which imports, and how sure that is."""
+    start = scope
+    certain = True
+    while scope is not None:
+        if name in scope.globals:
+            return False, [], certain
+        if scope.holds(name):
+            if not scope.is_class or (scope is start and name in scope.imports):
+                return True, scope.imports.get(name, []), certain
+            if scope is start:
+                # The body of a class may use a name of the module before it binds it.
+                certain = False
+        scope = scope.parent
+    return name in closure, [], certain
+
+
+_STEPS: dict[type[ast.AST], Callable[[_Walk, Any, Scope | None, bool], None]] = {
+    **dict.fromkeys(FUNCTIONS, _Walk._inner_function),
+    **dict.fromkeys(COMPREHENSIONS, _Walk._comprehension),
+    **dict.fromkeys((ast.Import, ast.ImportFrom), _Walk._import),
+    **dict.fromkeys((ast.Global, ast.Nonlocal), _Walk._declared),
+    **dict.fromkeys(
+        (ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping), _Walk._named
+    ),
+    ast.Lambda: _Walk._lambda,
+    ast.ClassDef: _Walk._class,
+    ast.NamedExpr: _Walk._walrus,
+    ast.AnnAssign: _Walk._annotated,
+    ast.AugAssign: _Walk._augmented,
+    ast.Constant: _Walk._constant,
+    ast.Call: _Walk._call,
+    ast.Name: _Walk._name,
+    ast.Attribute: _Walk._attribute,
+}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from data_pipeline.caching.module_source import ModuleSource, changed_names
 from data_pipeline.caching.project_code import Definition, Module, ProjectCode
-from data_pipeline.caching.references import Reference, chain
-from data_pipeline.caching.scopes import FUNCTIONS, Scope, parameters
+from data_pipeline.caching.references import Reference, bound_names, chain
+from data_pipeline.caching.scopes import FUNCTIONS
 
 
 class Registrations:
@@ -72,10 +72,7 @@ def _fillers(source: ModuleSource) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for statement in source.tree.body:
         if isinstance(statement, FUNCTIONS):
-            own = Scope(None)
-            own.bound.update(parameters(statement.args))
-            own.collect(statement.body)
-            for name in sorted(changed_names(statement) - own.bound):
+            for name in sorted(changed_names(statement) - bound_names(statement)):
                 if name in source.bindings:
                     found.setdefault(name, []).append(statement.name)
     return found

@@ -1,7 +1,7 @@
 """The scopes of Python code: what a function, class or comprehension binds."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -24,50 +24,43 @@ class Import:
 
 
 class Scope:
-    """Names that a function, class or comprehension binds."""
+    """Names that a function, class or comprehension binds; filled while its code is read."""
 
-    def __init__(self, parent: "Scope | None", *, is_class: bool = False) -> None:
+    def __init__(
+        self,
+        parent: "Scope | None",
+        *,
+        is_class: bool = False,
+        is_comprehension: bool = False,
+    ) -> None:
         self.parent = parent
         self.is_class = is_class
+        self.is_comprehension = is_comprehension
         self.bound: set[str] = set()
         self.outer: set[str] = set()
         self.globals: set[str] = set()
         self.imports: dict[str, list[Import]] = {}
 
-    def collect(self, nodes: Iterable[ast.AST], *, comprehension: bool = False) -> None:
-        """Finds what nodes bind in this scope, without a look into inner scopes."""
-        stack: list[tuple[ast.AST, bool]] = [(node, comprehension) for node in nodes]
-        while stack:
-            node, inner = stack.pop()
-            if isinstance(node, ast.Name):
-                # In a comprehension, names are its own but for those that `:=` binds.
-                if not inner and not isinstance(node.ctx, ast.Load):
-                    self.bound.add(node.id)
-            elif isinstance(node, ast.NamedExpr):
-                if isinstance(node.target, ast.Name):
-                    self.bound.add(node.target.id)
-                stack.append((node.value, inner))
-            elif isinstance(node, ast.Import | ast.ImportFrom):
-                for name, source in import_bindings(node):
-                    self.bound.add(name)
-                    self.imports.setdefault(name, []).append(source)
-            elif isinstance(node, ast.Global):
-                self.globals.update(node.names)
-            elif isinstance(node, ast.Nonlocal):
-                self.outer.update(node.names)
-            elif isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-                self.bound.add(node.name)
-                stack.extend((item, inner) for item in outside_body(node))
-            elif isinstance(node, ast.Lambda):
-                stack.extend((item, inner) for item in defaults(node.args))
-            else:
-                # `except ... as name`, or a pattern.
-                named: str | None = getattr(node, "name", None) or getattr(node, "rest", None)
-                if named is not None:
-                    self.bound.add(named)
-                inner = inner or isinstance(node, COMPREHENSIONS)
-                stack.extend((child, inner) for child in ast.iter_child_nodes(node))
-        self.bound -= self.globals | self.outer
+    def bind(self, name: str) -> None:
+        """Adds a name that code in this scope binds."""
+        self.bound.add(name)
+
+    def walrus(self) -> "Scope | None":
+        """Gives the scope that `:=` binds in: around comprehensions; None for the module."""
+        scope: Scope | None = self
+        while scope is not None and scope.is_comprehension:
+            scope = scope.parent
+        return scope
+
+    def import_names(self, statement: ast.Import | ast.ImportFrom) -> None:
+        """Adds the names that an import binds."""
+        for name, source in import_bindings(statement):
+            self.bound.add(name)
+            self.imports.setdefault(name, []).append(source)
+
+    def holds(self, name: str) -> bool:
+        """Says whether a name is one of this scope's own, once all of its code has been read."""
+        return name in self.bound and name not in self.globals and name not in self.outer
 
 
 def import_bindings(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Import]]:
@@ -81,14 +74,6 @@ def import_bindings(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[st
         else:
             top = alias.name.partition(".")[0]
             yield top, Import(top)
-
-
-def outside_body(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.expr]:
-    """Gives the expressions of a definition that are evaluated where it stands."""
-    if isinstance(node, ast.ClassDef):
-        keywords = [keyword.value for keyword in node.keywords]
-        return [*node.decorator_list, *node.bases, *keywords]
-    return [*node.decorator_list, *defaults(node.args)]
 
 
 def arguments_of(arguments: ast.arguments) -> list[ast.arg]:

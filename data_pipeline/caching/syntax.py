@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 _IGNORED = frozenset({"ctx", "kind", "type_comment", "type_ignores", "type_params"})
+_ANNOTATIONS = frozenset({"annotation", "returns"})
+_BLOCKS = frozenset({"body", "orelse", "finalbody"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 _Piece = str | tuple[ast.AST, bool, bool]
@@ -32,7 +34,7 @@ def normalised(node: ast.AST, *, annotations: bool = False) -> str:
         if isinstance(piece, str):
             pieces.append(piece)
         else:
-            stack.extend(reversed(list(_pieces(*piece))))
+            stack.extend(reversed(_pieces(*piece)))
     return "".join(pieces)
 
 
@@ -55,7 +57,7 @@ def unquoted(annotation: ast.expr) -> ast.expr:
     return annotation
 
 
-def _pieces(node: ast.AST, in_class: bool, annotations: bool) -> Iterator[_Piece]:
+def _pieces(node: ast.AST, in_class: bool, annotations: bool) -> list[_Piece]:
     """Gives text and further nodes that make up a node, in order.
 
     Args:
@@ -64,11 +66,11 @@ def _pieces(node: ast.AST, in_class: bool, annotations: bool) -> Iterator[_Piece
         annotations: Whether the annotations of its arguments and results count.
     """
     if isinstance(node, ast.Constant):
-        yield f"{type(node.value).__name__}:{_constant(node.value)}"
-        return
+        return [f"{type(node.value).__name__}:{_constant(node.value)}"]
+    if isinstance(node, ast.Name):
+        return [f"Name({node.id})"]
     if isinstance(node, ast.JoinedStr):
-        yield from _formatted_text(node, in_class, annotations)
-        return
+        return list(_formatted_text(node, in_class, annotations))
     if isinstance(node, ast.AnnAssign) and not in_class:
         # Like the same statement without its annotation.
         node = ast.Assign([node.target], node.value)  # type: ignore[arg-type] # dropped if None
@@ -76,33 +78,35 @@ def _pieces(node: ast.AST, in_class: bool, annotations: bool) -> Iterator[_Piece
         in_class, annotations = False, annotations or bool(node.decorator_list)
     elif isinstance(node, ast.ClassDef):
         in_class = True
-    yield f"{type(node).__name__}("
-    for name, value in ast.iter_fields(node):
-        if name in _IGNORED or value is None or value == []:
+    pieces: list[_Piece] = [f"{type(node).__name__}("]
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if value is None or value == [] or name in _IGNORED:
             continue
-        if name in ("annotation", "returns") and not isinstance(node, ast.AnnAssign):
+        if name in _ANNOTATIONS and not isinstance(node, ast.AnnAssign):
             if not annotations:
                 continue
             value = unquoted(value)
-        if name in ("body", "orelse", "finalbody") and isinstance(value, list):
-            yield from _statements(name, value, in_class, annotations)
+        if name in _BLOCKS and isinstance(value, list):
+            pieces.extend(_statements(name, value, in_class, annotations))
             continue
-        yield f"{name}="
-        yield from _field(value, in_class, annotations)
-    yield ")"
+        pieces.append(f"{name}=")
+        _add_field(pieces, value, in_class, annotations)
+    pieces.append(")")
+    return pieces
 
 
-def _field(value: object, in_class: bool, annotations: bool) -> Iterator[_Piece]:
+def _add_field(pieces: list[_Piece], value: object, in_class: bool, annotations: bool) -> None:
     if isinstance(value, ast.AST):
-        yield value, in_class, annotations
+        pieces.append((value, in_class, annotations))
     elif isinstance(value, list):
-        yield "["
+        pieces.append("[")
         for item in value:
-            yield from _field(item, in_class, annotations)
-            yield ","
-        yield "]"
+            _add_field(pieces, item, in_class, annotations)
+            pieces.append(",")
+        pieces.append("]")
     else:
-        yield _constant(value)
+        pieces.append(_constant(value))
 
 
 def _statements(
