@@ -86,6 +86,7 @@ def project_of(tmp_path: Path, a: str, b: str) -> MadeProject:
         ("helpers.Colour.RED", "helpers.Colour.BLUE"),
         ("helpers.outer(1)", "helpers.outer(2)"),
         ("[helpers.outer(1), helpers.outer(2)]", "[helpers.outer(1), helpers.outer(3)]"),
+        ("[helpers.outer(1), helpers.outer(3)]", "[helpers.outer(2), helpers.outer(3)]"),
         ("helpers.functools.partial(max, 1)", "helpers.functools.partial(max, 2)"),
         ("helpers.functools.partial(max, 1)", "helpers.functools.partial(min, 1)"),
         ("dg.AssetKey('a')", "dg.AssetKey('b')"),
@@ -162,9 +163,11 @@ def test_a_class_made_by_a_function_counts_with_what_it_closes_over(tmp_path: Pa
     text = """
     import dagster as dg
     def made(name, number):
-        class Local:
+        class Base:
             def f(self):
                 return number
+        class Local(Base):
+            pass
         @dg.asset(name=name)
         def load():
             return Local().f()

@@ -1,9 +1,11 @@
 """What does not count: a code version stays the same under edits that change no behaviour."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
+from data_pipeline.caching.project_files import ProjectFiles
 from data_pipeline_tests.caching.made_project import MadeProject
 
 ASSETS = '''
@@ -46,7 +48,10 @@ assets = [a, b, c]
 '''
 
 HELPERS = '''
-def parse(text, number=1):
+Text = str
+
+
+def parse(text: Text, number=1):
     """Parses."""
     # why
     result = text.strip()
@@ -89,8 +94,9 @@ EDITS = {
     "an unrelated function": ("helpers.py", "return 1\n", "return 2\n"),
     "an unrelated constant": ("other.py", "UNRELATED = 2", "UNRELATED = 3"),
     "a new function above": ("helpers.py", "def parse", "def new():\n    pass\n\n\ndef parse"),
-    "an annotation": ("helpers.py", "(text, number=1):", "(text: 'str', number: int = 1) -> str:"),
+    "an annotation": ("helpers.py", "number=1):", "number: 'int' = 1) -> str:"),
     "an annotated variable": ("helpers.py", "result = ", "result: str = "),
+    "what only tells a type": ("helpers.py", "Text = str", "Text = bytes"),
     "`pass`": ("helpers.py", "    return result", "    pass\n    return result"),
     "quotes": ("assets.py", "'abc'", '"abc"'),
     "how a text is put together": ("assets.py", "'abc'", '"a" "bc"'),
@@ -132,22 +138,27 @@ def test_a_folder_elsewhere_does_not_count(tmp_path: Path) -> None:
 
 
 def test_libraries_within_the_project_folder_do_not_count(tmp_path: Path) -> None:
-    library = {"venv/lib/site-packages/lib.py": "def f():\n    return 1\n"}
     text = """
     import sys, pathlib
     import dagster as dg
     sys.path.insert(0, str(pathlib.Path(__file__).parent / "venv/lib/site-packages"))
-    import lib
+    import library_of_{pkg}
     sys.path.pop(0)
-    del sys.modules["lib"]
     @dg.asset
     def a():
-        return lib.f()
+        return library_of_{pkg}.f()
     assets = [a]
     """
-    project = MadeProject(tmp_path, {"assets.py": text, **library})
-    file = "venv/lib/site-packages/lib.py"
+    project = MadeProject(tmp_path, {"assets.py": text})
+    file = f"venv/lib/site-packages/library_of_{project.name}.py"
+    project.write(file, "def f():\n    return 1\n")
     assert project.changed_by(lambda it: it.edit(file, "return 1", "return 2")) == set()
+
+
+def test_the_standard_library_within_the_project_folder_does_not_count(tmp_path: Path) -> None:
+    files = ProjectFiles([Path(ast.__file__).parents[1], tmp_path])
+    assert not files.holds(Path(ast.__file__))
+    assert files.holds(tmp_path / "a.py")
 
 
 def test_each_change_reaches_exactly_the_assets_that_use_it(tmp_path: Path) -> None:

@@ -76,6 +76,13 @@ def test_long_expressions_are_no_trouble() -> None:
     assert normalised(deep).count("Name(y)") == 2 * sys.getrecursionlimit()
 
 
+@pytest.mark.parametrize("after", ["", "\n  return a"])
+def test_imports_have_no_order(after: str) -> None:
+    one, other = "import a, c\n  from . import b", "from . import b\n  import c\n  import a"
+    texts = [normalised(ast.parse(f"def f():\n  {imports}{after}")) for imports in (one, other)]
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

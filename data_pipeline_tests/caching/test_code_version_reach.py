@@ -77,6 +77,11 @@ CASES = {
         ASSET + "run()\n\ndef run():\n    from . import helpers as h\n"
         "    return [h.used(i) for i in (lambda: [1])()]"
     ),
+    "an import that an inner function may replace": by_helpers(
+        ASSET + "run()\n\ndef run():\n    from . import helpers as h\n    def inner():\n"
+        "        nonlocal h\n        x = h.used()\n        h = None\n        return x\n"
+        "    return inner()"
+    ),
     "import_module of a literal": by_helpers(
         "import importlib\n" + ASSET + "importlib.import_module('{pkg}.helpers').used()"
     ),
@@ -145,6 +150,9 @@ CASES = {
     ),
     "the first iterable of a comprehension": by_helpers(
         "from . import helpers\n" + ASSET + "{x: 1 for x in [helpers.used()]}"
+    ),
+    "an iterable that the variable hides": in_place(
+        "A = [1]\n" + ASSET + "[A for A in A]", "A = [1]", "A = [2]"
     ),
     "a lambda": by_helpers("from .helpers import used\n" + ASSET + "(lambda x: used(x))(1)"),
     "a nested function": by_helpers(
@@ -302,6 +310,11 @@ CASES = {
     "the class of a helper's argument": by_helpers(
         "import dagster as dg\nfrom .helpers import K\n@dg.asset\ndef asset(model):\n"
         "    return f(model)\ndef f(model: 'list[K]'):\n    return model[0].f()\n",
+        HELPERS + "class K:\n    def f(self):\n        return used()\n",
+    ),
+    "a quoted class within the type of a helper's argument": by_helpers(
+        "import dagster as dg\nfrom .helpers import K\n@dg.asset\ndef asset(model):\n"
+        "    return f(model)\ndef f(model: list['K']):\n    return model[0].f()\n",
         HELPERS + "class K:\n    def f(self):\n        return used()\n",
     ),
     "the type of an argument, which decides what arrives": in_place(
