@@ -1,11 +1,12 @@
 """Puts assets and instances together into Dagster definitions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from data_pipeline.caching.executor import RAW_TAG, skipping
+from data_pipeline.caching.code_version import CodeVersion, code_versions
+from data_pipeline.caching.executor import memoised
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Configuration, load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
@@ -13,6 +14,7 @@ from data_pipeline.resources import instance_resources
 from data_pipeline.run_progress import NAME as PROGRESS
 from data_pipeline.run_progress import progress_logger
 from data_pipeline.sampling.copy_inputs import SOURCE_METADATA_KEY
+from data_pipeline.tables.identity import CODE_PARTS_KEY, RAW_TAG
 from data_pipeline.tables.names import StageTable
 
 PIPELINE_JOB = "pipeline"
@@ -46,10 +48,11 @@ def instance_definitions(
     configuration.check_stages({table.stage for table in tables})
     _check_case(tables)
     raw = _raw_tables(assets)
+    versions = code_versions(assets, tracked_packages=configuration.tracked_packages)
     return dg.Definitions(
-        assets=[_tagged(asset, raw) for asset in assets],
+        assets=[_prepared(asset, raw, versions) for asset in assets],
         asset_checks=asset_checks,
-        executor=skipping(executor),
+        executor=memoised(executor),
         loggers={PROGRESS: progress_logger, **others.pop("loggers", {})},
         jobs=[*_jobs(configuration), *others.pop("jobs", ())],
         resources={**instance_resources(), **others.pop("resources", {})},
@@ -83,13 +86,23 @@ def _raw_tables(assets: Iterable[dg.AssetsDefinition]) -> set[str]:
     return {item[SOURCE_METADATA_KEY] for item in metadata if SOURCE_METADATA_KEY in item}
 
 
-def _tagged(asset: dg.AssetsDefinition, raw: set[str]) -> dg.AssetsDefinition:
-    def tag(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if spec.key.to_user_string() not in raw:
-            return spec
-        return spec.replace_attributes(tags={**spec.tags, RAW_TAG: ""})
+def _prepared(
+    asset: dg.AssetsDefinition, raw: set[str], versions: Mapping[dg.AssetKey, CodeVersion]
+) -> dg.AssetsDefinition:
+    """Gives an asset with its code version, and with a tag if it is a raw table."""
 
-    return asset.map_asset_specs(tag)
+    def prepared(spec: dg.AssetSpec) -> dg.AssetSpec:
+        tags, metadata = dict(spec.tags), dict(spec.metadata)
+        if spec.key.to_user_string() in raw:
+            tags[RAW_TAG] = ""
+        version = versions.get(spec.key)
+        if version is None:
+            return spec.replace_attributes(tags=tags)
+        if version.parts:
+            metadata[CODE_PARTS_KEY] = dict(version.parts)
+        return spec.replace_attributes(tags=tags, metadata=metadata, code_version=version.version)
+
+    return asset.map_asset_specs(prepared)
 
 
 def _check_case(tables: Iterable[StageTable]) -> None:

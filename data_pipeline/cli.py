@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from data_pipeline.cli_cache import gc, plan
 from data_pipeline.cli_db import db
 from data_pipeline.cli_run import run
 from data_pipeline.errors import DataPipelineError
@@ -27,6 +28,8 @@ def main() -> None:
 
 
 main.add_command(db)
+main.add_command(gc)
+main.add_command(plan)
 main.add_command(run)
 
 
@@ -35,7 +38,7 @@ main.add_command(run)
 def instances(names: tuple[str, ...]) -> None:
     """List what exists in every instance, or in NAMES: rows, size and last commit."""
     from data_pipeline.instances import load_configuration
-    from data_pipeline.tables import catalog
+    from data_pipeline.tables import catalog, slots
     from data_pipeline.tables.connection import database
 
     configuration = load_configuration()
@@ -44,7 +47,9 @@ def instances(names: tuple[str, ...]) -> None:
     for instance in chosen:
         with database(instance).begin() as connection:
             rows = catalog.rows(connection, instance.catalog_schema).values()
-        lines += [_line(instance.instance_id, row) for row in rows]
+            kept = [slot.row for slot in slots.all_slots(connection, instance)]
+        lines += [_line(instance.instance_id, row, row.kind) for row in rows]
+        lines += [_line(instance.instance_id, row, f"kept {row.kind}") for row in kept]
         if not rows:
             lines.append((instance.instance_id, "(nothing built yet)", "", "", "", "", ""))
     for line in _aligned(_HEADER, lines):
@@ -55,12 +60,12 @@ _HEADER = ("instance", "stage", "table", "kind", "rows", "size", "last commit")
 _RIGHT = {"rows", "size"}
 
 
-def _line(instance_id: str, row: Any) -> tuple[str, ...]:
+def _line(instance_id: str, row: Any, kind: str) -> tuple[str, ...]:
     return (
         instance_id,
         row.stage,
         row.name,
-        row.kind,
+        kind,
         "" if row.row_count is None else f"{row.row_count:,}",
         "" if row.bytes is None else _size(row.bytes),
         f"{row.committed_at:%Y-%m-%d %H:%M:%S}",

@@ -58,9 +58,12 @@ def _facts(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
     return "  ".join(facts)
 
 
-@dg.logger(description="A line for each table that a run makes.")
-def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
-    """Gives a logger that prints the lines."""
+def _logger(_context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger(NAME, level=logging.DEBUG)
     logger.addHandler(_Lines())
     return logger
+
+
+progress_logger = dg.LoggerDefinition(
+    _logger, description="A line for each table that a run makes."
+)

@@ -1,29 +1,57 @@
-"""The executor that leaves out of a run what has nothing to do, and hands over the rest."""
+"""The memoised executor: leaves out of a run what has nothing to do, and hands over the rest."""
 
 import copy
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
+from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.system_config.objects import ResolvedRunConfig
 
+from data_pipeline.caching.memo import Memo
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
 
-# Dagster has no public way to change the plan of a run, so this module, and no other, uses the
+if TYPE_CHECKING:
+    import logging
+
+# Dagster has no public way to change the plan of a run, so this module, and `run_steps.py`, use the
 # private names imported above: `Executor` and the plan and context that it is handed.
 # `data_pipeline_tests/caching/test_executor.py` fails when they change.
 
-RAW_TAG = "data_pipeline/raw"
-"""The asset tag of raw tables."""
+
+def memoised(inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+    """Wraps an executor so that it only executes the steps that have something to do.
+
+    A step is left out when its result is up to date (see `decisions`), or when it would load a raw
+    table for an instance that copies its inputs. The log says why each step runs or does not.
+
+    Args:
+        inner: `dg.in_process_executor`, `dg.multiprocess_executor` or any other executor. With the
+            in-process one, what is computed to identical data is not followed further within the
+            same run; with others, not in the next run.
+    """
+    create = inner.executor_creation_fn
+
+    def wrapped(context: dg.InitExecutorContext) -> Executor:
+        if create is None:
+            raise ConfigurationError(f"Executor `{inner.name}` cannot be created by anyone.")
+        return MemoisedExecutor(create(context))
+
+    return dg.ExecutorDefinition(
+        name=f"memoised_{inner.name}",
+        config_schema=cast("Any", inner.config_schema),  # accepted, though not declared
+        requirements=inner.get_requirements,
+        executor_creation_fn=wrapped,
+    )
 
 
-class SkippingExecutor(Executor):
+class MemoisedExecutor(Executor):
     """Runs a plan by way of another executor, without the steps that have nothing to do."""
 
     def __init__(self, inner: Executor) -> None:
@@ -37,63 +65,63 @@ class SkippingExecutor(Executor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
-        """Executes what is left of the plan."""
-        skipped = _nothing_to_load(plan_context, execution_plan)
-        for step, reason in skipped.items():
-            plan_context.log.info(f"Left out {step}: {reason}")
-        if skipped:
-            plan_context, execution_plan = _without(plan_context, execution_plan, set(skipped))
-        yield from self._inner.execute(plan_context, execution_plan)
+        """Executes what has something to do, in as many waves as it takes to find out."""
+        name = plan_context.dagster_run.tags.get(PARTITION_TAG)
+        job = plan_context.job.get_definition()
+        if name is None:
+            _check_needs_no_instance(job)
+            yield from self._inner.execute(plan_context, execution_plan)
+            return
+        memo = Memo(
+            execution_plan,
+            job,
+            plan_context.run_config,
+            plan_context.dagster_run.tags,
+            load_configuration(),
+            name,
+            cast("logging.Logger", plan_context.log),
+        )
+        memo.announce(plan_context.instance, plan_context.run_id)
+        waves = memo.waves(step_by_step=isinstance(self._inner, InProcessExecutor))
+        for wave in waves:
+            failed = yield from self._wave(plan_context, execution_plan, wave)
+            memo.settle(wave, failed)
+        memo.record_reused(plan_context.instance)
+        yield dg.DagsterEvent.engine_event(plan_context, *memo.summary())
+
+    def _wave(
+        self, plan_context: PlanOrchestrationContext, plan: ExecutionPlan, steps: Sequence[str]
+    ) -> Generator[dg.DagsterEvent, None, frozenset[str]]:
+        """Executes some of the steps; returns those that failed or were not reached."""
+        finished = set()
+        for event in self._inner.execute(*_only(plan_context, plan, steps)):
+            if event.event_type is dg.DagsterEventType.STEP_SUCCESS:
+                finished.add(event.step_key)
+            yield event
+        return frozenset(steps) - finished
 
 
-def skipping(inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
-    """Wraps an executor so that raw tables of instances that copy their inputs are left out.
+def _check_needs_no_instance(job: dg.JobDefinition) -> None:
+    """Refuses a run that does not say for which instance it is, before its first step.
 
-    Args:
-        inner: `dg.in_process_executor`, `dg.multiprocess_executor` or any other executor.
+    Raises:
+        ConfigurationError: It has no partition, but a partitioned job.
     """
-    create = inner.executor_creation_fn
-
-    def wrapped(context: dg.InitExecutorContext) -> Executor:
-        if create is None:
-            raise ConfigurationError(f"Executor `{inner.name}` cannot be created by anyone.")
-        return SkippingExecutor(create(context))
-
-    return dg.ExecutorDefinition(
-        name=f"skipping_{inner.name}",
-        config_schema=cast("Any", inner.config_schema),  # accepted, though not declared
-        requirements=inner.get_requirements,
-        executor_creation_fn=wrapped,
-    )
+    if job.partitions_def is not None:
+        known = ", ".join(load_configuration().instances)
+        raise ConfigurationError(
+            f"The run of job `{job.name}` has no partition, so it is not clear for which instance "
+            f"it is: {known}. Choose one in the web UI, or on the command line with "
+            f"""--tags '{{"{PARTITION_TAG}": "mini"}}'."""
+        )
 
 
-def _nothing_to_load(plan_context: PlanOrchestrationContext, plan: ExecutionPlan) -> dict[str, str]:
-    """Gives the steps that would load raw tables for an instance that copies, with the reason."""
-    name = plan_context.dagster_run.tags.get(PARTITION_TAG)
-    if name is None:
-        return {}
-    source = load_configuration().instance(name).source
-    if source is None:
-        return {}
-    graph = plan_context.job.get_definition().asset_layer.asset_graph
-    reason = f"instance `{name}` does not load it but copies from `{source.name}`"
-    skipped = {}
-    for key in plan.step_keys_to_execute:
-        step = plan.get_step_by_key(key)
-        assets = [output.properties.asset_key for output in step.step_outputs]
-        raw = [item is not None and RAW_TAG in graph.get(item).tags for item in assets]
-        if assets and all(raw):
-            skipped[key] = reason
-    return skipped
-
-
-def _without(
-    plan_context: PlanOrchestrationContext, plan: ExecutionPlan, skipped: set[str]
+def _only(
+    plan_context: PlanOrchestrationContext, plan: ExecutionPlan, steps: Sequence[str]
 ) -> tuple[PlanOrchestrationContext, ExecutionPlan]:
     job = plan_context.job.get_definition()
     config = ResolvedRunConfig.build(job, plan_context.run_config)
-    left = [key for key in plan.step_keys_to_execute if key not in skipped]
-    subset = plan.build_subset_plan(left, job, config)
+    subset = plan.build_subset_plan(steps, job, config)
     # The in-process executor reads the plan from the context, not from its argument.
     pruned = copy.copy(plan_context)
     pruned._plan_data = plan_context.plan_data._replace(execution_plan=subset)

@@ -21,9 +21,9 @@ from data_pipeline.caching.meanings import Warned
 from data_pipeline.caching.module_source import Located, first_line
 from data_pipeline.caching.project_code import Definition, Module, WholeModule
 from data_pipeline.caching.scopes import FUNCTIONS
-from data_pipeline.caching.stable_hash import stable_hash
 from data_pipeline.caching.syntax import digest
 from data_pipeline.errors import ConfigurationError, UnstableValueError
+from data_pipeline.tables.stable_hash import stable_hash
 
 _WRITTEN_TYPES = (types.GenericAlias, types.UnionType, typing.TypeVar)
 _CALLABLE_BUILTINS = (types.BuiltinFunctionType, types.MethodDescriptorType)

@@ -28,12 +28,14 @@ class Configuration:
         name: Name of the project.
         file: The file it was read from.
         home: Directory of the embedded server and of local storage (`DATA_PIPELINE_HOME`).
+        tracked_packages: Libraries whose versions count as code of the assets that use them.
         instances: The instances by name, in the order of the file.
     """
 
     name: str
     file: Path
     home: Path
+    tracked_packages: tuple[str, ...]
     instances: Mapping[str, Instance] = field(hash=False)
     _neighbours: tuple[Instance, ...] = field(repr=False)
 
@@ -47,6 +49,19 @@ class Configuration:
             what = f"there is no instance {shown(name)}"
             raise problem(self.file, "instances", what, suggestion(name, self.instances))
         return self.instances[name]
+
+    def read_by(self, reader: Instance, name: str) -> Instance:
+        """Give the instance that `reader` means by a partition key.
+
+        A copying instance says itself whose source it reads (`copy_per_user`).
+
+        Raises:
+            ConfigurationError: There is none of that name.
+        """
+        if name == reader.name:
+            return reader
+        source = reader.root_source
+        return source if source.name == name else self.instance(name)
 
     def check_stages(self, stages: Iterable[str]) -> None:
         """Check that each of these stages has schemas of its own in each instance.
@@ -96,10 +111,26 @@ def load_configuration(
     own = {id(instance) for instance in instances.values()}
     neighbours = tuple(other for other in resolver.built.values() if id(other) not in own)
     configuration = Configuration(
-        name, file, environment.home, MappingProxyType(instances), neighbours
+        name,
+        file,
+        environment.home,
+        _tracked_packages(sections),
+        MappingProxyType(instances),
+        neighbours,
     )
     configuration.check_stages([])
     return configuration
+
+
+def _tracked_packages(sections: Sections) -> tuple[str, ...]:
+    located = sections.content.get("tracked_packages")
+    packages = located.value if located else None
+    if packages is None:
+        return ()
+    if not isinstance(packages, list) or not all(isinstance(item, str) for item in packages):
+        what = f"{shown(packages)} is no list of package names"
+        raise problem(sections.file, "tracked_packages", what, "Write [scikit-learn], for example.")
+    return tuple(packages)
 
 
 def _name(sections: Sections) -> str:

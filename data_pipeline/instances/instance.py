@@ -9,6 +9,7 @@ from typing import Any
 from data_pipeline.instances.settings import BlobStore, CacheValidation, CopyAttrs, TableStore
 
 STAGING_SUFFIX = "__staging"
+SLOTS_SUFFIX = "__slots"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,10 @@ class Instance:
     def staging_schema(self, stage: str) -> str:
         """Give the name of the schema in which a stage's tables are built before its commit."""
         return f"{self.schema(stage)}{STAGING_SUFFIX}"
+
+    def slots_schema(self, stage: str) -> str:
+        """Give the name of the schema in which earlier versions of a stage's tables are kept."""
+        return f"{self.schema(stage)}{SLOTS_SUFFIX}"
 
     def copy_filter(self, stage: str, table: str | None = None) -> CopyFilter:
         """Give what this instance takes of a source table.

@@ -28,7 +28,7 @@ class InstanceResource(dg.ConfigurableResource):  # type: ignore[type-arg] # its
     config: str | None = None
     per_user: bool | None = None
 
-    _current: Instance | None = PrivateAttr(default=None)
+    _name: str | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Finds the instance of the run.
@@ -44,24 +44,22 @@ class InstanceResource(dg.ConfigurableResource):  # type: ignore[type-arg] # its
                 f"`{self.instance}`. Use partition_key={self.instance!r}, or "
                 f"instance_resources({partition!r})."
             )
-        name = self.instance or partition
-        if name is not None:
-            configuration = load_configuration(self.config, per_user=self.per_user)
-            self._current = configuration.instance(name)
+        self._name = self.instance or partition
 
     @property
     def current(self) -> Instance:
         """The instance of the run.
 
         Raises:
-            ConfigurationError: The run has no partition and the resource is not pinned.
+            ConfigurationError: The run has no partition and the resource is not pinned, or there is
+                no such instance.
         """
-        if self._current is None:
+        if self._name is None:
             raise ConfigurationError(
                 "The run has no partition, so it is not clear for which instance it is. Launch it "
                 "with a partition (an instance's name), or use instance_resources(name)."
             )
-        return self._current
+        return load_configuration(self.config, per_user=self.per_user).instance(self._name)
 
     @property
     def attrs(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def _schemas(instance: Instance, stages: Iterable[str]) -> Iterator[tuple[str, s
     for stage in stages:
         yield instance.schema(stage), f"stage '{stage}' of {label}"
         yield instance.staging_schema(stage), f"the staging of stage '{stage}' of {label}"
+        yield instance.slots_schema(stage), f"the cache slots of stage '{stage}' of {label}"
 
 
 def _check_length(file: Path, schema: str, owner: str) -> None:

@@ -44,11 +44,22 @@ class BlobStore(_Settings):
     base_path: Path
 
 
+CacheMode = Literal[
+    "normal",
+    "ignore_fresh_input",
+    "assert_no_fresh_input",
+    "force_fresh_input",
+    "force_cache_invalid",
+]
+"""How results are validated; see `cache_validation.Validation`."""
+
+
 class CacheValidation(_Settings):
     """When a result is reused."""
 
-    mode: Literal["normal"] = "normal"
+    mode: CacheMode = "normal"
     ignore_code_version: bool = False
+    cache_slots: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 1
 
 
 class Identity(_Settings):

@@ -35,6 +35,7 @@ _TECHNICAL_SETUP: Shape = {
 }
 _FILE: Shape = {
     "name": None,
+    "tracked_packages": None,
     "table_store_connections": {
         "*": _keys(*(key for key in _TABLE_STORE if key != "table_store_connection"))
     },

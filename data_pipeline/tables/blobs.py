@@ -89,6 +89,11 @@ def read(instance: Instance, table: StageTable, location: str) -> Any:
         ) from error
 
 
+def exists(instance: Instance, table: StageTable, location: str) -> bool:
+    """Whether a blob's file is there."""
+    return _inside(instance, table, location).is_file()
+
+
 def remove(instance: Instance, table: StageTable, location: str) -> None:
     """Removes the file of a blob that no catalog row points to any more."""
     _inside(instance, table, location).unlink(missing_ok=True)

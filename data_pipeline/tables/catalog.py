@@ -7,7 +7,7 @@ the tables they describe.
 import getpass
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -22,6 +22,19 @@ TABLES = "tables"
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
+_PRESENT = sa.text("""
+SELECT attname::text FROM pg_attribute
+WHERE attrelid = to_regclass(:relation) AND attnum > 0 AND NOT attisdropped
+""")
+
+_COMMENTS = {
+    TABLES: "Tables and blobs of this instance, one row each",
+    "slots": "Earlier versions of tables and blobs that are kept aside",
+}
+
+MISSING = frozenset({"42P01", "3F000", "42703"})
+"""SQLSTATE of a query on a catalog that does not exist, or lacks columns of this version."""
+
 Kind = Literal["table", "view", "blob"]
 
 _COLUMNS = {
@@ -30,7 +43,10 @@ _COLUMNS = {
     "kind": ("text", "table, view (shows another table under this name) or blob (a file)"),
     "location": ("text", "Relation behind a view, or file of a blob, below the blob store"),
     "cache_key": ("text", "Identity of the computation that made it; NULL when it is not reusable"),
+    "query_key": ("text", "Identity of query, inputs and properties of what is made by a query"),
     "code_version": ("text", "Identity of the code that made it"),
+    "code_parts": ("jsonb", "Digest of each function, class, constant and file of that code"),
+    "identity": ("jsonb", "Digests of configuration, declared properties, attrs and source"),
     "data_version": ("text", "Identity of the data in it"),
     "inputs": ("jsonb", "Data version of every input that was read, by asset"),
     "properties": ("jsonb", "Primary key, indexes, types and more that it was made with"),
@@ -53,8 +69,11 @@ class CatalogRow:
     data_version: str
     location: str | None = None
     cache_key: str | None = None
+    query_key: str | None = None
     code_version: str | None = None
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    code_parts: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
     row_count: int | None = None
     bytes: int | None = None
@@ -77,38 +96,60 @@ class CatalogRow:
 _FIELDS = [item.name for item in fields(CatalogRow)]
 
 
-def exists(connection: sa.Connection, schema: str) -> bool:
+def exists(connection: sa.Connection, schema: str, table: str = TABLES) -> bool:
     """Whether the instance with this catalog schema has committed anything yet."""
-    name = f"{quoted(schema, TABLES)}"
+    name = quoted(schema, table)
     return connection.scalar(sa.select(sa.func.to_regclass(name))) is not None
 
 
-def ensure(connection: sa.Connection, schema: str) -> None:
-    """Creates the catalog where it does not exist yet; safe beside other sessions."""
-    if exists(connection, schema):
+def ensure(
+    connection: sa.Connection,
+    schema: str,
+    table: str = TABLES,
+    more: Mapping[str, tuple[str, str]] | None = None,
+) -> None:
+    """Creates the catalog, or adds columns that an older one lacks; safe beside other sessions.
+
+    Args:
+        connection: A transaction.
+        schema: The catalog schema of an instance.
+        table: A table of the catalog.
+        more: Further columns that it has: type and comment by name.
+    """
+    relation = quoted(schema, table)
+    columns = {**_COLUMNS, **(more or {})}
+    present = set(connection.scalars(_PRESENT, {"relation": relation}))
+    if columns.keys() <= present:
         return
     ensure_schema(connection, schema)
     connection.execute(_LOCK, {"name": f"data_pipeline:catalog:{schema}"})
-    relation = quoted(schema, TABLES)
-    columns = ", ".join(f"{name} {kind}" for name, (kind, _) in _COLUMNS.items())
-    statements = [
-        f"CREATE TABLE IF NOT EXISTS {relation} ({columns}, PRIMARY KEY (stage, name))",
-        f"COMMENT ON TABLE {relation} IS 'Tables and blobs of this instance, one row each'",
-        *(
-            f"COMMENT ON COLUMN {relation}.{name} IS {literal(comment)}"
-            for name, (_, comment) in _COLUMNS.items()
-        ),
-    ]
-    for statement in statements:
+    key = "(stage, name)" if table == TABLES else "(cache_key)"
+    for statement in _statements(relation, columns, key, _COMMENTS[table]):
         run(connection, statement)
+
+
+def _statements(
+    relation: str, columns: Mapping[str, tuple[str, str]], key: str, comment: str
+) -> Iterator[str]:
+    listed = ", ".join(f"{name} {kind}" for name, (kind, _) in columns.items())
+    yield f"CREATE TABLE IF NOT EXISTS {relation} ({listed}, PRIMARY KEY {key})"
+    yield f"COMMENT ON TABLE {relation} IS {literal(comment)}"
+    for name, (kind, comment) in columns.items():
+        yield f"ALTER TABLE {relation} ADD COLUMN IF NOT EXISTS {name} {kind}"
+        yield f"COMMENT ON COLUMN {relation}.{name} IS {literal(comment)}"
 
 
 def rows(connection: sa.Connection, schema: str) -> dict[StageTable, CatalogRow]:
     """Gives all rows of a catalog in one query; none where it does not exist."""
     if not exists(connection, schema):
         return {}
-    found = connection.execute(sa.select(_table(schema)).order_by("stage", "name"))
-    return {row.table: row for row in (_row(item) for item in found)}
+    found = connection.execute(select_rows(schema).order_by("stage", "name"))
+    return {row.table: row for row in map(row_of, found)}
+
+
+def select_rows(schema: str) -> sa.Select[Any]:
+    """Gives the query for all rows of a catalog, which must exist; see `row_of`."""
+    return sa.select(_table(schema))
 
 
 def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow | None:
@@ -118,7 +159,7 @@ def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow
     target = _table(schema)
     query = sa.select(target).where(target.c.stage == table.stage, target.c.name == table.name)
     found = connection.execute(query).one_or_none()
-    return None if found is None else _row(found)
+    return None if found is None else row_of(found)
 
 
 def put(connection: sa.Connection, schema: str, new: CatalogRow) -> None:
@@ -143,16 +184,33 @@ def views_of(connection: sa.Connection, schema: str, source: RelationName) -> li
     """Gives the rows of the views that pass `source` through under another name."""
     target = _table(schema)
     query = sa.select(target).where(target.c.kind == "view", target.c.location == str(source))
-    return [_row(item) for item in connection.execute(query)]
+    return [row_of(item) for item in connection.execute(query)]
 
 
-def _row(found: sa.Row[Any]) -> CatalogRow:
+def confirm(connection: sa.Connection, schema: str, row: CatalogRow) -> None:
+    """Notes that a table, left as it is, is what another computation would have made too."""
+    target = _table(schema)
+    names = ("cache_key", "code_version", "code_parts", "identity", "inputs")
+    connection.execute(
+        sa.update(target)
+        .where(target.c.stage == row.stage, target.c.name == row.name)
+        .values({name: getattr(row, name) for name in names})
+    )
+
+
+def row_of(found: sa.Row[Any]) -> CatalogRow:
+    """Reads a row of a query that has all columns of the catalog."""
     mapping = found._mapping
     return CatalogRow(**{name: mapping[name] for name in _FIELDS})
 
 
+def columns() -> list[sa.ColumnClause[Any]]:
+    """Gives the columns that `row_of` reads."""
+    return [_column(name) for name in _FIELDS]
+
+
 def _table(schema: str) -> sa.TableClause:
-    return sa.table(TABLES, *(_column(name) for name in _FIELDS), schema=schema)
+    return sa.table(TABLES, *columns(), schema=schema)
 
 
 def _column(name: str) -> sa.ColumnClause[Any]:

@@ -5,13 +5,14 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, repeat
 
 import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import catalog
+from data_pipeline.tables import catalog, slots
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import Database, ensure_schema, run
 from data_pipeline.tables.dependents import (
@@ -22,6 +23,7 @@ from data_pipeline.tables.dependents import (
     take_down,
 )
 from data_pipeline.tables.names import RelationName, StageTable, quoted
+from data_pipeline.tables.slots import Slot
 
 # A commit that waits for a reader makes all later readers wait behind it, and may even wait for a
 # reader that waits for the commit. So it gives up soon (always before PostgreSQL looks for
@@ -35,18 +37,16 @@ _SECONDS_BETWEEN_MESSAGES = 10.0
 
 @dataclass(frozen=True)
 class Committed:
-    """What a commit wrote to the catalog, and what was there before."""
+    """What a commit wrote to the catalog, and what it replaced for good."""
 
     row: CatalogRow
-    earlier: CatalogRow | None
+    replaced: tuple[CatalogRow, ...]
 
     @property
-    def replaced_file(self) -> str | None:
-        """The location of a blob that nothing refers to any more."""
-        earlier = self.earlier
-        if earlier is None or earlier.kind != "blob" or earlier.location == self.row.location:
-            return None
-        return earlier.location
+    def replaced_files(self) -> set[str]:
+        """The locations of blobs that nothing refers to any more."""
+        locations = {row.location for row in self.replaced if row.kind == "blob"}
+        return {location for location in locations - {self.row.location} if location}
 
 
 def committed(instance: Instance, table: StageTable) -> RelationName:
@@ -116,6 +116,31 @@ def commit_blob(
     return _commit(database, instance, row, lambda _: row, log)
 
 
+def commit_slot(
+    database: Database, instance: Instance, slot: Slot, row: CatalogRow, log: logging.Logger
+) -> Committed:
+    """Replaces a table or blob by an earlier version that was kept.
+
+    Args:
+        database: The database.
+        instance: Whose table.
+        slot: The earlier version.
+        row: What the catalog is to say of it.
+        log: Says when the commit has to wait.
+
+    Raises:
+        DatabaseError: As in `commit_table`.
+    """
+
+    def back(connection: sa.Connection) -> CatalogRow:
+        if row.kind == "table":
+            slots.put_back(connection, instance, slot)
+        slots.forget(connection, instance, slot.row)
+        return row
+
+    return _commit(database, instance, row, back, log)
+
+
 def _commit(
     database: Database,
     instance: Instance,
@@ -153,7 +178,10 @@ def _replace(
     if row.kind != "blob" and relation_kind(connection, target) is None:
         # An empty stand-in has the default privileges of the schema; a moved table has not.
         run(connection, f"CREATE TABLE {target.quoted} ()")
-    attachments, views = take_down(connection, target)
+    indexes: dict[str, str] = {}
+    keeps = slots.is_kept(instance, earlier, row)
+    put_aside = partial(_put_aside, connection, instance, earlier, indexes) if keeps else None
+    attachments, views = take_down(connection, target, put_aside)
     placed = place(connection)
     if relation_kind(connection, target):
         attachments.apply(connection, target)
@@ -163,7 +191,23 @@ def _replace(
     for other in shown.values():
         catalog.put(connection, schema, _shown_through(instance, other, placed))
     catalog.put(connection, schema, placed)
-    return Committed(placed, earlier)
+    if earlier is None:
+        return Committed(placed, ())
+    if not keeps:
+        return Committed(placed, (earlier,))
+    return Committed(placed, tuple(slots.keep(connection, instance, earlier, indexes)))
+
+
+def _put_aside(
+    connection: sa.Connection,
+    instance: Instance,
+    earlier: CatalogRow | None,
+    indexes: dict[str, str],
+) -> None:
+    if earlier is None:
+        return
+    old = committed(instance, earlier.table)
+    indexes |= slots.put_aside(connection, instance, old, earlier)
 
 
 def _put_up(

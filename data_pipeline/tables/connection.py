@@ -1,5 +1,6 @@
 """Connections to the database of an instance, for SQLAlchemy (SQL) and for ADBC (bulk data)."""
 
+import atexit
 import functools
 import os
 from collections.abc import Iterator
@@ -128,6 +129,8 @@ class Database:
         with self._adbc_lock:
             if self._adbc is None:
                 self._adbc = adbc_driver_postgresql.dbapi.connect(self._uri(), autocommit=True)
+                # The driver cannot close it any more when the interpreter is gone.
+                atexit.register(self._adbc.close)
             return self._adbc
 
     def _uri(self) -> str:

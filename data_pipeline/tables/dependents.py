@@ -7,6 +7,7 @@ drop it. What is part of the table itself goes with it: indexes, triggers, rules
 that a user added by hand.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -154,9 +155,16 @@ class DependentView:
 
 
 def take_down(
-    connection: sa.Connection, relation: RelationName
+    connection: sa.Connection,
+    relation: RelationName,
+    put_aside: Callable[[], None] | None = None,
 ) -> tuple[Attachments, list[DependentView]]:
     """Drops a relation and all views on it.
+
+    Args:
+        connection: The transaction.
+        relation: The relation.
+        put_aside: Called to move a table elsewhere instead of dropping it.
 
     The transaction must have an empty search path, so that the definitions name every schema.
 
@@ -178,7 +186,14 @@ def take_down(
     elif drop:
         run(connection, drop)
     attachments = Attachments.of(connection, relation)
+    attempt = connection.begin_nested()
     run(connection, f"DROP {kind} {relation.quoted}")
+    if kind == "TABLE" and put_aside is not None:
+        # The attempt has shown that nothing else is built on it, which would go along unseen.
+        attempt.rollback()
+        put_aside()
+    else:
+        attempt.commit()
     return attachments, views
 
 

@@ -1,13 +1,16 @@
 """The IO manager: where Dagster hands over what assets return and asks for what they read."""
 
+import json
 from typing import Any
 
 import dagster as dg
 
 from data_pipeline.errors import ConfigurationError, IsolationError
 from data_pipeline.instances import Configuration, Instance, load_configuration
+from data_pipeline.instances.cache_validation import validation
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables.fetch import fetch, known_version
+from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of, op_config
 from data_pipeline.tables.inputs import InputVersions
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.store import Origin, Store
@@ -67,9 +70,7 @@ class TableIOManager(dg.IOManager):
         )
         if name is None or reader is None or name == reader:
             return self._instance(name, table)
-        # A copying instance says itself whose source it reads (`copy_per_user`).
-        source = self._configuration.instance(reader).root_source
-        return source if source.name == name else self._configuration.instance(name)
+        return self._configuration.read_by(self._configuration.instance(reader), name)
 
     def _instance(self, name: str | None, table: StageTable) -> Instance:
         if self._pinned is not None and name in (None, self._pinned.name):
@@ -93,7 +94,20 @@ class TableIOManager(dg.IOManager):
             # What is named as a dependency only (`deps=`) was not loaded, but may have been read.
             own = f"{instance.instance_id}/{table}"
             inputs |= loaded.get(table) or {own: known_version(instance, table)}
-        return Origin(context.run_id, context.asset_spec.code_version, inputs)
+        tags = step.dagster_run.tags
+        forced = validation(instance, tags).mode == "force_cache_invalid"
+        return Origin(context.run_id, self._identity(context, instance), inputs, forced)
+
+    def _identity(self, context: dg.OutputContext, instance: Instance) -> Identity:
+        step = context.step_context
+        config = op_config(step.dagster_run.run_config, step.step.key)
+        identity = identity_of(context.asset_spec, step.op_def, config, instance)
+        if not identity.takes_outside_input:
+            return identity
+        # Written by the memoised executor before the first step; without it, none is known.
+        run = step.instance.get_run_by_id(context.run_id)
+        sources = json.loads(run.tags.get(SOURCES_TAG, "{}")) if run else {}
+        return identity.with_source(sources.get("/".join(context.asset_key.path)))
 
 
 def _stages(context: dg.OutputContext) -> set[str]:

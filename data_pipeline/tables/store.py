@@ -25,6 +25,7 @@ from data_pipeline.tables.commit import (
 )
 from data_pipeline.tables.connection import Database, database
 from data_pipeline.tables.dependents import relation_kind
+from data_pipeline.tables.identity import UNKNOWN, Identity
 from data_pipeline.tables.locks import building
 from data_pipeline.tables.metadata import blob_metadata, sql_metadata, table_facts, table_metadata
 from data_pipeline.tables.names import RelationName, StageTable
@@ -41,18 +42,33 @@ class Origin:
 
     Attributes:
         run_id: The Dagster run.
-        code_version: Identity of the asset's code, where it is known.
+        identity: What it depends on besides its inputs.
         inputs: Data version of each input, by asset; None where it is not known.
+        forced: Whether it is written even if it is what is there already.
     """
 
     run_id: str
-    code_version: str | None = None
+    identity: Identity = UNKNOWN
     inputs: Mapping[str, str | None] = field(default_factory=dict)
+    forced: bool = False
 
-    @property
-    def known_inputs(self) -> dict[str, str]:
-        """The inputs whose data version is known."""
-        return {asset: version for asset, version in self.inputs.items() if version is not None}
+    def row(
+        self, table: StageTable, kind: catalog.Kind, data_version: str, **facts: Any
+    ) -> CatalogRow:
+        """Gives the catalog row of a result."""
+        return CatalogRow(
+            stage=table.stage,
+            name=table.name,
+            kind=kind,
+            data_version=data_version,
+            cache_key=self.identity.cache_key(str(table), self.inputs),
+            code_version=self.identity.code_version,
+            code_parts=self.identity.code_parts,
+            identity=self.identity.as_json(),
+            inputs=self.inputs,
+            run_id=self.run_id,
+            **facts,
+        )
 
 
 @dataclass(frozen=True)
@@ -119,7 +135,8 @@ class Store:
                 on_progress=reporter(self._log, f"Writing `{table}`"),
             )
         version = fingerprint(content.version(), properties.as_json()["types"])
-        return self._commit_table(table, built, properties, origin, version, cache_key=None)
+        row = origin.row(table, "table", version, properties=properties.as_json())
+        return self._commit_table(row, built)
 
     def _put_query(
         self, table: StageTable, query: str, properties: Properties, origin: Origin
@@ -132,11 +149,15 @@ class Store:
         types = properties.as_json()["types"]
         version = fingerprint("query-1", query, origin.inputs, types, *filter(None, [run]))
         key = fingerprint(version, properties.as_json())
-        started = time.monotonic()
-        if reusable and (row := self._unchanged(table, key)):
-            self._log.info(f"`{table}`: query and inputs unchanged, the table stays as it is")
-            facts = self._facts(table, row, time.monotonic() - started)
-            return Stored(row.data_version, {**facts, **sql_metadata(query)})
+        row = origin.row(
+            table,
+            "table",
+            version,
+            query_key=key if reusable else None,
+            properties=properties.as_json(),
+        )
+        if kept := self._kept(row, origin):
+            return Stored(kept.data_version, {**kept.metadata, **sql_metadata(query)})
         built = build_from_query(
             self._database,
             table,
@@ -145,9 +166,7 @@ class Store:
             properties,
             unlogged=self._instance.table_store.unlogged,
         )
-        stored = self._commit_table(
-            table, built, properties, origin, version, cache_key=key if reusable else None
-        )
+        stored = self._commit_table(row, built)
         return Stored(stored.data_version, {**stored.metadata, **sql_metadata(query)})
 
     def _put_view(self, table: StageTable, view: View, origin: Origin) -> Stored:
@@ -155,41 +174,27 @@ class Store:
         source = RelationName(view.source.schema or "public", view.source.name)
         behind = catalog_row_of(view.source)
         version = behind.data_version if behind else fingerprint("view-1", str(source))
-        row = CatalogRow(
-            stage=table.stage,
-            name=table.name,
-            kind="view",
-            data_version=version,
+        row = origin.row(
+            table,
+            "view",
+            version,
             location=str(source),
-            cache_key=fingerprint("view-1", str(source)),
-            code_version=origin.code_version,
-            inputs=origin.known_inputs,
+            query_key=fingerprint("view-1", str(source)),
             properties=properties_of(view.source).as_json(),
             row_count=behind.row_count if behind else None,
-            run_id=origin.run_id,
         )
-        if not self._unchanged(table, row.cache_key or ""):
-            behind_table = behind.table if behind else None
-            row = commit_view(
-                self._database, self._instance, row, source, behind_table, self._log
-            ).row
-        return Stored(row.data_version, self._facts(table, row, time.monotonic() - started))
+        if kept := self._kept(row, origin):
+            return kept
+        behind_table = behind.table if behind else None
+        row = commit_view(self._database, self._instance, row, source, behind_table, self._log).row
+        return Stored(row.data_version, self._facts(row, time.monotonic() - started))
 
     def _put_blob(self, table: StageTable, obj: Any, origin: Origin) -> Stored:
         started = time.monotonic()
         content = blobs.serialised(table, obj)
         location = blobs.write(self._instance, table, content)
-        row = CatalogRow(
-            stage=table.stage,
-            name=table.name,
-            kind="blob",
-            data_version=blobs.version(content),
-            location=location,
-            code_version=origin.code_version,
-            inputs=origin.known_inputs,
-            bytes=len(content),
-            run_id=origin.run_id,
-        )
+        version = blobs.version(content)
+        row = origin.row(table, "blob", version, location=location, bytes=len(content))
         self._tidy(table, commit_blob(self._database, self._instance, row, self._log))
         path = str(Path(blobs.directory(self._instance)) / location)
         seconds = time.monotonic() - started
@@ -197,47 +202,43 @@ class Store:
             row.data_version, blob_metadata(obj, path=path, size=len(content), seconds=seconds)
         )
 
-    def _commit_table(
-        self,
-        table: StageTable,
-        built: Built,
-        properties: Properties,
-        origin: Origin,
-        version: str,
-        *,
-        cache_key: str | None,
-    ) -> Stored:
+    def _commit_table(self, row: CatalogRow, built: Built) -> Stored:
+        relation = staged(self._instance, row.table)
         with self._database.begin() as connection:
-            facts = table_facts(connection, staged(self._instance, table), properties.primary_key)
-        row = CatalogRow(
-            stage=table.stage,
-            name=table.name,
-            kind="table",
-            data_version=version,
-            cache_key=cache_key,
-            code_version=origin.code_version,
-            inputs=origin.known_inputs,
-            properties=properties.as_json(),
-            row_count=built.rows,
-            bytes=facts.bytes,
-            run_id=origin.run_id,
-        )
-        self._tidy(table, commit_table(self._database, self._instance, row, self._log))
+            facts = table_facts(connection, relation, row.declared.primary_key)
+        row = replace(row, row_count=built.rows, bytes=facts.bytes)
+        self._tidy(row.table, commit_table(self._database, self._instance, row, self._log))
         metadata = table_metadata(
             facts,
-            relation=committed(self._instance, table),
+            relation=committed(self._instance, row.table),
             database=self._database.url.database,
             rows=built.rows,
             seconds=built.seconds,
         )
-        return Stored(version, metadata)
+        return Stored(row.data_version, metadata)
+
+    def _kept(self, row: CatalogRow, origin: Origin) -> Stored | None:
+        """Leaves a table as it is that was made by the same query of the same data."""
+        if origin.forced or row.query_key is None:
+            return None
+        started = time.monotonic()
+        with self._database.begin() as connection:
+            there = catalog.row(connection, self._instance.catalog_schema, row.table)
+            if there is None or there.query_key != row.query_key:
+                return None
+            if relation_kind(connection, committed(self._instance, row.table)) is None:
+                return None
+            confirmed = row if row.kind == "table" else replace(row, inputs=there.inputs)
+            catalog.confirm(connection, self._instance.catalog_schema, confirmed)
+        self._log.info(f"`{row.table}`: query and inputs unchanged, it stays as it is")
+        return Stored(there.data_version, self._facts(there, time.monotonic() - started))
 
     def _tidy(self, table: StageTable, done: Committed) -> None:
-        if done.replaced_file:
-            blobs.remove(self._instance, table, done.replaced_file)
+        for location in done.replaced_files:
+            blobs.remove(self._instance, table, location)
 
-    def _facts(self, table: StageTable, row: CatalogRow, seconds: float) -> dict[str, Any]:
-        relation = committed(self._instance, table)
+    def _facts(self, row: CatalogRow, seconds: float) -> dict[str, Any]:
+        relation = committed(self._instance, row.table)
         with self._database.begin() as connection:
             facts = table_facts(connection, relation, row.declared.primary_key)
         return table_metadata(
@@ -247,15 +248,6 @@ class Store:
             rows=row.row_count or 0,
             seconds=seconds,
         )
-
-    def _unchanged(self, table: StageTable, cache_key: str) -> CatalogRow | None:
-        """Gives the catalog row of a table that was made with this key and still exists."""
-        with self._database.begin() as connection:
-            row = catalog.row(connection, self._instance.catalog_schema, table)
-            if row is None or row.cache_key != cache_key:
-                return None
-            exists = relation_kind(connection, committed(self._instance, table))
-        return row if exists else None
 
     def _check_case(self, table: StageTable) -> None:
         query = sa.text(

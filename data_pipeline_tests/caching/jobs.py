@@ -1,15 +1,109 @@
-"""Jobs of the quickstart pipeline under different executors, for Dagster to find by name."""
+"""Jobs for Dagster to find by name, in this process or in another one.
+
+What the assets of the job `changing` do, a test says in a file (see `world.py`). Dagster remembers
+a job by its arguments, so each run of a test names another generation.
+"""
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pandas as pd
 
 from data_pipeline.assembly import instance_definitions
-from data_pipeline.pipelines.quickstart import assets
+from data_pipeline.caching.sources import outside_input
+from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.pipelines.quickstart import assets as quickstart
+from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.tables import sql_query, table_properties
+
+STATE = "TEST_STATE"
 
 
-def in_process(name: str) -> dg.JobDefinition:
-    return instance_definitions(assets).resolve_job_def(name)
+def in_process(name: str, _generation: str) -> dg.JobDefinition:
+    return instance_definitions(quickstart).resolve_job_def(name)
 
 
-def multiprocess(name: str) -> dg.JobDefinition:
-    definitions = instance_definitions(assets, executor=dg.multiprocess_executor)
+def multiprocess(name: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(quickstart, executor=dg.multiprocess_executor)
     return definitions.resolve_job_def(name)
+
+
+def changing(name: str, _generation: str) -> dg.JobDefinition:
+    return instance_definitions(changing_assets()).resolve_job_def(name)
+
+
+def changing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(changing_assets(), executor=dg.multiprocess_executor)
+    return definitions.resolve_job_def(name)
+
+
+def state() -> dict[str, Any]:
+    return json.loads(Path(os.environ[STATE]).read_text())
+
+
+def called(name: str) -> None:
+    """Notes that an asset's code was called."""
+    with Path(os.environ[STATE] + ".calls").open("a") as file:
+        file.write(name + "\n")
+
+
+def fingerprint() -> Any:
+    kind = state()["fingerprint"]
+    if kind == "random":
+        return uuid.uuid4().hex
+    return object() if kind == "unstable" else state()["source"]
+
+
+def changing_assets() -> list[dg.AssetsDefinition]:
+    """Gives `raw/t` -> `stage_1/t` -> `stage_1/b` -> `stage_2/c`, and `stage_2/query` of `b`."""
+    world = state()
+    versions = world["versions"]
+    declared = fingerprint if world["fingerprint"] else None
+    source = outside_input(declared, allow_fresh_input=world["allow_fresh_input"])
+
+    @dg.asset(
+        key=["raw", "t"],
+        partitions_def=INSTANCE_PARTITIONS,
+        code_version=versions["t"],
+        metadata={**source, **table_properties(primary_key="k")},
+    )
+    def t() -> pd.DataFrame:
+        called("t")
+        return pd.DataFrame({"k": [1, 2, 3], "v": [state()["source"]] * 3})
+
+    @dg.asset(
+        key=["stage_1", "b"],
+        ins={"t": dg.AssetIn(key=["stage_1", "t"])},
+        partitions_def=INSTANCE_PARTITIONS,
+        code_version=versions["b"],
+        metadata=table_properties(**world["properties"]),
+    )
+    def b(t: pd.DataFrame) -> pd.DataFrame:
+        called("b")
+        return t.assign(v=t["v"] * state()["factor"])
+
+    @dg.asset(
+        key=["stage_2", "c"],
+        ins={"b": dg.AssetIn(key=["stage_1", "b"])},
+        partitions_def=INSTANCE_PARTITIONS,
+        code_version=versions["c"],
+    )
+    def c(b: pd.DataFrame) -> dict[str, int]:
+        called("c")
+        return {"sum": int(b["v"].sum())}
+
+    @dg.asset(
+        key=["stage_2", "query"],
+        ins={"b": dg.AssetIn(key=["stage_1", "b"])},
+        partitions_def=INSTANCE_PARTITIONS,
+        code_version=versions["query"],
+    )
+    def query(b: Any) -> Any:
+        called("query")
+        return sql_query(state()["sql"], b=b)
+
+    return [t, copy_filtered_inputs(stage="stage_1", raw=[t]), b, c, query]

@@ -10,77 +10,96 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline_tests.caching import jobs
+from data_pipeline_tests.caching.world import Run, World, new_storage, shared_storage
 
 SAMPLED = {"stage_1__copy_filtered_inputs", "stage_1__a2", "stage_2__b2", "stage_2__a3"}
 RAW = {"raw__dfa", "raw__dfb"}
-CHECKOUT = Path(__file__).parents[2]
-
-
-class Run:
-    """A finished run: what it did, and what its log says."""
-
-    def __init__(
-        self,
-        storage: dg.DagsterInstance,
-        executor: str,
-        job: str,
-        tags: dict[str, str] | None = None,
-        selection: list[dg.AssetKey] | None = None,
-    ) -> None:
-        reconstructable = dg.build_reconstructable_job(
-            jobs.__name__, executor, (job,), reconstructor_working_directory=str(CHECKOUT)
-        )
-        with dg.execute_job(
-            reconstructable, storage, tags=tags, asset_selection=selection
-        ) as result:
-            self.success = result.success
-            self.run_id = result.run_id
-        records = storage.get_records_for_run(self.run_id).records
-        entries = [record.event_log_entry for record in records]
-        self.messages = [entry.user_message for entry in entries]
-        self.steps = {
-            entry.step_key
-            for entry in entries
-            if entry.dagster_event_type is dg.DagsterEventType.STEP_SUCCESS
-        }
+FORKSERVER = {"start_method": {"forkserver": {}}, "max_concurrent": 2}
 
 
 @pytest.fixture
-def storage(tmp_path_factory: pytest.TempPathFactory) -> dg.DagsterInstance:
-    folder = str(tmp_path_factory.mktemp("storage"))
-    return dg.DagsterInstance.local_temp(folder, overrides={"telemetry": {"enabled": False}})
+def storage() -> dg.DagsterInstance:
+    return new_storage()
 
 
-@pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
 def test_raw_tables_are_left_out_on_instances_that_copy(
-    pipeline_database: sa.Engine, storage: dg.DagsterInstance, executor: str
+    pipeline_database: sa.Engine, storage: dg.DagsterInstance
 ) -> None:
-    full = Run(storage, executor, "full")
+    full = Run(storage, "in_process", "full")
     assert full.success
     assert full.steps == SAMPLED | RAW
-    mini = Run(storage, executor, "mini")
+    mini = Run(storage, "in_process", "mini")
     assert mini.success
     assert mini.steps == SAMPLED
-    for step in RAW:
-        reason = f"Left out {step}: instance `mini` does not load it but copies from `full`"
-        assert reason in mini.messages
+    reason = (
+        "Left out raw__dfa, raw__dfb: instance `mini` does not load raw tables but copies from "
+        "`full`"
+    )
+    assert reason in mini.messages
     assert "mini_raw" not in sa.inspect(pipeline_database).get_schema_names()
 
 
 def test_any_job_works_for_any_instance(
     pipeline_database: sa.Engine, storage: dg.DagsterInstance
 ) -> None:
-    assert Run(storage, "in_process", "pipeline", {"dagster/partition": "full"}).success
-    midi = Run(storage, "in_process", "pipeline", {"dagster/partition": "midi"})
+    assert Run(storage, "in_process", "pipeline", tags={"dagster/partition": "full"}).success
+    midi = Run(storage, "in_process", "pipeline", tags={"dagster/partition": "midi"})
     assert midi.success
     assert midi.steps == SAMPLED
 
 
-def test_a_run_with_nothing_to_do_executes_no_step_and_succeeds(
+def test_a_run_without_a_partition_is_refused_before_its_first_step(
     pipeline_database: sa.Engine, storage: dg.DagsterInstance
 ) -> None:
-    raw = [dg.AssetKey(["raw", "dfa"])]
-    run = Run(storage, "in_process", "pipeline", {"dagster/partition": "mini"}, raw)
-    assert run.success
-    assert run.steps == set()
+    run = Run(storage, "in_process", "pipeline")
+    assert not run.success
+    assert not run.steps
+    assert "has no partition" in run.failure
+    assert '--tags \'{"dagster/partition": "mini"}\'' in run.failure
+
+
+def test_a_run_with_nothing_to_do_executes_no_step_and_succeeds(world: World) -> None:
+    world.run()
+    again = world.run()
+    assert again.success
+    assert again.steps == set()
+    assert not world.calls
+
+
+def test_several_processes_share_what_is_decided(world: World, tmp_path: Path) -> None:
+    settings = {
+        "run_config": {"execution": {"config": FORKSERVER}},
+        "storage": shared_storage(tmp_path),
+    }
+    first = world.run(builder="changing_by_processes", **settings)
+    assert first.success
+    assert world.calls == {"t": 1, "b": 1, "c": 1, "query": 1}
+    again = world.run(builder="changing_by_processes", **settings)
+    assert again.success
+    assert again.steps == set()
+    world.state["source"] = 7
+    assert world.run(builder="changing_by_processes", **settings).success
+    assert world.calls == {"t": 1, "b": 1, "c": 1, "query": 1}
+
+
+def test_what_depends_on_a_failed_step_is_not_executed(
+    world: World, pipeline_database: sa.Engine
+) -> None:
+    world.run()
+    world.state["versions"]["b"] = "2"
+    world.state["factor"] = "no number"
+    failed = world.run()
+    assert not failed.success
+    assert world.calls == {"b": 1}
+    assert "Not executed: stage_2__c, since stage_1__b failed" in failed.log
+    world.state["factor"] = 3
+    assert world.run().success
+    assert world.calls == {"b": 1, "c": 1, "query": 1}
+
+
+def test_a_selection_of_assets_is_decided_too(world: World) -> None:
+    world.run()
+    selection = [dg.AssetKey(["stage_2", "c"])]
+    assert world.run(selection=selection).steps == set()
+    world.state["versions"]["c"] = "2"
+    assert world.run(selection=selection).steps == {"stage_2__c"}

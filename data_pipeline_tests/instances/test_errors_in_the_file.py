@@ -56,7 +56,8 @@ def in_store(text: str) -> str:
          "the path is empty. Name a directory."),
         ("instances: {one: {cache_validation: {mode: fast}}}",
          "instances.one.cache_validation.mode", "'fast' does not fit: "
-         "input should be 'normal'. Choose one of these."),
+         "input should be 'normal', 'ignore_fresh_input', 'assert_no_fresh_input', "
+         "'force_fresh_input' or 'force_cache_invalid'. Choose one of these."),
         (f"{ONE}name: [x]", "name", "the name ['x'] is not a text."),
         # a value that is inherited is an error where it was written
         (f"{ONE}technical_setups: {{default: {{table_store: {{print_sql: maybe}}}}}}",

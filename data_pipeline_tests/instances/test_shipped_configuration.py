@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import data_pipeline
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, load_configuration
 
 PACKAGE = Path(data_pipeline.__file__).parent
@@ -70,3 +73,16 @@ def test_reading_it_imports_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_packages_are_tracked_when_they_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "instances.yaml"
+    shipped = load_configuration()
+    assert shipped.tracked_packages == ()
+    file.write_text(shipped.file.read_text() + "\ntracked_packages: [scikit-learn, polars]\n")
+    assert load_configuration(file).tracked_packages == ("scikit-learn", "polars")
+    file.write_text(shipped.file.read_text() + "\ntracked_packages: scikit-learn\n")
+    with pytest.raises(
+        ConfigurationError, match=r"tracked_packages: .* is no list"
+    ):
+        load_configuration(file)

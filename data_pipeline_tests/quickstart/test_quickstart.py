@@ -51,5 +51,6 @@ def test_in_memory_no_database_is_needed(
         assets, partition_key=name, resources=instance_resources(name, io_manager=False)
     )
     for key, factor in {("stage_2", "b2"): 2, ("stage_2", "a3"): 4}.items():
-        frame: pd.DataFrame = result.asset_value(dg.AssetKey(key))
+        frame = result.asset_value(dg.AssetKey(key))
+        assert isinstance(frame, pd.DataFrame)
         assert list(frame.itertuples(index=False, name=None)) == expected(ROWS[name], factor)

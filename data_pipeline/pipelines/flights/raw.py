@@ -1,9 +1,13 @@
 """Stage flights_raw: the five tables of the source as they are, with their keys."""
 
+from functools import partial
+from typing import Any
+
 import dagster as dg
 import pandas as pd
 
-from data_pipeline.pipelines.flights.source import read_source
+from data_pipeline.caching.sources import fingerprint_of_files, outside_input
+from data_pipeline.pipelines.flights.source import read_source, source_file
 from data_pipeline.pipelines.flights.stage import in_stage
 from data_pipeline.tables import ForeignKey, table_properties
 
@@ -11,13 +15,27 @@ IN_STAGE = in_stage("flights_raw")
 KINDS = {"python", "pandas", "csv"}
 
 
-@dg.asset(**IN_STAGE, kinds=KINDS, metadata=table_properties(primary_key="carrier", nullable=[]))
+def declared(table: str, **properties: Any) -> dict[str, Any]:
+    """Gives the metadata of a raw table: its properties, and its file as its source."""
+    fingerprint = partial(_fingerprint, table)
+    return {**table_properties(**properties), **outside_input(fingerprint)}
+
+
+def _fingerprint(table: str) -> Any:
+    return fingerprint_of_files(source_file(table))
+
+
+@dg.asset(
+    **IN_STAGE, kinds=KINDS, metadata=declared("airlines", primary_key="carrier", nullable=[])
+)
 def airlines() -> pd.DataFrame:
     """Names of the 16 airlines, by two-letter carrier code."""
     return read_source("airlines")
 
 
-@dg.asset(**IN_STAGE, kinds=KINDS, metadata=table_properties(primary_key="faa", nullable=["tzone"]))
+@dg.asset(
+    **IN_STAGE, kinds=KINDS, metadata=declared("airports", primary_key="faa", nullable=["tzone"])
+)
 def airports() -> pd.DataFrame:
     """Airports of the United States by FAA code: place, altitude (feet), time zone.
 
@@ -29,7 +47,7 @@ def airports() -> pd.DataFrame:
 @dg.asset(
     **IN_STAGE,
     kinds=KINDS,
-    metadata=table_properties(primary_key="tailnum", nullable=["year", "speed"]),
+    metadata=declared("planes", primary_key="tailnum", nullable=["year", "speed"]),
 )
 def planes() -> pd.DataFrame:
     """Registered planes by tail number: year built, type, manufacturer, seats, engines."""
@@ -39,7 +57,8 @@ def planes() -> pd.DataFrame:
 @dg.asset(
     **IN_STAGE,
     kinds=KINDS,
-    metadata=table_properties(
+    metadata=declared(
+        "weather",
         # Time first: the first rows by key are then the first hours at all three airports, as the
         # first flights need them. The local year, month, day and hour would be no key: one hour
         # occurs twice when daylight saving time ends.
@@ -59,7 +78,8 @@ def weather() -> pd.DataFrame:
 @dg.asset(
     **IN_STAGE,
     kinds=KINDS,
-    metadata=table_properties(
+    metadata=declared(
+        "flights",
         primary_key=["time_hour", "carrier", "flight"],
         foreign_keys=[
             ForeignKey(["carrier"], references="airlines"),

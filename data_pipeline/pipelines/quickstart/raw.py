@@ -3,6 +3,7 @@
 import dagster as dg
 import pandas as pd
 
+from data_pipeline.caching.sources import fingerprint_of_frame, outside_input
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 
 STAGE = "raw"
@@ -21,6 +22,7 @@ def input_task(name: str) -> dg.AssetsDefinition:
         group_name=STAGE,
         partitions_def=INSTANCE_PARTITIONS,
         description=f"The source frame, loaded as `{name}`.",
+        metadata=outside_input(lambda: fingerprint_of_frame(source())),
         owners=["team:data"],
         kinds={"python", "pandas"},
     )

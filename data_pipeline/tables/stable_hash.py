@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from data_pipeline.caching.stable_arrays import array_content
 from data_pipeline.errors import UnstableValueError
+from data_pipeline.tables.stable_arrays import array_content
 
 Substitute = Callable[[Any], Any]
 """Gives what to hash in place of a value, or `NotImplemented` to hash the value as it is."""

@@ -24,8 +24,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.caching.stable_hash import stable_hash
 from data_pipeline.errors import UnstableValueError
+from data_pipeline.tables.stable_hash import stable_hash
 
 
 class Colour(enum.Enum):

@@ -1,0 +1,181 @@
+"""Which steps of a run have something to do, and why: a decision from what the catalog knows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from data_pipeline.caching.changes import change
+from data_pipeline.instances.cache_validation import Validation
+from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.identity import Identity
+from data_pipeline.tables.names import StageTable
+
+Key = tuple[str, StageTable]
+"""An asset of an instance: instance id, and stage and table."""
+
+
+class Action(Enum):
+    """What becomes of a step."""
+
+    RUN = "run"
+    REUSE = "up to date"
+    WAIT = "not decided until what it reads is computed"
+
+
+@dataclass(frozen=True)
+class Computation:
+    """One asset that a step would compute.
+
+    Attributes:
+        key: The asset, on its instance.
+        identity: What its result depends on, besides its inputs.
+        inputs: The assets that it reads, each on its instance.
+    """
+
+    key: Key
+    identity: Identity
+    inputs: Sequence[Key] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run: the assets that it computes together."""
+
+    key: str
+    computations: Sequence[Computation]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the database knows of an asset: its catalog row, and whether it is still there."""
+
+    row: CatalogRow
+    exists: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a step, and why."""
+
+    step: str
+    action: Action
+    reasons: Sequence[str] = field(default_factory=tuple)
+
+    def __str__(self) -> str:
+        return f"{self.step}: {'; '.join(dict.fromkeys(self.reasons))}"
+
+
+def decide(
+    steps: Iterable[Step],
+    known: Mapping[Key, Known],
+    validation: Validation,
+    settled: frozenset[str] = frozenset(),
+) -> dict[str, Decision]:
+    """Decides for every step of a run that is not settled yet.
+
+    Args:
+        steps: All steps, each after those that it reads from.
+        known: What the catalogs know, of all assets that the steps compute or read.
+        validation: Which results may be reused.
+        settled: Steps that have been executed in this run.
+
+    Returns:
+        The decisions by step, in the given order.
+    """
+    steps = list(steps)
+    pending: dict[Key, Action] = {}
+    decisions: dict[str, Decision] = {}
+    for step in steps:
+        if step.key in settled:
+            continue
+        decision = _decision(step, known, validation, pending)
+        decisions[step.key] = decision
+        if decision.action is not Action.REUSE:
+            pending |= {item.key: decision.action for item in step.computations}
+    return decisions
+
+
+def _decision(
+    step: Step,
+    known: Mapping[Key, Known],
+    validation: Validation,
+    pending: Mapping[Key, Action],
+) -> Decision:
+    reasons = []
+    waits = []
+    for item in step.computations:
+        own = own_reason(item, known.get(item.key), validation)
+        if own is not None:
+            reasons.append(own)
+            continue
+        unsettled = [key for key in item.inputs if key in pending]
+        if unsettled:
+            waits.append(f"input {_listed(unsettled)} is computed before")
+        elif (changed := input_reason(item, known)) is not None:
+            reasons.append(changed)
+    if reasons:
+        return Decision(step.key, Action.RUN, reasons)
+    if waits:
+        return Decision(step.key, Action.WAIT, waits)
+    return Decision(step.key, Action.REUSE, [_up_to_date(known[i.key]) for i in step.computations])
+
+
+def own_reason(item: Computation, found: Known | None, validation: Validation) -> str | None:
+    """Says why an asset must be computed whatever its inputs are; None where it need not be."""
+    if found is None:
+        return "not built yet"
+    if not found.exists:
+        return f"{'file' if found.row.kind == 'blob' else 'table'} was dropped"
+    if validation.mode == "force_cache_invalid":
+        return "everything is computed (force_cache_invalid)"
+    before = Identity.from_row(found.row)
+    return change(
+        item.key[1].name,
+        item.identity,
+        before,
+        code=not validation.ignore_code_version,
+        source=validation.asks_sources or item.identity.allow_fresh_input,
+        fresh=validation.mode == "force_fresh_input",
+    )
+
+
+def input_reason(item: Computation, known: Mapping[Key, Known]) -> str | None:
+    """Says which input has other data than the asset was computed from; None where none has."""
+    recorded = known[item.key].row.inputs
+    names = {f"{instance}/{table}": (instance, table) for instance, table in item.inputs}
+    if new := sorted(names.keys() - recorded.keys()):
+        return f"reads {_quoted(new)}, which it did not before"
+    changed = [name for name, version in recorded.items() if _version(known, name) != version]
+    return f"input {_quoted(changed)} has new data" if changed else None
+
+
+def blocked_by_assertion(decisions: Iterable[Decision], steps: Iterable[Step]) -> list[str]:
+    """Names the assets that take input from outside and would run although that is ruled out."""
+    running = {item.step for item in decisions if item.action is not Action.REUSE}
+    return [
+        f"{table} ({instance})"
+        for step in steps
+        if step.key in running
+        for (instance, table), identity in ((i.key, i.identity) for i in step.computations)
+        if identity.takes_outside_input and not identity.allow_fresh_input
+    ]
+
+
+def _version(known: Mapping[Key, Known], name: str) -> str | None:
+    instance, stage, table = name.split("/")
+    found = known.get((instance, StageTable(stage, table)))
+    return found.row.data_version if found and found.exists else None
+
+
+def _up_to_date(found: Known) -> str:
+    row = found.row
+    when = f"{row.committed_at:%Y-%m-%d %H:%M:%S}" if row.committed_at else "before"
+    return f"`{row.table}` unchanged since {when}"
+
+
+def _listed(keys: Iterable[Key]) -> str:
+    return _quoted(str(table) for _, table in keys)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

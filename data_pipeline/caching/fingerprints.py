@@ -1,0 +1,76 @@
+"""Asking sources whether they have new data, and handing the answer to the steps of a run."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from data_pipeline.caching.decisions import Step
+from data_pipeline.caching.sources import Fingerprint, fingerprint_function
+from data_pipeline.errors import DataPipelineError, UnstableValueError
+from data_pipeline.tables.identity import Identity
+from data_pipeline.tables.stable_hash import stable_hash
+
+Sources = Mapping[str, Fingerprint]
+"""The fingerprint functions of assets, by `stage/table`."""
+
+
+def with_fingerprints(
+    steps: Iterable[Step], sources: Sources, warn: Callable[[str], None]
+) -> list[Step]:
+    """Gives the steps with the fingerprints of the sources that they load, as they are now.
+
+    Raises:
+        DataPipelineError: A fingerprint function failed.
+    """
+    return [
+        replace(
+            step,
+            computations=[
+                replace(item, identity=_asked(item.identity, str(item.key[1]), sources, warn))
+                for item in step.computations
+            ],
+        )
+        for step in steps
+    ]
+
+
+def _asked(
+    identity: Identity, table: str, sources: Sources, warn: Callable[[str], None]
+) -> Identity:
+    function = sources.get(table)
+    if function is None:
+        return identity
+    try:
+        return identity.with_source(stable_hash(function()))
+    except UnstableValueError as error:
+        warn(f"The fingerprint of `{table}` never counts as unchanged. {error}")
+        return identity.with_source(None, "its source's fingerprint is no stable value")
+    except DataPipelineError:
+        raise
+    except Exception as error:
+        raise DataPipelineError(
+            f"The fingerprint function of `{table}` failed: {type(error).__name__}: {error}. "
+            "Correct it, or run with cache validation mode `ignore_fresh_input`."
+        ) from error
+
+
+def digests(steps: Sequence[Step]) -> str:
+    """Gives the fingerprints as text, for a run's tag; see `SOURCES_TAG`."""
+    found = {
+        str(item.key[1]): item.identity.source
+        for step in steps
+        for item in step.computations
+        if item.identity.source is not None
+    }
+    return json.dumps(found, sort_keys=True)
+
+
+def declared_sources(graph: Any) -> dict[str, Fingerprint]:
+    """Gives the fingerprint functions that the assets of a graph declare."""
+    found = {}
+    for key in graph.materializable_asset_keys:
+        function = fingerprint_function(graph.get(key).metadata)
+        if function is not None:
+            found["/".join(key.path)] = function
+    return found

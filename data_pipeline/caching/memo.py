@@ -1,0 +1,245 @@
+"""The course of a memoised run: what runs in which order, what is reused, and why."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.events import EngineEventData
+from dagster._core.execution.plan.plan import ExecutionPlan
+
+from data_pipeline.caching.decisions import (
+    Action,
+    Decision,
+    Step,
+    blocked_by_assertion,
+    decide,
+)
+from data_pipeline.caching.fingerprints import declared_sources, digests, with_fingerprints
+from data_pipeline.caching.known import known
+from data_pipeline.caching.recording import record_reused
+from data_pipeline.caching.restoring import can_restore, kept_keys, restore
+from data_pipeline.caching.run_steps import run_steps
+from data_pipeline.errors import DataPipelineError
+from data_pipeline.instances import Configuration
+from data_pipeline.instances.cache_validation import validation
+from data_pipeline.tables.connection import database
+from data_pipeline.tables.identity import SOURCES_TAG
+
+
+class Memo:
+    """What is known of a run, from its plan and the catalogs to its last step.
+
+    Args:
+        plan: The steps that were asked for.
+        job: Their job.
+        run_config: The run's configuration.
+        tags: The run's tags.
+        configuration: All instances.
+        name: The instance of the run.
+        log: The run's log.
+    """
+
+    def __init__(
+        self,
+        plan: ExecutionPlan,
+        job: dg.JobDefinition,
+        run_config: Mapping[str, Any],
+        tags: Mapping[str, str],
+        configuration: Configuration,
+        name: str,
+        log: logging.Logger,
+    ) -> None:
+        self._log = log
+        self._instance = configuration.instance(name)
+        self._validation = validation(self._instance, tags)
+        self._steps = run_steps(plan, job, run_config, configuration, self._instance)
+        self._computing = {step.key: step for step in self._fingerprinted(job)}
+        self._database = database(self._instance)
+        self._known = known(self._database, self._steps.instances.values())
+        self._done: set[str] = set()
+        self._failed: set[str] = set()
+        self._reused: dict[str, Decision] = {}
+
+    def _fingerprinted(self, job: dg.JobDefinition) -> list[Step]:
+        sources = declared_sources(job.asset_layer.asset_graph)
+        asked = {
+            str(item.key[1]): sources[str(item.key[1])]
+            for step in self._steps.computing
+            for item in step.computations
+            if str(item.key[1]) in sources
+            and (self._validation.asks_sources or item.identity.allow_fresh_input)
+        }
+        return with_fingerprints(self._steps.computing, asked, self._log.warning)
+
+    def decisions(self) -> dict[str, Decision]:
+        """Decides for every step that is not settled yet, from what is known now."""
+        return decide(
+            (step for key, step in self._computing.items() if key not in self._failed),
+            self._known,
+            self._validation,
+            frozenset(self._done | self._reused.keys()),
+        )
+
+    def restorable(self) -> set[str]:
+        """Names the steps whose results would be swapped back in instead of being computed."""
+        kept = kept_keys(self._database, self._instance)
+        return {
+            key for key in self._ready() if can_restore(self._computing[key], self._known, kept)
+        }
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """The steps that would load raw tables although the instance copies its inputs."""
+        return self._steps.raw
+
+    def announce(self, storage: dg.DagsterInstance, run_id: str) -> None:
+        """Says what is left out from the start, and hands fingerprints to the steps.
+
+        Raises:
+            DataPipelineError: The mode is `assert_no_fresh_input`, and a table that takes input
+                from outside would be computed.
+        """
+        if self._steps.raw:
+            self._log.info(
+                f"Left out {', '.join(self._steps.raw)}: instance `{self._instance.name}` does not "
+                f"load raw tables but copies from `{self._instance.root_source.name}`"
+            )
+        if self._validation.mode == "assert_no_fresh_input":
+            self._assert_no_fresh_input()
+        if (found := digests(list(self._computing.values()))) != "{}":
+            storage.add_run_tags(run_id, {SOURCES_TAG: found})
+
+    def _assert_no_fresh_input(self) -> None:
+        decisions = self.decisions()
+        if blocked := blocked_by_assertion(decisions.values(), self._computing.values()):
+            reasons = "\n".join(
+                str(item) for item in decisions.values() if item.action is Action.RUN
+            )
+            raise DataPipelineError(
+                f"Nothing was run: {', '.join(blocked)} would take input from outside, which "
+                f"`assert_no_fresh_input` rules out. What would run, and why:\n{reasons}\n"
+                "Run with another cache validation mode, or declare the asset with "
+                "outside_input(..., allow_fresh_input=True)."
+            )
+
+    def waves(self, *, step_by_step: bool) -> Iterator[list[str]]:
+        """Gives the steps to execute, in waves; `settle` must be called after each.
+
+        Args:
+            step_by_step: Whether a step whose inputs are computed in this run waits until it is
+                clear whether they have new data.
+        """
+        while wave := self._next_wave(step_by_step=step_by_step):
+            yield wave
+
+    def _next_wave(self, *, step_by_step: bool) -> list[str]:
+        self._restore()
+        decisions = self.decisions()
+        wave: list[str] = []
+        reused, left = [], []
+        for key in self._steps.order:
+            if key in self._done or key in self._failed or key in self._reused:
+                continue
+            before = [item for item in self._steps.dependencies[key] if item in self._steps.order]
+            if failed := [item for item in before if item in self._failed]:
+                self._failed.add(key)
+                self._log.error(f"Not executed: {key}, since {', '.join(failed)} failed")
+                continue
+            decision = decisions.get(key) or self._of_other(key)
+            action = decision.action
+            if action is Action.WAIT and not step_by_step:
+                action = Action.RUN
+            if action is Action.REUSE:
+                self._reused[key] = decision
+                reused.append(decision)
+            elif action is Action.RUN and all(self._is_settled(item, wave) for item in before):
+                wave.append(key)
+                self._log.info(f"Runs {decision}")
+            else:
+                left.append(key)
+        if reused:
+            lines = "\n".join(f"  {decision}" for decision in reused)
+            self._log.info(f"Not executed, since up to date:\n{lines}")
+        return wave
+
+    def _restore(self) -> None:
+        """Swaps earlier versions back in, for all steps whose inputs are settled."""
+        if self._validation.mode in ("force_cache_invalid", "force_fresh_input"):
+            return
+        tried: set[str] = set()
+        while ready := [key for key in self._ready() if key not in tried]:
+            tried |= set(ready)
+            kept = kept_keys(self._database, self._instance)
+            steps = [self._computing[key] for key in ready]
+            for step in [step for step in steps if can_restore(step, self._known, kept)]:
+                restore(self._database, self._instance, step, self._known, kept, self._log)
+                self._log.info(f"Swapped back in: {step.key}, an earlier version that was kept")
+                self._known = known(self._database, self._steps.instances.values())
+
+    def _ready(self) -> list[str]:
+        """Names the steps that have something to do, and all inputs to do it."""
+        decisions = self.decisions()
+        pending = {key for key, item in decisions.items() if item.action is not Action.REUSE}
+        return [
+            key
+            for key, decision in decisions.items()
+            if decision.action is Action.RUN and not pending & self._steps.dependencies[key]
+        ]
+
+    def _is_settled(self, key: str, wave: Sequence[str]) -> bool:
+        return key in self._done or key in self._reused or key in wave
+
+    def _of_other(self, key: str) -> Decision:
+        """Decides for a step that computes no asset: checks run when what they check has run."""
+        checked = self._steps.checks.get(key)
+        if checked is None:
+            return Decision(key, Action.RUN, ["it computes no table"])
+        computing = {
+            step.key
+            for step in self._computing.values()
+            for item in step.computations
+            if self._steps.keys[item.key] in checked
+        }
+        if computing and computing <= self._reused.keys():
+            return Decision(key, Action.REUSE, ["what it checks is up to date"])
+        if computing - self._reused.keys() - self._done and not self._can_run(computing):
+            return Decision(key, Action.WAIT, ["what it checks is not computed yet"])
+        return Decision(key, Action.RUN, ["what it checks is computed"])
+
+    def _can_run(self, computing: set[str]) -> bool:
+        decisions = self.decisions()
+        return all(
+            decisions[key].action is not Action.WAIT for key in computing if key in decisions
+        )
+
+    def settle(self, wave: Sequence[str], failed: frozenset[str]) -> None:
+        """Takes note of what became of a wave."""
+        self._done |= set(wave) - failed
+        self._failed |= failed
+        if any(not self._is_settled(key, ()) for key in self._computing):
+            self._known = known(self._database, self._steps.instances.values())
+
+    def record_reused(self, storage: dg.DagsterInstance) -> None:
+        """Records the tables that were reused where this Dagster storage does not know them."""
+        items = [
+            item
+            for key in self._reused
+            if key in self._computing
+            for item in self._computing[key].computations
+        ]
+        record_reused(storage, self._instance.name, items, self._known, self._steps.keys)
+
+    def summary(self) -> tuple[str, EngineEventData]:
+        """Says what was executed and what was served from the cache, as message and metadata."""
+        tables = {
+            str(item.key[1]): "; ".join(decision.reasons)
+            for key, decision in self._reused.items()
+            if key in self._computing
+            for item in self._computing[key].computations
+        }
+        message = (
+            f"{len(self._done)} of {len(self._steps.order)} steps executed; "
+            f"{len(tables)} tables served from the cache"
+        )
+        return message, EngineEventData(metadata=tables)

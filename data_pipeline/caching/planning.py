@@ -1,0 +1,20 @@
+"""What a run would do: the decisions of a whole job, without running it."""
+
+import logging
+
+from dagster._core.execution.api import create_execution_plan
+
+from data_pipeline.caching.memo import Memo
+from data_pipeline.instances import Configuration
+
+# `create_execution_plan` is private, as in `executor.py`; `data_pipeline_tests/cli/test_plan.py`
+# fails when it changes.
+
+
+def planned(configuration: Configuration, name: str, log: logging.Logger) -> Memo:
+    """Gives the memo of a run of the job of an instance, before its first step."""
+    from data_pipeline.definitions import defs
+
+    job = defs.resolve_job_def(name)
+    plan = create_execution_plan(job, tags=dict(job.tags))
+    return Memo(plan, job, {}, job.tags, configuration, name, log)

@@ -1,0 +1,80 @@
+"""Telling Dagster what it does not know yet: tables that are up to date in the database."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from data_pipeline.caching.decisions import Computation, Key, Known
+from data_pipeline.tables.catalog import CatalogRow
+
+_DATA_VERSION = "dagster/data_version"
+_CODE_VERSION = "dagster/code_version"
+_INPUT_VERSION = "dagster/input_data_version/"
+_INPUT_POINTER = "dagster/input_event_pointer/"
+
+
+def record_reused(
+    storage: dg.DagsterInstance,
+    partition: str,
+    computations: Iterable[Computation],
+    known: Mapping[Key, Known],
+    keys: Mapping[Key, dg.AssetKey],
+) -> None:
+    """Records materializations of reused tables that this Dagster storage does not know.
+
+    Another person, or another storage, may have built them: then the UI would show them as missing
+    or out of date although they are not.
+    """
+    for item in computations:
+        key, row = keys[item.key], known[item.key].row
+        if _recorded_version(storage, key, partition) != (row.data_version, row.code_version):
+            event = _materialization(key, partition, row, item, known, keys)
+            storage.report_runless_asset_event(event)
+
+
+def _recorded_version(
+    storage: dg.DagsterInstance, key: dg.AssetKey, partition: str
+) -> tuple[str | None, str | None] | None:
+    found = storage.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition]), limit=1
+    ).records
+    event = found[0].asset_materialization if found else None
+    if event is None or event.tags is None:
+        return None
+    return event.tags.get(_DATA_VERSION), event.tags.get(_CODE_VERSION)
+
+
+def _materialization(
+    key: dg.AssetKey,
+    partition: str,
+    row: CatalogRow,
+    item: Computation,
+    known: Mapping[Key, Known],
+    keys: Mapping[Key, dg.AssetKey],
+) -> dg.AssetMaterialization:
+    tags = {_DATA_VERSION: row.data_version}
+    if row.code_version is not None:
+        tags[_CODE_VERSION] = row.code_version
+    for source in item.inputs:
+        name = keys[source].to_user_string()
+        tags[_INPUT_VERSION + name] = known[source].row.data_version
+        tags[_INPUT_POINTER + name] = "NULL"
+    return dg.AssetMaterialization(
+        key,
+        partition=partition,
+        description="Up to date in the database; recorded from its catalog.",
+        metadata=_metadata(row),
+        tags=tags,
+    )
+
+
+def _metadata(row: CatalogRow) -> dict[str, Any]:
+    facts = {
+        "dagster/row_count": row.row_count,
+        "bytes": row.bytes,
+        "computed by run": row.run_id,
+        "computed by": f"{row.username} on {row.host}",
+        "computed at": row.committed_at and row.committed_at.isoformat(),
+    }
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,71 @@
+"""`data-pipeline plan` and `data-pipeline gc`: what a run would do, and what is kept for it."""
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from data_pipeline.instances import Instance
+
+
+@click.command()
+@click.argument("instance")
+def plan(instance: str) -> None:
+    """Say what a run of INSTANCE would compute and why, and what it would not.
+
+    Sources are asked whether they have new data; nothing is computed or written.
+    """
+    from data_pipeline.caching.decisions import Action
+    from data_pipeline.caching.planning import planned
+    from data_pipeline.instances import load_configuration
+
+    configuration = load_configuration()
+    configuration.instance(instance)
+    memo = planned(configuration, instance, _log())
+    decisions = memo.decisions().values()
+    restored = memo.restorable()
+    for title, chosen in (
+        ("would run", [d for d in decisions if d.action is Action.RUN and d.step not in restored]),
+        ("would be swapped back in", [d for d in decisions if d.step in restored]),
+        ("may run", [d for d in decisions if d.action is Action.WAIT]),
+        ("up to date", [d for d in decisions if d.action is Action.REUSE]),
+    ):
+        if chosen:
+            click.echo(f"{title} ({len(chosen)}):")
+        for decision in chosen:
+            click.echo(f"  {decision}")
+    if memo.left_out:
+        click.echo(f"left out ({len(memo.left_out)}), raw tables that `{instance}` does not load:")
+        click.echo(f"  {', '.join(memo.left_out)}")
+
+
+@click.command()
+@click.argument("instances", nargs=-1)
+def gc(instances: tuple[str, ...]) -> None:
+    """Drop the earlier versions that are kept in cache slots, of all instances or of INSTANCES."""
+    from data_pipeline.instances import load_configuration
+
+    configuration = load_configuration()
+    for name in instances or configuration.instances:
+        count, size = _collect(configuration.instance(name))
+        click.echo(f"{name}: dropped {count} kept version(s), {size:,} bytes")
+
+
+def _collect(instance: "Instance") -> tuple[int, int]:
+    from data_pipeline.tables import blobs, slots
+    from data_pipeline.tables.connection import database
+
+    with database(instance).begin() as connection:
+        rows = [slot.row for slot in slots.all_slots(connection, instance)]
+        for row in rows:
+            slots.drop(connection, instance, row)
+    for row in rows:
+        if row.kind == "blob" and row.location:
+            blobs.remove(instance, row.table, row.location)
+    return len(rows), sum(row.bytes or 0 for row in rows)
+
+
+def _log() -> logging.Logger:
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    return logging.getLogger("data_pipeline")

@@ -1,0 +1,112 @@
+"""The identity of a computation: all that an asset's result depends on, besides its inputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dagster as dg
+
+from data_pipeline.instances import Instance
+from data_pipeline.tables.catalog import CatalogRow, fingerprint
+from data_pipeline.tables.stable_hash import stable_hash
+from data_pipeline.tables.table import declared_properties
+
+RAW_TAG = "data_pipeline/raw"
+"""The asset tag of raw tables."""
+
+SOURCE_KEY = "data_pipeline/source"
+"""The metadata of an asset that declares its source; see `data_pipeline.caching.sources`."""
+
+SOURCES_TAG = "data_pipeline/sources"
+"""The run tag that hands the fingerprints of sources, as they were before the run, to its steps."""
+
+CODE_PARTS_KEY = "data_pipeline/code"
+"""The metadata of an asset that holds the digests of all code that it reaches."""
+
+NO_FINGERPRINT = "takes input from outside and declares no fingerprint"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What an asset's result depends on.
+
+    Attributes:
+        code_version: Identity of its code; None where it is not known.
+        code_parts: A digest for each function, class, constant and file that its code reaches.
+        config: Digest of its op configuration.
+        declared: Digest of the table properties that its definition declares.
+        attrs: Digest of the instance's attrs; None for an asset that cannot see them.
+        takes_outside_input: Whether it loads from a source system.
+        source: Digest of its source's fingerprint; None where there is none.
+        source_problem: Why there is none.
+        allow_fresh_input: Whether it loads new data in every mode.
+    """
+
+    code_version: str | None
+    code_parts: Mapping[str, str] = field(default_factory=dict)
+    config: str = ""
+    declared: str = ""
+    attrs: str | None = None
+    takes_outside_input: bool = False
+    source: str | None = None
+    source_problem: str = NO_FINGERPRINT
+    allow_fresh_input: bool = False
+
+    @classmethod
+    def from_row(cls, row: CatalogRow) -> "Identity":
+        """Gives the identity that a table was computed with."""
+        return cls(code_version=row.code_version, code_parts=row.code_parts, **row.identity)
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives what the catalog keeps besides code version and parts."""
+        return {
+            "config": self.config,
+            "declared": self.declared,
+            "attrs": self.attrs,
+            "source": self.source,
+        }
+
+    def cache_key(self, table: str, inputs: Mapping[str, str | None]) -> str | None:
+        """Gives the identity of the computation with its inputs; None where it is not reusable."""
+        if self.code_version is None or None in inputs.values():
+            return None
+        if self.takes_outside_input and self.source is None:
+            return None
+        return fingerprint("computation-1", table, self.code_version, self.as_json(), inputs)
+
+    def with_source(self, digest: str | None, problem: str = NO_FINGERPRINT) -> "Identity":
+        """Gives the identity with what is known of its source now."""
+        return replace(self, source=digest, source_problem=problem)
+
+
+UNKNOWN = Identity(code_version=None)
+"""The identity of what is never reused."""
+
+
+def identity_of(spec: dg.AssetSpec, op: Any, config: Any, instance: Instance) -> Identity:
+    """Gives the identity of an asset's computation, without the fingerprint of its source.
+
+    Args:
+        spec: The asset's spec.
+        op: The definition of its op.
+        config: The op's configuration in the run.
+        instance: The instance of the run.
+    """
+    parts = spec.metadata.get(CODE_PARTS_KEY)
+    source = spec.metadata.get(SOURCE_KEY)
+    source = getattr(source, "data", source)
+    sees_instance = "instance" in op.required_resource_keys
+    return Identity(
+        code_version=spec.code_version,
+        code_parts=getattr(parts, "data", parts) or {},
+        config=stable_hash(config),
+        declared=fingerprint(declared_properties(spec.metadata).as_json()),
+        attrs=stable_hash(instance.attrs) if sees_instance else None,
+        takes_outside_input=source is not None or RAW_TAG in spec.tags,
+        allow_fresh_input=bool((source or {}).get("allow_fresh_input")),
+    )
+
+
+def op_config(run_config: Mapping[str, Any], step: str) -> Any:
+    """Gives the configuration of a step's op as the run was given it."""
+    return run_config.get("ops", {}).get(step, {}).get("config")
