@@ -55,15 +55,18 @@ def test_it_names_what_changed(tmp_path: Path) -> None:
 
 
 def test_its_own_code_comes_first(tmp_path: Path) -> None:
-    edits = [("helpers.py", "return x", "return -x"), ("assets.py", "(LIMIT)", "(3)")]
-    assert words(project_of(tmp_path), *edits) == (
-        "its own code `clean_weather`; helper `parse_wind`; constant `LIMIT` is not used any more"
-    )
+    project = project_of(tmp_path)
+    edits = [("assets.py", "LIMIT = 1", "LIMIT = 2"), ("assets.py", "(LIMIT)", "(-LIMIT)")]
+    assert words(project, *edits) == "its own code `clean_weather`; constant `LIMIT`"
 
 
 def test_what_is_new_or_gone_is_said(tmp_path: Path) -> None:
     edit = ("other.py", "return 3", "return parse_wind(4)")
-    assert words(project_of(tmp_path), edit) == "helper `clean`; helper `parse_wind` is new"
+    project = project_of(tmp_path)
+    assert words(project, edit) == "helper `clean`; helper `parse_wind` is new"
+    edit = ("assets.py", "parse_wind(LIMIT)", "parse_wind(3)")
+    said = "its own code `clean_weather`; constant `LIMIT` is not used any more"
+    assert words(project, edit) == said
 
 
 def test_names_that_are_not_clear_are_whole(tmp_path: Path) -> None:
