@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from data_pipeline.caching.meanings import Meanings, SqlFile, Warned, described, kind_of
-from data_pipeline.caching.module_source import Binding
+from data_pipeline.caching.module_bindings import Binding
 from data_pipeline.caching.project_code import (
     Definition,
     External,
@@ -16,9 +16,9 @@ from data_pipeline.caching.project_code import (
     Unresolved,
     WholeModule,
 )
-from data_pipeline.caching.references import Reference, chain, references
+from data_pipeline.caching.references import references
 from data_pipeline.caching.registrations import Registrations
-from data_pipeline.caching.scopes import FUNCTIONS
+from data_pipeline.caching.scopes import FUNCTIONS, Reference, chain
 from data_pipeline.caching.syntax import digest, normalised
 
 

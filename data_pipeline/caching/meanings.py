@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipeline.caching.module_source import Binding
+from data_pipeline.caching.module_bindings import Binding
 from data_pipeline.caching.project_code import (
     Definition,
     External,
@@ -15,8 +15,7 @@ from data_pipeline.caching.project_code import (
     Unresolved,
     WholeModule,
 )
-from data_pipeline.caching.references import Reference
-from data_pipeline.caching.scopes import FUNCTIONS, Import
+from data_pipeline.caching.scopes import FUNCTIONS, Import, Reference
 
 SQL_LOADERS = frozenset({"data_pipeline.tables.sql_file", "data_pipeline.tables.sql.sql_file"})
 """Functions whose first argument is a SQL file, relative to the folder of the calling module."""

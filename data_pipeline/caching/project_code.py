@@ -9,8 +9,7 @@ from pathlib import Path
 
 from data_pipeline.caching.module_source import ModuleSource, module_source
 from data_pipeline.caching.project_files import ProjectFiles
-from data_pipeline.caching.references import Reference
-from data_pipeline.caching.scopes import Import
+from data_pipeline.caching.scopes import Import, Reference
 
 
 @dataclass(frozen=True)

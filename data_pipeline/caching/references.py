@@ -2,52 +2,22 @@
 
 import ast
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from data_pipeline.caching.scopes import (
     COMPREHENSIONS,
     FUNCTIONS,
     Import,
+    Reference,
     Scope,
     arguments_of,
+    chain,
     defaults,
     parameters,
     type_parameters,
 )
 from data_pipeline.caching.syntax import unquoted
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A name that is bound elsewhere, with the attributes taken from it: `c.d.f`.
-
-    Attributes:
-        name: The name, as it stands in the code.
-        attributes: The attributes that follow it.
-        line: Where it stands.
-        imported: For a name that a function imports by itself: what it imports.
-        call: The call that it is the function of.
-        after_call: The attributes taken from the result of that call.
-        dynamic: Whether an attribute follows that is computed at run time.
-        annotation: Whether it only tells a type.
-        certain: False where the name may also be bound in place.
-    """
-
-    name: str
-    attributes: tuple[str, ...]
-    line: int
-    imported: Import | None = None
-    call: ast.Call | None = field(default=None, compare=False)
-    after_call: tuple[str, ...] = ()
-    dynamic: bool = False
-    annotation: bool = False
-    certain: bool = True
-
-    @property
-    def text(self) -> str:
-        """The reference as it stands in the code."""
-        return ".".join((self.name, *self.attributes))
 
 
 def references(
@@ -75,15 +45,6 @@ def bound_names(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -
     scope = walk.enter(function)
     walk.run()
     return {name for name in scope.bound if scope.holds(name)}
-
-
-def chain(node: ast.AST) -> tuple[ast.AST, tuple[str, ...]]:
-    """Splits `a.b.c` into its root and the attributes that follow."""
-    attributes: list[str] = []
-    while isinstance(node, ast.Attribute):
-        attributes.append(node.attr)
-        node = node.value
-    return node, tuple(reversed(attributes))
 
 
 class _Walk:

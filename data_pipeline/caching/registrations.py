@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipeline.caching.module_source import ModuleSource, changed_names
+from data_pipeline.caching.module_bindings import changed_names
+from data_pipeline.caching.module_source import ModuleSource
 from data_pipeline.caching.project_code import Definition, Module, ProjectCode
-from data_pipeline.caching.references import Reference, bound_names, chain
-from data_pipeline.caching.scopes import FUNCTIONS
+from data_pipeline.caching.references import bound_names
+from data_pipeline.caching.scopes import FUNCTIONS, Reference, chain
 
 
 class Registrations:

@@ -1,8 +1,8 @@
-"""The scopes of Python code: what a function, class or comprehension binds."""
+"""Names in Python code: what a function, class or comprehension binds, and what it uses."""
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -21,6 +21,38 @@ class Import:
     module: str
     level: int = 0
     name: str | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A name that is bound elsewhere, with the attributes taken from it: `c.d.f`.
+
+    Attributes:
+        name: The name, as it stands in the code.
+        attributes: The attributes that follow it.
+        line: Where it stands.
+        imported: For a name that a function imports by itself: what it imports.
+        call: The call that it is the function of.
+        after_call: The attributes taken from the result of that call.
+        dynamic: Whether an attribute follows that is computed at run time.
+        annotation: Whether it only tells a type.
+        certain: False where the name may also be bound in place.
+    """
+
+    name: str
+    attributes: tuple[str, ...]
+    line: int
+    imported: Import | None = None
+    call: ast.Call | None = field(default=None, compare=False)
+    after_call: tuple[str, ...] = ()
+    dynamic: bool = False
+    annotation: bool = False
+    certain: bool = True
+
+    @property
+    def text(self) -> str:
+        """The reference as it stands in the code."""
+        return ".".join((self.name, *self.attributes))
 
 
 class Scope:
@@ -61,6 +93,15 @@ class Scope:
     def holds(self, name: str) -> bool:
         """Says whether a name is one of this scope's own, once all of its code has been read."""
         return name in self.bound and name not in self.globals and name not in self.outer
+
+
+def chain(node: ast.AST) -> tuple[ast.AST, tuple[str, ...]]:
+    """Splits `a.b.c` into its root and the attributes that follow."""
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    return node, tuple(reversed(attributes))
 
 
 def import_bindings(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Import]]:
