@@ -118,25 +118,39 @@ def ensure(
     """
     relation = quoted(schema, table)
     columns = {**_COLUMNS, **(more or {})}
-    present = set(connection.scalars(_PRESENT, {"relation": relation}))
-    if columns.keys() <= present:
+    if not _missing(connection, relation, columns):
         return
     ensure_schema(connection, schema)
     connection.execute(_LOCK, {"name": f"data_pipeline:catalog:{schema}"})
-    key = "(stage, name)" if table == TABLES else "(cache_key)"
-    for statement in _statements(relation, columns, key, _COMMENTS[table]):
-        run(connection, statement)
+    # Another session may have created it while this one waited for the lock.
+    missing = _missing(connection, relation, columns)
+    key = "stage, name" if table == TABLES else "cache_key"
+    if len(missing) == len(columns):
+        for statement in _creation(relation, columns, key, _COMMENTS[table]):
+            run(connection, statement)
+    for name in missing:
+        for statement in _addition(relation, name, *columns[name]):
+            run(connection, statement)
 
 
-def _statements(
+def _missing(
+    connection: sa.Connection, relation: str, columns: Mapping[str, tuple[str, str]]
+) -> list[str]:
+    present = set(connection.scalars(_PRESENT, {"relation": relation}))
+    return [name for name in columns if name not in present]
+
+
+def _creation(
     relation: str, columns: Mapping[str, tuple[str, str]], key: str, comment: str
 ) -> Iterator[str]:
     listed = ", ".join(f"{name} {kind}" for name, (kind, _) in columns.items())
-    yield f"CREATE TABLE IF NOT EXISTS {relation} ({listed}, PRIMARY KEY {key})"
+    yield f"CREATE TABLE {relation} ({listed}, PRIMARY KEY ({key}))"
     yield f"COMMENT ON TABLE {relation} IS {literal(comment)}"
-    for name, (kind, comment) in columns.items():
-        yield f"ALTER TABLE {relation} ADD COLUMN IF NOT EXISTS {name} {kind}"
-        yield f"COMMENT ON COLUMN {relation}.{name} IS {literal(comment)}"
+
+
+def _addition(relation: str, name: str, kind: str, comment: str) -> Iterator[str]:
+    yield f"ALTER TABLE {relation} ADD COLUMN IF NOT EXISTS {name} {kind}"
+    yield f"COMMENT ON COLUMN {relation}.{name} IS {literal(comment)}"
 
 
 def rows(connection: sa.Connection, schema: str) -> dict[StageTable, CatalogRow]:
