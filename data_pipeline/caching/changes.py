@@ -5,6 +5,7 @@ from data_pipeline.tables.identity import Identity
 
 _DIGESTS = {
     "config": "its op configuration changed",
+    "wiring": "other inputs arrive at its parameters",
     "declared": "its declared table properties changed",
     "attrs": "the attrs of the instance changed",
 }

@@ -88,7 +88,9 @@ class _Reader:
             if assets and all(len(key.path) == 2 for key in assets):
                 op = self._job.get_node(step.node_handle).definition
                 config = op_config(self._run_config, step.key)
-                computations = [self._computation(key, op, config) for key in assets]
+                assets_def = self._job.asset_layer.get_assets_def_for_node(step.node_handle)
+                wiring = assets_def.keys_by_input_name if assets_def else {}
+                computations = [self._computation(key, op, config, wiring) for key in assets]
                 computing.append(Step(step.key, computations))
             elif checked:
                 checks[step.key] = frozenset(checked)
@@ -99,11 +101,13 @@ class _Reader:
     def _is_raw(self, key: dg.AssetKey) -> bool:
         return self._graph.has(key) and RAW_TAG in self._graph.get(key).tags
 
-    def _computation(self, key: dg.AssetKey, op: Any, config: Any) -> Computation:
+    def _computation(
+        self, key: dg.AssetKey, op: Any, config: Any, wiring: Mapping[str, dg.AssetKey]
+    ) -> Computation:
         spec = self._graph.get(key).to_asset_spec()
         own = (self._instance.instance_id, StageTable.from_path(key.path))
         self._keys[own] = key
-        identity = identity_of(spec, op, config, self._instance)
+        identity = identity_of(spec, op, config, self._instance, wiring)
         return Computation(own, identity, list(self._inputs(key)))
 
     def _inputs(self, key: dg.AssetKey) -> Iterator[Key]:

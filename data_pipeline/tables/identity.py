@@ -34,6 +34,7 @@ class Identity:
         code_version: Identity of its code; None where it is not known.
         code_parts: A digest for each function, class, constant and file that its code reaches.
         config: Digest of its op configuration.
+        wiring: Digest of which asset arrives at which parameter.
         declared: Digest of the table properties that its definition declares.
         attrs: Digest of the instance's attrs; None for an asset that cannot see them.
         takes_outside_input: Whether it loads from a source system.
@@ -45,6 +46,7 @@ class Identity:
     code_version: str | None
     code_parts: Mapping[str, str] = field(default_factory=dict)
     config: str = ""
+    wiring: str = ""
     declared: str = ""
     attrs: str | None = None
     takes_outside_input: bool = False
@@ -61,6 +63,7 @@ class Identity:
         """Gives what the catalog keeps besides code version and parts."""
         return {
             "config": self.config,
+            "wiring": self.wiring,
             "declared": self.declared,
             "attrs": self.attrs,
             "source": self.source,
@@ -83,7 +86,13 @@ UNKNOWN = Identity(code_version=None)
 """The identity of what is never reused."""
 
 
-def identity_of(spec: dg.AssetSpec, op: Any, config: Any, instance: Instance) -> Identity:
+def identity_of(
+    spec: dg.AssetSpec,
+    op: Any,
+    config: Any,
+    instance: Instance,
+    inputs: Mapping[str, dg.AssetKey],
+) -> Identity:
     """Gives the identity of an asset's computation, without the fingerprint of its source.
 
     Args:
@@ -91,6 +100,7 @@ def identity_of(spec: dg.AssetSpec, op: Any, config: Any, instance: Instance) ->
         op: The definition of its op.
         config: The op's configuration in the run.
         instance: The instance of the run.
+        inputs: The asset that arrives at each input of the op.
     """
     parts = spec.metadata.get(CODE_PARTS_KEY)
     source = spec.metadata.get(SOURCE_KEY)
@@ -100,6 +110,7 @@ def identity_of(spec: dg.AssetSpec, op: Any, config: Any, instance: Instance) ->
         code_version=spec.code_version,
         code_parts=getattr(parts, "data", parts) or {},
         config=stable_hash(config),
+        wiring=stable_hash({name: key.path for name, key in inputs.items()}),
         declared=fingerprint(declared_properties(spec.metadata).as_json()),
         attrs=stable_hash(instance.attrs) if sees_instance else None,
         takes_outside_input=source is not None or RAW_TAG in spec.tags,

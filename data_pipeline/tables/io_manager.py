@@ -101,7 +101,8 @@ class TableIOManager(dg.IOManager):
     def _identity(self, context: dg.OutputContext, instance: Instance) -> Identity:
         step = context.step_context
         config = op_config(step.dagster_run.run_config, step.step.key)
-        identity = identity_of(context.asset_spec, step.op_def, config, instance)
+        wiring = step.assets_def.keys_by_input_name if step.assets_def else {}
+        identity = identity_of(context.asset_spec, step.op_def, config, instance, wiring)
         if not identity.takes_outside_input:
             return identity
         # Written by the memoised executor before the first step; without it, none is known.

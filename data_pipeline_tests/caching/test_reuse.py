@@ -209,7 +209,24 @@ def test_op_configuration_counts(world: World, pipeline_database: sa.Engine) -> 
     from data_pipeline.instances import load_configuration
 
     instance = load_configuration().instance("full")
-    one = identity_of(spec, op, op_config({"ops": {"a": {"config": {"x": 1}}}}, "a"), instance)
-    two = identity_of(spec, op, op_config({"ops": {"a": {"config": {"x": 2}}}}, "a"), instance)
+    one = identity_of(spec, op, op_config({"ops": {"a": {"config": {"x": 1}}}}, "a"), instance, {})
+    two = identity_of(spec, op, op_config({"ops": {"a": {"config": {"x": 2}}}}, "a"), instance, {})
     reason = change("a", two, one, code=True, source=True, fresh=False)
     assert reason == "its op configuration changed"
+
+
+def test_the_wiring_of_inputs_counts() -> None:
+    from data_pipeline.caching.changes import change
+    from data_pipeline.instances import load_configuration
+    from data_pipeline.tables.identity import identity_of
+
+    @dg.op
+    def op() -> None: ...
+
+    spec = dg.AssetSpec(["s", "a"], code_version="1")
+    instance = load_configuration().instance("full")
+    x, y = dg.AssetKey(["s", "x"]), dg.AssetKey(["s", "y"])
+    one = identity_of(spec, op, None, instance, {"left": x, "right": y})
+    two = identity_of(spec, op, None, instance, {"left": y, "right": x})
+    reason = change("a", two, one, code=True, source=True, fresh=False)
+    assert reason == "other inputs arrive at its parameters"
