@@ -1,0 +1,1 @@
+"""Projects that the benchmarks run as a user would."""
