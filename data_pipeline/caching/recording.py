@@ -1,12 +1,16 @@
 """Telling Dagster what it does not know yet: tables that are up to date in the database."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from data_pipeline.caching.decisions import Computation, Key, Known
 from data_pipeline.tables.catalog import CatalogRow
+
+_TEMPORARY_HOME = ".tmp_dagster_home_"
+"""How Dagster names the storage of a command that is run without DAGSTER_HOME."""
 
 _DATA_VERSION = "dagster/data_version"
 _CODE_VERSION = "dagster/code_version"
@@ -26,11 +30,18 @@ def record_reused(
     Another person, or another storage, may have built them: then the UI would show them as missing
     or out of date although they are not.
     """
+    if _is_deleted_after_the_run(storage):
+        return
     for item in computations:
         key, row = keys[item.key], known[item.key].row
         if _recorded_version(storage, key, partition) != (row.data_version, row.code_version):
             event = _materialization(key, partition, row, item, known, keys)
             storage.report_runless_asset_event(event)
+
+
+def _is_deleted_after_the_run(storage: dg.DagsterInstance) -> bool:
+    """Whether nobody will ever look at a storage: `dagster job execute` without DAGSTER_HOME."""
+    return Path(storage.root_directory).name.startswith(_TEMPORARY_HOME)
 
 
 def _recorded_version(

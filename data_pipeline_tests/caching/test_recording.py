@@ -1,5 +1,7 @@
 """Dagster shows what is up to date as such, also when only the database knows it."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
@@ -61,3 +63,14 @@ def test_the_summary_names_what_was_served_from_the_cache(world: World) -> None:
     summary = next(e for e in world.last.events if e.message and "served from" in e.message)
     assert summary.message == "1 of 5 steps executed; 4 tables served from the cache"
     assert "stage_1/b" in summary.engine_event_data.metadata
+
+
+def test_a_storage_that_is_deleted_after_the_run_gets_no_record(
+    world: World, tmp_path: Path
+) -> None:
+    world.run()
+    folder = tmp_path / ".tmp_dagster_home_x"  # as `dagster job execute` without DAGSTER_HOME
+    folder.mkdir()
+    temporary = dg.DagsterInstance.local_temp(str(folder))
+    assert world.run(storage=temporary).steps == set()
+    assert temporary.get_latest_materialization_event(dg.AssetKey(["stage_1", "b"])) is None
