@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from adbc_driver_manager.dbapi import Connection as AdbcConnection
 
+# A third of the default takes a third of the time, and tells the planner what it needs of tables
+# that are replaced as a whole.
+_STATISTICS_TARGET = 30
+
 
 @dataclass(frozen=True)
 class Built:
@@ -160,6 +164,7 @@ def _apply_properties(
     for index in dict.fromkeys(properties.indexes):
         name = _index_name(target.name, index)
         statements.append(f"CREATE INDEX {quoted(name)} ON {target.quoted} ({_listed(index)})")
+    statements.append(f"SET LOCAL default_statistics_target = {_STATISTICS_TARGET}")
     statements.append(f"ANALYZE {target.quoted}")
     _execute(connection, *statements)
 
