@@ -45,6 +45,7 @@ class Instance:
         source: The instance that it copies its input tables from; `None` when it loads for itself.
             It may be one that this configuration does not run, such as the shared `full` of a
             per-user `midi`.
+        build_command: The shell command that builds it, also where it is such a one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Instance:
     blob_store: BlobStore
     cache_validation: CacheValidation
     source: "Instance | None"
+    build_command: str
     _copying: CopyAttrs = field(hash=False)
     _attrs: Mapping[str, Any] = field(hash=False)
 

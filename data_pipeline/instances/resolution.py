@@ -48,8 +48,8 @@ class Resolver:
         check_name(self.sections.file, name)
         tree = self.sections.merged(name)
         identity = self._identity(name, tree)
-        if per_user is None:
-            per_user = identity.per_user if self.per_user is None else self.per_user
+        usual = identity.per_user if self.per_user is None else self.per_user
+        per_user = usual if per_user is None else per_user
         known = self.built.get((name, per_user))
         if known is not None:
             return known
@@ -59,7 +59,8 @@ class Resolver:
         instance_id = identity.instance_id
         if per_user:
             instance_id = self._per_user_id(tree, identity, key)
-        instance = self._build(name, instance_id, tree, (*copied_by, name))
+        command = self._build_command(name, identity, per_user)
+        instance = self._build(name, instance_id, command, tree, (*copied_by, name))
         self.built[name, per_user] = instance
         return instance
 
@@ -91,8 +92,15 @@ class Resolver:
         check_instance_id(self.sections.file, where, instance_id)
         return instance_id
 
+    def _build_command(self, name: str, identity: Identity, per_user: bool) -> str:
+        """Give the shell command that builds an instance under this id, per-user or not."""
+        said = self.sections.environment.per_user
+        usual = identity.per_user if said is None else said
+        prefix = "" if per_user == usual else f"DATA_PIPELINE_PER_USER={per_user:d} "
+        return f"{prefix}dagster job execute -m data_pipeline.definitions -j {name}"
+
     def _build(
-        self, name: str, instance_id: str, tree: Tree, copied_by: tuple[str, ...]
+        self, name: str, instance_id: str, command: str, tree: Tree, copied_by: tuple[str, ...]
     ) -> Instance:
         file, environment, key = self.sections.file, self.sections.environment, f"instances.{name}"
         named = self._placeholders(instance_id=instance_id, name=self.name)
@@ -116,6 +124,7 @@ class Resolver:
                 validation,
             ),
             source=self._source(copying, attrs, f"{key}.attrs", copied_by),
+            build_command=command,
             _copying=copying,
             _attrs=copying.model_dump(exclude_unset=True),
         )

@@ -73,7 +73,7 @@ def read(instance: Instance, table: StageTable, location: str) -> Any:
         UnsupportedDataError: It cannot be loaded with the present code.
     """
     path = _inside(instance, table, location)
-    remedy = f"Build it again: dagster job execute -m data_pipeline.definitions -j {instance.name}"
+    remedy = f"Build it again: {instance.build_command}"
     try:
         content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError):

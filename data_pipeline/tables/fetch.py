@@ -99,8 +99,7 @@ def _missing(
         else f"has not been built yet in instance `{instance.name}`"
     )
     return TableNotFoundError(
-        f"Table `{table}` ({relation}) {state}. Build it: "
-        f"dagster job execute -m data_pipeline.definitions -j {instance.name}"
+        f"Table `{table}` ({relation}) {state}. Build it: {instance.build_command}"
     )
 
 

@@ -59,6 +59,30 @@ def test_each_link_of_a_chain_decides_for_itself(load: Load) -> None:
     assert mini.root_source.instance_id == "full"
 
 
+BUILD = "dagster job execute -m data_pipeline.definitions -j full"
+
+
+@pytest.mark.parametrize(
+    ("own", "environment", "argument", "command"),
+    [
+        ("false", None, None, BUILD),
+        ("false", "1", None, f"DATA_PIPELINE_PER_USER=0 {BUILD}"),
+        ("false", "1", False, f"DATA_PIPELINE_PER_USER=0 {BUILD}"),
+        ("false", None, True, BUILD),
+        ("true", None, None, f"DATA_PIPELINE_PER_USER=1 {BUILD}"),
+        ("true", "1", None, BUILD),
+    ],
+)
+def test_the_command_that_builds_the_source_builds_that_one(
+    load: Load, own: str, environment: str | None, argument: bool | None, command: str
+) -> None:
+    environ = {} if environment is None else {"DATA_PIPELINE_PER_USER": environment}
+    configuration = load(TEXT.format(midi=own, mini=own), environ, per_user=argument)
+    source = configuration.instance("midi").source
+    assert source is not None
+    assert source.build_command == command
+
+
 COPY = "copy_filtered_input: true"
 
 

@@ -114,10 +114,7 @@ def _find(
             if relation_kind(connection, relation) is None:
                 if row is None and instance.copies and tables.is_raw(item.table):
                     return None
-                return Finding(
-                    f"{relation} does not exist. Build it: "
-                    f"dagster job execute -m data_pipeline.definitions -j {instance.name}"
-                )
+                return Finding(f"{relation} does not exist. Build it: {instance.build_command}")
             properties = item.properties.merged(row.declared) if row else item.properties
             if check == PRIMARY_KEY:
                 return check_primary_key(connection, relation, properties.primary_key)

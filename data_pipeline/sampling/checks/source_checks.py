@@ -159,6 +159,5 @@ def _missing(
         return None
     return (
         f"`{relationship_name(key)}` cannot be checked: {relation} does not exist. Correct the "
-        "ForeignKey if the name is wrong, else build it: "
-        f"dagster job execute -m data_pipeline.definitions -j {owner.name}"
+        f"ForeignKey if the name is wrong, else build it: {owner.build_command}"
     )
