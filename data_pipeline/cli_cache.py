@@ -60,8 +60,9 @@ def _collect(instance: "Instance") -> tuple[int, int]:
         rows = [slot.row for slot in slots.all_slots(connection, instance)]
         for row in rows:
             slots.drop(connection, instance, row)
+        unused = slots.unused_files(connection, instance, rows)
     for row in rows:
-        if row.kind == "blob" and row.location:
+        if row.location in unused:
             blobs.remove(instance, row.table, row.location)
     return len(rows), sum(row.bytes or 0 for row in rows)
 

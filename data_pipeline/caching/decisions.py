@@ -125,7 +125,8 @@ def own_reason(item: Computation, found: Known | None, validation: Validation) -
     if found is None:
         return "not built yet"
     if not found.exists:
-        return f"{'file' if found.row.kind == 'blob' else 'table'} was dropped"
+        blob = found.row.kind == "blob"
+        return "file was dropped" if blob else "table was dropped or emptied"
     if validation.mode == "force_cache_invalid":
         return "everything is computed (force_cache_invalid)"
     before = Identity.from_row(found.row)

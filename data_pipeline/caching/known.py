@@ -46,12 +46,13 @@ def _query(connection: sa.Connection, instances: list[Instance]) -> dict[Key, Kn
 
 def _rows(instance: Instance) -> sa.Select[tuple[object, ...]]:
     rows = catalog.select_rows(instance.catalog_schema)
-    stage, name = rows.selected_columns["stage"], rows.selected_columns["name"]
+    column = rows.selected_columns
+    stage, name = column["stage"], column["name"]
     schema = sa.literal(instance.table_store.schema_prefix).op("||")(stage)
     relation = sa.func.to_regclass(sa.func.format(sa.literal("%I.%I"), schema, name))
     return rows.add_columns(
         sa.literal(instance.instance_id).label("instance_id"),
-        relation.is_not(None).label("present"),
+        catalog.is_there(relation, column["kind"], column["row_count"]).label("present"),
     )
 
 

@@ -14,9 +14,10 @@ from data_pipeline.tables.slots import Slot
 
 
 def kept_keys(database: Database, instance: Instance) -> Mapping[str, Slot]:
-    """Gives all kept versions of an instance, by cache key."""
+    """Gives the kept versions of an instance that are still there, by cache key."""
     with database.begin() as connection:
-        return {slot.row.cache_key or "": slot for slot in slots.all_slots(connection, instance)}
+        kept = slots.all_slots(connection, instance)
+    return {slot.row.cache_key: slot for slot in kept if slot.is_there and slot.row.cache_key}
 
 
 def wanted_key(item: Computation, known: Mapping[Key, Known]) -> str | None:
@@ -32,8 +33,15 @@ def wanted_key(item: Computation, known: Mapping[Key, Known]) -> str | None:
 
 def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, Slot]) -> bool:
     """Whether everything that a step computes was kept, or is there."""
-    wanted = [wanted_key(item, known) for item in step.computations]
-    return all(key in kept for key in wanted)
+    wanted = {item.key: wanted_key(item, known) for item in step.computations}
+    missing = {asset: key for asset, key in wanted.items() if key not in kept}
+    return len(missing) < len(wanted) and all(
+        key is not None and _is_current(known.get(asset), key) for asset, key in missing.items()
+    )
+
+
+def _is_current(found: Known | None, key: str) -> bool:
+    return found is not None and found.exists and found.row.cache_key == key
 
 
 def restore(
@@ -46,7 +54,9 @@ def restore(
 ) -> None:
     """Swaps in what was kept of everything that a step computes."""
     for item in step.computations:
-        slot = kept[wanted_key(item, known) or ""]
+        slot = kept.get(wanted_key(item, known) or "")
+        if slot is None:
+            continue  # it is there
         with building(database, committed(instance, slot.row.table), log):
             row = replace(slot.row, code_parts=item.identity.code_parts)
             done = commit_slot(database, instance, slot, row, log)

@@ -223,6 +223,26 @@ def columns() -> list[sa.ColumnClause[Any]]:
     return [_column(name) for name in _FIELDS]
 
 
+def is_there(
+    relation: sa.ColumnElement[Any],
+    kind: sa.ColumnElement[Any],
+    row_count: sa.ColumnElement[Any],
+) -> sa.ColumnElement[bool]:
+    """Gives the condition that a relation still is what the catalog says of it.
+
+    A table is there, but empty, if somebody emptied it by hand, and after a crash of the server if
+    it is unlogged.
+
+    Args:
+        relation: Its `regclass`, or NULL.
+        kind: Its kind in the catalog.
+        row_count: Its row count in the catalog.
+    """
+    has_rows = sa.and_(kind == "table", row_count > 0)
+    size = sa.func.coalesce(sa.func.pg_relation_size(relation), 0)
+    return sa.case((has_rows, size > 0), else_=relation.is_not(None))
+
+
 def _table(schema: str) -> sa.TableClause:
     return sa.table(TABLES, *columns(), schema=schema)
 

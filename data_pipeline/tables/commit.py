@@ -37,16 +37,10 @@ _SECONDS_BETWEEN_MESSAGES = 10.0
 
 @dataclass(frozen=True)
 class Committed:
-    """What a commit wrote to the catalog, and what it replaced for good."""
+    """What a commit wrote to the catalog, and which blobs' files nothing refers to any more."""
 
     row: CatalogRow
-    replaced: tuple[CatalogRow, ...]
-
-    @property
-    def replaced_files(self) -> set[str]:
-        """The locations of blobs that nothing refers to any more."""
-        locations = {row.location for row in self.replaced if row.kind == "blob"}
-        return {location for location in locations - {self.row.location} if location}
+    replaced_files: frozenset[str] = frozenset()
 
 
 def committed(instance: Instance, table: StageTable) -> RelationName:
@@ -179,8 +173,9 @@ def _replace(
         # An empty stand-in has the default privileges of the schema; a moved table has not.
         run(connection, f"CREATE TABLE {target.quoted} ()")
     indexes: dict[str, str] = {}
-    keeps = slots.is_kept(instance, earlier, row)
-    put_aside = partial(_put_aside, connection, instance, earlier, indexes) if keeps else None
+    keeps = slots.is_kept(connection, instance, earlier, row)
+    moves = keeps and earlier is not None and earlier.kind == "table"
+    put_aside = partial(_put_aside, connection, instance, earlier, indexes) if moves else None
     attachments, views = take_down(connection, target, put_aside)
     placed = place(connection)
     if relation_kind(connection, target):
@@ -192,10 +187,9 @@ def _replace(
         catalog.put(connection, schema, _shown_through(instance, other, placed))
     catalog.put(connection, schema, placed)
     if earlier is None:
-        return Committed(placed, ())
-    if not keeps:
-        return Committed(placed, (earlier,))
-    return Committed(placed, tuple(slots.keep(connection, instance, earlier, indexes)))
+        return Committed(placed)
+    replaced = slots.keep(connection, instance, earlier, indexes) if keeps else [earlier]
+    return Committed(placed, slots.unused_files(connection, instance, replaced))
 
 
 def _put_aside(

@@ -5,7 +5,7 @@ again. Kept tables lie in `<instance_id>_<stage>__slots`, named by their cache k
 in `<instance_id>_catalog.slots`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from data_pipeline.instances import Instance
-from data_pipeline.tables import catalog
+from data_pipeline.instances.instance import SLOTS_SUFFIX
+from data_pipeline.tables import blobs, catalog
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.names import RelationName, quoted
@@ -37,10 +38,12 @@ class Slot:
     Attributes:
         row: What the catalog said of it.
         indexes: Names of its indexes in the stage, by their names here.
+        is_there: Whether its table or file still is.
     """
 
     row: CatalogRow
     indexes: Mapping[str, str]
+    is_there: bool
 
 
 def relation_of(instance: Instance, row: CatalogRow) -> RelationName:
@@ -48,14 +51,17 @@ def relation_of(instance: Instance, row: CatalogRow) -> RelationName:
     return RelationName(instance.slots_schema(row.stage), row.cache_key or "")
 
 
-def is_kept(instance: Instance, earlier: CatalogRow | None, new: CatalogRow) -> bool:
-    """Whether what is replaced is to be kept."""
+def is_kept(
+    connection: sa.Connection, instance: Instance, earlier: CatalogRow | None, new: CatalogRow
+) -> bool:
+    """Whether what is replaced is to be kept: not if somebody dropped or emptied it by hand."""
     return (
         earlier is not None
         and instance.cache_validation.cache_slots > 0
         and earlier.kind in ("table", "blob")
         and earlier.cache_key is not None
         and earlier.cache_key != new.cache_key
+        and (earlier.kind == "blob" or _is_there(connection, instance, earlier))
     )
 
 
@@ -119,9 +125,28 @@ def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
     """Gives all kept versions of an instance, the newest of each table first."""
     if not catalog.exists(connection, instance.catalog_schema, SLOTS):
         return []
+    catalog.ensure(connection, instance.catalog_schema, SLOTS, _OWN_COLUMNS)
     slots = _table(instance)
-    query = sa.select(slots).order_by("stage", "name", slots.c.kept_at.desc())
-    return [Slot(catalog.row_of(item), item.indexes) for item in connection.execute(query)]
+    prefix = sa.literal(instance.table_store.schema_prefix)
+    schema = prefix.op("||")(slots.c.stage).op("||")(SLOTS_SUFFIX)
+    relation = sa.func.to_regclass(sa.func.format(sa.literal("%I.%I"), schema, slots.c.cache_key))
+    present = catalog.is_there(relation, slots.c.kind, slots.c.row_count).label("present")
+    query = sa.select(slots, present).order_by("stage", "name", slots.c.kept_at.desc())
+    return [_slot(instance, item) for item in connection.execute(query)]
+
+
+def unused_files(
+    connection: sa.Connection, instance: Instance, dropped: Iterable[CatalogRow]
+) -> frozenset[str]:
+    """Gives the files of dropped blobs that neither the catalog nor a kept version refers to."""
+    files = frozenset(row.location for row in dropped if row.kind == "blob" and row.location)
+    if not files:
+        return files
+    rows = [
+        *catalog.rows(connection, instance.catalog_schema).values(),
+        *(slot.row for slot in all_slots(connection, instance)),
+    ]
+    return files - {row.location for row in rows if row.kind == "blob"}
 
 
 def forget(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None:
@@ -136,6 +161,22 @@ def drop(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None
     forget(connection, instance, row)
     if row.kind == "table":
         _drop(connection, relation_of(instance, row))
+
+
+def _slot(instance: Instance, item: sa.Row[Any]) -> Slot:
+    row = catalog.row_of(item)
+    if row.kind != "blob":
+        return Slot(row, item.indexes, item.present)
+    there = row.location is not None and blobs.exists(instance, row.table, row.location)
+    return Slot(row, item.indexes, there)
+
+
+def _is_there(connection: sa.Connection, instance: Instance, row: CatalogRow) -> bool:
+    relation = RelationName(instance.schema(row.stage), row.name)
+    there = catalog.is_there(
+        sa.func.to_regclass(relation.quoted), sa.literal(row.kind), sa.literal(row.row_count)
+    )
+    return bool(connection.scalar(sa.select(there)))
 
 
 def _drop(connection: sa.Connection, relation: RelationName) -> None:

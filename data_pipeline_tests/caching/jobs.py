@@ -92,9 +92,10 @@ def changing_assets() -> list[dg.AssetsDefinition]:
         partitions_def=INSTANCE_PARTITIONS,
         code_version=versions["c"],
     )
-    def c(b: pd.DataFrame) -> dict[str, int]:
+    def c(b: pd.DataFrame) -> Any:
         called("c")
-        return {"sum": int(b["v"].sum())}
+        total = {"sum": int(b["v"].sum())}
+        return pd.DataFrame([total]) if versions["c"] == "table" else total
 
     @dg.asset(
         key=["stage_2", "query"],

@@ -127,3 +127,68 @@ def test_kept_versions_are_listed_and_dropped(
     assert "kept" not in CliRunner().invoke(main, ["instances", "full"]).output
     switch(world, 1)
     assert world.calls["b"] == 1
+
+
+def test_a_table_that_was_dropped_or_emptied_by_hand_is_not_kept(
+    world: World, pipeline_database: sa.Engine
+) -> None:
+    for statement in ("DROP TABLE full_stage_1.b CASCADE", "TRUNCATE full_stage_1.b"):
+        switch(world, 1)
+        with pipeline_database.begin() as connection:
+            connection.execute(sa.text(statement))
+        switch(world, 2)
+        switch(world, 1)
+        assert world.calls["b"] == 1
+        assert values(pipeline_database) == [1]
+        with pipeline_database.begin() as connection:
+            connection.execute(sa.text("DROP TABLE full_catalog.slots"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DROP SCHEMA full_stage_1__slots CASCADE", "DROP TABLE full_catalog.slots"],
+)
+def test_versions_that_were_dropped_by_hand_are_computed_again(
+    world: World, pipeline_database: sa.Engine, statement: str
+) -> None:
+    switch(world, 1)
+    switch(world, 2)
+    with pipeline_database.begin() as connection:
+        connection.execute(sa.text(statement))
+    switch(world, 1)
+    assert world.calls["b"] == 1
+    assert values(pipeline_database) == [1]
+    switch(world, 2)
+    assert not world.calls["b"]
+
+
+def test_kept_blobs_whose_files_are_gone_are_computed_again(world: World, tmp_path: Path) -> None:
+    switch(world, 1)
+    switch(world, 2)
+    for file in (tmp_path / "home").rglob("c.*.pickle"):
+        file.unlink()
+    switch(world, 1)
+    assert world.calls == {"c": 1}
+    assert world.run().steps == set()
+
+
+def test_a_file_that_two_versions_share_stays_while_one_is_there(world: World) -> None:
+    switch(world, 1)
+    world.state["versions"]["c"] = "other code, same result"
+    assert world.run().success
+    assert CliRunner().invoke(main, ["gc", "full"]).exit_code == 0
+    assert world.run().steps == set()
+
+
+def test_a_table_that_was_a_blob_comes_back_as_it_was(
+    world: World, pipeline_database: sa.Engine
+) -> None:
+    for version in ("blob", "table"):
+        world.state["versions"]["c"] = version
+        assert world.run().success
+    inspector = sa.inspect(pipeline_database)
+    assert "full_stage_2__slots" not in inspector.get_schema_names()
+    for version in ("blob", "table"):
+        world.state["versions"]["c"] = version
+        assert world.run().steps == set()
+    assert sa.inspect(pipeline_database).get_table_names(schema="full_stage_2__slots") == []
