@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.tables.names import DIALECT
+from data_pipeline.tables.declarations import column_names, listed, nullability, type_names
 
 METADATA_KEY = "data_pipeline/table"
 """Where `table_properties` puts its declarations in an asset's metadata."""
@@ -31,9 +31,14 @@ class ForeignKey:
     referenced_columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", _names(self.columns, "ForeignKey", "columns"))
+        object.__setattr__(self, "columns", column_names(self.columns, "ForeignKey", "columns"))
+        if not isinstance(self.references, str) or not self.references or not self.columns:
+            raise ConfigurationError(
+                f"ForeignKey(columns={list(self.columns)}, references={self.references!r}): name at"
+                " least one column, and the table as text, `table` or `stage/table`."
+            )
         referenced = self.referenced_columns or self.columns
-        referenced = _names(referenced, "ForeignKey", "referenced_columns")
+        referenced = column_names(referenced, "ForeignKey", "referenced_columns")
         object.__setattr__(self, "referenced_columns", referenced)
         if len(self.columns) != len(self.referenced_columns):
             raise ConfigurationError(
@@ -123,7 +128,7 @@ def properties(
     Args:
         primary_key: A column or several; they become NOT NULL.
         foreign_keys: Relationships, also such that do not always hold.
-        indexes: Columns of each further index.
+        indexes: Columns of each further index; a column alone is an index of one.
         types: PostgreSQL types that differ from the default ones, by column
             (`{"price": "numeric(12,2)"}` or a SQLAlchemy type).
         nullable: Either whether a column may be NULL, by column, or the columns that may, in which
@@ -133,14 +138,16 @@ def properties(
     Raises:
         ConfigurationError: A value of a wrong form, naming it.
     """
-    if isinstance(nullable, str):
-        nullable = (nullable,)
+    if isinstance(indexes, str):
+        indexes = (indexes,)
     return Properties(
-        primary_key=_names(primary_key, "Table", "primary_key"),
-        foreign_keys=tuple(foreign_keys),
-        indexes=tuple(_names(index, "Table", "indexes") for index in indexes),
-        types={name: _type_name(name, kind) for name, kind in (types or {}).items()},
-        nullable=nullable if nullable is None or isinstance(nullable, Mapping) else tuple(nullable),
+        primary_key=column_names(primary_key, "Table", "primary_key"),
+        foreign_keys=_foreign_keys(foreign_keys),
+        indexes=tuple(
+            column_names(i, "Table", "indexes") for i in listed(indexes, "Table", "indexes")
+        ),
+        types=type_names(types or {}),
+        nullable=nullability(nullable),
         unlogged=unlogged,
     )
 
@@ -224,30 +231,15 @@ def declared_properties(metadata: Mapping[str, Any]) -> Properties:
     return Properties.from_json(data) if data else Properties()
 
 
-def _names(value: str | Sequence[str], where: str, argument: str) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else tuple(value)
-    for name in names:
-        if not isinstance(name, str) or not name:
+def _foreign_keys(value: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:
+    keys = (value,) if isinstance(value, ForeignKey) else listed(value, "Table", "foreign_keys")
+    for key in keys:
+        if not isinstance(key, ForeignKey):
             raise ConfigurationError(
-                f"{where}({argument}=...): {name!r} is not a column name. "
-                "Give column names as text."
+                f"Table(foreign_keys=...): {key!r} is no ForeignKey. Write "
+                'ForeignKey("<column>", "<table>") for each relationship.'
             )
-    if len(set(names)) != len(names):
-        raise ConfigurationError(f"{where}({argument}=...): a column is named twice in {names}.")
-    return names
-
-
-def _type_name(column: str, kind: str | sa.types.TypeEngine[Any]) -> str:
-    if isinstance(kind, str):
-        return kind
-    if isinstance(kind, type) and issubclass(kind, sa.types.TypeEngine):
-        kind = kind()
-    if isinstance(kind, sa.types.TypeEngine):
-        return kind.compile(DIALECT)
-    raise ConfigurationError(
-        f"Table(types=...): column `{column}` has {kind!r}, which is neither a PostgreSQL type "
-        'name such as "numeric(12,2)" nor a SQLAlchemy type.'
-    )
+    return keys
 
 
 def _nullable_json(nullable: Mapping[str, bool] | tuple[str, ...] | None) -> Any:

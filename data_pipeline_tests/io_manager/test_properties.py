@@ -212,10 +212,25 @@ def test_properties_of_an_unchanged_query_may_change(pipeline_database: sa.Engin
         (lambda: Table(1, primary_key=[1]), "Table(primary_key=...): 1 is not a column name"),
         (lambda: Table(1, indexes=[["a", "a"]]), "a column is named twice in ('a', 'a')"),
         (lambda: Table(1, types={"a": 3}), "column `a` has 3, which is neither a PostgreSQL type"),
+        (lambda: Table(1, types=["a"]), "Table(types=...): ['a'] is no mapping"),
+        (lambda: Table(1, primary_key=5), "Table(primary_key=...): 5 is no list"),
+        (lambda: Table(1, indexes=[5]), "Table(indexes=...): 5 is no list"),
+        (lambda: Table(1, nullable=5), "Table(nullable=...): 5 is no list"),
+        (lambda: Table(1, nullable={"a": "no"}), "column `a` has 'no'. Write True or False"),
+        (lambda: Table(1, foreign_keys=[("a", "t")]), "('a', 't') is no ForeignKey"),
         (lambda: ForeignKey("a", "t", ["b", "c"]), "1 column(s) cannot refer to 2"),
+        (lambda: ForeignKey("a", ""), "references=''): name at least one column, and the table"),
+        (lambda: ForeignKey([], "t"), "columns=[], references='t'): name at least one column"),
     ],
 )
 def test_a_malformed_declaration_is_named(wrong: Callable[[], Any], message: str) -> None:
     with pytest.raises(DataPipelineError) as caught:
         wrong()
     assert message in str(caught.value)
+
+
+def test_one_column_or_relationship_needs_no_list() -> None:
+    key = ForeignKey("faa", "airports")
+    table = Table(1, indexes="faa", foreign_keys=key, nullable="faa")
+    listed = Table(1, indexes=["faa"], foreign_keys=[key], nullable=["faa"])
+    assert table.properties == listed.properties
