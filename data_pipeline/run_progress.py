@@ -11,6 +11,7 @@ import click
 import dagster as dg
 
 NAME = "progress"
+_MOST_LINES = 6
 
 
 class _Lines(logging.Handler):
@@ -29,7 +30,7 @@ def _lines(record: logging.LogRecord) -> Iterator[str]:
     if event is None:
         if record.levelno >= logging.INFO:
             message = meta.get("orig_message", record.getMessage())
-            yield click.style(f"  {instance}  {message}", dim=True)
+            yield click.style(f"  {instance}  {_shortened(message)}", dim=True)
     elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
         materialization = event.step_materialization_data.materialization
         key = materialization.asset_key.to_user_string()
@@ -45,6 +46,12 @@ def _lines(record: logging.LogRecord) -> Iterator[str]:
         cause = error.cause or error if error else None
         reason = cause.message.strip() if cause else ""
         yield click.style(f"✗ {instance}  {event.step_key}: {reason}", fg="red")
+
+
+def _shortened(message: str) -> str:
+    lines = message.splitlines()
+    more = len(lines) - _MOST_LINES
+    return "\n".join([*lines[:_MOST_LINES], f"  … and {more} more"] if more > 0 else lines)
 
 
 def _facts(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:

@@ -137,7 +137,8 @@ class Memo:
         self._restore()
         decisions = self.decisions()
         wave: list[str] = []
-        reused, left = [], []
+        reused: list[Decision] = []
+        running: list[Decision] = []
         for key in self._steps.order:
             if key in self._done or key in self._failed or key in self._reused:
                 continue
@@ -155,13 +156,15 @@ class Memo:
                 reused.append(decision)
             elif action is Action.RUN and all(self._is_settled(item, wave) for item in before):
                 wave.append(key)
-                self._log.info(f"Runs {decision}")
-            else:
-                left.append(key)
-        if reused:
-            lines = "\n".join(f"  {decision}" for decision in reused)
-            self._log.info(f"Not executed, since up to date:\n{lines}")
+                running.append(decision)
+        self._say("Up to date", reused)
+        self._say("To execute", running)
         return wave
+
+    def _say(self, what: str, decisions: Sequence[Decision]) -> None:
+        if decisions:
+            lines = "\n".join(f"  {decision}" for decision in decisions)
+            self._log.info(f"{what} ({len(decisions)}):\n{lines}")
 
     def _restore(self) -> None:
         """Swaps earlier versions back in, for all steps whose inputs are settled."""

@@ -27,13 +27,13 @@ def test_a_new_dagster_storage_changes_nothing(world: World) -> None:
 
 
 def test_every_decision_is_in_the_log_with_its_reason(world: World) -> None:
-    assert "Runs raw__t: not built yet" in world.run().log
+    assert "raw__t: not built yet" in world.run().log
     world.state["source"] = 2
     world.state["versions"]["c"] = "2"
     log = world.run().log
-    assert "Runs raw__t: its source has new data" in log
-    assert "Runs stage_1__b: input `full/stage_1/t` has new data" in log
-    assert "Runs stage_2__c: code of `c` changed: version 1 to 2" in log
+    assert "raw__t: its source has new data" in log
+    assert "stage_1__b: input `full/stage_1/t` has new data" in log
+    assert "stage_2__c: code of `c` changed: version 1 to 2" in log
     log = world.run().log
     assert "`stage_1/b` unchanged since" in log
     assert "0 of 5 steps executed; 5 tables served from the cache" in [
@@ -87,13 +87,13 @@ def test_other_properties_rebuild_the_table(
     world.run()
     assert world.calls["b"] == 1
     assert identity(pipeline_database, "full_stage_1.b") != before
-    assert ("Runs stage_1__b: its declared table properties changed") in world.last.log
+    assert ("stage_1__b: its declared table properties changed") in world.last.log
 
 
 def test_a_table_dropped_by_hand_comes_back(world: World, pipeline_database: sa.Engine) -> None:
     world.run()
     execute(pipeline_database, "DROP TABLE full_stage_1.b CASCADE")
-    assert "Runs stage_1__b: table was dropped" in world.run().log
+    assert "stage_1__b: table was dropped" in world.run().log
     assert world.calls == {"b": 1}
     assert identity(pipeline_database, "full_stage_1.b")
 
@@ -102,7 +102,7 @@ def test_a_blob_whose_file_is_gone_comes_back(world: World, tmp_path) -> None:
     world.run()
     (file,) = (tmp_path / "home").rglob("c.*.pickle")
     file.unlink()
-    assert "Runs stage_2__c: file was dropped" in world.run().log
+    assert "stage_2__c: file was dropped" in world.run().log
     assert world.calls == {"c": 1}
 
 
@@ -134,7 +134,7 @@ def test_attrs_of_one_instance_touch_nothing_of_another(
     assert world.run("mini").steps == set()
     assert world.run("full").steps == set()
     midi = world.run("midi")
-    assert "Runs stage_1__copy_filtered_inputs: the attrs of the instance changed" in midi.log
+    assert "stage_1__copy_filtered_inputs: the attrs of the instance changed" in midi.log
     assert world.calls == {"b": 1, "c": 1, "query": 1}
 
 

@@ -24,7 +24,7 @@ def test_without_a_fingerprint_a_raw_table_is_loaded_in_every_run(world: World) 
     world.state["fingerprint"] = None
     world.run()
     log = world.run().log
-    assert "Runs raw__t: takes input from outside and declares no fingerprint" in log
+    assert "raw__t: takes input from outside and declares no fingerprint" in log
     assert world.calls == {"t": 1}
 
 
