@@ -85,7 +85,7 @@ def test_their_number_is_configured(
     from data_pipeline.instances import load_configuration
 
     text = load_configuration().file.read_text()
-    changed = text.replace("{mode: normal,", f"{{mode: normal, cache_slots: {count},")
+    changed = text.replace("cache_slots: 1}", f"cache_slots: {count}}}")
     assert changed != text
     file = tmp_path / "instances.yaml"
     file.write_text(changed)

@@ -79,10 +79,12 @@ def test_packages_are_tracked_when_they_are_named(tmp_path: Path) -> None:
     file = tmp_path / "instances.yaml"
     shipped = load_configuration()
     assert shipped.tracked_packages == ()
-    file.write_text(shipped.file.read_text() + "\ntracked_packages: [scikit-learn, polars]\n")
+    file.write_text(
+        shipped.file.read_text().replace(
+            "tracked_packages: []", "tracked_packages: [scikit-learn, polars]"
+        )
+    )
     assert load_configuration(file).tracked_packages == ("scikit-learn", "polars")
-    file.write_text(shipped.file.read_text() + "\ntracked_packages: scikit-learn\n")
-    with pytest.raises(
-        ConfigurationError, match=r"tracked_packages: .* is no list"
-    ):
+    file.write_text(shipped.file.read_text().replace("packages: []", "packages: scikit-learn"))
+    with pytest.raises(ConfigurationError, match=r"tracked_packages: .* is no list"):
         load_configuration(file)
