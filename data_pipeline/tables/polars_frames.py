@@ -49,6 +49,14 @@ def zero_columns(rows: int) -> pa.Table:
 
 
 def _column(series: "pl.Series") -> pa.Array:
+    import polars as pl
+
+    if series.dtype == pl.Object:
+        # to_arrow gives the addresses of the objects in memory.
+        raise UnsupportedDataError(
+            f"Column `{series.name}`: its type {series.dtype} holds Python objects, which have no "
+            "column type. Cast the column to another type."
+        )
     try:
         return series.to_arrow()
     # polars reports what Arrow cannot hold in many ways, a panic (BaseException) among them.

@@ -77,6 +77,12 @@ def test_a_dtype_without_an_arrow_form_is_named(transfer: Transfer) -> None:
         transfer.write(pl.DataFrame({"big": pl.Series([1], dtype=pl.Int128)}))
 
 
+def test_python_objects_are_refused(transfer: Transfer) -> None:
+    frame = pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)})
+    with pytest.raises(UnsupportedDataError, match=r"Column `o`: .*Object.* holds Python objects"):
+        transfer.write(frame)
+
+
 def test_decimals_beyond_polars_are_named(transfer: Transfer) -> None:
     transfer.write(pa.table({"big": pa.array([Decimal(1)], pa.decimal256(60, 2))}))
     with pytest.raises(UnsupportedDataError, match=r"Column `big`.*60 digits"):
