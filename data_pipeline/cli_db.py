@@ -74,7 +74,9 @@ def db() -> None:
 @_instance
 def url(instance: str | None) -> None:
     """Print the URL with its password, for other programs; starts the embedded server if needed."""
-    click.echo(_database(instance).address().render_as_string(hide_password=False))
+    from data_pipeline.tables.connection import libpq_uri
+
+    click.echo(libpq_uri(_database(instance).address()))
 
 
 @db.command()
@@ -103,6 +105,7 @@ def stop(instance: str | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(instance: str | None, arguments: tuple[str, ...]) -> None:
     """Open psql on the database; ARGUMENTS go to psql (such as -c "SELECT 1")."""
+    from data_pipeline.tables.connection import libpq_uri
     from data_pipeline.tables.embedded.binaries import find_psql
     from data_pipeline.tables.embedded.cluster import existing_major
 
@@ -112,7 +115,7 @@ def psql(instance: str | None, arguments: tuple[str, ...]) -> None:
     program = str(find_psql(major))
     # Never in the arguments, which every user of the machine can read.
     password = {} if address.password is None else {"PGPASSWORD": str(address.password)}
-    shown = _without_password(address).render_as_string(hide_password=False)
+    shown = libpq_uri(_without_password(address))
     os.execve(program, [program, shown, *arguments], {**os.environ, **password})  # noqa: S606 - no shell wanted
 
 

@@ -24,6 +24,17 @@ _LOCK = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
 _LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
+def libpq_uri(url: sa.URL) -> str:
+    """Gives a URL, with its password, as the text that libpq reads.
+
+    libpq refuses spaces, and shows the password in doing so; a plus sign is a plus sign to it.
+    SQLAlchemy leaves spaces as they are, and in the query writes them as plus signs.
+    """
+    text = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address, mark, query = text.partition("?")
+    return address.replace(" ", "%20") + mark + query.replace("+", "%20")
+
+
 class Database:
     """One PostgreSQL database, reachable through SQLAlchemy and through ADBC."""
 
@@ -142,8 +153,7 @@ class Database:
                 "application_name": "data_pipeline",
             },
         )
-        # SQLAlchemy leaves spaces as they are. libpq would refuse them, and show the password.
-        return uri.render_as_string(hide_password=False).replace(" ", "%20")
+        return libpq_uri(uri)
 
     def _unreachable(self, error: BaseException | None) -> DatabaseError:
         return DatabaseError(

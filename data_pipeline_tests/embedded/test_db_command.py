@@ -3,7 +3,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
+import psycopg2.extensions
 import pytest
 import sqlalchemy as sa
 
@@ -76,6 +78,35 @@ def test_another_server_has_url_and_psql_but_no_start_and_stop(
         assert result.returncode == 1
         assert "not the embedded PostgreSQL" in result.stderr
         assert "unset DATA_PIPELINE_DATABASE_URL" in result.stderr
+
+
+def test_a_url_with_spaces_is_shown_as_every_program_reads_it(
+    db: Command, database_url: sa.URL
+) -> None:
+    name, password = f"a b@/:% {database_url.database}", "p w@/:%+?#"
+    options = "-c my.note=a+b -c statement_timeout=5s"
+    user = f"{quote(name, safe='')}:{quote(password, safe='')}"
+    address = f"{database_url.host}:{database_url.port}/{database_url.database}"
+    text = f"postgresql://{user}@{address}?options={quote(options)}"
+    engine = sa.create_engine(database_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        driver = connection.connection.dbapi_connection
+        role = psycopg2.extensions.quote_ident(name, driver).replace(":", "\\:")
+        connection.execute(sa.text(f"CREATE ROLE {role} LOGIN"))
+    try:
+        shown = db("url", DATA_PIPELINE_DATABASE_URL=text).stdout.strip()
+        connection = psycopg2.connect(shown)
+        assert connection.info.user == name
+        assert connection.info.password == password
+        assert connection.info.options == options
+        connection.close()
+        sql = "SELECT current_user, current_setting('my.note')"
+        asked = db("psql", "-AtF,", "-c", sql, DATA_PIPELINE_DATABASE_URL=text)
+        assert asked.stdout == f"{name},a+b\n"
+    finally:
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"DROP ROLE {role}"))
+        engine.dispose()
 
 
 def test_errors_are_shown_without_a_traceback(db: Command, home: Path) -> None:
