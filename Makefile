@@ -15,8 +15,10 @@ EXTRAS := embedded,flights,polars,test,dev
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && echo "$$python" && break; done)
-export DATA_PIPELINE_HOME ?= $(CURDIR)/.data_pipeline
-export DAGSTER_HOME ?= $(DATA_PIPELINE_HOME)/dagster
+DATA_PIPELINE_HOME ?= $(CURDIR)/.data_pipeline
+DAGSTER_HOME ?= $(DATA_PIPELINE_HOME)/dagster
+# Only what runs the user's pipeline knows the user's data; tests and benchmarks make their own.
+HOMES := DATA_PIPELINE_HOME="$(DATA_PIPELINE_HOME)" DAGSTER_HOME="$(DAGSTER_HOME)"
 
 .PHONY: install demo test dev check format bench clean
 
@@ -30,15 +32,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: install
-	@$(BIN)/data-pipeline run full midi mini
-	@$(BIN)/data-pipeline instances
+	@$(HOMES) $(BIN)/data-pipeline run full midi mini
+	@$(HOMES) $(BIN)/data-pipeline instances
 
 test: install
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 dev: install
 	@mkdir -p "$(DAGSTER_HOME)" && cp dagster.yaml "$(DAGSTER_HOME)"
-	@$(BIN)/dagster dev --workspace workspace.yaml
+	@$(HOMES) $(BIN)/dagster dev --workspace workspace.yaml
 
 check: install
 	@$(BIN)/ruff check .
@@ -53,5 +55,5 @@ bench: install
 	@$(BIN)/python -m benchmarks
 
 clean:
-	@test ! -x $(BIN)/data-pipeline || $(BIN)/data-pipeline db stop
+	@test ! -x $(BIN)/data-pipeline || $(HOMES) $(BIN)/data-pipeline db stop
 	@rm -rf $(VENV)

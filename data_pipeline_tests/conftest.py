@@ -18,6 +18,16 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+_OF_THE_USER = (
+    "DAGSTER_HOME",
+    "DATA_PIPELINE_CACHE_VALIDATION",
+    "DATA_PIPELINE_CONFIG",
+    "DATA_PIPELINE_DATABASE_URL",
+    "DATA_PIPELINE_HOME",
+    "DATA_PIPELINE_IGNORE_CODE_VERSION",
+    "DATA_PIPELINE_PER_USER",
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -30,6 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     url = config.getoption("--test-url")
     return f"PostgreSQL: {sa.make_url(url)!r}" if url else "PostgreSQL: embedded, temporary"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps tests away from the data and the Dagster storage of whoever runs them."""
+    for name in _OF_THE_USER:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
