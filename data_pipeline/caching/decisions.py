@@ -111,7 +111,7 @@ def _decision(
         unsettled = [key for key in item.inputs if key in pending]
         if unsettled:
             waits.append(f"input {_listed(unsettled)} is computed before")
-        elif (changed := input_reason(item, known)) is not None:
+        elif (changed := input_reason(item, known, validation)) is not None:
             reasons.append(changed)
     if reasons:
         return Decision(step.key, Action.RUN, reasons)
@@ -140,14 +140,22 @@ def own_reason(item: Computation, found: Known | None, validation: Validation) -
     )
 
 
-def input_reason(item: Computation, known: Mapping[Key, Known]) -> str | None:
+def input_reason(
+    item: Computation, known: Mapping[Key, Known], validation: Validation
+) -> str | None:
     """Says which input has other data than the asset was computed from; None where none has."""
     recorded = known[item.key].row.inputs
     names = {f"{instance}/{table}": (instance, table) for instance, table in item.inputs}
     if new := sorted(names.keys() - recorded.keys()):
         return f"reads {_quoted(new)}, which it did not before"
     changed = [name for name, version in recorded.items() if _version(known, name) != version]
-    return f"input {_quoted(changed)} has new data" if changed else None
+    if changed:
+        return f"input {_quoted(changed)} has new data"
+    # The fingerprint of its source, where it declares one, speaks for external inputs too.
+    unknown = [name for name, version in recorded.items() if version is None]
+    if unknown and validation.asks_sources and item.identity.source is None:
+        return f"input {_quoted(unknown)} has no version, and the asset declares no fingerprint"
+    return None
 
 
 def blocked_by_assertion(decisions: Iterable[Decision], steps: Iterable[Step]) -> list[str]:
@@ -163,7 +171,7 @@ def blocked_by_assertion(decisions: Iterable[Decision], steps: Iterable[Step]) -
 
 
 def _version(known: Mapping[Key, Known], name: str) -> str | None:
-    instance, stage, table = name.split("/")
+    instance, stage, table = name.split("/", 2)
     found = known.get((instance, StageTable(stage, table)))
     return found.row.data_version if found and found.exists else None
 

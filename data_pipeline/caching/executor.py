@@ -72,10 +72,11 @@ class MemoisedExecutor(Executor):
             _check_needs_no_instance(job)
             yield from self._inner.execute(plan_context, execution_plan)
             return
+        config = ResolvedRunConfig.build(job, plan_context.run_config)
         memo = Memo(
             execution_plan,
             job,
-            plan_context.run_config,
+            config,
             plan_context.dagster_run.tags,
             load_configuration(),
             name,
@@ -84,17 +85,21 @@ class MemoisedExecutor(Executor):
         memo.announce(plan_context.instance, plan_context.run_id)
         waves = memo.waves(step_by_step=isinstance(self._inner, InProcessExecutor))
         for wave in waves:
-            failed = yield from self._wave(plan_context, execution_plan, wave)
+            failed = yield from self._wave(plan_context, execution_plan, config, wave)
             memo.settle(wave, failed)
         memo.record_reused(plan_context.instance)
         yield dg.DagsterEvent.engine_event(plan_context, *memo.summary())
 
     def _wave(
-        self, plan_context: PlanOrchestrationContext, plan: ExecutionPlan, steps: Sequence[str]
+        self,
+        plan_context: PlanOrchestrationContext,
+        plan: ExecutionPlan,
+        config: ResolvedRunConfig,
+        steps: Sequence[str],
     ) -> Generator[dg.DagsterEvent, None, frozenset[str]]:
         """Executes some of the steps; returns those that failed or were not reached."""
         finished = set()
-        for event in self._inner.execute(*_only(plan_context, plan, steps)):
+        for event in self._inner.execute(*_only(plan_context, plan, config, steps)):
             if event.event_type is dg.DagsterEventType.STEP_SUCCESS:
                 finished.add(event.step_key)
             yield event
@@ -117,10 +122,12 @@ def _check_needs_no_instance(job: dg.JobDefinition) -> None:
 
 
 def _only(
-    plan_context: PlanOrchestrationContext, plan: ExecutionPlan, steps: Sequence[str]
+    plan_context: PlanOrchestrationContext,
+    plan: ExecutionPlan,
+    config: ResolvedRunConfig,
+    steps: Sequence[str],
 ) -> tuple[PlanOrchestrationContext, ExecutionPlan]:
     job = plan_context.job.get_definition()
-    config = ResolvedRunConfig.build(job, plan_context.run_config)
     subset = plan.build_subset_plan(steps, job, config)
     # The in-process executor reads the plan from the context, not from its argument.
     pruned = copy.copy(plan_context)

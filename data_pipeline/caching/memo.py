@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 from dagster._core.events import EngineEventData
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.caching.decisions import (
     Action,
@@ -33,7 +33,7 @@ class Memo:
     Args:
         plan: The steps that were asked for.
         job: Their job.
-        run_config: The run's configuration.
+        run_config: The run's configuration, resolved.
         tags: The run's tags.
         configuration: All instances.
         name: The instance of the run.
@@ -44,7 +44,7 @@ class Memo:
         self,
         plan: ExecutionPlan,
         job: dg.JobDefinition,
-        run_config: Mapping[str, Any],
+        run_config: ResolvedRunConfig,
         tags: Mapping[str, str],
         configuration: Configuration,
         name: str,

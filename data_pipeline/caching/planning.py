@@ -3,6 +3,7 @@
 import logging
 
 from dagster._core.execution.api import create_execution_plan
+from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.caching.memo import Memo
 from data_pipeline.instances import Configuration
@@ -16,5 +17,6 @@ def planned(configuration: Configuration, name: str, log: logging.Logger) -> Mem
     from data_pipeline.definitions import defs
 
     job = defs.resolve_job_def(name)
-    plan = create_execution_plan(job, tags=dict(job.tags))
-    return Memo(plan, job, {}, job.tags, configuration, name, log)
+    plan = create_execution_plan(job, run_config=job.run_config, tags=dict(job.tags))
+    config = ResolvedRunConfig.build(job, job.run_config)
+    return Memo(plan, job, config, job.tags, configuration, name, log)

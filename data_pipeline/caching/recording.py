@@ -68,6 +68,8 @@ def _materialization(
     if row.code_version is not None:
         tags[_CODE_VERSION] = row.code_version
     for source in item.inputs:
+        if source not in known:
+            continue  # external, so its version is not known
         name = keys[source].to_user_string()
         tags[_INPUT_VERSION + name] = known[source].row.data_version
         tags[_INPUT_POINTER + name] = "NULL"

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.caching.decisions import Computation, Key, Step
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.tables.identity import RAW_TAG, identity_of, op_config
+from data_pipeline.tables.identity import RAW_TAG, identity_of
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.op_context import OpContext, op_context
+from data_pipeline.tables.upstream import upstream
 
 # Private names of Dagster, as in `executor.py`: the plan of a run and the graph of its assets have
 # no public form. `data_pipeline_tests/caching/test_executor.py` fails when they change.
@@ -43,7 +45,7 @@ class RunSteps:
 def run_steps(
     plan: ExecutionPlan,
     job: dg.JobDefinition,
-    run_config: Mapping[str, Any],
+    run_config: ResolvedRunConfig,
     configuration: Configuration,
     instance: Instance,
 ) -> RunSteps:
@@ -55,7 +57,7 @@ class _Reader:
     def __init__(
         self,
         job: dg.JobDefinition,
-        run_config: Mapping[str, Any],
+        run_config: ResolvedRunConfig,
         configuration: Configuration,
         instance: Instance,
     ) -> None:
@@ -86,11 +88,8 @@ class _Reader:
                 step.get_execution_dependency_keys() if isinstance(step, ExecutionStep) else ()
             )
             if assets and all(len(key.path) == 2 for key in assets):
-                op = self._job.get_node(step.node_handle).definition
-                config = op_config(self._run_config, step.key)
-                assets_def = self._job.asset_layer.get_assets_def_for_node(step.node_handle)
-                wiring = assets_def.keys_by_input_name if assets_def else {}
-                computations = [self._computation(key, op, config, wiring) for key in assets]
+                context = op_context(self._job, step.node_handle, self._run_config)
+                computations = [self._computation(key, context) for key in assets]
                 computing.append(Step(step.key, computations))
             elif checked:
                 checks[step.key] = frozenset(checked)
@@ -101,39 +100,20 @@ class _Reader:
     def _is_raw(self, key: dg.AssetKey) -> bool:
         return self._graph.has(key) and RAW_TAG in self._graph.get(key).tags
 
-    def _computation(
-        self, key: dg.AssetKey, op: Any, config: Any, wiring: Mapping[str, dg.AssetKey]
-    ) -> Computation:
+    def _computation(self, key: dg.AssetKey, context: OpContext) -> Computation:
         spec = self._graph.get(key).to_asset_spec()
         own = (self._instance.instance_id, StageTable.from_path(key.path))
         self._keys[own] = key
-        identity = identity_of(spec, op, config, self._instance, wiring)
+        identity = identity_of(spec, context, self._instance)
         return Computation(own, identity, list(self._inputs(key)))
 
     def _inputs(self, key: dg.AssetKey) -> Iterator[Key]:
-        for parent in sorted(self._graph.get(key).parent_keys):
-            if len(parent.path) != 2:
-                continue
-            instance = self._upstream_instance(key, parent)
-            self._instances.setdefault(instance.instance_id, instance)
-            known = (instance.instance_id, StageTable.from_path(parent.path))
-            self._keys[known] = parent
-            yield known
-
-    def _upstream_instance(self, key: dg.AssetKey, parent: dg.AssetKey) -> Instance:
-        node, upstream = self._graph.get(key), self._graph.get(parent)
-        if node.partitions_def is None or upstream.partitions_def is None:
-            return self._instance
-        mapped = self._graph.get_partition_mapping(
-            key, parent
-        ).get_upstream_mapped_partitions_result_for_partitions(
-            node.partitions_def.subset_with_partition_keys([self._instance.name]),
-            node.partitions_def,
-            upstream.partitions_def,
-        )
-        names = list(mapped.partitions_subset.get_partition_keys())
-        name = names[0] if names else self._instance.name
-        return self._configuration.read_by(self._instance, name)
+        for parent, source, table in upstream(
+            self._graph, key, self._configuration, self._instance
+        ):
+            self._instances.setdefault(source.instance_id, source)
+            self._keys[source.instance_id, table] = parent
+            yield source.instance_id, table
 
 
 def _sources(instance: Instance) -> Iterator[Instance]:

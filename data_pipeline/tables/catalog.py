@@ -48,6 +48,7 @@ _COLUMNS = {
     "code_parts": ("jsonb", "Digest of each function, class, constant and file of that code"),
     "identity": ("jsonb", "Digests of configuration, declared properties, attrs and source"),
     "data_version": ("text", "Identity of the data in it"),
+    "checksum": ("text", "SHA-256 of its content, of frames and blobs; NULL where none was taken"),
     "inputs": ("jsonb", "Data version of every input that was read, by asset"),
     "properties": ("jsonb", "Primary key, indexes, types and more that it was made with"),
     "row_count": ("bigint", "Number of rows; NULL for a blob"),
@@ -73,6 +74,7 @@ class CatalogRow:
     code_version: str | None = None
     code_parts: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
+    checksum: str | None = None
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
     row_count: int | None = None
@@ -94,6 +96,7 @@ class CatalogRow:
 
 
 _FIELDS = [item.name for item in fields(CatalogRow)]
+_MAPPINGS = [name for name in _FIELDS if _COLUMNS[name][0] == "jsonb"]
 
 
 def exists(connection: sa.Connection, schema: str, table: str = TABLES) -> bool:
@@ -213,9 +216,12 @@ def confirm(connection: sa.Connection, schema: str, row: CatalogRow) -> None:
 
 
 def row_of(found: sa.Row[Any]) -> CatalogRow:
-    """Reads a row of a query that has all columns of the catalog."""
-    mapping = found._mapping
-    return CatalogRow(**{name: mapping[name] for name in _FIELDS})
+    """Reads a row of a query that has all columns of the catalog.
+
+    What an older catalog did not keep is empty.
+    """
+    values = {name: found._mapping[name] for name in _FIELDS}
+    return CatalogRow(**values | {name: values[name] or {} for name in _MAPPINGS})
 
 
 def columns() -> list[sa.ColumnClause[Any]]:

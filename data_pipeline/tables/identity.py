@@ -8,6 +8,7 @@ import dagster as dg
 
 from data_pipeline.instances import Instance
 from data_pipeline.tables.catalog import CatalogRow, fingerprint
+from data_pipeline.tables.op_context import OpContext
 from data_pipeline.tables.stable_hash import stable_hash
 from data_pipeline.tables.table import declared_properties
 
@@ -86,38 +87,24 @@ UNKNOWN = Identity(code_version=None)
 """The identity of what is never reused."""
 
 
-def identity_of(
-    spec: dg.AssetSpec,
-    op: Any,
-    config: Any,
-    instance: Instance,
-    inputs: Mapping[str, dg.AssetKey],
-) -> Identity:
+def identity_of(spec: dg.AssetSpec, context: OpContext, instance: Instance) -> Identity:
     """Gives the identity of an asset's computation, without the fingerprint of its source.
 
     Args:
         spec: The asset's spec.
-        op: The definition of its op.
-        config: The op's configuration in the run.
+        context: What its ops can see.
         instance: The instance of the run.
-        inputs: The asset that arrives at each input of the op.
     """
     parts = spec.metadata.get(CODE_PARTS_KEY)
     source = spec.metadata.get(SOURCE_KEY)
     source = getattr(source, "data", source)
-    sees_instance = "instance" in op.required_resource_keys
     return Identity(
         code_version=spec.code_version,
         code_parts=getattr(parts, "data", parts) or {},
-        config=stable_hash(config),
-        wiring=stable_hash({name: key.path for name, key in inputs.items()}),
+        config=stable_hash(context.config),
+        wiring=stable_hash({name: key.path for name, key in context.wiring.items()}),
         declared=fingerprint(declared_properties(spec.metadata).as_json()),
-        attrs=stable_hash(instance.attrs) if sees_instance else None,
+        attrs=stable_hash(instance.attrs) if context.sees_instance else None,
         takes_outside_input=source is not None or RAW_TAG in spec.tags,
         allow_fresh_input=bool((source or {}).get("allow_fresh_input")),
     )
-
-
-def op_config(run_config: Mapping[str, Any], step: str) -> Any:
-    """Gives the configuration of a step's op as the run was given it."""
-    return run_config.get("ops", {}).get(step, {}).get("config")

@@ -10,11 +10,13 @@ from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables.fetch import fetch, known_version
-from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of, op_config
+from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of
 from data_pipeline.tables.inputs import InputVersions
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.op_context import op_context
 from data_pipeline.tables.store import Origin, Store
 from data_pipeline.tables.table import declared_properties
+from data_pipeline.tables.upstream import upstream
 
 
 class TableIOManager(dg.IOManager):
@@ -88,21 +90,19 @@ class TableIOManager(dg.IOManager):
         step = context.step_context
         loaded = self._inputs.of(step.run_id, step.step.key)
         graph = step.job_def.asset_layer.asset_graph
-        parents = [key for key in graph.get(context.asset_key).parent_keys if len(key.path) == 2]
         inputs: dict[str, str | None] = {}
-        for table in (StageTable.from_path(key.path) for key in parents):
+        for _, source, table in upstream(graph, context.asset_key, self._configuration, instance):
             # What is named as a dependency only (`deps=`) was not loaded, but may have been read.
-            own = f"{instance.instance_id}/{table}"
-            inputs |= loaded.get(table) or {own: known_version(instance, table)}
+            name = f"{source.instance_id}/{table}"
+            inputs |= loaded.get(table) or {name: known_version(source, table)}
         tags = step.dagster_run.tags
         forced = validation(instance, tags).mode == "force_cache_invalid"
         return Origin(context.run_id, self._identity(context, instance), inputs, forced)
 
     def _identity(self, context: dg.OutputContext, instance: Instance) -> Identity:
         step = context.step_context
-        config = op_config(step.dagster_run.run_config, step.step.key)
-        wiring = step.assets_def.keys_by_input_name if step.assets_def else {}
-        identity = identity_of(context.asset_spec, step.op_def, config, instance, wiring)
+        sees = op_context(step.job_def, step.node_handle, step.resolved_run_config)
+        identity = identity_of(context.asset_spec, sees, instance)
         if not identity.takes_outside_input:
             return identity
         # Written by the memoised executor before the first step; without it, none is known.

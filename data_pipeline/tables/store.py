@@ -228,7 +228,9 @@ class Store:
                 return None
             if relation_kind(connection, committed(self._instance, row.table)) is None:
                 return None
-            confirmed = row if row.kind == "table" else replace(row, inputs=there.inputs)
+            confirmed = (
+                row if row.kind == "table" else replace(row, inputs={**row.inputs, **there.inputs})
+            )
             catalog.confirm(connection, self._instance.catalog_schema, confirmed)
         self._log.info(f"`{row.table}`: query and inputs unchanged, it stays as it is")
         return Stored(there.data_version, self._facts(there, time.monotonic() - started))

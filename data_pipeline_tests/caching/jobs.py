@@ -7,6 +7,7 @@ a job by its arguments, so each run of a test names another generation.
 import json
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,19 @@ def changing(name: str, _generation: str) -> dg.JobDefinition:
 
 def changing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
     definitions = instance_definitions(changing_assets(), executor=dg.multiprocess_executor)
+    return definitions.resolve_job_def(name)
+
+
+MADE: list[Callable[[], list[Any]]] = []
+"""What gives the assets, checks and resources (by name) of the job `made`: the last one."""
+
+
+def made(name: str, _generation: str) -> dg.JobDefinition:
+    things = MADE[-1]()
+    assets = [item for item in things if type(item) is dg.AssetsDefinition]
+    checks = [item for item in things if isinstance(item, dg.AssetChecksDefinition)]
+    resources = {k: v for item in things if isinstance(item, dict) for k, v in item.items()}
+    definitions = instance_definitions(assets, asset_checks=checks, resources=resources)
     return definitions.resolve_job_def(name)
 
 

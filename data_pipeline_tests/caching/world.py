@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,11 @@ class World:
         self._calls.write_text("")
         self.last = Run(storage or self.storage, builder, name, **settings)
         return self.last
+
+    def made(self, things: Callable[[], list[Any]], name: str = "full", **settings: Any) -> Run:
+        """Runs assets (with checks and resources) that a test makes; see `jobs.made`."""
+        jobs.MADE.append(things)
+        return self.run(name, builder="made", **settings)
 
     @property
     def calls(self) -> Counter[str]:
