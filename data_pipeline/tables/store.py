@@ -134,8 +134,11 @@ class Store:
                 unlogged=self._instance.table_store.unlogged,
                 on_progress=reporter(self._log, f"Writing `{table}`"),
             )
-        version = fingerprint(content.version(), properties.as_json()["types"])
-        row = origin.row(table, "table", version, properties=properties.as_json())
+        checksum = content.version()
+        version = fingerprint(checksum, properties.as_json()["types"])
+        row = origin.row(
+            table, "table", version, checksum=checksum, properties=properties.as_json()
+        )
         return self._commit_table(row, built)
 
     def _put_query(
@@ -194,7 +197,9 @@ class Store:
         content = blobs.serialised(table, obj)
         location = blobs.write(self._instance, table, content)
         version = blobs.version(content)
-        row = origin.row(table, "blob", version, location=location, bytes=len(content))
+        row = origin.row(
+            table, "blob", version, checksum=version, location=location, bytes=len(content)
+        )
         self._tidy(table, commit_blob(self._database, self._instance, row, self._log))
         path = str(Path(blobs.directory(self._instance)) / location)
         seconds = time.monotonic() - started

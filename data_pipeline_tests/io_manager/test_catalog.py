@@ -55,6 +55,7 @@ def test_the_row_agrees_with_what_is_there_after_every_commit(
         assert found.data_version == version(result)
         assert (found.code_version, found.run_id) == ("7", result.run_id)
         assert found.bytes == metadata(result, "t")["bytes"]
+        assert (found.checksum is None) == (kind == "query")
         if kind == "blob":
             assert (found.kind, found.row_count) == ("blob", None)
             assert relation(pipeline_database) is None
