@@ -61,8 +61,3 @@ def relation_columns(cursor: "Cursor", schema: str, table: str) -> list[Column]:
         Column(name, PostgresType(declared, base, modifier, is_array))
         for name, declared, base, modifier, is_array in cursor.fetchall()
     ]
-
-
-def identifier(*parts: str) -> str:
-    """Gives a possibly dotted name in double quotes, each character as it stands."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.tables.arrow_types import JSON_TYPES, MICROSECONDS_PER_DAY
 from data_pipeline.tables.checks import ValueRefusedError, check_values, interval_parts
-from data_pipeline.tables.columns import Column, identifier
+from data_pipeline.tables.columns import Column
 from data_pipeline.tables.encode import first_refused, shown_value
+from data_pipeline.tables.names import quoted
 
 _MAX_DURATION_DAYS = 2**63 // MICROSECONDS_PER_DAY - 1
 # Beyond it not every whole number is a float64.
@@ -38,7 +39,7 @@ class Incoming:
     @property
     def expressions(self) -> list[str]:
         """What stands for it in a SELECT list: the value, and for an array its dimensions."""
-        name, kind = identifier(self.column.name), self.column.type
+        name, kind = quoted(self.column.name), self.column.type
         if kind.is_array:
             return [_cast_array(name, kind.name, known=kind.is_known), f"array_ndims({name})"]
         if kind.name == "oid":
@@ -115,7 +116,7 @@ def _cast_array(name: str, element: str, *, known: bool) -> str:
     if element in JSON_TYPES or not known:
         return f"{name}::text[]"
     # The driver does not know arrays of domains; for all others this cast does nothing.
-    return f"{name}::pg_catalog.{identifier(element)}[]"
+    return f"{name}::pg_catalog.{quoted(element)}[]"
 
 
 def _check_dimensions(dimensions: pa.Array) -> None:

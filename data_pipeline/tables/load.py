@@ -12,8 +12,9 @@ import pyarrow as pa
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables.arrow_types import declared_type
 from data_pipeline.tables.checks import check_column_names
-from data_pipeline.tables.columns import identifier, relation_columns
+from data_pipeline.tables.columns import relation_columns
 from data_pipeline.tables.encode import Outgoing, outgoing
+from data_pipeline.tables.names import quoted
 from data_pipeline.tables.refusal import load_refusal
 
 if TYPE_CHECKING:
@@ -142,11 +143,11 @@ def _create(
     unlogged: bool,
 ) -> None:
     columns = ", ".join(
-        f"{identifier(name)} {kind}{'' if nullable.get(name, True) else ' NOT NULL'}"
+        f"{quoted(name)} {kind}{'' if nullable.get(name, True) else ' NOT NULL'}"
         for name, kind in declared.items()
     )
     kind = "UNLOGGED TABLE" if unlogged else "TABLE"
-    cursor.execute(f"CREATE {kind} {identifier(schema, table)} ({columns})")
+    cursor.execute(f"CREATE {kind} {quoted(schema, table)} ({columns})")
 
 
 def _plan(
@@ -156,9 +157,7 @@ def _plan(
         outgoing(field.name, field.type, column.type, not_null=not nullable.get(field.name, True))
         for field, column in zip(arrow, relation_columns(cursor, schema, table), strict=True)
     ]
-    _alter(
-        cursor, schema, table, [f"{identifier(c.name)} TYPE text" for c in columns if c.via_text]
-    )
+    _alter(cursor, schema, table, [f"{quoted(c.name)} TYPE text" for c in columns if c.via_text])
     return columns
 
 
@@ -166,7 +165,7 @@ def _convert_texts(cursor: "Cursor", schema: str, table: str, columns: list[Outg
     changes = []
     for column in columns:
         if column.via_text:
-            name = identifier(column.name)
+            name = quoted(column.name)
             changes.append(f"{name} TYPE {column.declared} USING {name}::{column.declared}")
     _alter(cursor, schema, table, changes)
 
@@ -174,7 +173,7 @@ def _convert_texts(cursor: "Cursor", schema: str, table: str, columns: list[Outg
 def _alter(cursor: "Cursor", schema: str, table: str, changes: list[str]) -> None:
     if changes:
         actions = ", ".join(f"ALTER COLUMN {change}" for change in changes)
-        cursor.execute(f"ALTER TABLE {identifier(schema, table)} {actions}")
+        cursor.execute(f"ALTER TABLE {quoted(schema, table)} {actions}")
 
 
 class _Stream:
@@ -229,7 +228,7 @@ class _Stream:
         for batch in self._source:
             self._count(batch)
         cursor.execute(
-            f"INSERT INTO {identifier(schema, table)} SELECT FROM generate_series(1, {self.rows})"
+            f"INSERT INTO {quoted(schema, table)} SELECT FROM generate_series(1, {self.rows})"
         )
 
     def _count(self, batch: pa.RecordBatch) -> None:

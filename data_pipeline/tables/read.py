@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import adbc_driver_manager
 import pyarrow as pa
 
-from data_pipeline.tables.columns import identifier, relation_columns
+from data_pipeline.tables.columns import relation_columns
 from data_pipeline.tables.decode import Incoming
 from data_pipeline.tables.load import Progress
+from data_pipeline.tables.names import quoted
 from data_pipeline.tables.refusal import refusal
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _batches(
             relation = f"{schema}.{table}"
             columns = [Incoming(relation, c) for c in relation_columns(cursor, schema, table)]
             yield pa.schema([column.field for column in columns])
-            for batch in _select(cursor, identifier(schema, table), columns):
+            for batch in _select(cursor, quoted(schema, table), columns):
                 yield _decoded(batch, columns, rows)
                 rows += batch.num_rows
                 if on_progress is not None:
