@@ -39,10 +39,17 @@ class Computation:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run: the assets that it computes together."""
+    """One step of a run: the assets that it computes together.
+
+    Attributes:
+        key: The step.
+        computations: Its assets.
+        reason: Why it must run whatever is known of its assets; None where it need not.
+    """
 
     key: str
     computations: Sequence[Computation]
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def _decision(
     validation: Validation,
     pending: Mapping[Key, Action],
 ) -> Decision:
-    reasons = []
+    reasons = [] if step.reason is None else [step.reason]
     waits = []
     for item in step.computations:
         own = own_reason(item, known.get(item.key), validation)

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import dagster as dg
 from dagster._core.events import EngineEventData
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.system_config.objects import ResolvedRunConfig
 
+from data_pipeline.caching.blocking import last_outcome
 from data_pipeline.caching.decisions import (
     Action,
     Decision,
@@ -25,6 +27,7 @@ from data_pipeline.instances import Configuration
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.identity import SOURCES_TAG
+from data_pipeline.tables.names import StageTable
 
 
 class Memo:
@@ -60,6 +63,7 @@ class Memo:
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._reused: dict[str, Decision] = {}
+        self._storage: dg.DagsterInstance | None = None
 
     def _fingerprinted(self, job: dg.JobDefinition) -> list[Step]:
         sources = declared_sources(job.asset_layer.asset_graph)
@@ -85,8 +89,14 @@ class Memo:
         """Names the steps whose results would be swapped back in instead of being computed."""
         kept = kept_keys(self._database, self._instance)
         return {
-            key for key in self._ready() if can_restore(self._computing[key], self._known, kept)
+            key
+            for key in self._ready()
+            if self._may_restore(key) and can_restore(self._computing[key], self._known, kept)
         }
+
+    def _may_restore(self, key: str) -> bool:
+        """Whether a step may be swapped for an earlier result: not if it must check the result."""
+        return key not in self._steps.blocking
 
     @property
     def left_out(self) -> Sequence[str]:
@@ -100,6 +110,10 @@ class Memo:
             DataPipelineError: The mode is `assert_no_fresh_input`, and a table that takes input
                 from outside would be computed.
         """
+        self._storage = storage
+        for key in self._computing.keys() & self._steps.blocking.keys():
+            reason = self._unpassed(key, evaluated=True)
+            self._computing[key] = replace(self._computing[key], reason=reason)
         if self._steps.raw:
             self._log.info(
                 f"Left out {', '.join(self._steps.raw)}: instance `{self._instance.name}` does not "
@@ -171,7 +185,7 @@ class Memo:
         if self._validation.mode in ("force_cache_invalid", "force_fresh_input"):
             return
         tried: set[str] = set()
-        while ready := [key for key in self._ready() if key not in tried]:
+        while ready := [k for k in self._ready() if k not in tried and self._may_restore(k)]:
             tried |= set(ready)
             kept = kept_keys(self._database, self._instance)
             steps = [self._computing[key] for key in ready]
@@ -205,10 +219,33 @@ class Memo:
             if self._steps.keys[item.key] in checked
         }
         if computing and computing <= self._reused.keys():
+            if (reason := self._unpassed(key)) is not None:
+                return Decision(key, Action.RUN, [reason])
             return Decision(key, Action.REUSE, ["what it checks is up to date"])
         if computing - self._reused.keys() - self._done and not self._can_run(computing):
             return Decision(key, Action.WAIT, ["what it checks is not computed yet"])
         return Decision(key, Action.RUN, ["what it checks is computed"])
+
+    def _unpassed(self, key: str, *, evaluated: bool = False) -> str | None:
+        """Says which blocking check of a step has not passed on the tables that are there.
+
+        Args:
+            key: The step.
+            evaluated: Whether only checks count that were evaluated and failed.
+        """
+        if (storage := self._storage) is None:
+            return None
+        for check in self._steps.blocking.get(key, ()):
+            table = StageTable.from_path(check.asset_key.path)
+            found = self._known.get((self._instance.instance_id, table))
+            since = found.row.committed_at if found else None
+            last = last_outcome(storage, check, self._instance.name)
+            current = last is not None and (since is None or last.at >= since.timestamp())
+            if last is not None and current and last.blocks:
+                return f"blocking check `{check.name}` of `{table}` failed"
+            if not (current or evaluated):
+                return f"blocking check `{check.name}` has not been evaluated on `{table}`"
+        return None
 
     def _can_run(self, computing: set[str]) -> bool:
         decisions = self.decisions()

@@ -27,6 +27,7 @@ class RunSteps:
         computing: Steps that compute assets.
         raw: Steps that would load raw tables although the instance copies its inputs.
         checks: The assets that each step of asset checks is about.
+        blocking: The blocking checks that each step evaluates.
         order: All steps to be settled, each after those that it depends on.
         dependencies: The steps that each of them depends on.
         keys: The Dagster key of each asset.
@@ -36,6 +37,7 @@ class RunSteps:
     computing: Sequence[Step]
     raw: Sequence[str]
     checks: Mapping[str, frozenset[dg.AssetKey]]
+    blocking: Mapping[str, Sequence[dg.AssetCheckKey]]
     order: Sequence[str]
     dependencies: Mapping[str, frozenset[str]]
     keys: Mapping[Key, dg.AssetKey]
@@ -73,6 +75,7 @@ class _Reader:
         computing, raw = [], []
         dependencies: dict[str, frozenset[str]] = {}
         checks: dict[str, frozenset[dg.AssetKey]] = {}
+        blocking: dict[str, list[dg.AssetCheckKey]] = {}
         selected = set(plan.step_keys_to_execute)
         for step in plan.get_all_steps_in_topo_order():
             if step.key not in selected:
@@ -87,6 +90,9 @@ class _Reader:
             dependencies[step.key] = frozenset(
                 step.get_execution_dependency_keys() if isinstance(step, ExecutionStep) else ()
             )
+            keys = [o.asset_check_key for o in outputs if o.asset_check_key]
+            if stops := [key for key in keys if self._graph.get(key).blocking]:
+                blocking[step.key] = stops
             if assets and all(len(key.path) == 2 for key in assets):
                 context = op_context(self._job, step.node_handle, self._run_config)
                 computations = [self._computation(key, context) for key in assets]
@@ -94,7 +100,14 @@ class _Reader:
             elif checked:
                 checks[step.key] = frozenset(checked)
         return RunSteps(
-            computing, raw, checks, list(dependencies), dependencies, self._keys, self._instances
+            computing,
+            raw,
+            checks,
+            blocking,
+            list(dependencies),
+            dependencies,
+            self._keys,
+            self._instances,
         )
 
     def _is_raw(self, key: dg.AssetKey) -> bool:
