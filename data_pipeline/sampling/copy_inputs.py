@@ -100,14 +100,22 @@ def input_table(
     Raises:
         ConfigurationError: The filter cannot be applied, or the source is no table.
     """
-    keep = instance.copy_filter(table.stage, table.name)
     if isinstance(source, sa.Table):
         if not instance.copies:
             return View(source)
+        keep = instance.copy_filter(table.stage, table.name)
         source, inputs = _chained(instance, table, source, log)
         return Table.of(selected_query(table, source, keep), properties_of(source), inputs)
     frame, properties = unwrapped(source, declared)
-    return selected_frame(table, frame, properties.primary_key, keep) if instance.copies else frame
+    return _sampled(instance, table, frame, properties.primary_key)
+
+
+def _sampled(instance: Instance, table: StageTable, frame: Any, key: Sequence[str]) -> Any:
+    """Gives the rows of a raw frame that an instance and all that it copies from keep."""
+    if instance.source is None:
+        return frame
+    copied = _sampled(instance.source, table, frame, key)
+    return selected_frame(table, copied, key, instance.copy_filter(table.stage, table.name))
 
 
 def _chained(

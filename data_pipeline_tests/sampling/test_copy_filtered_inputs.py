@@ -282,21 +282,32 @@ def test_in_memory_the_same_rows_are_chosen(
     config = configured(tmp_path, midi=filtered)
     run(assets, "full", config)
     run(assets, "midi", config)
+    assert in_memory(assets, "midi", config) == sorted(rows(pipeline_database, "midi_stage_1.t"))
+
+
+@pytest.mark.parametrize("second", [{"copy_filter_cnt": 7}, {"copy_filter_rate": 0.2}])
+def test_in_memory_a_copy_of_a_copy_has_the_same_rows(
+    pipeline_database: sa.Engine, tmp_path: Path, second: dict[str, Any]
+) -> None:
+    assets = Source(shuffled(100)).assets(primary_key="k")
+    first = {"copy_filter_rate": 0.3} if "copy_filter_cnt" in second else {"copy_filter_cnt": 50}
+    config = configured(tmp_path, midi=first, mini={"copy_source": "midi", **second})
+    for name in ("full", "midi", "mini"):
+        run(assets, name, config)
+    assert in_memory(assets, "mini", config) == sorted(rows(pipeline_database, "mini_stage_1.t"))
+
+
+def in_memory(assets: Sequence[dg.AssetsDefinition], name: str, config: str) -> Rows:
+    """Gives the rows of the input table of an instance, sampled without a database."""
     result = dg.materialize_to_memory(
         assets,
-        partition_key="midi",
-        resources=instance_resources("midi", config=config, io_manager=False),
+        partition_key=name,
+        resources=instance_resources(name, config=config, io_manager=False),
     )
     frame = result.asset_value(dg.AssetKey(["stage_1", "t"]))
-    frame = (
-        frame
-        if isinstance(frame, pd.DataFrame)
-        else frame.obj
-        if isinstance(frame, Table)
-        else frame.to_pandas()
-    )
-    in_memory = sorted(frame.itertuples(index=False, name=None))
-    assert in_memory == sorted(rows(pipeline_database, "midi_stage_1.t"))
+    frame = frame.obj if isinstance(frame, Table) else frame
+    frame = frame if isinstance(frame, pd.DataFrame) else frame.to_pandas()
+    return sorted(frame.itertuples(index=False, name=None))
 
 
 def raw_table(*key: str, partitioned: bool = True) -> dg.AssetsDefinition:
