@@ -107,7 +107,19 @@ def input_table(
         source, inputs = _chained(instance, table, source, log)
         return Table.of(selected_query(table, source, keep), properties_of(source), inputs)
     frame, properties = unwrapped(source, declared)
+    _check_frame(table, frame)
     return _sampled(instance, table, frame, properties.primary_key)
+
+
+def _check_frame(table: StageTable, frame: Any) -> None:
+    from data_pipeline.tables.frames import is_frame
+
+    if not is_frame(frame):
+        raise ConfigurationError(
+            f"Input table `{table}`: its raw asset gives a {type(frame).__module__}."
+            f"{type(frame).__qualname__}, which is no table. Let it return a data frame or a query "
+            "(in memory, a data frame), or leave it out of copy_filtered_inputs."
+        )
 
 
 def _sampled(instance: Instance, table: StageTable, frame: Any, key: Sequence[str]) -> Any:

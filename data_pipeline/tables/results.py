@@ -48,7 +48,7 @@ def check_supported(table: StageTable, obj: Any, properties: Properties) -> None
             f"Asset `{table}` returned a {name}, which has no columns. Return a data frame, for "
             "instance `series.to_frame()`."
         )
-    if isinstance(obj, sa.Executable) and not is_query(obj):
+    if isinstance(obj, sa.ClauseElement) and not is_query(obj):
         raise UnsupportedDataError(
             f"Asset `{table}` returned a {name}, which is no SELECT. The pipeline writes the table "
             f"itself; {_RETURN[0].lower()}{_RETURN[1:]}"

@@ -25,6 +25,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "a polars series": (lambda: pl.Series([1]), "Series, which has no columns"),
     "an insert": (lambda: sa.insert(T).values(a=1), "which is no SELECT. The pipeline writes"),
     "an update": (lambda: sa.update(T).values(a=1).returning(T.c.a), "which is no SELECT"),
+    "an expression": (lambda: sa.exists().where(T.c.a > 0), "which is no SELECT"),
     "a lock": (threading.Lock, "cannot be stored as a blob either: cannot pickle"),
     "a lambda in a list": (lambda: [lambda: 1], "cannot be stored as a blob either: "),
     "text with NUL": (lambda: pd.DataFrame({"x": ["a\0"]}), "Table `s/t`: Column `x`, row 0"),

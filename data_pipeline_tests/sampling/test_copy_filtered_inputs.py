@@ -270,6 +270,27 @@ def test_a_rate_needs_a_primary_key(pipeline_database: sa.Engine, tmp_path: Path
         run(assets, "midi", config)
 
 
+@pytest.mark.parametrize("name", ["full", "mini"])
+def test_a_raw_asset_that_is_no_table_is_named(
+    pipeline_database: sa.Engine, tmp_path: Path, name: str
+) -> None:
+    assets = Source({"a": "blob"}).assets()
+    config = configured(tmp_path, mini={"copy_filter_cnt": 2})
+    message = r"Input table `stage_1/t`: its raw asset gives a builtins\.dict, which is no table"
+    with pytest.raises(ConfigurationError, match=message):
+        in_memory(assets, name, config)
+    dg.materialize(
+        assets[:1], partition_key="full", resources=instance_resources("full", config=config)
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        dg.materialize(
+            assets,
+            selection=dg.AssetSelection.groups("stage_1"),
+            partition_key=name,
+            resources=instance_resources(name, config=config),
+        )
+
+
 @pytest.mark.parametrize("filtered", [{"copy_filter_cnt": 7}, {"copy_filter_rate": 0.3}, {}])
 @pytest.mark.parametrize("wrap", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas, Table])
 def test_in_memory_the_same_rows_are_chosen(
