@@ -85,8 +85,9 @@ class MemoisedExecutor(Executor):
         memo.announce(plan_context.instance, plan_context.run_id)
         waves = memo.waves(step_by_step=isinstance(self._inner, InProcessExecutor))
         for wave in waves:
-            failed = yield from self._wave(plan_context, execution_plan, config, wave)
-            memo.settle(wave, failed)
+            steps = memo.members(wave)
+            succeeded = yield from self._wave(plan_context, execution_plan, config, steps)
+            memo.settle(wave, memo.unfinished(wave, succeeded))
         memo.record_reused(plan_context.instance)
         yield dg.DagsterEvent.engine_event(plan_context, *memo.summary())
 
@@ -97,13 +98,13 @@ class MemoisedExecutor(Executor):
         config: ResolvedRunConfig,
         steps: Sequence[str],
     ) -> Generator[dg.DagsterEvent, None, frozenset[str]]:
-        """Executes some of the steps; returns those that failed or were not reached."""
-        finished = set()
+        """Executes some of the steps; returns those that succeeded."""
+        finished: set[str] = set()
         for event in self._inner.execute(*_only(plan_context, plan, config, steps)):
-            if event.event_type is dg.DagsterEventType.STEP_SUCCESS:
+            if event.event_type is dg.DagsterEventType.STEP_SUCCESS and event.step_key:
                 finished.add(event.step_key)
             yield event
-        return frozenset(steps) - finished
+        return frozenset(finished)
 
 
 def _check_needs_no_instance(job: dg.JobDefinition) -> None:

@@ -137,6 +137,19 @@ class Memo:
                 "outside_input(..., allow_fresh_input=True)."
             )
 
+    def members(self, wave: Sequence[str]) -> list[str]:
+        """Gives the steps of the plan behind those of a wave."""
+        return [member for key in wave for member in self._steps.members[key]]
+
+    def unfinished(self, wave: Sequence[str], succeeded: frozenset[str]) -> frozenset[str]:
+        """Gives the steps of a wave that failed or were not reached.
+
+        Args:
+            wave: The steps.
+            succeeded: The steps of the plan that succeeded.
+        """
+        return frozenset(key for key in wave if not succeeded.issuperset(self._steps.results[key]))
+
     def waves(self, *, step_by_step: bool) -> Iterator[list[str]]:
         """Gives the steps to execute, in waves; `settle` must be called after each.
 

@@ -1,11 +1,13 @@
 """The steps of a Dagster run as decisions need them: what each computes, reads and checks."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 import dagster as dg
+from dagster._core.definitions.dependency import NodeHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.plan.step import ExecutionStep, IExecutionStep
 from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.caching.decisions import Computation, Key, Step
@@ -30,6 +32,8 @@ class RunSteps:
         blocking: The blocking checks that each step evaluates.
         order: All steps to be settled, each after those that it depends on.
         dependencies: The steps that each of them depends on.
+        members: The steps of the plan behind each: several for a graph asset.
+        results: Those of them that give an asset or a check.
         keys: The Dagster key of each asset.
         instances: The instances whose catalogs count, by instance id.
     """
@@ -39,7 +43,9 @@ class RunSteps:
     checks: Mapping[str, frozenset[dg.AssetKey]]
     blocking: Mapping[str, Sequence[dg.AssetCheckKey]]
     order: Sequence[str]
-    dependencies: Mapping[str, frozenset[str]]
+    dependencies: Mapping[str, Set[str]]
+    members: Mapping[str, Sequence[str]]
+    results: Mapping[str, Sequence[str]]
     keys: Mapping[Key, dg.AssetKey]
     instances: Mapping[str, Instance]
 
@@ -53,6 +59,18 @@ def run_steps(
 ) -> RunSteps:
     """Reads the steps that a plan executes."""
     return _Reader(job, run_config, configuration, instance).read(plan)
+
+
+@dataclass
+class _Node:
+    """An op with its step, or a graph asset with the steps of all its ops, which go together."""
+
+    handle: NodeHandle
+    members: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    dependencies: set[str] = field(default_factory=set)
+    assets: list[dg.AssetKey] = field(default_factory=list)
+    checks: list[dg.AssetCheckKey] = field(default_factory=list)
 
 
 class _Reader:
@@ -72,43 +90,60 @@ class _Reader:
         self._instances = {item.instance_id: item for item in _sources(instance)}
 
     def read(self, plan: ExecutionPlan) -> RunSteps:
+        nodes = self._nodes(plan)
+        dependencies = {name: node.dependencies - {name} for name, node in nodes.items()}
+        if any(len(node.members) > 1 for node in nodes.values()):
+            inner = {name: found & nodes.keys() for name, found in dependencies.items()}
+            nodes = {name: nodes[name] for name in TopologicalSorter(inner).static_order()}
         computing, raw = [], []
-        dependencies: dict[str, frozenset[str]] = {}
         checks: dict[str, frozenset[dg.AssetKey]] = {}
-        blocking: dict[str, list[dg.AssetCheckKey]] = {}
+        for name, node in nodes.items():
+            checked = frozenset(key.asset_key for key in node.checks)
+            everything = node.assets or checked
+            if self._instance.copies and everything and all(map(self._is_raw, everything)):
+                raw.append(name)
+            elif node.assets and all(len(key.path) == 2 for key in node.assets):
+                context = op_context(self._job, node.handle, self._run_config)
+                found = [self._computation(key, context) for key in node.assets]
+                computing.append(Step(name, found))
+            elif checked:
+                checks[name] = checked
+        order = [name for name in nodes if name not in raw]
+        graph = self._graph
+        return RunSteps(
+            computing=computing,
+            raw=raw,
+            checks=checks,
+            blocking={
+                name: [key for key in nodes[name].checks if graph.get(key).blocking]
+                for name in order
+                if any(graph.get(key).blocking for key in nodes[name].checks)
+            },
+            order=order,
+            dependencies={name: dependencies[name] for name in order},
+            members={name: nodes[name].members for name in order},
+            results={name: nodes[name].results or nodes[name].members for name in order},
+            keys=self._keys,
+            instances=self._instances,
+        )
+
+    def _nodes(self, plan: ExecutionPlan) -> dict[str, "_Node"]:
         selected = set(plan.step_keys_to_execute)
+        nodes: dict[str, _Node] = {}
         for step in plan.get_all_steps_in_topo_order():
             if step.key not in selected:
                 continue
+            node = nodes.setdefault(_node_name(step.key), _Node(step.node_handle))
+            node.members.append(step.key)
+            node.dependencies |= {_node_name(key) for key in _dependencies(step)}
             outputs = [output.properties for output in step.step_outputs]
             assets = [output.asset_key for output in outputs if output.asset_key is not None]
-            checked = [o.asset_check_key.asset_key for o in outputs if o.asset_check_key]
-            everything = assets or checked
-            if self._instance.copies and everything and all(map(self._is_raw, everything)):
-                raw.append(step.key)
-                continue
-            dependencies[step.key] = frozenset(
-                step.get_execution_dependency_keys() if isinstance(step, ExecutionStep) else ()
-            )
-            keys = [o.asset_check_key for o in outputs if o.asset_check_key]
-            if stops := [key for key in keys if self._graph.get(key).blocking]:
-                blocking[step.key] = stops
-            if assets and all(len(key.path) == 2 for key in assets):
-                context = op_context(self._job, step.node_handle, self._run_config)
-                computations = [self._computation(key, context) for key in assets]
-                computing.append(Step(step.key, computations))
-            elif checked:
-                checks[step.key] = frozenset(checked)
-        return RunSteps(
-            computing,
-            raw,
-            checks,
-            blocking,
-            list(dependencies),
-            dependencies,
-            self._keys,
-            self._instances,
-        )
+            checks = [o.asset_check_key for o in outputs if o.asset_check_key is not None]
+            node.assets += assets
+            node.checks += checks
+            if assets or checks:
+                node.results.append(step.key)
+        return nodes
 
     def _is_raw(self, key: dg.AssetKey) -> bool:
         return self._graph.has(key) and RAW_TAG in self._graph.get(key).tags
@@ -127,6 +162,17 @@ class _Reader:
             self._instances.setdefault(source.instance_id, source)
             self._keys[source.instance_id, table] = parent
             yield source.instance_id, table
+
+
+def _node_name(step: str) -> str:
+    return step.partition(".")[0]
+
+
+def _dependencies(step: IExecutionStep) -> set[str]:
+    if isinstance(step, ExecutionStep):
+        return set(step.get_execution_dependency_keys())
+    # How often it is executed a dynamic output decides, which is part of the same graph.
+    return {key for item in step.step_inputs for key in getattr(item, "dependency_keys", ())}
 
 
 def _sources(instance: Instance) -> Iterator[Instance]:

@@ -34,15 +34,15 @@ class Run:
             (job, uuid.uuid4().hex),
             reconstructor_working_directory=str(CHECKOUT),
         )
-        with dg.execute_job(
+        result = dg.execute_job(
             reconstructable,
             storage,
             tags=tags,
             asset_selection=selection,
             run_config=run_config,
-        ) as result:
-            self.success = result.success
-            self.run_id = result.run_id
+        )
+        self.success = result.success
+        self.run_id = result.run_id
         records = storage.get_records_for_run(self.run_id).records
         entries = [record.event_log_entry for record in records]
         self.events = [entry.dagster_event for entry in entries if entry.dagster_event]
