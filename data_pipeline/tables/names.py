@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy.dialects import postgresql
 
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.tables.literals import LITERAL_TYPES
 
 MAX_IDENTIFIER_BYTES = 63
 """PostgreSQL cuts longer identifiers off in silence (NAMEDATALEN - 1)."""
 
 # Not the psycopg2 dialect: it would double every percent sign.
 DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call] # no types there
+DIALECT.colspecs = {**DIALECT.colspecs, **LITERAL_TYPES}
 """The dialect that writes out names, types and queries."""
 
 

@@ -1,5 +1,9 @@
 """Text SQL: placeholders for tables, and everything else taken literally."""
 
+import datetime as dt
+import math
+import uuid
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +106,28 @@ def test_a_bind_parameter_without_a_value_is_named(text: str) -> None:
 
 def test_a_bind_parameter_with_a_value_is_written_out() -> None:
     assert compiled(sa.text("SELECT :name").bindparams(name="it's \\ %")) == "SELECT 'it''s \\ %'"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (dt.date(1, 1, 1), "date"),
+        (dt.datetime(9999, 12, 31, 23, 59, 59, 999999), "timestamp without time zone"),
+        (dt.datetime(2013, 1, 1, tzinfo=dt.UTC), "timestamp with time zone"),
+        (dt.time(23, 59), "time without time zone"),
+        (dt.timedelta(days=1, microseconds=1), "interval"),
+        (b"\0'\\", "bytea"),
+        (uuid.UUID(int=7), "uuid"),
+        (math.inf, "double precision"),
+        (Decimal("1.50"), "numeric"),
+        (True, "boolean"),
+        ("it's", "text"),
+    ],
+)
+def test_a_value_in_a_query_keeps_its_type(
+    pipeline_database: sa.Engine, value: Any, kind: str
+) -> None:
+    run(table_asset("t", lambda: sa.select(sa.literal(value).label("v"))))
+    [(found, name)] = rows(pipeline_database, "SELECT v, pg_typeof(v)::text FROM full_s.t")
+    assert name == kind
+    assert (bytes(found) if isinstance(found, memoryview) else found) == value
