@@ -1,5 +1,6 @@
 """Databases that several tests of a file share, and what one complete run leaves in one."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from data_pipeline_tests.launch.processes import environment, succeed
 
 JOB_EXECUTE = ("dagster", "job", "execute", "-m", "data_pipeline.definitions", "-j")
+NOTHING_EXECUTED = re.compile(r"\b0 of \d+ steps executed")
 
 
 class Databases(Protocol):

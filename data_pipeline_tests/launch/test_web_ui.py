@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from data_pipeline_tests.launch.conftest import Databases, Place, place
+from data_pipeline_tests.launch.conftest import NOTHING_EXECUTED, Databases, Place, place
 from data_pipeline_tests.launch.processes import CHECKOUT, free_port, services
 from data_pipeline_tests.launch.web_ui import WebUi
 
@@ -62,7 +62,18 @@ def test_the_job_pipeline_builds_the_chosen_instance(ui: WebUi, web_place: Place
 def test_a_run_says_which_raw_tables_it_left_out(mini: dict[str, Any]) -> None:
     messages = [event.get("message") or "" for event in mini["eventConnection"]["events"]]
     (line,) = [text for text in messages if text.startswith("Left out raw__dfa")]
-    assert "instance `mini` does not load it but copies from `full`" in line
+    assert "instance `mini` does not load raw tables but copies from `full`" in line
+
+
+@pytest.mark.usefixtures("mini")
+def test_a_second_launch_executes_nothing_and_leaves_all_in_sync(ui: WebUi) -> None:
+    again = ui.succeed(ui.launch("mini", assets=ui.quickstart()))
+    events = again["eventConnection"]["events"]
+    assert any(NOTHING_EXECUTED.search(event.get("message") or "") for event in events)
+    statuses = {
+        "/".join(key): ui.stale_status(key, "mini") for key in ui.quickstart() if key[0] != "raw"
+    }
+    assert statuses == dict.fromkeys(statuses, "FRESH")
 
 
 def test_the_graph_shows_groups_kinds_owners_and_descriptions(ui: WebUi) -> None:

@@ -54,6 +54,11 @@ query ($key: AssetKeyInput!, $partition: String!) { assetNodeOrError(assetKey: $
   } } }
 } }
 """
+STALE = """
+query ($key: AssetKeyInput!, $partition: String!) { assetNodeOrError(assetKey: $key) {
+  ... on AssetNode { staleStatus(partition: $partition) }
+} }
+"""
 
 
 class WebUi:
@@ -148,3 +153,8 @@ class WebUi:
         found = self.query(MATERIALIZATION, key={"path": key.split("/")}, partition=partition)
         (latest,) = found["assetNodeOrError"]["assetMaterializations"]
         return {entry["label"]: entry for entry in latest["metadataEntries"]}
+
+    def stale_status(self, key: list[str], partition: str) -> str:
+        """Whether an asset is in sync for a partition: FRESH, STALE or MISSING."""
+        found = self.query(STALE, key={"path": key}, partition=partition)
+        return str(found["assetNodeOrError"]["staleStatus"])
