@@ -169,7 +169,8 @@ class Memo:
         for key in self._steps.order:
             if key in self._done or key in self._failed or key in self._reused:
                 continue
-            before = [item for item in self._steps.dependencies[key] if item in self._steps.order]
+            steps = self._steps.dependencies
+            before = [item for item in steps[key] if item in steps]
             if failed := [item for item in before if item in self._failed]:
                 self._failed.add(key)
                 self._log.error(f"Not executed: {key}, since {', '.join(failed)} failed")

@@ -40,17 +40,15 @@ def op_context(job: dg.JobDefinition, handle: Any, resolved: Any) -> OpContext:
     root = handle.root if handle.parent else handle
     name = str(root)
     definition: Any = job.get_node(root).definition
-    ops = (
-        definition.iterate_op_defs() if isinstance(definition, dg.GraphDefinition) else [definition]
-    )
+    if isinstance(definition, dg.GraphDefinition):
+        ops = list(definition.iterate_op_defs())
+        names = [op for op in resolved.ops if op.startswith(f"{name}.")]
+    else:
+        ops, names = [definition], [name]
     keys = {key for op in ops for key in op.required_resource_keys}
     assets = job.asset_layer.get_assets_def_for_node(handle)
     return OpContext(
-        config={
-            op: found.config
-            for op, found in resolved.ops.items()
-            if op == name or op.startswith(f"{name}.")
-        },
+        config={op: resolved.ops[op].config for op in names if op in resolved.ops},
         sees_instance=any(map(_is_instance, _resources(job, keys))),
         wiring=assets.keys_by_input_name if assets else {},
     )
