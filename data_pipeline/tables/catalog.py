@@ -136,6 +136,16 @@ def ensure(
             run(connection, statement)
 
 
+def _is_readable(connection: sa.Connection, schema: str) -> bool:
+    """Whether there is a catalog; one of an earlier version gets the columns that it lacks."""
+    missing = _missing(connection, quoted(schema, TABLES), _COLUMNS)
+    if len(missing) == len(_COLUMNS):
+        return False
+    if missing:
+        ensure(connection, schema)
+    return True
+
+
 def _missing(
     connection: sa.Connection, relation: str, columns: Mapping[str, tuple[str, str]]
 ) -> list[str]:
@@ -158,7 +168,7 @@ def _addition(relation: str, name: str, kind: str, comment: str) -> Iterator[str
 
 def rows(connection: sa.Connection, schema: str) -> dict[StageTable, CatalogRow]:
     """Gives all rows of a catalog in one query; none where it does not exist."""
-    if not exists(connection, schema):
+    if not _is_readable(connection, schema):
         return {}
     found = connection.execute(select_rows(schema).order_by("stage", "name"))
     return {row.table: row for row in map(row_of, found)}
@@ -171,7 +181,7 @@ def select_rows(schema: str) -> sa.Select[Any]:
 
 def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow | None:
     """Gives the row of one table or blob, or None where there is none."""
-    if not exists(connection, schema):
+    if not _is_readable(connection, schema):
         return None
     target = _table(schema)
     query = sa.select(target).where(target.c.stage == table.stage, target.c.name == table.name)
@@ -236,17 +246,23 @@ def is_there(
 ) -> sa.ColumnElement[bool]:
     """Gives the condition that a relation still is what the catalog says of it.
 
-    A table is there, but empty, if somebody emptied it by hand, and after a crash of the server if
-    it is unlogged.
+    A table is there, but empty, if somebody truncated it by hand, and after a crash of the server
+    if it is unlogged. The size of a table can only be read when nobody has locked it, so for logged
+    ones the pages tell that ANALYZE has counted and TRUNCATE sets to 0.
 
     Args:
         relation: Its `regclass`, or NULL.
         kind: Its kind in the catalog.
         row_count: Its row count in the catalog.
     """
+    found = sa.table(
+        "pg_class", sa.column("oid"), sa.column("relpersistence"), sa.column("relpages")
+    )
+    size = sa.func.coalesce(sa.func.pg_relation_size(found.c.oid), 0)
+    pages = sa.case((found.c.relpersistence == "u", size), else_=found.c.relpages)
+    holds_rows = sa.exists().where(found.c.oid == relation, pages > 0)
     has_rows = sa.and_(kind == "table", row_count > 0)
-    size = sa.func.coalesce(sa.func.pg_relation_size(relation), 0)
-    return sa.case((has_rows, size > 0), else_=relation.is_not(None))
+    return sa.case((has_rows, holds_rows), else_=relation.is_not(None))
 
 
 def _table(schema: str) -> sa.TableClause:

@@ -152,3 +152,17 @@ def test_a_run_killed_between_build_and_commit_changes_nothing(
     run(table_asset("t", KINDS["query"]))
     assert rows(pipeline_database, "SELECT count(*) FROM full_s.t") == [(3,)]
     assert rows(pipeline_database, "SELECT to_regclass('full_s__staging.t')") == [(None,)]
+
+
+def test_a_catalog_of_an_earlier_version_gets_the_columns_that_it_lacks(
+    pipeline_database: sa.Engine,
+) -> None:
+    run(table_asset("t", KINDS["frame"]))
+    execute(pipeline_database, "ALTER TABLE full_catalog.tables DROP COLUMN checksum")
+    found = row(pipeline_database)
+    assert found is not None
+    assert found.checksum is None
+    run(table_asset("t", KINDS["frame"]))
+    found = row(pipeline_database)
+    assert found is not None
+    assert found.checksum is not None
