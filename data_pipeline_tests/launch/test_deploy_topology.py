@@ -123,6 +123,8 @@ def test_a_second_run_of_an_instance_waits_while_other_instances_run(
     deployment: Deployment,
 ) -> None:
     ui = deployment.ui
+    with deployment.pipeline.transaction("DROP TABLE IF EXISTS full_stage_2.a3"):
+        pass  # so that the first run has something to do
     with deployment.pipeline.transaction("LOCK TABLE full_stage_1.a2"):
         first = ui.launch("full", assets=[["stage_2", "a3"]])
         ui.wait_for_status(first, "STARTED")  # and now it waits for the lock
