@@ -1,0 +1,60 @@
+"""`data-pipeline plan` says what a run would compute and why, and computes nothing."""
+
+import re
+
+import dagster as dg
+import sqlalchemy as sa
+from click.testing import CliRunner
+
+from data_pipeline.cli import main
+from data_pipeline.definitions import defs
+
+QUICKSTART = ["raw/dfa", "raw/dfb", "stage_1/dfa", "stage_1/dfb", "stage_1/a2", "stage_2/b2"]
+
+
+def plan(instance: str) -> str:
+    result = CliRunner().invoke(main, ["plan", instance])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def build_quickstart(name: str) -> None:
+    """Builds most of the quickstart pipeline, by the executor that `plan` speaks of."""
+    keys = [dg.AssetKey.from_user_string(key) for key in QUICKSTART]
+    job = dg.build_reconstructable_job(__name__, job_of.__name__, (name,))
+    with dg.execute_job(job, dg.DagsterInstance.ephemeral(), asset_selection=keys) as result:
+        assert result.success
+
+
+def job_of(name: str) -> dg.JobDefinition:
+    return defs.resolve_job_def(name)
+
+
+def section(text: str, title: str) -> str:
+    found = re.search(rf"^{re.escape(title)} \(\d+\).*:\n((?:  .*\n?)+)", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def test_of_what_is_not_built_yet_everything_would_run(pipeline_database: sa.Engine) -> None:
+    text = plan("full")
+    assert "raw__dfa: not built yet" in section(text, "would run")
+    assert section(text, "up to date") == ""
+    assert "full_catalog" not in sa.inspect(pipeline_database).get_schema_names()
+
+
+def test_what_is_up_to_date_is_told_apart(pipeline_database: sa.Engine) -> None:
+    build_quickstart("full")
+    text = plan("full")
+    assert "stage_2__a3: not built yet" in section(text, "would run")
+    assert "stage_1__a2: `stage_1/a2` unchanged since" in section(text, "up to date")
+    assert "raw__dfa" in section(text, "up to date")
+
+
+def test_raw_tables_of_a_copying_instance_are_left_out(pipeline_database: sa.Engine) -> None:
+    assert "raw__dfa" in section(plan("mini"), "left out")
+
+
+def test_an_unknown_instance_is_an_error(pipeline_database: sa.Engine) -> None:
+    result = CliRunner().invoke(main, ["plan", "tiny"])
+    assert result.exit_code == 1
+    assert "there is no instance 'tiny'" in result.output
