@@ -88,29 +88,34 @@ class Database:
         try:
             return self.engine.connect()
         except sa.exc.OperationalError as error:
-            if not (self._create and self._is_missing(error)):
+            if not (self._create and self._is_created()):
                 raise self._unreachable(error.orig) from None
-        self._create_database()
         try:
             return self.engine.connect()
         except sa.exc.OperationalError as error:
             raise self._unreachable(error.orig) from None
 
-    def _is_missing(self, error: sa.exc.OperationalError) -> bool:
-        # libpq reports no SQLSTATE for a refused connection, only the server's message.
-        return f'database "{self.url.database}" does not exist' in str(error.orig)
+    def _is_created(self) -> bool:
+        """Creates the database if the server says that it is missing; False if nobody can say.
 
-    def _create_database(self) -> None:
+        The server is asked: libpq reports no SQLSTATE for a refused connection, only a message
+        in the server's language.
+        """
         maintenance = Database(self.url.set(database="postgres"))
         name = self.url.database or ""
         exists = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
-        with maintenance.session() as connection:
-            # Under a lock, since another process may find it missing at the same time.
-            connection.execute(_LOCK, {"name": f"data_pipeline:database:{name}"})
-            if not connection.scalar(exists, {"name": name}):
-                run(connection, f"CREATE DATABASE {quoted(name)}")
-            connection.detach()  # closes it with the block, and the lock with it
-        maintenance.engine.dispose()
+        try:
+            with maintenance.session() as connection:
+                # Under a lock, since another process may find it missing at the same time.
+                connection.execute(_LOCK, {"name": f"data_pipeline:database:{name}"})
+                if not connection.scalar(exists, {"name": name}):
+                    run(connection, f"CREATE DATABASE {quoted(name)}")
+                connection.detach()  # closes it with the block, and the lock with it
+        except DatabaseError:
+            return False
+        finally:
+            maintenance.engine.dispose()
+        return True
 
     @contextmanager
     def adbc(self) -> Iterator["AdbcConnection"]:
