@@ -128,7 +128,7 @@ def test_assets_keep_everything_else(project: MadeProject) -> None:
     assert versioned.op is module.asynchronous.op
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::data_pipeline.caching.code_version.UnresolvedCodeWarning")
 @pytest.mark.parametrize("pipeline", [flights, quickstart])
 def test_the_pipelines_are_covered_whole(pipeline: ModuleType) -> None:
     versions = code_versions(pipeline.assets)

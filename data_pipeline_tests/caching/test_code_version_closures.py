@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.caching.code_version import code_version_of
+from data_pipeline.caching.code_version import UnresolvedCodeWarning, code_version_of
 from data_pipeline_tests.caching.made_project import MadeProject
 
 
 @pytest.fixture(autouse=True)
 def _no_warning() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UnresolvedCodeWarning)
         yield
 
 

@@ -88,13 +88,13 @@ RESOLVED = {
 }
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::data_pipeline.caching.code_version.UnresolvedCodeWarning")
 @pytest.mark.parametrize("name", RESOLVED)
 def test_what_cannot_be_code_of_the_project_is_not_reported(tmp_path: Path, name: str) -> None:
     made(tmp_path, RESOLVED[name]).versions()
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::data_pipeline.caching.code_version.UnresolvedCodeWarning")
 def test_nothing_is_reported_for_an_explicit_version(tmp_path: Path) -> None:
     project = made(tmp_path, "exec('x = 1')")
     project.edit("assets.py", "@dg.asset\n", "@dg.asset(code_version='1')\n")

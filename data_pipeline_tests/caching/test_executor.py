@@ -4,6 +4,7 @@ It relies on private parts of Dagster (see `data_pipeline/caching/executor.py`):
 when Dagster changes them.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -18,8 +19,9 @@ FORKSERVER = {"start_method": {"forkserver": {}}, "max_concurrent": 2}
 
 
 @pytest.fixture
-def storage() -> dg.DagsterInstance:
-    return new_storage()
+def storage() -> Iterator[dg.DagsterInstance]:
+    with new_storage() as made:
+        yield made
 
 
 def test_raw_tables_are_left_out_on_instances_that_copy(
