@@ -8,8 +8,10 @@ It does not see what code reads at run time: other files, environment variables,
 program put in place. Code that it cannot follow (`exec`, computed names) is reported as a warning.
 """
 
+import gc
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,26 +94,48 @@ def code_versions(
     """
     computation = _Computation(project_roots, tracked_packages)
     versions: dict[dg.AssetKey, CodeVersion] = {}
+    with _no_collection():
+        for asset in assets:
+            specs = [spec for spec in asset.specs if spec.code_version is None]
+            computed = computation.version(asset) if specs and asset.is_executable else None
+            for spec in asset.specs:
+                if spec.code_version is not None:
+                    versions[spec.key] = CodeVersion(spec.code_version)
+                elif computed is not None:
+                    versions[spec.key] = computed
+    _warn_of_unresolved(versions)
+    return versions
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps the garbage collector away for a moment.
+
+    Syntax trees are many objects; a collection among them would walk through all that Dagster and
+    pandas hold, which takes longer than the versions.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _warn_of_unresolved(versions: Mapping[dg.AssetKey, CodeVersion]) -> None:
     users: dict[tuple[str, str], list[str]] = {}
-    for asset in assets:
-        specs = [spec for spec in asset.specs if spec.code_version is None]
-        computed = computation.version(asset) if specs and asset.is_executable else None
-        for spec in asset.specs:
-            if spec.code_version is not None:
-                versions[spec.key] = CodeVersion(spec.code_version)
-            elif computed is not None:
-                versions[spec.key] = computed
-                for warned in computed.unresolved:
-                    users.setdefault(warned, []).append(spec.key.to_user_string())
+    for key, version in versions.items():
+        for warned in version.unresolved:
+            users.setdefault(warned, []).append(key.to_user_string())
     for (place, what), keys in users.items():
         warnings.warn(
             f"{place}: code versions do not cover {what}. A change there goes unnoticed by "
             f"{', '.join(keys)}. Write it so that the source tells it, or give these assets an "
             "explicit code_version.",
             UnresolvedCodeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return versions
 
 
 def with_code_versions(

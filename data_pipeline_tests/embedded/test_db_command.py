@@ -92,7 +92,7 @@ def test_a_url_with_spaces_is_shown_as_every_program_reads_it(
     with engine.connect() as connection:
         driver = connection.connection.dbapi_connection
         role = psycopg2.extensions.quote_ident(name, driver).replace(":", "\\:")
-        connection.execute(sa.text(f"CREATE ROLE {role} LOGIN"))
+        connection.execute(sa.text(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'"))
     try:
         shown = db("url", DATA_PIPELINE_DATABASE_URL=text).stdout.strip()
         connection = psycopg2.connect(shown)
