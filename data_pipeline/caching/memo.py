@@ -175,7 +175,7 @@ class Memo:
                 self._failed.add(key)
                 self._log.error(f"Not executed: {key}, since {', '.join(failed)} failed")
                 continue
-            decision = decisions.get(key) or self._of_other(key)
+            decision = decisions.get(key) or self._of_other(key, decisions)
             action = decision.action
             if action is Action.WAIT and not step_by_step:
                 action = Action.RUN
@@ -221,8 +221,13 @@ class Memo:
     def _is_settled(self, key: str, wave: Sequence[str]) -> bool:
         return key in self._done or key in self._reused or key in wave
 
-    def _of_other(self, key: str) -> Decision:
-        """Decides for a step that computes no asset: checks run when what they check has run."""
+    def _of_other(self, key: str, decisions: Mapping[str, Decision]) -> Decision:
+        """Decides for a step that computes no asset: checks run when what they check has run.
+
+        Args:
+            key: The step.
+            decisions: Those for the steps that compute assets.
+        """
         checked = self._steps.checks.get(key)
         if checked is None:
             return Decision(key, Action.RUN, ["it computes no table"])
@@ -236,7 +241,7 @@ class Memo:
             if (reason := self._unpassed(key)) is not None:
                 return Decision(key, Action.RUN, [reason])
             return Decision(key, Action.REUSE, ["what it checks is up to date"])
-        if computing - self._reused.keys() - self._done and not self._can_run(computing):
+        if any(decisions[item].action is Action.WAIT for item in computing & decisions.keys()):
             return Decision(key, Action.WAIT, ["what it checks is not computed yet"])
         return Decision(key, Action.RUN, ["what it checks is computed"])
 
@@ -260,12 +265,6 @@ class Memo:
             if not (current or evaluated):
                 return f"blocking check `{check.name}` has not been evaluated on `{table}`"
         return None
-
-    def _can_run(self, computing: set[str]) -> bool:
-        decisions = self.decisions()
-        return all(
-            decisions[key].action is not Action.WAIT for key in computing if key in decisions
-        )
 
     def settle(self, wave: Sequence[str], failed: frozenset[str]) -> None:
         """Takes note of what became of a wave."""
