@@ -1,7 +1,7 @@
 """Building a table in its staging schema, with its properties: from batches or from a query."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from data_pipeline.tables.names import (
     literal,
     quoted,
 )
+from data_pipeline.tables.progress import Progress
 from data_pipeline.tables.refusal import refusal
 from data_pipeline.tables.table import Properties
 
@@ -34,10 +35,6 @@ class Built:
 
     rows: int
     seconds: float
-
-
-Progress = Callable[[int, float], None]
-"""Called now and then during a long transfer with rows so far and seconds since its start."""
 
 
 def build_from_batches(

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,11 @@ from data_pipeline.tables.checks import check_column_names
 from data_pipeline.tables.columns import relation_columns
 from data_pipeline.tables.encode import Outgoing, outgoing
 from data_pipeline.tables.names import quoted
+from data_pipeline.tables.progress import Progress
 from data_pipeline.tables.refusal import load_refusal
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
-
-Progress = Callable[[int, float], None]
-"""Called after each batch with the rows so far and the seconds so far."""
 
 # A piece is checked and cast at once: small enough to bound memory, large enough to be fast.
 _PIECE_ROWS = 65_536

@@ -4,16 +4,15 @@ import logging
 import time
 from collections.abc import Callable
 
+Progress = Callable[[int, float], None]
+"""Called during a transfer with the rows so far and the seconds since its start."""
+
 INTERVAL_SECONDS = 5.0
 """A transfer is long, and reported, when it takes more than this; then every so often."""
 
 
-def reporter(
-    log: logging.Logger, what: str, *, interval: float | None = None
-) -> Callable[[int, float], None]:
+def reporter(log: logging.Logger, what: str, *, interval: float | None = None) -> Progress:
     """Gives a function that logs rows and rate at most once in `interval` seconds.
-
-    The function takes the rows so far and the seconds since the start of the transfer.
 
     Args:
         log: Takes the messages.

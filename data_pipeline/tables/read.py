@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from data_pipeline.tables.columns import relation_columns
 from data_pipeline.tables.decode import Incoming
-from data_pipeline.tables.load import Progress
 from data_pipeline.tables.names import quoted
+from data_pipeline.tables.progress import Progress
 from data_pipeline.tables.refusal import refusal
 
 if TYPE_CHECKING:
