@@ -27,14 +27,19 @@ class _Settings(BaseModel):
 
 
 class TableStore(_Settings):
-    """Where the tables of an instance live, and how they are written."""
+    """Where the tables of an instance live, how they are written, and how a stage commits.
 
-    table_store_connection: str | None = None
-    url: Annotated[DatabaseUrl, PlainSerializer(str, return_type=str)]
-    schema_prefix: str
-    create_database_if_not_exists: bool = False
-    print_sql: bool = False
-    unlogged: bool = False
+    Attributes:
+        table_store_connection: The connection that the other values come from.
+        url: The database.
+        schema_prefix: How the schemas of the stages begin.
+        create_database_if_not_exists: Whether to create a missing database.
+        print_sql: Whether to log every statement.
+        unlogged: Whether tables are unlogged unless they say otherwise.
+        on_broken_view: What becomes of a user's view that does not fit a new table: `fail` leaves
+            the whole stage as it is, `drop` commits without the view.
+        commit_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)] = 3600.0
+    reader_role: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 
 
 class BlobStore(_Settings):
