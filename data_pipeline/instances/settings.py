@@ -1,10 +1,20 @@
 """The settings of one instance as pydantic models: names, types, defaults."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
+from data_pipeline.instances.sample_settings import SampleSettings
 from data_pipeline.instances.url import DatabaseUrl
 
 
@@ -53,11 +63,37 @@ class TableStore(_Settings):
     reader_role: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 
 
+def _type_name(value: str) -> str:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", value):
+        raise ValueError(f"a key here must be a type, 'package.module.Type', and {value!r} is none")
+    return value
+
+
+def _serializer_name(value: str) -> str:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", value):
+        raise ValueError("a serializer is written 'package.module:serializer'")
+    return value
+
+
 class BlobStore(_Settings):
-    """Where the blobs of all instances live; each instance has its own directory below."""
+    """Where the blobs of all instances live; each instance has its own directory below.
+
+    Attributes:
+        blob_store_connection: The connection that the other values come from.
+        base_path: The directory above those of the instances.
+        serializers: What writes and reads blobs of a type and of its subclasses, instead of pickle:
+            `package.module:serializer` by `package.module.Type`.
+    """
 
     blob_store_connection: str | None = None
     base_path: Path
+    serializers: dict[
+        Annotated[str, AfterValidator(_type_name)], Annotated[str, AfterValidator(_serializer_name)]
+    ] = {}  # pydantic copies it for each instance
+    sample: SampleSettings | None = None
+
+    def __hash__(self) -> int:  # a mapping has none; equal stores still have equal hashes
+        return hash((self.blob_store_connection, self.base_path))
 
 
 CacheMode = Literal[

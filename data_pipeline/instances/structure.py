@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_pipeline.instances.problems import problem, shown, suggestion
+from data_pipeline.instances.sample_settings import RootSettings, SampleSettings
 from data_pipeline.instances.settings import (
     BlobStore,
     CacheValidation,
@@ -24,9 +25,15 @@ def _keys(*names: str) -> Shape:
 
 
 _TABLE_STORE = _keys(*TableStore.model_fields, "url_attrs_file")
-_BLOB_STORE = _keys(*BlobStore.model_fields)
+_BLOB_STORE: Shape = {**_keys(*BlobStore.model_fields), "serializers": {"*": None}}
 _FREE: Shape = {}
-_ATTRS: Shape = {"*": _FREE}
+_SAMPLE: Shape = {
+    **_keys(*SampleSettings.model_fields),
+    "roots": {"*": _keys(*RootSettings.model_fields)},
+    "cover": _FREE,  # a word or a mapping: its own validator looks at it
+    "pins": _FREE,
+}
+_ATTRS: Shape = {"*": _FREE, "sample": _SAMPLE}
 
 _TECHNICAL_SETUP: Shape = {
     "table_store": _TABLE_STORE,
