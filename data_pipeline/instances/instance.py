@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.instances.sample_settings import SampleSettings
 from data_pipeline.instances.settings import BlobStore, CacheValidation, CopyAttrs, TableStore
 
 STAGING_SUFFIX = "__staging"
 SLOTS_SUFFIX = "__slots"
+WORK_SUFFIX = "__work"
+SAMPLE_STAGE = "sample"
+"""The stage of the tables with roles and weights of sampled rows."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ class Instance:
         return copy.deepcopy(dict(self._attrs))
 
     @property
+    def sample(self) -> SampleSettings | None:
+        """Which rows it copies; None where copy filters say so, or where it loads for itself."""
+        return self._copying.sample if self.copies else None
+
+    @property
     def copies(self) -> bool:
         """Whether its input tables are filtered copies of another instance's."""
         return self.source is not None
@@ -88,8 +97,13 @@ class Instance:
 
     @property
     def sample_schema(self) -> str:
-        """Name of the schema with the working tables of sampling."""
-        return f"{self.instance_id}_sample"
+        """Name of the schema with what sampling says of its rows: roles and probabilities."""
+        return f"{self.instance_id}_{SAMPLE_STAGE}"
+
+    @property
+    def sample_work_schema(self) -> str:
+        """Name of the schema with the working tables of sampling, which last for a step."""
+        return f"{self.sample_schema}{WORK_SUFFIX}"
 
     def schema(self, stage: str) -> str:
         """Give the name of the schema that readers of a stage see."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from data_pipeline.instances.instance import Instance
+from data_pipeline.instances.instance import SAMPLE_STAGE, Instance
 from data_pipeline.instances.problems import problem
 
 MAX_IDENTIFIER_BYTES = 63
@@ -33,10 +33,16 @@ def check_schemas(file: Path, instances: Iterable[Instance], stages: Iterable[st
 def _schemas(instance: Instance, stages: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Give each schema that an instance can reach, and what uses it."""
     label = f"instance '{instance.name}' (id '{instance.instance_id}')"
+    sampling = f"the sampling of {label}"
     yield instance.catalog_schema, f"the catalog of {label}"
-    yield instance.sample_schema, f"the sampling of {label}"
+    yield instance.sample_schema, sampling
+    yield instance.sample_work_schema, sampling
     for stage in stages:
-        yield instance.schema(stage), f"stage '{stage}' of {label}"
+        yield (
+            instance.schema(stage),
+            # The tables of this stage are made by sampling itself.
+            sampling if stage == SAMPLE_STAGE else f"stage '{stage}' of {label}",
+        )
         yield instance.staging_schema(stage), f"the staging of stage '{stage}' of {label}"
         yield instance.slots_schema(stage), f"the cache slots of stage '{stage}' of {label}"
 

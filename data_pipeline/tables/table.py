@@ -24,11 +24,14 @@ class ForeignKey:
         columns: The referring columns.
         references: The table referred to, `table` in the same stage or `stage/table`.
         referenced_columns: Its columns, in the same order; default: the same names.
+        where: An SQL condition on the referring table's columns: only rows for which it is true
+            refer to that table (a polymorphic reference).
     """
 
     columns: Sequence[str]
     references: str
     referenced_columns: Sequence[str] = ()
+    where: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", column_names(self.columns, "ForeignKey", "columns"))
@@ -86,14 +89,7 @@ class Properties:
         """Gives the properties as JSON can hold them (catalog, metadata)."""
         return {
             "primary_key": list(self.primary_key),
-            "foreign_keys": [
-                {
-                    "columns": list(key.columns),
-                    "references": key.references,
-                    "referenced_columns": list(key.referenced_columns),
-                }
-                for key in self.foreign_keys
-            ],
+            "foreign_keys": [_foreign_key_json(key) for key in self.foreign_keys],
             "indexes": [list(index) for index in self.indexes],
             "types": dict(self.types),
             "nullable": _nullable_json(self.nullable),
@@ -240,6 +236,16 @@ def _foreign_keys(value: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:
                 'ForeignKey("<column>", "<table>") for each relationship.'
             )
     return keys
+
+
+def _foreign_key_json(key: ForeignKey) -> dict[str, Any]:
+    value = {
+        "columns": list(key.columns),
+        "references": key.references,
+        "referenced_columns": list(key.referenced_columns),
+    }
+    # Left out where it is not used: catalogs of earlier versions do not have it.
+    return value if key.where is None else {**value, "where": key.where}
 
 
 def _nullable_json(nullable: Mapping[str, bool] | tuple[str, ...] | None) -> Any:
