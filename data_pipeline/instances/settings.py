@@ -90,7 +90,6 @@ class BlobStore(_Settings):
     serializers: dict[
         Annotated[str, AfterValidator(_type_name)], Annotated[str, AfterValidator(_serializer_name)]
     ] = {}  # pydantic copies it for each instance
-    sample: SampleSettings | None = None
 
     def __hash__(self) -> int:  # a mapping has none; equal stores still have equal hashes
         return hash((self.blob_store_connection, self.base_path))
@@ -159,3 +158,4 @@ class CopyAttrs(CopyFilterAttrs):
     copy_filter_overrides: dict[
         Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)?$")], CopyFilterOverride
     ] = {}  # pydantic copies it for each instance
+    sample: SampleSettings | None = None

@@ -59,10 +59,14 @@ def test_a_catalog_and_a_stage_of_two_instances_meet(load: Load) -> None:
     )
 
 
-@pytest.mark.parametrize("stage", ["catalog", "sample", "Catalog"])
+@pytest.mark.parametrize("stage", ["catalog", "sample__work", "Sample", "Catalog"])
 def test_a_stage_has_a_reserved_name(load: Load, stage: str) -> None:
     message = f"stage '{stage}' of instance 'full' (id 'full') would both use the schema"
     refused(load("instances: {full: }"), [stage], message)
+
+
+def test_the_stage_with_the_weights_of_samples_has_the_schema_of_sampling(load: Load) -> None:
+    load("instances: {full: }").check_stages(["sample"])
 
 
 def test_a_stage_is_the_staging_of_another(load: Load) -> None:
