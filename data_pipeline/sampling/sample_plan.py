@@ -151,7 +151,7 @@ def _known(word: str, known: Iterable[str]) -> str:
 def _check_key(graph: SchemaGraph, table: str) -> None:
     if not graph.keys[table]:
         raise ConfigurationError(
-            f"sample.pins: rows of `{graph.stage}/{table}` cannot be pinned, since its raw table has "
+            f"sample.pins: rows of `{graph.stage}/{table}` cannot be pinned: its raw table has "
             "no primary key. Declare one, "
             "`@dg.asset(metadata=table_properties(primary_key=...))`, or leave the pins out."
         )
