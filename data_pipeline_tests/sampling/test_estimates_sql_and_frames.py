@@ -88,8 +88,12 @@ def test_both_agree(connection: sa.Connection, by: Any, design: Any) -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
 @pytest.mark.parametrize("design", ["poisson", "srs"])
-def test_both_agree_on_next_to_no_rows(connection: sa.Connection, rows: int, design: Any) -> None:
+@pytest.mark.parametrize("probability", [0.3, 1.0])
+def test_both_agree_on_next_to_no_rows(
+    connection: sa.Connection, rows: int, design: Any, probability: float
+) -> None:
     frame = weighted_rows().drop(columns=["design", "sample_size"])[11 : 11 + rows]
+    frame["probability"] = probability
     table = load(connection, frame)
     for by in ({}, {"by": ["carrier"]}):
         for measure in (total, mean):
