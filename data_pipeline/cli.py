@@ -7,6 +7,7 @@ import click
 
 from data_pipeline.cli_cache import gc, plan
 from data_pipeline.cli_db import db
+from data_pipeline.cli_drop import drop
 from data_pipeline.cli_run import run
 from data_pipeline.errors import DataPipelineError
 
@@ -28,6 +29,7 @@ def main() -> None:
 
 
 main.add_command(db)
+main.add_command(drop)
 main.add_command(gc)
 main.add_command(plan)
 main.add_command(run)

@@ -1,0 +1,174 @@
+"""Dropping an instance, a stage of it, or what is old: one transaction for each stage.
+
+Each transaction looks anew at what is there and who needs it, so that nothing goes that has come
+into use meanwhile. The files of blobs go after their rows: a kill in between leaves files that
+nothing refers to, never a row without its file.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, repeat
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import DatabaseError, IsolationError
+from data_pipeline.instances import Instance
+from data_pipeline.tables import blobs, catalog, survey
+from data_pipeline.tables.connection import Database, run
+from data_pipeline.tables.holdings import STAGED, holdings, is_empty
+from data_pipeline.tables.names import RelationName, StageTable, quoted
+from data_pipeline.tables.part import Part
+from data_pipeline.tables.slots import SLOTS
+from data_pipeline.tables.survey import Order
+
+_BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
+_RESERVE = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+def drop(database: Database, order: Order, log: logging.Logger) -> None:
+    """Drops a part of an instance.
+
+    Raises:
+        ConfigurationError: The instance has no such stage.
+        DatabaseError: PostgreSQL refused it, or readers did not end in time. Stages that were
+            dropped before stay dropped, others are whole.
+        IsolationError: A run is at work, or others need it and `force` is not set.
+    """
+    with database.begin() as connection:
+        found = survey.survey(connection, order)
+        found.check(order)
+        ordered = [
+            [part.stage for part in group] for group in survey.groups(connection, found.parts)
+        ]
+    for stages in ordered:
+        for part in _drop_group(database, order, stages, log):
+            for path in part.files:
+                path.unlink(missing_ok=True)
+                log.info(f"Removed {path}")
+    _remove_empty_folders(order.instance)
+
+
+def _drop_group(
+    database: Database, order: Order, stages: Sequence[str | None], log: logging.Logger
+) -> list[Part]:
+    """Drops parts in one transaction, between readers; gives what they were."""
+    instance = order.instance
+    what = ", ".join(f"stage `{stage}`" if stage else "the catalog" for stage in stages)
+    seconds = instance.table_store.commit_wait_seconds
+    for timeout in _lock_timeouts(seconds):
+        try:
+            with database.begin() as connection:
+                run(connection, f"SET LOCAL lock_timeout = {timeout}")
+                run(connection, "SET LOCAL search_path = ''")
+                _reserve(connection, instance, stages)
+                parts = [
+                    part
+                    for part in holdings(connection, instance, order.selection)
+                    if part.stage in stages
+                ]
+                _drop(connection, order, parts)
+                return parts
+        except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "pgcode", None) not in _BUSY:
+                raise DatabaseError(
+                    f"Instance `{instance.name}`: {what} could not be dropped and is as before. "
+                    f"PostgreSQL says: {database.scrubbed(error.orig)}\nRemove what it names, or "
+                    "let the owner of the tables drop it, then try again."
+                ) from None
+        log.info(f"Waiting to drop {what}, which others are reading")
+    raise DatabaseError(
+        f"Instance `{instance.name}`: {what} is as before, since others have been reading it for "
+        f"{seconds:g} seconds (commit_wait_seconds). Ask them to end their queries (see "
+        "pg_stat_activity), then try again."
+    )
+
+
+def _drop(connection: sa.Connection, order: Order, parts: Sequence[Part]) -> None:
+    """Drops relations, empty schemas and catalog rows, after a last look at who needs them."""
+    instance = order.instance
+    found = survey.survey_of(connection, order, parts)
+    found.check(order)
+    behaviour = "CASCADE" if order.force else "RESTRICT"
+    for kinds, word in ((("v",), "VIEW"), (("r", "p"), "TABLE")):
+        own = [item for part in parts for item in part.relations if item.kind in kinds]
+        if own:
+            names = ", ".join(item.name.quoted for item in own)
+            # A view may have gone with another one by CASCADE.
+            run(connection, f"DROP {word} IF EXISTS {names} {behaviour}")
+    for part in parts:
+        _forget(connection, instance, part)
+        for schema in part.schemas:
+            # What others made there may have gone along.
+            if schema.goes or (part.everything and is_empty(connection, schema.name)):
+                run(connection, f"DROP SCHEMA {quoted(schema.name)} RESTRICT")
+    if order.force:
+        _forget_views(
+            connection, instance, [item.relation for item in found.dependents if item.relation]
+        )
+
+
+def _forget(connection: sa.Connection, instance: Instance, part: Part) -> None:
+    """Deletes the catalog rows of a part."""
+    if part.stage is None:
+        return  # they go with the catalog
+    chosen: dict[str, tuple[str, list[Any]]] = {
+        catalog.TABLES: ("name", [row.name for row in part.rows]),
+        SLOTS: ("cache_key", [row.cache_key for row in part.kept]),
+        STAGED: ("name", []),
+    }
+    for name, (key, values) in chosen.items():
+        if catalog.exists(connection, instance.catalog_schema, name):
+            table = sa.table(
+                name, sa.column("stage"), sa.column(key), schema=instance.catalog_schema
+            )
+            mine = table.c.stage == part.stage
+            meant = mine if part.everything else sa.and_(mine, table.c[key].in_(values))
+            connection.execute(sa.delete(table).where(meant))
+
+
+def _forget_views(
+    connection: sa.Connection, instance: Instance, gone: Sequence[RelationName]
+) -> None:
+    """Deletes the rows of the instance's own views in other stages that went along."""
+    if not gone or not catalog.exists(connection, instance.catalog_schema):
+        return
+    table = sa.table(
+        catalog.TABLES, sa.column("stage"), sa.column("name"), schema=instance.catalog_schema
+    )
+    for item in connection.execute(sa.select(table)).all():
+        known = StageTable(item.stage, item.name)
+        if RelationName(instance.schema(known.stage), known.name) in gone:
+            mine = sa.and_(table.c.stage == known.stage, table.c.name == known.name)
+            connection.execute(sa.delete(table).where(mine))
+
+
+def _reserve(connection: sa.Connection, instance: Instance, stages: Sequence[str | None]) -> None:
+    """Keeps runs from beginning to write these stages until the transaction ends."""
+    for stage in sorted(filter(None, stages)):
+        name = f"data_pipeline:stage:{instance.schema(stage)}"
+        if not connection.scalar(_RESERVE, {"name": name}):
+            raise IsolationError(
+                f"Stage `{stage}` of instance `{instance.name}` is not dropped, since a run is at "
+                "work on it. Wait for its end, or end it."
+            )
+
+
+def _remove_empty_folders(instance: Instance) -> None:
+    root = blobs.directory(instance)
+    folders = sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True)
+    for folder in [*folders, root]:
+        with suppress(OSError):  # it is not empty, or not there
+            folder.rmdir()
+
+
+def _lock_timeouts(seconds: float) -> Iterator[int]:
+    """Gives how many ms to wait for locks, short enough for other readers to pass in between."""
+    started = time.monotonic()
+    for timeout in chain((5, 5, 10, 20, 50, 100, 200), repeat(500)):
+        yield timeout
+        time.sleep(timeout / 1000)
+        if time.monotonic() - started > seconds:
+            return

@@ -1,0 +1,226 @@
+"""What an instance has: its schemas with their relations, its catalog rows and its blobs' files.
+
+What is its own follows from its catalog, never from how a name begins: a schema or a relation that
+the catalog does not list may be another instance's, or a user's.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import Instance
+from data_pipeline.tables import blobs, catalog, slots
+from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.names import RelationName
+from data_pipeline.tables.part import OwnRelation, OwnSchema, Part
+
+STAGED = "staged"
+
+_RELATIONS = sa.text("""
+SELECT c.oid::bigint AS oid, c.relname AS name, c.relkind::text AS kind,
+       CASE WHEN c.relkind = 'v' THEN 0 ELSE pg_total_relation_size(c.oid) END AS bytes
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v') ORDER BY c.relname
+""")
+
+_PRESENT = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :schema")
+
+# What depends on the schema but is no part of any of the given relations (as a sequence may be).
+_OTHERS = sa.text("""
+WITH RECURSIVE part_of(classid, objid) AS (
+    SELECT 'pg_class'::regclass::oid, own FROM unnest(CAST(:own AS oid[])) own
+  UNION
+    SELECT d.classid, d.objid
+    FROM part_of p JOIN pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid
+    WHERE d.deptype IN ('a', 'i', 'P', 'S')
+)
+SELECT i.type || ' ' || i.identity
+FROM pg_depend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) i
+WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n'
+  AND d.refobjid = (SELECT oid FROM pg_namespace WHERE nspname = :schema)
+  AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM part_of)
+ORDER BY 1
+""")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of an instance is meant.
+
+    Attributes:
+        stages: The stages that the code has, beside those of the catalog.
+        stage: Only this stage; None: all of the instance.
+        older_than: Only tables and blobs that were committed longer ago.
+    """
+
+    stages: frozenset[str]
+    stage: str | None = None
+    older_than: timedelta | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the instance is meant."""
+        return self.stage is None and self.older_than is None
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What the catalog lists, and what of it is meant."""
+
+    rows: tuple[CatalogRow, ...]
+    kept: tuple[CatalogRow, ...]
+    staged: tuple[tuple[str, str | None], ...]
+    before: datetime | None
+
+    @property
+    def stages(self) -> set[str]:
+        return {row.stage for row in (*self.rows, *self.kept)} | {stage for stage, _ in self.staged}
+
+    def is_meant(self, row: CatalogRow) -> bool:
+        return self.before is None or (
+            row.committed_at is not None and row.committed_at < self.before
+        )
+
+    def remaining_files(self) -> set[str]:
+        rows = [row for row in (*self.rows, *self.kept) if not self.is_meant(row)]
+        files = {row.location for row in rows if row.kind == "blob"}
+        return {file for file in files | {file for _, file in self.staged} if file}
+
+
+def holdings(connection: sa.Connection, instance: Instance, selection: Selection) -> list[Part]:
+    """Gives what an instance has of a selection, by stage; catalog and sampling come last.
+
+    Raises:
+        ConfigurationError: The instance has no such stage.
+    """
+    listed = _listed(connection, instance, selection)
+    known = listed.stages | selection.stages
+    if selection.stage is not None and selection.stage not in known:
+        raise ConfigurationError(
+            f"Instance `{instance.name}` has no stage `{selection.stage}`: neither its catalog "
+            f"{instance.catalog_schema} nor the code names one. Stages: {', '.join(sorted(known))}."
+        )
+    stages = sorted(known) if selection.stage is None else [selection.stage]
+    parts = [_of_stage(connection, instance, stage, listed) for stage in stages]
+    if selection.is_whole:
+        parts.append(_rest(connection, instance, stages))
+    return [part for part in parts if not part.is_empty]
+
+
+def is_empty(connection: sa.Connection, schema: str) -> bool:
+    """Whether a schema has nothing in it, of anybody."""
+    return not connection.scalars(_OTHERS, {"schema": schema, "own": []}).all()
+
+
+def _listed(connection: sa.Connection, instance: Instance, selection: Selection) -> _Listed:
+    schema = instance.catalog_schema
+    rows = catalog.rows(connection, schema).values()
+    kept = [slot.row for slot in slots.all_slots(connection, instance)]
+    staged: list[tuple[str, str | None]] = []
+    if catalog.exists(connection, schema, STAGED):
+        table = sa.table(
+            STAGED, sa.column("stage"), sa.column("kind"), sa.column("location"), schema=schema
+        )
+        file = sa.case((table.c.kind == "blob", table.c.location))
+        found = connection.execute(sa.select(table.c.stage, file.label("file")))
+        staged = [(item.stage, item.file) for item in found]
+    before = None
+    if selection.older_than is not None:
+        now: datetime = connection.scalars(sa.select(sa.func.clock_timestamp())).one()
+        before = now - selection.older_than
+    return _Listed(tuple(rows), tuple(kept), tuple(staged), before)
+
+
+def _of_stage(connection: sa.Connection, instance: Instance, stage: str, listed: _Listed) -> Part:
+    everything = listed.before is None
+    mine = [row for row in listed.rows if row.stage == stage]
+    kept = [row for row in listed.kept if row.stage == stage]
+    rows = [row for row in mine if listed.is_meant(row)]
+    gone = [row for row in kept if listed.is_meant(row)]
+    named = {row.name: row for row in mine if row.kind != "blob"}
+    by_key = {row.cache_key: row for row in kept if row.kind == "table" and row.cache_key}
+    schemas = []
+    # A schema of a stage that was never committed may be somebody else's.
+    if mine:
+        own = _own(connection, instance.schema(stage), named, only=named)
+        schemas.append(_schema(connection, instance.schema(stage), own, rows))
+    own = _own(connection, instance.slots_schema(stage), by_key)
+    schemas.append(_schema(connection, instance.slots_schema(stage), own, gone, everything))
+    own = _own(connection, instance.staging_schema(stage), {})
+    schemas.append(_schema(connection, instance.staging_schema(stage), own, [], everything))
+    emptied = len(rows) == len(mine) and len(gone) == len(kept) and (everything or bool(mine))
+    found = [schema if emptied else schema.staying() for schema in schemas if schema]
+    if everything:
+        files = blobs.unreferenced(instance, stage, set())
+    else:
+        files = _files(instance, [*rows, *gone], listed.remaining_files())
+    return Part(
+        stage,
+        tuple(schema for schema in found if schema.goes or schema.relations),
+        tuple(rows),
+        tuple(gone),
+        tuple(files),
+        everything,
+    )
+
+
+def _rest(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> Part:
+    """Gives the catalog, the working tables of sampling, and files of stages that are forgotten."""
+    names = (instance.catalog_schema, instance.sample_schema)
+    found = [_schema(connection, name, _tables(connection, name), [], True) for name in names]
+    root = blobs.directory(instance)
+    folders = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    forgotten = [name for name in folders if name not in set(stages) and (root / name).is_dir()]
+    files = [path for name in forgotten for path in blobs.unreferenced(instance, name, set())]
+    schemas = tuple(schema for schema in found if schema)
+    return Part(None, schemas, (), (), tuple(files), everything=True)
+
+
+def _own(
+    connection: sa.Connection,
+    schema: str,
+    rows: Mapping[str, CatalogRow],
+    only: Iterable[str] | None = None,
+) -> list[OwnRelation]:
+    found = connection.execute(_RELATIONS, {"schema": schema})
+    return [
+        OwnRelation(RelationName(schema, item.name), item.oid, item.kind, item.bytes, row)
+        for item in found
+        if (row := rows.get(item.name)) is not None or only is None
+    ]
+
+
+def _tables(connection: sa.Connection, schema: str) -> list[OwnRelation]:
+    return [item for item in _own(connection, schema, {}) if item.kind != "v"]
+
+
+def _schema(
+    connection: sa.Connection,
+    schema: str,
+    own: Sequence[OwnRelation],
+    meant: Sequence[CatalogRow],
+    everything: bool = False,
+) -> OwnSchema | None:
+    """Gives a schema with those of its relations that are meant; None if there is none."""
+    if connection.scalar(_PRESENT, {"schema": schema}) is None:
+        return None
+    others = connection.scalars(
+        _OTHERS, {"schema": schema, "own": [relation.oid for relation in own]}
+    ).all()
+    chosen = [item for item in own if everything or item.row in meant]
+    goes = not others and len(chosen) == len(own)
+    return OwnSchema(schema, tuple(chosen), tuple(others), goes)
+
+
+def _files(instance: Instance, rows: Iterable[CatalogRow], remaining: set[str]) -> list[Path]:
+    """Gives the files of blobs that no other row refers to."""
+    files = {row.location: row.table for row in rows if row.kind == "blob" and row.location}
+    return [
+        blobs.directory(instance) / location
+        for location, table in files.items()
+        if location not in remaining and blobs.exists(instance, table, location)
+    ]

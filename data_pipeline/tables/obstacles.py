@@ -1,0 +1,165 @@
+"""What stands in the way of dropping a part of an instance: who works on, reads or claims it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from data_pipeline.instances import Instance
+from data_pipeline.tables import catalog
+from data_pipeline.tables.names import RelationName, quoted
+from data_pipeline.tables.part import Part
+
+RUNS = "runs"
+
+_CATALOGS = sa.text("""
+SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = 'tables' AND c.relkind = 'r'
+  AND right(n.nspname, length('_catalog')) = '_catalog' AND n.nspname <> :own
+  AND 2 = (SELECT count(*) FROM pg_attribute a
+           WHERE a.attrelid = c.oid AND a.attname IN ('inputs', 'data_version'))
+ORDER BY 1
+""")
+
+_MAY_READ = sa.text("""
+SELECT has_schema_privilege(:schema, 'USAGE') AND has_table_privilege(:relation, 'SELECT')
+""")
+
+_READ = """
+SELECT DISTINCT key FROM {catalog}, jsonb_object_keys(inputs) key
+WHERE starts_with(key, :prefix) ORDER BY 1
+"""
+
+# An object goes along in silence when it is a part of one that goes ('a', 'i'); what depends on it
+# in any other way ('n') makes PostgreSQL refuse. A view depends through its rewrite rule.
+_DEPENDENTS = sa.text("""
+WITH RECURSIVE part_of(classid, objid) AS (
+    SELECT 'pg_class'::regclass::oid, own FROM unnest(CAST(:own AS oid[])) own
+  UNION
+    SELECT d.classid, d.objid
+    FROM part_of p JOIN pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid
+    WHERE d.deptype IN ('a', 'i', 'P', 'S')
+), dependent(classid, objid, refuses) AS (
+    SELECT CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass::oid END,
+           COALESCE(r.ev_class, d.objid), true
+    FROM part_of p
+    JOIN pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid
+    LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    WHERE d.deptype = 'n' AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM part_of)
+  UNION
+    SELECT CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass::oid END,
+           COALESCE(r.ev_class, d.objid), d.deptype = 'n'
+    FROM dependent p
+    JOIN pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid
+    LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    WHERE d.deptype IN ('n', 'a', 'i') AND COALESCE(r.ev_class, d.objid) <> p.objid
+)
+SELECT DISTINCT i.type AS type, i.identity AS identity, n.nspname AS schema, c.relname AS name
+FROM dependent d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) i
+LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE d.refuses AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM part_of)
+ORDER BY 1, 2
+""")
+
+_ACTIVE = """
+SELECT run_id FROM {runs} r
+WHERE EXISTS (
+    SELECT 1 FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND ((l.classid::bigint << 32) | l.objid::bigint)
+        = hashtextextended('data_pipeline:run:' || r.run_id, 0)
+) ORDER BY run_id
+"""
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """What would be lost with a table that it is built on.
+
+    Attributes:
+        text: What it is, in words.
+        relation: Its name if it is a relation.
+    """
+
+    text: str
+    relation: RelationName | None
+
+
+def active_runs(connection: sa.Connection, instance: Instance) -> list[str]:
+    """Gives the ids of the runs that are at work on an instance."""
+    # TO CONNECT: this is `is_alive` of the module that keeps the list of runs.
+    if not catalog.exists(connection, instance.catalog_schema, RUNS):
+        return []
+    query = _ACTIVE.format(runs=quoted(instance.catalog_schema, RUNS))
+    return list(connection.scalars(sa.text(query)))
+
+
+def dependents(connection: sa.Connection, parts: Iterable[Part]) -> list[Dependent]:
+    """Gives what is built on the relations of these parts and is none of them."""
+    own = [relation.oid for part in parts for relation in part.relations]
+    return [
+        Dependent(
+            f"{item.type} {item.identity}",
+            RelationName(item.schema, item.name) if item.schema else None,
+        )
+        for item in connection.execute(_DEPENDENTS, {"own": own})
+    ]
+
+
+def readers(
+    connection: sa.Connection,
+    instance: Instance,
+    parts: Sequence[Part],
+    copied: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Says which other instances copy, read or claim any of these parts.
+
+    Args:
+        connection: The transaction.
+        instance: Whose parts.
+        parts: The parts.
+        copied: By stage, the instances that copy from it by their configuration.
+    """
+    found = [
+        f"instance `{name}` copies from stage `{part.stage}` (copy_source in the configuration)"
+        for part in parts
+        for name in copied.get(part.stage or "", ())
+    ]
+    for schema in connection.scalars(_CATALOGS, {"own": instance.catalog_schema}).all():
+        found += _by_catalog(connection, instance, parts, schema)
+    return found
+
+
+def _by_catalog(
+    connection: sa.Connection, instance: Instance, parts: Sequence[Part], schema: str
+) -> list[str]:
+    other = schema.removesuffix("_catalog")
+    relation = quoted(schema, catalog.TABLES)
+    if not connection.scalar(_MAY_READ, {"schema": schema, "relation": relation}):
+        return [f"nobody but its owner can see what instance id `{other}` reads ({schema})"]
+    prefix = f"{instance.instance_id}/"
+    keys = connection.scalars(sa.text(_READ.format(catalog=relation)), {"prefix": prefix}).all()
+    stages = connection.scalars(sa.text(f"SELECT DISTINCT stage FROM {relation}")).all()
+    read = [name for name in keys if _is_of(name.removeprefix(prefix), parts)]
+    claimed = {f"{other}_{stage}" for stage in stages}
+    return [
+        *(f"instance id `{other}` reads `{name}` (its catalog {schema})" for name in read),
+        *(
+            f"instance id `{other}` says that schema {own.name} is its own (its catalog {schema})"
+            for part in parts
+            for own in part.schemas
+            if own.name in claimed
+        ),
+    ]
+
+
+def _is_of(table: str, parts: Sequence[Part]) -> bool:
+    """Whether any of the parts has a table (`stage/name`) that another instance has read."""
+    return any(
+        table.startswith(f"{part.stage}/")
+        if part.everything and part.stage is not None
+        else table in {str(row.table) for row in part.rows}
+        for part in parts
+    )
