@@ -1,0 +1,149 @@
+"""The state of a selection: its tables, and what has been found out and chosen so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.sampling.in_database.source_tables import TID, SourceTable, Tid
+from data_pipeline.sampling.in_database.workspace import Workspace
+from data_pipeline.sampling.sample_plan import Part, SamplePlan, TablePlan
+
+FOR_CERTAIN = -(2**63)
+"""The sampling number of rows that every sample has."""
+
+
+class Role(IntEnum):
+    """Why a row is in a sample; of several reasons, the first one counts."""
+
+    CERTAIN = 1
+    SAMPLED = 2
+    PINNED = 3
+    WITNESS = 4
+    REFERENCE = 5
+
+    @property
+    def word(self) -> str:
+        """The role as readers see it."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which rows of a root, and of its children, are sampled: those with a low sampling number.
+
+    Attributes:
+        below: Sampled rows have a lower sampling number; None: all rows.
+        probability: The inclusion probability of a root row, and of what is chosen with it.
+        share: The inclusion probability of rows that are chosen by a hash of their own.
+    """
+
+    below: int | None
+    probability: float
+    share: float
+
+
+@dataclass
+class Drawing:
+    """A selection that is being made.
+
+    Attributes:
+        plan: What is to be selected.
+        sources: The tables of the source.
+        space: The working tables.
+        whole: The tables that come whole.
+        rows: The chosen rows of the others: place (column `TID`), role, probability, unit, reason.
+        cuts: Which rows of each root are sampled.
+        hubs: The hubs of each root that has any: place, key columns `k0`, `k1`, ..., and for each
+            relationship that makes it one `thinned_<number>`.
+        thinned: The numbers of the relationships whose children are thinned.
+        fan_outs: By relationship, the number of parents by their number of children.
+        fans: By relationship, each row of the parent with its number of children `n`.
+        representatives: By relationship that refers to no key, one parent row of each value.
+        left_out: Columns with too many values for a witness of each, with the number at least.
+    """
+
+    plan: SamplePlan
+    sources: Mapping[str, SourceTable]
+    space: Workspace
+    whole: set[str] = field(default_factory=set)
+    rows: dict[str, sa.TableClause] = field(default_factory=dict)
+    cuts: dict[str, Cut] = field(default_factory=dict)
+    hubs: dict[str, sa.TableClause] = field(default_factory=dict)
+    thinned: set[int] = field(default_factory=set)
+    fan_outs: dict[int, dict[int, int]] = field(default_factory=dict)
+    fans: dict[int, sa.TableClause] = field(default_factory=dict)
+    representatives: dict[int, sa.TableClause] = field(default_factory=dict)
+    left_out: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The transaction of the selection."""
+        return self.space.connection
+
+    @property
+    def salt(self) -> int:
+        """What is added to every hash."""
+        return self.plan.salt
+
+    def plan_of(self, table: str) -> TablePlan:
+        """Gives the plan of a table."""
+        return self.plan.tables[table]
+
+    def is_sampled(self, table: str) -> bool:
+        """Whether rows of the table are sampled, themselves or with their root."""
+        part = self.plan_of(table).part
+        return not self.plan.is_minimal and part in (Part.ROOT, Part.CHILD)
+
+    def add(
+        self, table: str, places: sa.FromClause, role: Role, reason: str | sa.ColumnElement[str]
+    ) -> int:
+        """Adds rows to the chosen ones, unless they are there; gives how many are new.
+
+        Args:
+            table: The table.
+            places: Places of rows.
+            role: Their role.
+            reason: Why they are there, in words.
+        """
+        if table in self.whole:
+            return 0
+        chosen = self.rows[table]
+        there = sa.exists().where(chosen.c[TID] == places.c[TID])
+        new = (
+            sa.select(
+                places.c[TID],
+                sa.literal(int(role)).label("role"),
+                (sa.literal(reason) if isinstance(reason, str) else reason).label("reason"),
+            )
+            .where(~there)
+            .distinct(places.c[TID])
+        )
+        return self.space.insert(chosen, new)
+
+
+def no_rows() -> sa.Select[Any]:
+    """Gives the query of an empty table of chosen rows."""
+    return sa.select(*row_columns()).where(sa.false())
+
+
+def row_columns(
+    place: sa.ColumnElement[Any] | None = None,
+    role: sa.ColumnElement[Any] | None = None,
+    probability: sa.ColumnElement[Any] | None = None,
+    unit: sa.ColumnElement[Any] | None = None,
+) -> list[sa.ColumnElement[Any]]:
+    """Gives the columns of chosen rows; NULL for what is not given."""
+    columns: list[tuple[str, sa.ColumnElement[Any] | None, sa.types.TypeEngine[Any]]] = [
+        (TID, place, Tid()),
+        ("role", role, sa.SmallInteger()),
+        ("probability", probability, sa.Double()),
+        ("unit", unit, sa.BigInteger()),
+        ("reason", None, sa.Text()),
+    ]
+    return [
+        sa.cast(sa.null() if value is None else value, type_).label(name)
+        for name, value, type_ in columns
+    ]

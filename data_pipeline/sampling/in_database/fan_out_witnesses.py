@@ -1,0 +1,93 @@
+"""Witnesses of fan-outs: for each relationship a parent with no, one and the most children."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.sampling.in_database.drawing import Drawing, Role
+from data_pipeline.sampling.in_database.fan_outs import limit_of
+from data_pipeline.sampling.in_database.sampling_number import sampling_numbers
+from data_pipeline.sampling.in_database.source_tables import TID, matches
+from data_pipeline.sampling.schema_graph import Relationship
+
+_ALWAYS_BROUGHT = 100
+_SHARE_BROUGHT = 1_000
+
+
+def add_fan_out_witnesses(drawing: Drawing) -> None:
+    """Adds the witnesses of all relationships whose children were counted.
+
+    With a parent of one child comes its child, and with that of the most children come these,
+    unless it is a hub, or they are over a hundred and over a thousandth of their table: then those
+    that were chosen anyhow have to do.
+    """
+    for item in drawing.plan.graph.relationships:
+        parents = drawing.fan_outs.get(item.number, {})
+        for children in sorted({0, 1, max(parents, default=0)} & parents.keys()):
+            _add(drawing, item, children)
+
+
+def _add(drawing: Drawing, item: Relationship, children: int) -> None:
+    fan = drawing.fans[item.number]
+    candidates = sa.select(fan.c[TID]).where(fan.c.n == children)
+    words = {0: "no child", 1: "one child"}.get(children, "the most children")
+    reason = f"{words}: {item}"
+    brings = children > 0 and _are_few(drawing, item, children)
+    parent = _first_parent(drawing, item, candidates, brings=brings)
+    if parent is None:
+        return
+    place = parent.subquery("place")
+    one, _ = drawing.space.create(sa.select(place), "fan_witness")
+    drawing.add(item.parent, one, Role.WITNESS, reason)
+    if brings:
+        drawing.add(item.child, _children(drawing, item, one), Role.WITNESS, reason)
+
+
+def _first_parent(
+    drawing: Drawing, item: Relationship, candidates: sa.Select[Any], *, brings: bool
+) -> sa.Select[Any] | None:
+    """Gives the parent to be added; None where the sample has one that needs no addition."""
+    places = candidates.subquery("candidates")
+    if item.parent in drawing.whole:
+        if not brings:
+            return None
+    elif not brings or _children_come_along(drawing, item):
+        chosen = drawing.rows[item.parent]
+        there = sa.select(places.c[TID]).join(chosen, chosen.c[TID] == places.c[TID])
+        if brings:
+            # The children of other chosen rows need not be there.
+            there = there.where(chosen.c.role <= int(Role.SAMPLED))
+        if drawing.connection.scalar(sa.select(sa.exists(there))):
+            return None
+    numbered = sampling_numbers(drawing, item.parent, places).subquery("numbered")
+    order = (numbered.c.number, numbered.c.hash, numbered.c[TID])
+    return sa.select(numbered.c[TID]).order_by(*order).limit(1)
+
+
+def _children_come_along(drawing: Drawing, item: Relationship) -> bool:
+    """Whether the children of a sampled parent are all sampled with it."""
+    owner = drawing.plan_of(item.child).owner
+    is_owner = owner is not None and owner.number == item.number and item.refers_to_key
+    return is_owner and drawing.is_sampled(item.parent)
+
+
+def _children(drawing: Drawing, item: Relationship, parents: sa.TableClause) -> sa.Subquery:
+    child = drawing.sources[item.child].rows("child")
+    parent = drawing.sources[item.parent].rows("parent")
+    return (
+        sa.select(child.c[TID])
+        .select_from(
+            child.join(parent, matches(item, child, parent)).join(
+                parents, parents.c[TID] == parent.c[TID]
+            )
+        )
+        .subquery("children")
+    )
+
+
+def _are_few(drawing: Drawing, item: Relationship, children: int) -> bool:
+    limit = limit_of(drawing, item)
+    if limit is not None and children > limit:
+        return False
+    total = sum(n * parents for n, parents in drawing.fan_outs[item.number].items())
+    return children <= max(_ALWAYS_BROUGHT, total // _SHARE_BROUGHT)

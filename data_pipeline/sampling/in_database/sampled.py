@@ -1,0 +1,217 @@
+"""The sampled rows: of roots by the hash of their key, of children with their root."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances.sample_settings import RootSettings
+from data_pipeline.sampling.in_database.drawing import Cut, Drawing, Role, no_rows, row_columns
+from data_pipeline.sampling.in_database.sampling_number import (
+    is_direct,
+    own_hash,
+    own_number,
+    parent_rows,
+    reference_columns,
+)
+from data_pipeline.sampling.in_database.source_tables import TID, matches, refers
+from data_pipeline.sampling.key_hash import hash_threshold, key_hash_sql, permanent_random_sql
+from data_pipeline.sampling.sample_plan import Part, TablePlan
+from data_pipeline.sampling.schema_graph import Relationship
+
+_Condition = sa.ColumnElement[bool]
+
+
+def draw(drawing: Drawing) -> None:
+    """Chooses the sampled rows of all tables that do not come whole."""
+    for table in drawing.plan.tables.values():
+        if table.name in drawing.whole:
+            continue
+        query: sa.Executable = no_rows()
+        if drawing.is_sampled(table.name):
+            cut = drawing.cuts[table.root or table.name]
+            if cut.below is None:
+                drawing.whole.add(table.name)
+                continue
+            parts = (
+                _root(drawing, table, cut) if table.owner is None else _child(drawing, table, cut)
+            )
+            query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
+        drawing.rows[table.name], _ = drawing.space.create(query, "rows", table.name)
+
+
+def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
+    """Finds which rows of a root are sampled.
+
+    A number of rows is reached with the hubs, which come anyhow; of the others, those with the
+    lowest hashes are a simple random sample without replacement.
+    """
+    if settings.rows is None:
+        rate = 1.0 if settings.rate is None else settings.rate
+        return Cut(hash_threshold(rate), rate, rate)
+    source = drawing.sources[root].rows("root")
+    others: sa.Select[Any] = sa.select(own_number(drawing, root, source).label("number"))
+    count = sa.select(sa.func.count()).select_from(source)
+    hubs = 0
+    if (table := drawing.hubs.get(root)) is not None:
+        others = others.where(~sa.exists().where(table.c[TID] == source.c[TID]))
+        hubs = int(drawing.connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+    total = int(drawing.connection.scalar(count) or 0) - hubs
+    wanted = settings.rows - hubs
+    if wanted >= total:
+        return Cut(None, 1.0, 1.0)
+    if wanted < 1:
+        raise ConfigurationError(
+            f"sample.roots: {settings.rows} rows of `{drawing.plan.graph.stage}/{root}` are too "
+            f"few: {hubs} of its rows are hubs, which come for certain. Ask for more rows, or set "
+            "sample.hubs to a larger number of children, or to off."
+        )
+    last = others.order_by("number").offset(wanted - 1).limit(1)
+    number = int(drawing.connection.execute(last).scalar_one())
+    # Numbers have steps of 2^32; the threshold is just above the last one.
+    below = number + 1
+    return Cut(below, wanted / total, (below + 2**63) / 2**64)
+
+
+def _below(number: sa.ColumnElement[int], cut: Cut) -> _Condition:
+    return number < sa.cast(sa.literal(cut.below, sa.BigInteger), sa.BigInteger)
+
+
+def _row(
+    place: sa.ColumnElement[Any], probability: Any, unit: sa.ColumnElement[int]
+) -> list[sa.ColumnElement[Any]]:
+    value = sa.literal(probability) if isinstance(probability, float) else probability
+    role = sa.case((value == 1.0, int(Role.CERTAIN)), else_=int(Role.SAMPLED))
+    return row_columns(place, role, value, unit)
+
+
+def _root(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
+    rows = drawing.sources[table.name].rows("root")
+    unit = own_hash(drawing, table.name, rows)
+    low = _below(own_number(drawing, table.name, rows), cut)
+    hubs = drawing.hubs.get(table.name)
+    if hubs is None:
+        return [sa.select(*_row(rows.c[TID], cut.probability, unit)).where(low)]
+    is_hub = hubs.c[TID].is_not(None)
+    probability = sa.case((is_hub, 1.0), else_=cut.probability)
+    return [
+        sa.select(*_row(rows.c[TID], probability, unit))
+        .select_from(rows.outerjoin(hubs, hubs.c[TID] == rows.c[TID]))
+        .where(sa.or_(is_hub, low))
+    ]
+
+
+def _child(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
+    if table.owner is None:
+        raise AssertionError(f"{table.name} has no owner")
+    if is_direct(drawing, table.owner):
+        return [_direct(drawing, table.owner, cut)]
+    return [
+        _with_parents(drawing, table.owner, cut),
+        _without_reference(drawing, table.owner, cut),
+        _dangling(drawing, table.owner, cut),
+    ]
+
+
+def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
+    """Chooses children of a root by the root's key, which they have: no join is needed."""
+    rows = drawing.sources[item.child].rows("child")
+    value = reference_columns(drawing, item, rows)
+    own, own_unit = own_number(drawing, item.child, rows), own_hash(drawing, item.child, rows)
+    number, unit = permanent_random_sql(value, drawing.salt), key_hash_sql(value, drawing.salt)
+    alone = sa.not_(refers(item, rows))
+    joined: sa.FromClause = rows
+    certain: _Condition | None = None
+    hubs = drawing.hubs.get(item.parent)
+    if hubs is not None:
+        same = (hubs.c[f"k{i}"] == column for i, column in enumerate(value))
+        joined = rows.outerjoin(hubs, sa.and_(refers(item, rows), *same))
+        thinned = hubs.c.get(f"thinned_{item.number}")
+        certain = hubs.c[TID].is_not(None)
+        if thinned is not None:
+            alone = sa.or_(alone, thinned.is_(sa.true()))
+    chosen = [(alone, _below(own, cut))]
+    probability: list[tuple[_Condition, Any]] = [(alone, cut.share)]
+    if certain is not None:
+        chosen.append((certain, sa.true()))
+        probability.append((certain, 1.0))
+    return (
+        sa.select(
+            *_row(
+                rows.c[TID],
+                sa.case(*probability, else_=cut.probability),
+                sa.case((alone, own_unit), else_=unit),
+            )
+        )
+        .select_from(joined)
+        .where(sa.case(*chosen, else_=_below(number, cut)))
+    )
+
+
+def _with_parents(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
+    """Chooses the children of chosen parents; of a hub, some of them."""
+    rows = drawing.sources[item.child].rows("child")
+    chosen = drawing.rows[item.parent]
+    above = parent_rows(drawing, item, "parent")
+    parents = (
+        sa.select(above, chosen.c.probability, chosen.c.unit)
+        .join(chosen, chosen.c[TID] == above.c[TID])
+        .subquery("chosen_parents")
+    )
+    joined = rows.join(parents, matches(item, rows, parents))
+    hubs = drawing.hubs.get(item.parent)
+    if hubs is None or f"thinned_{item.number}" not in hubs.c:
+        return sa.select(*_row(rows.c[TID], parents.c.probability, parents.c.unit)).select_from(
+            joined
+        )
+    thinned = hubs.c[f"thinned_{item.number}"].is_(sa.true())
+    own, own_unit = own_number(drawing, item.child, rows), own_hash(drawing, item.child, rows)
+    return (
+        sa.select(
+            *_row(
+                rows.c[TID],
+                sa.case((thinned, cut.share), else_=parents.c.probability),
+                sa.case((thinned, own_unit), else_=parents.c.unit),
+            )
+        )
+        .select_from(joined.outerjoin(hubs, hubs.c[TID] == parents.c[TID]))
+        .where(sa.case((thinned, _below(own, cut)), else_=sa.true()))
+    )
+
+
+def _without_reference(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
+    rows = drawing.sources[item.child].rows("child")
+    own, unit = own_number(drawing, item.child, rows), own_hash(drawing, item.child, rows)
+    return sa.select(*_row(rows.c[TID], cut.share, unit)).where(
+        sa.not_(refers(item, rows)), _below(own, cut)
+    )
+
+
+def _dangling(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
+    rows = drawing.sources[item.child].rows("child")
+    parent = drawing.sources[item.parent].rows("parent")
+    value = reference_columns(drawing, item, rows)
+    return sa.select(*_row(rows.c[TID], cut.share, key_hash_sql(value, drawing.salt))).where(
+        refers(item, rows),
+        _below(permanent_random_sql(value, drawing.salt), cut),
+        ~sa.exists().select_from(parent).where(matches(item, rows, parent)),
+    )
+
+
+def tables_that_come_whole(drawing: Drawing) -> set[str]:
+    """Names the tables of which every row comes: small ones, and such that no root can reach."""
+    if drawing.plan.is_minimal:
+        return set()
+    limit = drawing.plan.settings.small_table_rows
+    found = set()
+    for table in drawing.plan.tables.values():
+        few = table.part is Part.REFERENCED and _has_at_most(drawing, table.name, limit)
+        if few or table.part is Part.WHOLE:
+            found.add(table.name)
+    return found
+
+
+def _has_at_most(drawing: Drawing, table: str, limit: int) -> bool:
+    some = sa.select(sa.literal(1)).select_from(drawing.sources[table].table).limit(limit + 1)
+    count = sa.select(sa.func.count()).select_from(some.subquery("some"))
+    return int(drawing.connection.scalar(count) or 0) <= limit

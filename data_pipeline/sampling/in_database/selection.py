@@ -1,0 +1,84 @@
+"""The selection of a sample: which rows of each table of a stage, with role and probability."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from data_pipeline.sampling.in_database.closure import close
+from data_pipeline.sampling.in_database.core import add_core
+from data_pipeline.sampling.in_database.coverage import cover
+from data_pipeline.sampling.in_database.drawing import Drawing
+from data_pipeline.sampling.in_database.fan_out_witnesses import add_fan_out_witnesses
+from data_pipeline.sampling.in_database.fan_outs import count_what_is_needed
+from data_pipeline.sampling.in_database.pins import add_pins
+from data_pipeline.sampling.in_database.sampled import draw, find_cut, tables_that_come_whole
+from data_pipeline.sampling.in_database.source_tables import SourceTable, source_tables
+from data_pipeline.sampling.in_database.workspace import Workspace
+from data_pipeline.sampling.sample_plan import SamplePlan
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen rows of a stage.
+
+    Attributes:
+        plan: What they were chosen by.
+        sources: The tables that they were chosen from.
+        rows: For each table the working table of its chosen rows (place, role, probability, unit,
+            reason); None for a table that comes whole.
+        left_out: Columns with too many values for a witness of each, with the number of values that
+            were found until it was clear.
+        fan_outs: By the number of a relationship, the number of parents by number of children, as
+            far as they were counted.
+        hubs: The number of hubs by root.
+    """
+
+    plan: SamplePlan
+    sources: Mapping[str, SourceTable]
+    rows: Mapping[str, sa.TableClause | None]
+    left_out: Mapping[tuple[str, str], int]
+    fan_outs: Mapping[int, Mapping[int, int]]
+    hubs: Mapping[str, int]
+
+
+def selection(
+    connection: sa.Connection, schema: str, plan: SamplePlan, tables: Mapping[str, sa.Table]
+) -> Selection:
+    """Chooses the rows of a sample inside the database.
+
+    Args:
+        connection: A transaction. While the result is used, the source tables must not change.
+        schema: The schema of the working tables.
+        plan: What is to be chosen.
+        tables: The relations of the source by the names of the input tables; no views.
+
+    Raises:
+        ConfigurationError: Specification and tables do not fit.
+    """
+    sources = source_tables(plan.graph, tables)
+    drawing = Drawing(plan, sources, Workspace.open(connection, schema, plan.graph.stage))
+    drawing.whole |= tables_that_come_whole(drawing)
+    count_what_is_needed(drawing)
+    for root, settings in plan.roots.items():
+        if not plan.is_minimal:
+            drawing.cuts[root] = find_cut(drawing, root, settings)
+    draw(drawing)
+    add_pins(drawing)
+    add_core(drawing)
+    if not plan.is_minimal and not plan.cover.covers_nothing:
+        add_fan_out_witnesses(drawing)
+        cover(drawing)
+    close(drawing)
+    return Selection(
+        plan=plan,
+        sources=sources,
+        rows={name: drawing.rows.get(name) for name in plan.graph.keys},
+        left_out=drawing.left_out,
+        fan_outs=drawing.fan_outs,
+        hubs={root: _count(connection, table) for root, table in drawing.hubs.items()},
+    )
+
+
+def _count(connection: sa.Connection, table: sa.TableClause) -> int:
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)

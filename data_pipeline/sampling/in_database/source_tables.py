@@ -1,0 +1,150 @@
+"""The tables that a sample is taken from: their rows, with places and with what they refer to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.sampling.schema_graph import Relationship, SchemaGraph
+
+TID = "data_pipeline_place"
+"""The column with the place of a row (its `ctid`), which identifies it during a selection."""
+
+_FAMILIES: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
+    (sa.Boolean, "boolean"),
+    (sa.Enum, "enum"),
+    (sa.String, "text"),
+    (sa.Integer, "integer"),
+    (sa.Float, "float"),
+    (sa.Numeric, "numeric"),
+    (sa.Date, "date"),
+    (sa.Time, "time"),
+    (sa.Interval, "interval"),
+    (sa.Uuid, "uuid"),
+    (sa.LargeBinary, "bytea"),
+)
+
+
+class Tid(sa.types.UserDefinedType[Any]):
+    """PostgreSQL's type of the place of a row."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Gives its name."""
+        return "tid"
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """One table of the source.
+
+    Attributes:
+        name: Its name as an input table.
+        table: The relation, with its columns and their types.
+        key: The columns that identify a row: the primary key, or all columns.
+        conditions: The conditions of those of its relationships that have one, by number.
+    """
+
+    name: str
+    table: sa.Table
+    key: tuple[str, ...]
+    conditions: Mapping[int, str]
+
+    def rows(self, alias: str) -> sa.Subquery:
+        """Gives its rows with their places, and whether conditions of relationships hold."""
+        source = self.table.alias("s")
+        conditions = [
+            sa.literal_column(f"(({text}) IS TRUE)", sa.Boolean).label(_condition(number))
+            for number, text in self.conditions.items()
+        ]
+        place = sa.literal_column("s.ctid", Tid()).label(TID)
+        return sa.select(place, *source.c, *conditions).subquery(alias)
+
+    def key_of(self, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+        """Gives the columns that identify a row."""
+        return [rows.c[name] for name in self.key]
+
+
+def refers(item: Relationship, child: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Gives the condition that a row of the child refers to something at all."""
+    parts: list[sa.ColumnElement[bool]] = [child.c[name].is_not(None) for name in item.columns]
+    if item.where is not None:
+        parts.append(child.c[_condition(item.number)])
+    return sa.and_(*parts)
+
+
+def matches(
+    item: Relationship, child: sa.FromClause, parent: sa.FromClause
+) -> sa.ColumnElement[bool]:
+    """Gives the condition that a row of the child refers to a row of the parent."""
+    pairs = zip(item.columns, item.referenced_columns, strict=True)
+    parts = [child.c[own] == parent.c[other] for own, other in pairs]
+    if item.where is not None:
+        parts.append(child.c[_condition(item.number)])
+    return sa.and_(*parts)
+
+
+def source_tables(graph: SchemaGraph, tables: Mapping[str, sa.Table]) -> dict[str, SourceTable]:
+    """Gives the source tables of a stage.
+
+    Args:
+        graph: The schema.
+        tables: The relations, by the names of the input tables.
+
+    Raises:
+        ConfigurationError: A relationship has a column that does not exist, or columns of
+            different types.
+    """
+    for item in graph.relationships:
+        _check(item, tables)
+    return {
+        name: SourceTable(
+            name,
+            table,
+            graph.keys[name] or tuple(column.name for column in table.columns),
+            {r.number: r.where for r in graph.of_child(name) if r.where is not None},
+        )
+        for name, table in tables.items()
+    }
+
+
+def family(type_: sa.types.TypeEngine[Any]) -> str:
+    """Names the kind of a type: values of one kind can be compared."""
+    if isinstance(type_, sa.DateTime):
+        return "timestamp with time zone" if type_.timezone else "timestamp"
+    return next((name for kind, name in _FAMILIES if isinstance(type_, kind)), str(type_))
+
+
+def listed(table: sa.FromClause) -> str:
+    """Lists the columns of a table, for messages."""
+    return ", ".join(f"`{column.name}`" for column in table.columns)
+
+
+def _condition(number: int) -> str:
+    return f"data_pipeline refers {number}"
+
+
+def _check(item: Relationship, tables: Mapping[str, sa.Table]) -> None:
+    child, parent = tables[item.child], tables[item.parent]
+    _check_columns(item, item.child, child, item.columns)
+    _check_columns(item, item.parent, parent, item.referenced_columns)
+    for own, other in zip(item.columns, item.referenced_columns, strict=True):
+        kinds = family(child.c[own].type), family(parent.c[other].type)
+        if kinds[0] != kinds[1]:
+            raise ConfigurationError(
+                f"The relationship {item} cannot be followed: `{item.child}.{own}` is of type "
+                f"{kinds[0]}, but `{item.parent}.{other}` is of type {kinds[1]}. Declare `types` "
+                "such that both raw tables have the same, or correct the ForeignKey."
+            )
+
+
+def _check_columns(item: Relationship, name: str, table: sa.Table, columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in table.c:
+            raise ConfigurationError(
+                f"The relationship {item} names the column `{column}`, which `{name}` does not "
+                f"have. Its columns are {listed(table)}. Correct the ForeignKey."
+            )

@@ -1,0 +1,118 @@
+"""The working tables of a selection: in a schema of their own, unlogged, dropped with the step."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.tables.connection import ensure_schema, run
+from data_pipeline.tables.names import MAX_IDENTIFIER_BYTES, RelationName
+from data_pipeline.tables.sql import compiled
+
+_WORK_MEM = "SET LOCAL work_mem = '128MB'"
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_DROPPED = sa.text("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(:schema)")
+
+
+@dataclass
+class Workspace:
+    """Working tables of one stage of one instance.
+
+    They are no temporary tables, since those rule out parallel plans and other sessions.
+
+    Attributes:
+        connection: A transaction.
+        schema: Where they are.
+        stage: What they are for; tables of other stages may be beside them.
+    """
+
+    connection: sa.Connection
+    schema: str
+    stage: str
+    made: list[RelationName] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, connection: sa.Connection, schema: str, stage: str) -> "Workspace":
+        """Makes room for the working tables of a stage."""
+        ensure_schema(connection, schema)
+        connection.execute(_LOCK, {"name": f"data_pipeline:sampling:{schema}:{stage}"})
+        run(connection, _WORK_MEM)
+        space = cls(connection, schema, stage)
+        space.drop_leftovers()
+        return space
+
+    def name(self, *parts: str) -> RelationName:
+        """Names the working table of a purpose; it is unique, and fits into an identifier."""
+        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+        text = f"{_prefix(self.stage)}{'_'.join(parts)}".encode()
+        readable = text[: MAX_IDENTIFIER_BYTES - 11].decode(errors="ignore")
+        return RelationName(self.schema, f"{readable}_{digest}")
+
+    def create(self, query: sa.Executable, *parts: str) -> tuple[sa.TableClause, int]:
+        """Makes a working table of a query; gives it, and its number of rows."""
+        name = self.name(*parts)
+        text = compiled(query)
+        run(self.connection, f"DROP TABLE IF EXISTS {name.quoted}")
+        rows = self._execute(f"CREATE UNLOGGED TABLE {name.quoted} AS {text}")
+        self.made.append(name)
+        self.analyze(name)
+        columns = [sa.column(c.name, c.type) for c in _columns(query)]
+        return sa.table(name.name, *columns, schema=name.schema), rows
+
+    def insert(self, target: sa.TableClause, query: sa.Select[Any]) -> int:
+        """Adds the rows of a query to a working table; gives how many."""
+        names = [column.name for column in query.selected_columns]
+        return self._execute(compiled_insert(target, names, query))
+
+    def analyze(self, name: RelationName) -> None:
+        """Tells the planner what a working table holds."""
+        run(self.connection, f"ANALYZE {name.quoted}")
+
+    def drop(self, *parts: str) -> None:
+        """Drops a working table that has done its service."""
+        run(self.connection, f"DROP TABLE IF EXISTS {self.name(*parts).quoted}")
+
+    def drop_leftovers(self) -> None:
+        """Drops all working tables of the stage, also those that a killed process left behind."""
+        for relname in self.connection.scalars(_DROPPED, {"schema": self.schema}).all():
+            if relname.startswith(_prefix(self.stage)):
+                run(
+                    self.connection,
+                    f"DROP TABLE IF EXISTS {RelationName(self.schema, relname).quoted}",
+                )
+
+    def _execute(self, statement: str) -> int:
+        result = self.connection.exec_driver_sql(
+            statement, execution_options={"no_parameters": True}
+        )
+        return int(result.rowcount)
+
+
+def compiled_insert(target: sa.TableClause, names: list[str], query: sa.Select[Any]) -> str:
+    """Gives the statement that adds the rows of a query to a table."""
+    relation = RelationName(target.schema or "public", target.name)
+    columns = ", ".join(f'"{name}"' for name in names)
+    return f"INSERT INTO {relation.quoted} ({columns}) {compiled(query)}"
+
+
+@contextmanager
+def sources_locked(connection: sa.Connection, relations: list[RelationName]) -> Iterator[None]:
+    """Keeps relations from being replaced, as long as the transaction lasts.
+
+    Until then every statement, of any session, sees the same rows in the same places.
+    """
+    listed = ", ".join(relation.quoted for relation in relations)
+    run(connection, f"LOCK TABLE {listed} IN ACCESS SHARE MODE")
+    yield
+
+
+def _prefix(stage: str) -> str:
+    # Hashed: of two stages, one's name may be the beginning of the other's.
+    return f"{hashlib.sha256(stage.encode()).hexdigest()[:8]}_"
+
+
+def _columns(query: sa.Executable) -> list[sa.ColumnElement[Any]]:
+    return list(query.selected_columns)  # type: ignore[attr-defined] # of all selects
