@@ -1,0 +1,21 @@
+"""What users attached to a stage's tables: kept while the tables themselves are replaced.
+
+`read` finds everything that hangs on a set of relations, `take_down` drops it, and, after the
+caller has put other relations in their places, `put_up` puts it up on those. All three belong into
+one transaction with an empty search path.
+"""
+
+from data_pipeline.tables.attached.attached import Attached, read
+from data_pipeline.tables.attached.errors import Broken, CannotCarryError
+from data_pipeline.tables.attached.put_up import put_up
+from data_pipeline.tables.attached.take_down import take_down, take_down_statements
+
+__all__ = [
+    "Attached",
+    "Broken",
+    "CannotCarryError",
+    "put_up",
+    "read",
+    "take_down",
+    "take_down_statements",
+]

@@ -1,0 +1,93 @@
+"""Everything that hangs on a set of relations, as the database has it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from data_pipeline.tables.attached.default_privileges import Default, read_defaults
+from data_pipeline.tables.attached.graph import FUNCTION, RELATION, Graph, read_graph
+from data_pipeline.tables.attached.parts import Part, read_parts
+from data_pipeline.tables.attached.relations import (
+    Relation,
+    Routine,
+    read_named,
+    read_relations,
+    read_routines,
+)
+from data_pipeline.tables.names import RelationName
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What hangs on a set of relations.
+
+    Two that were read one after the other are equal if nobody changed anything in between.
+
+    Attributes:
+        names: The relations that are to be replaced.
+        old: Those of them that exist.
+        dependents: Views and functions built on them, each behind what it is built on.
+        parts: What belongs to relations, by the relation's oid.
+        graph: What depends on what.
+        defaults: The default privileges of the current role.
+    """
+
+    names: tuple[RelationName, ...]
+    old: Mapping[RelationName, Relation]
+    dependents: tuple[Relation | Routine, ...]
+    parts: Mapping[int, tuple[Part, ...]]
+    graph: Graph
+    defaults: tuple[Default, ...]
+
+
+def read(connection: sa.Connection, relations: Sequence[RelationName]) -> Attached:
+    """Gives everything that hangs on relations.
+
+    Args:
+        connection: A transaction with an empty search path.
+        relations: Tables and views that are to be replaced; some may not exist yet.
+
+    Raises:
+        CannotCarryError: Something depends on them that cannot be put up again.
+    """
+    graph = read_graph(connection, relations)
+    views = [node.oid for node in graph.dependents if node.catalog == RELATION]
+    routines = [node.oid for node in graph.dependents if node.catalog == FUNCTION]
+    roots = [node.oid for node in graph.roots]
+    found = read_relations(connection, roots + views) if roots else {}
+    functions = read_routines(connection, routines) if routines else {}
+    others = {node.oid: relation for node, relation in graph.others.items()}
+    return Attached(
+        tuple(relations),
+        {found[oid].name: found[oid] for oid in sorted(roots)},
+        tuple((found | functions)[node.oid] for node in graph.dependents),
+        read_parts(connection, list(found), _catalogs(graph, found.values()), others),
+        graph,
+        read_defaults(connection),
+    )
+
+
+def read_new(
+    connection: sa.Connection, attached: Attached
+) -> tuple[Mapping[RelationName, Relation], Mapping[int, tuple[Part, ...]]]:
+    """Gives the relations that have taken the place of the old ones, and what they came with.
+
+    Args:
+        connection: A transaction with an empty search path.
+        attached: What was read of the old ones.
+    """
+    new = read_named(connection, attached.names)
+    catalogs = set().union(*(relation.has for relation in new.values()))
+    kinds = {p.kind for old in attached.old.values() for p in attached.parts.get(old.oid, ())}
+    if kinds & {"index", "constraint", "comment of index", "comment of constraint"}:
+        catalogs |= {"pg_index", "pg_constraint"}
+    return new, read_parts(connection, [r.oid for r in new.values()], catalogs, {})
+
+
+def _catalogs(graph: Graph, relations: Iterable[Relation]) -> set[str]:
+    """Gives where parts of the relations are to be found."""
+    catalogs = {node.catalog for node in (*graph.parts, *graph.others)}
+    if "pg_constraint" in catalogs or any(edge.kind == "i" for edge in graph.edges):
+        catalogs.add("pg_index")
+    return catalogs.union(*(relation.has for relation in relations))

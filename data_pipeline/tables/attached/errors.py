@@ -1,0 +1,37 @@
+"""What keeps a stage from being committed: an object that does not go along with its table."""
+
+from dataclasses import dataclass
+
+from data_pipeline.errors import DatabaseError
+
+
+class CannotCarryError(DatabaseError):
+    """Something that users attached to a table cannot be carried over to the new one.
+
+    Attributes:
+        subject: The object, such as `view public.v`.
+        column: The column of a stage's table that is at fault, where that is known.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, subject: str, column: str | None, reason: str, remedy: str) -> None:
+        super().__init__(f"{subject[:1].upper()}{subject[1:]} {reason} {remedy}")
+        self.subject = subject
+        self.column = column
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An object that did not fit the new tables, and is left dropped.
+
+    Attributes:
+        subject: The object, such as `view public.v`.
+        reason: Why it could not be put up again.
+    """
+
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.reason}"

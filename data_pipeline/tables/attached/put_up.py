@@ -1,0 +1,111 @@
+"""Putting up what hung on the old relations: all at once, and one by one if that fails."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import sqlalchemy as sa
+
+from data_pipeline.tables.attached.attached import Attached, read_new
+from data_pipeline.tables.attached.errors import Broken, CannotCarryError
+from data_pipeline.tables.attached.misfit import explain
+from data_pipeline.tables.attached.relations import Relation
+from data_pipeline.tables.attached.units import Unit, units
+from data_pipeline.tables.connection import run
+from data_pipeline.tables.names import RelationName
+
+_BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
+_SAVEPOINT = "attached"
+_REMEDY = (
+    "Drop it or adapt it, then run again; with `on_broken_view: drop` under `table_store`, commits "
+    "leave out what does not fit."
+)
+_REMEDY_OF_SECURITY = (
+    "It is never left out in silence: drop it or adapt it by hand, then run again."
+)
+
+
+def put_up(
+    connection: sa.Connection,
+    attached: Attached,
+    policy: Literal["fail", "drop"],
+    log: logging.Logger,
+    definitions: Mapping[RelationName, str],
+) -> list[Broken]:
+    """Puts what hung on the old relations up on those that have taken their names.
+
+    Args:
+        connection: The transaction, with an empty search path.
+        attached: What was read of the old ones.
+        policy: What becomes of what does not fit: `fail`, or `drop` it and go on.
+        log: Says what is left out.
+        definitions: Queries for views that are to get another one than they had.
+
+    Returns:
+        What was left dropped, and why; with the policy `drop` only.
+
+    Raises:
+        CannotCarryError: Something does not fit, and must not be left out.
+    """
+    new, new_parts = read_new(connection, attached)
+    todo = units(attached, new, new_parts, definitions, log)
+    if not todo:
+        return []
+    try:
+        _attempt(connection, [statement for unit in todo for statement in unit.statements])
+    except sa.exc.DBAPIError as error:
+        if _is_busy(error):
+            raise
+        run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+    else:
+        return []
+    return list(_one_by_one(connection, attached, todo, new, policy, log))
+
+
+def _one_by_one(
+    connection: sa.Connection,
+    attached: Attached,
+    todo: list[Unit],
+    new: Mapping[RelationName, Relation],
+    policy: Literal["fail", "drop"],
+    log: logging.Logger,
+) -> Iterator[Broken]:
+    """Puts up each by itself, to find out which does not fit; gives those that are left out."""
+    gone: dict[int, str] = {}
+    for unit in todo:
+        if below := _below(attached, unit, gone):
+            reason = f"is built on {below}, which is left out."
+        else:
+            try:
+                _attempt(connection, unit.statements)
+                continue
+            except sa.exc.DBAPIError as error:
+                if _is_busy(error):
+                    raise
+                run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+                column, reason = explain(connection, attached, unit, new, error)
+            if policy == "fail" or unit.is_security:
+                remedy = _REMEDY_OF_SECURITY if unit.is_security else _REMEDY
+                raise CannotCarryError(unit.subject, column, reason, remedy)
+        if unit.creates is not None:
+            gone[unit.creates] = unit.subject
+        log.warning("Dropped: %s %s", unit.subject, reason)
+        yield Broken(unit.subject, reason)
+
+
+def _below(attached: Attached, unit: Unit, gone: Mapping[int, str]) -> str | None:
+    """Gives what is gone of that on which something is built."""
+    needed = {unit.of}
+    if unit.creates is not None:
+        needed |= attached.graph.needed_by(unit.creates)
+    return next((gone[oid] for oid in sorted(needed & gone.keys())), None)
+
+
+def _attempt(connection: sa.Connection, statements: list[str]) -> None:
+    """Executes statements in one round trip, behind a savepoint."""
+    steps = [f"SAVEPOINT {_SAVEPOINT}", *statements, f"RELEASE SAVEPOINT {_SAVEPOINT}"]
+    run(connection, ";\n".join(steps))
+
+
+def _is_busy(error: sa.exc.DBAPIError) -> bool:
+    return getattr(error.orig, "pgcode", None) in _BUSY
