@@ -47,10 +47,11 @@ def test_a_users_schema_that_is_named_like_a_stage_of_the_code_stays(
     built("t", on="mini")
     execute(
         pipeline_database,
-        "CREATE SCHEMA mini_stage_1; CREATE TABLE mini_stage_1.dfa AS SELECT 1 AS a",
+        "CREATE SCHEMA mini_stage_1; CREATE SCHEMA mini_stage_2",
+        "CREATE TABLE mini_stage_1.dfa AS SELECT 1 AS a",
     )
     drop("mini", "--yes", "--force")
-    assert schemas(pipeline_database) == {"mini_stage_1"}
+    assert schemas(pipeline_database) == {"mini_stage_1", "mini_stage_2"}
 
 
 def test_what_users_made_in_a_stage_stays_with_its_schema(pipeline_database: sa.Engine) -> None:

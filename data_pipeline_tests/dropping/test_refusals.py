@@ -68,12 +68,13 @@ def test_what_an_instance_of_another_user_has_read(pipeline_database: sa.Engine)
         pipeline_database,
         "CREATE SCHEMA mini_bob_catalog; CREATE TABLE mini_bob_catalog.tables AS "
         "TABLE midi_catalog.tables; UPDATE mini_bob_catalog.tables "
-        """SET inputs = '{"midi/s/t": "1", "midi_fresh/s/u": "1", "mini_bob/s/t": null}'""",
+        """SET inputs = '{"midi/s/t": "1", "midi_fresh/s/u": "1", "midi/s2/t": "1"}'""",
         "UPDATE midi_catalog.tables SET committed_at = '2020-01-01' WHERE name = 'u'",
     )
     told = "instance id `mini_bob` reads `midi/s/t` (its catalog mini_bob_catalog)"
     for arguments in ([], ["--stage", "s"]):
         text = refused("midi", "--yes", *arguments)
+        assert "s2" not in text
         assert f"needed by others:\n  {told}\n" in text
     # It has not read what is old.
     drop("midi", "--older-than", "1d", "--yes")
