@@ -1,7 +1,7 @@
 """The plan of a sample: what becomes of each table, from the specification and the schema alone."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import Enum
 from typing import Any, TypeVar
@@ -80,6 +80,35 @@ class SamplePlan:
         """Whether only what keeps joins non-empty is asked for."""
         return self.settings.is_minimal
 
+    def part(self, tables: Set[str]) -> "SamplePlan":
+        """Gives the plan for some of the tables, such that no relationship leads out of them."""
+        graph = self.graph.part(tables)
+        columns = self.columns
+        return replace(
+            self,
+            graph=graph,
+            tables={name: table for name, table in self.tables.items() if name in tables},
+            roots={name: root for name, root in self.roots.items() if name in tables},
+            columns=None if columns is None else _of(columns, tables),
+            predicates=_of(self.predicates, tables),
+            pins=_of(self.pins, tables),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives all that decides which rows are chosen, besides the source's data."""
+        keep = {"salt", "hubs", "small_table_rows", "size"}
+        return {
+            "keys": [[name, list(key)] for name, key in self.graph.keys.items()],
+            "relationships": [str(item) for item in self.graph.relationships],
+            "roots": [[name, root.model_dump(mode="json")] for name, root in self.roots.items()],
+            "columns": None if self.columns is None else _lists(self.columns),
+            "predicates": {name: dict(item) for name, item in self.predicates.items()},
+            "pins": {name: [_texts(pin) for pin in pins] for name, pins in self.pins.items()},
+            "fan_outs": self.cover.fan_outs,
+            "category_limit": self.cover.category_limit,
+            **self.settings.model_dump(mode="json", include=keep),
+        }
+
     def owned_by(self, table: str) -> list[TablePlan]:
         """Gives the tables whose rows are chosen with those of a table."""
         return [
@@ -112,6 +141,18 @@ def sample_plan(settings: SampleSettings, graph: SchemaGraph) -> SamplePlan | No
     for name in plan.pins:
         _check_key(graph, name)
     return plan
+
+
+def _of(settings: Mapping[str, _Setting], tables: Set[str]) -> dict[str, _Setting]:
+    return {name: value for name, value in settings.items() if name in tables}
+
+
+def _lists(columns: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {name: list(value) for name, value in columns.items()}
+
+
+def _texts(pin: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in pin.items()}
 
 
 def _is_here(name: str, graph: SchemaGraph) -> bool:

@@ -1,7 +1,7 @@
 """The tables of a stage and the relationships between them, as raw assets declare them."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from data_pipeline.tables.names import StageTable
@@ -81,6 +81,14 @@ class SchemaGraph:
             together = found[item.child] | found[item.parent]
             found |= dict.fromkeys(together, together)
         return found
+
+    def part(self, tables: Set[str]) -> "SchemaGraph":
+        """Gives the graph of some of the tables, such that no relationship leads out of them."""
+        return replace(
+            self,
+            keys={name: key for name, key in self.keys.items() if name in tables},
+            relationships=tuple(item for item in self.relationships if item.child in tables),
+        )
 
 
 def schema_graph(

@@ -10,6 +10,7 @@ from data_pipeline.instances.sample_settings import SampleSettings
 from data_pipeline.sampling.in_database import Selection, selection
 from data_pipeline.sampling.in_database.drawing import Role
 from data_pipeline.sampling.in_database.source_tables import TID
+from data_pipeline.sampling.in_database.workspace import Workspace
 from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.schema_graph import Relationship, SchemaGraph, schema_graph
 from data_pipeline.tables import ForeignKey
@@ -51,7 +52,7 @@ class Schema:
                 )
                 for name in self.declared
             }
-            chosen = selection(connection, "work", plan, tables)
+            chosen = selection(Workspace.open(connection, "work", STAGE), plan, tables)
             found = {name: _rows(connection, chosen, name) for name in tables}
             return Sample(self, found, chosen)
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable, Tid
-from data_pipeline.sampling.in_database.workspace import Workspace
+from data_pipeline.sampling.in_database.workspace import Workspace, work_table
 from data_pipeline.sampling.sample_plan import Part, SamplePlan, TablePlan
 
 FOR_CERTAIN = -(2**63)
@@ -122,6 +122,13 @@ class Drawing:
             .distinct(places.c[TID])
         )
         return self.space.insert(chosen, new)
+
+
+def chosen_rows(schema: str, stage: str, table: str) -> sa.TableClause:
+    """Gives the working table of the chosen rows of a table."""
+    name = work_table(schema, stage, "rows", table)
+    columns = (sa.column(column.name, column.type) for column in row_columns())
+    return sa.table(name.name, *columns, schema=name.schema)
 
 
 def no_rows() -> sa.Select[Any]:

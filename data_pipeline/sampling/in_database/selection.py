@@ -42,14 +42,11 @@ class Selection:
     hubs: Mapping[str, int]
 
 
-def selection(
-    connection: sa.Connection, schema: str, plan: SamplePlan, tables: Mapping[str, sa.Table]
-) -> Selection:
+def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]) -> Selection:
     """Chooses the rows of a sample inside the database.
 
     Args:
-        connection: A transaction. While the result is used, the source tables must not change.
-        schema: The schema of the working tables.
+        space: Where the working tables are to be. While they are used, the source must not change.
         plan: What is to be chosen.
         tables: The relations of the source by the names of the input tables; no views.
 
@@ -57,7 +54,7 @@ def selection(
         ConfigurationError: Specification and tables do not fit.
     """
     sources = source_tables(plan.graph, tables)
-    drawing = Drawing(plan, sources, Workspace.open(connection, schema, plan.graph.stage))
+    drawing = Drawing(plan, sources, space)
     drawing.whole |= tables_that_come_whole(drawing)
     count_what_is_needed(drawing)
     for root, settings in plan.roots.items():
@@ -76,7 +73,7 @@ def selection(
         rows={name: drawing.rows.get(name) for name in plan.graph.keys},
         left_out=drawing.left_out,
         fan_outs=drawing.fan_outs,
-        hubs={root: _count(connection, table) for root, table in drawing.hubs.items()},
+        hubs={root: _count(space.connection, table) for root, table in drawing.hubs.items()},
     )
 
 

@@ -1,8 +1,6 @@
 """The working tables of a selection: in a schema of their own, unlogged, dropped with the step."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,18 +36,14 @@ class Workspace:
     def open(cls, connection: sa.Connection, schema: str, stage: str) -> "Workspace":
         """Makes room for the working tables of a stage."""
         ensure_schema(connection, schema)
-        connection.execute(_LOCK, {"name": f"data_pipeline:sampling:{schema}:{stage}"})
         run(connection, _WORK_MEM)
         space = cls(connection, schema, stage)
         space.drop_leftovers()
         return space
 
     def name(self, *parts: str) -> RelationName:
-        """Names the working table of a purpose; it is unique, and fits into an identifier."""
-        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
-        text = f"{_prefix(self.stage)}{'_'.join(parts)}".encode()
-        readable = text[: MAX_IDENTIFIER_BYTES - 11].decode(errors="ignore")
-        return RelationName(self.schema, f"{readable}_{digest}")
+        """Names the working table of a purpose."""
+        return work_table(self.schema, self.stage, *parts)
 
     def create(self, query: sa.Executable, *parts: str) -> tuple[sa.TableClause, int]:
         """Makes a working table of a query; gives it, and its number of rows."""
@@ -98,15 +92,25 @@ def compiled_insert(target: sa.TableClause, names: list[str], query: sa.Select[A
     return f"INSERT INTO {relation.quoted} ({columns}) {compiled(query)}"
 
 
-@contextmanager
-def sources_locked(connection: sa.Connection, relations: list[RelationName]) -> Iterator[None]:
-    """Keeps relations from being replaced, as long as the transaction lasts.
+def work_table(schema: str, stage: str, *parts: str) -> RelationName:
+    """Names the working table of a purpose; the name is unique, and fits into an identifier."""
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+    text = f"{_prefix(stage)}{'_'.join(parts)}".encode()
+    readable = text[: MAX_IDENTIFIER_BYTES - 11].decode(errors="ignore")
+    return RelationName(schema, f"{readable}_{digest}")
 
-    Until then every statement, of any session, sees the same rows in the same places.
+
+def lock_for_selection(
+    connection: sa.Connection, schema: str, stage: str, relations: list[RelationName]
+) -> None:
+    """Keeps source tables from being replaced, and other steps from the same working tables.
+
+    As long as the transaction lasts, every statement of any session finds the same rows of the
+    sources in the same places.
     """
+    connection.execute(_LOCK, {"name": f"data_pipeline:sampling:{schema}:{stage}"})
     listed = ", ".join(relation.quoted for relation in relations)
     run(connection, f"LOCK TABLE {listed} IN ACCESS SHARE MODE")
-    yield
 
 
 def _prefix(stage: str) -> str:

@@ -1,0 +1,165 @@
+"""The step that makes the input tables of an instance: whole, filtered or as a sample."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import CopyFilter, Instance
+from data_pipeline.sampling.input_outputs import InputOutput, OutputKind
+from data_pipeline.sampling.sampled_inputs import Request, SampledInputs, sampled_inputs
+from data_pipeline.sampling.selection import selected_frame, selected_query
+from data_pipeline.sampling.weights import roles_without_selection, weighted_view
+from data_pipeline.tables.fetch import fetch
+from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.reference import properties_of
+from data_pipeline.tables.results import unwrapped
+from data_pipeline.tables.table import Properties, Table, View
+
+
+@dataclass(frozen=True)
+class InputStep:
+    """Makes the input tables of one stage.
+
+    Attributes:
+        stage: The stage.
+        raw: The raw table behind each input table, in order of declaration.
+        declared: What the raw assets declare of them.
+    """
+
+    stage: str
+    raw: Mapping[str, StageTable]
+    declared: Mapping[str, Properties]
+
+    def results(
+        self,
+        instance: Instance,
+        outputs: Mapping[str, InputOutput],
+        sources: Mapping[str, Any],
+        log: logging.Logger,
+        *,
+        forced: bool = False,
+    ) -> Iterator[dg.Output[Any]]:
+        """Gives the outputs that are asked for.
+
+        Args:
+            instance: The instance.
+            outputs: What is asked for, by name.
+            sources: The raw tables: `sa.Table` in the database, frames in memory.
+            log: The log of the run.
+            forced: Whether everything is to be made anew.
+
+        Raises:
+            ConfigurationError: The specification or filter cannot be applied, or a source is no
+                table.
+        """
+        ordered = sorted(outputs.items(), key=lambda item: (item[1].kind.value, item[0]))
+        if not all(isinstance(source, sa.Table) for source in sources.values()):
+            for name, output in ordered:
+                yield dg.Output(self._in_memory(instance, output, sources, log), name)
+            return
+        with sampled_inputs(self._request(instance, outputs, forced=forced), log) as sample:
+            for name, output in ordered:
+                if sample is not None:
+                    yield dg.Output(_sampled(sample, output), name)
+                else:
+                    yield dg.Output(self._in_database(instance, output, sources, log), name)
+
+    def _request(
+        self, instance: Instance, outputs: Mapping[str, InputOutput], *, forced: bool
+    ) -> Request:
+        def of(kind: OutputKind) -> frozenset[str]:
+            return frozenset(item.table for item in outputs.values() if item.kind is kind)
+
+        return Request(
+            instance=instance,
+            stage=self.stage,
+            raw=self.raw,
+            declared=self.declared,
+            tables=of(OutputKind.ROWS),
+            roles=of(OutputKind.ROLES),
+            forced=forced,
+        )
+
+    def _in_database(
+        self,
+        instance: Instance,
+        output: InputOutput,
+        sources: Mapping[str, sa.Table],
+        log: logging.Logger,
+    ) -> View | Table:
+        """Gives an output of an instance that loads for itself, or that copies by filters."""
+        table, source = StageTable(self.stage, output.table), sources[output.table]
+        if output.kind is OutputKind.WEIGHTED:
+            return weighted_view(instance, table, source, "", {})
+        keep = CopyFilter(rate=1.0)
+        inputs: Mapping[str, str | None] = {}
+        if instance.copies:
+            keep = instance.copy_filter(table.stage, table.name)
+            source, inputs = _chained(instance, table, source, log)
+        if output.kind is OutputKind.ROLES:
+            rows = selected_query(table, source, keep)
+            return roles_without_selection(source, keep, rows, inputs)
+        if not instance.copies:
+            return View(source)
+        return Table.of(selected_query(table, source, keep), properties_of(source), inputs)
+
+    def _in_memory(
+        self,
+        instance: Instance,
+        output: InputOutput,
+        sources: Mapping[str, Any],
+        log: logging.Logger,
+    ) -> Any:
+        table = StageTable(self.stage, output.table)
+        if output.kind is not OutputKind.ROWS or instance.sample is not None:
+            raise ConfigurationError(
+                f"Input table `{table}`: in memory there are neither samples by specification nor "
+                f"weights. Build instance `{instance.name}` in the database: "
+                f"{instance.build_command}"
+            )
+        frame, properties = unwrapped(sources[output.table], self.declared[output.table])
+        _check_frame(table, frame)
+        return _filtered(instance, table, frame, properties.primary_key)
+
+
+def _sampled(sample: SampledInputs, output: InputOutput) -> Table:
+    if output.kind is OutputKind.ROWS:
+        return sample.table(output.table)
+    if output.kind is OutputKind.ROLES:
+        return sample.roles(output.table)
+    return sample.weighted(output.table)
+
+
+def _check_frame(table: StageTable, frame: Any) -> None:
+    from data_pipeline.tables.frames import is_frame
+
+    if not is_frame(frame):
+        raise ConfigurationError(
+            f"Input table `{table}`: its raw asset gives a {type(frame).__module__}."
+            f"{type(frame).__qualname__}, which is no table. Let it return a data frame or a query "
+            "(in memory, a data frame), or leave it out of copy_filtered_inputs."
+        )
+
+
+def _filtered(instance: Instance, table: StageTable, frame: Any, key: tuple[str, ...]) -> Any:
+    """Gives the rows of a raw frame that an instance and all that it copies from keep."""
+    if instance.source is None:
+        return frame
+    copied = _filtered(instance.source, table, frame, key)
+    return selected_frame(table, copied, key, instance.copy_filter(table.stage, table.name))
+
+
+def _chained(
+    instance: Instance, table: StageTable, raw: sa.Table, log: logging.Logger
+) -> tuple[sa.Table, Mapping[str, str | None]]:
+    """Gives what an instance copies from: the raw table, or the input table of another copy."""
+    origin = instance.source
+    if origin is None or not origin.copies:
+        return raw, {}
+    source, version = fetch(origin, table, sa.Table, log)
+    return source, {f"{origin.instance_id}/{table}": version}

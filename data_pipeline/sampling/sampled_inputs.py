@@ -1,0 +1,252 @@
+"""The input tables of an instance that samples: chosen together, in one state of the source."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import Instance
+from data_pipeline.sampling.code_identity import CODE_VERSION
+from data_pipeline.sampling.in_database import Selection, selection
+from data_pipeline.sampling.in_database.drawing import chosen_rows
+from data_pipeline.sampling.in_database.source_tables import TID
+from data_pipeline.sampling.in_database.workspace import Workspace, lock_for_selection, work_table
+from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
+from data_pipeline.sampling.schema_graph import schema_graph
+from data_pipeline.sampling.weights import marked, roles_of_chosen, roles_table, weighted_view
+from data_pipeline.tables import catalog
+from data_pipeline.tables.catalog import fingerprint
+from data_pipeline.tables.commit import committed
+from data_pipeline.tables.connection import database
+from data_pipeline.tables.dependents import relation_kind
+from data_pipeline.tables.fetch import fetch
+from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline.tables.reference import properties_of
+from data_pipeline.tables.sql import compiled
+from data_pipeline.tables.table import Properties, Table
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a step is to give.
+
+    Attributes:
+        instance: The instance.
+        stage: The stage of the input tables.
+        raw: The raw table behind each input table, in order of declaration.
+        declared: What the raw assets declare of them.
+        tables: The input tables that are asked for.
+        roles: Those whose roles are asked for.
+        forced: Whether everything is to be chosen anew.
+    """
+
+    instance: Instance
+    stage: str
+    raw: Mapping[str, StageTable]
+    declared: Mapping[str, Properties]
+    tables: frozenset[str]
+    roles: frozenset[str] = frozenset()
+    forced: bool = False
+
+    @property
+    def source(self) -> Instance:
+        """The instance that the rows come from.
+
+        Raises:
+            ConfigurationError: It is a sample itself, so probabilities would be wrong.
+        """
+        source = self.instance.source
+        if source is None or source.copies:
+            raise ConfigurationError(
+                f"Instance `{self.instance.name}` cannot be sampled from "
+                f"`{source.name if source else None}`, which copies its inputs itself: inclusion "
+                f"probabilities would be wrong. Set its copy_source to "
+                f"`{self.instance.root_source.name}`; samples of the same salt are nested anyhow."
+            )
+        return source
+
+
+class SampledInputs:
+    """The input tables of one stage as a sample; made by `sampled_inputs`."""
+
+    def __init__(
+        self,
+        request: Request,
+        plan: SamplePlan,
+        sources: Mapping[str, sa.Table],
+        versions: Mapping[str, str | None],
+    ) -> None:
+        self._request = request
+        self._plan = plan
+        self._sources = sources
+        self._versions = versions
+        self._relations: dict[str, sa.Table] = {}
+        self._whole: dict[str, bool] = {}
+        self.selection: Selection | None = None
+
+    def choose(self, log: logging.Logger) -> None:
+        """Chooses the rows of those tables that are not up to date, and of what is near them."""
+        graph = self._plan.graph
+        with database(self._request.instance).begin() as connection:
+            self._relations = {name: self._relation(connection, name) for name in self._sources}
+            needed = {
+                name
+                for name in sorted(self._request.tables | self._request.roles)
+                if self._request.forced or not self._is_kept(connection, name)
+            }
+            tables = frozenset[str]().union(*(graph.components[name] for name in needed))
+            if not tables:
+                log.info(f"The sample of stage `{graph.stage}` is up to date: nothing is chosen")
+                return
+            schema = self._request.instance.sample_work_schema
+            space = Workspace.open(connection, schema, graph.stage)
+            for name in tables:
+                if self._relations[name] is not self._sources[name]:
+                    space.create(sa.select(self._sources[name]), "copy", name)
+            relations = {name: self._relations[name] for name in graph.keys if name in tables}
+            self.selection = selection(space, self._plan.part(tables), relations)
+        self._whole |= {name: rows is None for name, rows in self.selection.rows.items()}
+        for (table, column), count in sorted(self.selection.left_out.items()):
+            log.info(
+                f"`{graph.stage}/{table}`: the categories of `{column}` were left out, since there "
+                f"are {count} or more, over the limit of {self._plan.cover.category_limit}"
+            )
+
+    def table(self, name: str) -> Table:
+        """Gives an input table: a query for its chosen rows."""
+        return self._table(name, whole=self._whole[name])
+
+    def roles(self, name: str) -> Table:
+        """Gives the keys of its chosen rows with their roles and probabilities."""
+        return self._roles(name, whole=self._whole[name])
+
+    def weighted(self, name: str) -> Table:
+        """Gives the input table with weights."""
+        table = StageTable(self._request.stage, name)
+        source = self._sources[name]
+        version, inputs = self._version(name), self._inputs(name)
+        return weighted_view(self._request.instance, table, source, version, inputs)
+
+    def _table(self, name: str, *, whole: bool) -> Table:
+        rows = self._relations[name].alias("s")
+        query = sa.select(rows)
+        if not whole:
+            places = self._places(name)
+            query = query.join(places, places.c[TID] == sa.literal_column("s.ctid"))
+        properties = properties_of(self._sources[name])
+        return Table.of(marked(query, self._version(name)), properties, self._inputs(name))
+
+    def _roles(self, name: str, *, whole: bool) -> Table:
+        places = None if whole else self._places(name)
+        version, inputs = self._version(name), self._inputs(name)
+        return roles_of_chosen(self._relations[name], places, version, inputs)
+
+    def _places(self, name: str) -> sa.TableClause:
+        schema = self._request.instance.sample_work_schema
+        return chosen_rows(schema, self._request.stage, name)
+
+    def _relation(self, connection: sa.Connection, name: str) -> sa.Table:
+        """Gives the source of a table, or the place for a copy of a view, which has no places."""
+        source = self._sources[name]
+        kind = relation_kind(connection, RelationName(source.schema or "public", source.name))
+        if kind != "VIEW":
+            return source
+        schema = self._request.instance.sample_work_schema
+        copy = work_table(schema, self._request.stage, "copy", name)
+        table = source.to_metadata(sa.MetaData(), schema=copy.schema, name=copy.name)
+        table.info.update(source.info)
+        return table
+
+    def _version(self, name: str) -> str:
+        """Gives the identity of what decides which rows of a table are chosen, besides the data."""
+        component = self._plan.part(self._plan.graph.components[name])
+        return fingerprint("sample-1", CODE_VERSION, component.as_json())
+
+    def _inputs(self, name: str) -> dict[str, str | None]:
+        source = self._request.source.instance_id
+        component = self._plan.graph.components[name]
+        return {
+            f"{source}/{raw}": self._versions[table]
+            for table, raw in self._request.raw.items()
+            if table in component
+        }
+
+    def _is_kept(self, connection: sa.Connection, name: str) -> bool:
+        """Whether all that is asked for of a table is there already, as it would be made."""
+        declared = self._request.declared[name]
+        table = StageTable(self._request.stage, name)
+        wanted: list[tuple[StageTable, Callable[..., Table], Properties]] = []
+        if name in self._request.tables:
+            wanted.append((table, self._table, declared))
+        if name in self._request.roles:
+            wanted.append((roles_table(table), self._roles, Properties()))
+        for whole in (False, True):
+            if all(
+                self._is_there(connection, target, make(name, whole=whole), properties)
+                for target, make, properties in wanted
+            ):
+                self._whole[name] = whole
+                return True
+        return False
+
+    def _is_there(
+        self, connection: sa.Connection, target: StageTable, table: Table, declared: Properties
+    ) -> bool:
+        """Whether the store would keep a table: by the same key as `Store` makes of a query."""
+        if None in table.inputs.values():
+            return False
+        properties = declared.merged(table.properties).as_json()
+        version = fingerprint("query-1", compiled(table.obj), table.inputs, properties["types"])
+        instance = self._request.instance
+        row = catalog.row(connection, instance.catalog_schema, target)
+        if row is None or row.query_key != fingerprint(version, properties):
+            return False
+        return relation_kind(connection, committed(instance, target)) is not None
+
+
+@contextmanager
+def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInputs | None]:
+    """Opens the sample of a stage: until it is closed, no commit of the source can replace a table.
+
+    Args:
+        request: What is asked for.
+        log: The log of the run.
+
+    Yields:
+        The input tables; None where the specification has no root in this stage.
+
+    Raises:
+        ConfigurationError: Specification and tables do not fit.
+    """
+    settings = request.instance.sample
+    declared = schema_graph(request.stage, request.raw, request.declared)
+    if settings is None or sample_plan(settings, declared) is None:
+        yield None
+        return
+    source, schema = request.source, request.instance.sample_work_schema
+    with database(source).begin() as holder:
+        relations = [committed(source, raw) for raw in request.raw.values()]
+        lock_for_selection(holder, schema, request.stage, relations)
+        found = {name: fetch(source, raw, sa.Table, log) for name, raw in request.raw.items()}
+        properties = {
+            name: request.declared[name].merged(properties_of(table))
+            for name, (table, _) in found.items()
+        }
+        graph = schema_graph(request.stage, request.raw, properties)
+        for item in graph.outside:
+            log.info(f"The relationship {item} leads out of `{graph.stage}` and is not followed")
+        plan = sample_plan(settings, graph)
+        if plan is None:
+            raise AssertionError("the declared tables are those of the source")
+        sources = {name: table for name, (table, _) in found.items()}
+        versions = {name: version for name, (_, version) in found.items()}
+        inputs = SampledInputs(request, plan, sources, versions)
+        try:
+            inputs.choose(log)
+            yield inputs
+        finally:
+            with database(request.instance).begin() as connection:
+                Workspace(connection, schema, request.stage).drop_leftovers()

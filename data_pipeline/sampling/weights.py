@@ -1,0 +1,177 @@
+"""Roles, probabilities and weights of the rows of an instance, as tables of the stage `sample`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import CopyFilter, Instance
+from data_pipeline.instances.instance import SAMPLE_STAGE
+from data_pipeline.sampling.in_database.drawing import Role
+from data_pipeline.sampling.in_database.source_tables import TID, SourceTable
+from data_pipeline.sampling.key_hash import key_hash_sql
+from data_pipeline.tables.commit import committed
+from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.reference import properties_of
+from data_pipeline.tables.table import Properties, Table
+
+ROW_HASH = "row_hash"
+"""The key of rows in `keys_of` whose table has no primary key: the hash of all columns."""
+
+_SALT = 0
+_FACTS: tuple[tuple[str, sa.types.TypeEngine[Any]], ...] = (
+    ("role", sa.Text()),
+    ("probability", sa.Double()),
+    ("unit", sa.BigInteger()),
+    ("reason", sa.Text()),
+)
+_WEIGHTED = ("role", "probability", "unit", "weight")
+
+Inputs = Mapping[str, str | None]
+
+
+def roles_table(table: StageTable) -> StageTable:
+    """Names the table with the roles of an input table's rows."""
+    return StageTable(SAMPLE_STAGE, f"{table.stage}__{table.name}")
+
+
+def weighted_table(table: StageTable) -> StageTable:
+    """Names the table that joins an input table with its weights."""
+    return StageTable(SAMPLE_STAGE, f"{table.stage}__{table.name}_weighted")
+
+
+def roles_of_chosen(
+    source: sa.Table, places: sa.TableClause | None, version: str, inputs: Inputs
+) -> Table:
+    """Gives the keys of the chosen rows of a table with role, probability, unit and reason.
+
+    Args:
+        source: The source of the table.
+        places: The working table of the chosen rows; None for a table that comes whole.
+        version: Identity of what the rows were chosen by.
+        inputs: Data versions of the sources.
+    """
+    if places is None:
+        return _roles_of_all(source, Role.CERTAIN, 1.0, version, inputs)
+    rows = SourceTable("", source, (), {}).rows("source")
+    role = sa.case(*((places.c.role == int(role), role.word) for role in Role))
+    facts = [role.label("role"), places.c.probability, places.c.unit, places.c.reason]
+    key = _key(source, rows)
+    query = sa.select(*key, *facts).join(places, places.c[TID] == rows.c[TID])
+    return _keyed(query, key, version, inputs)
+
+
+def roles_without_selection(
+    source: sa.Table, keep: CopyFilter, rows: sa.Select[Any], inputs: Inputs
+) -> Table:
+    """Gives the same for the rows that a copy filter keeps.
+
+    All rows are certain. A rate samples each row for itself. A number of rows takes the first ones,
+    which are no random sample: they have no probability, and no weight.
+
+    Args:
+        source: The source.
+        keep: The filter.
+        rows: The query for the rows that it keeps.
+        inputs: Data versions of the source, where it is no input of the step.
+    """
+    kept = rows.subquery("kept")
+    if keep.keeps_all_rows:
+        return _roles_of_all(kept, Role.CERTAIN, 1.0, "", inputs, source)
+    role = Role.WITNESS if keep.rate is None else Role.SAMPLED
+    return _roles_of_all(kept, role, keep.rate, "", inputs, source)
+
+
+def weighted_view(
+    instance: Instance, table: StageTable, source: sa.Table, version: str, inputs: Inputs
+) -> Table:
+    """Gives the rows of an input table with role, probability, unit and weight.
+
+    The weight is 1 / probability, and 0 for rows without a probability, which are there for other
+    reasons than to stand for others.
+
+    Args:
+        instance: The instance.
+        table: The input table.
+        source: Its source, for its columns and key.
+        version: Identity of what the rows were chosen by.
+        inputs: Data versions of the sources.
+
+    Raises:
+        ConfigurationError: The table has a column of the same name as one of these.
+    """
+    if taken := [name for name in _WEIGHTED if name in source.c]:
+        raise ConfigurationError(
+            f"Table `{table}` cannot have weights beside its columns: it has a column `{taken[0]}` "
+            "of its own. Rename it in the raw table, or leave out `weights=True`."
+        )
+    data, roles = _relation(instance, table), _relation(instance, roles_table(table))
+    own = sa.table(data[1], *(sa.column(c.name, c.type) for c in source.c), schema=data[0])
+    columns = _key_names(source)
+    facts = [sa.column(name, type_) for name, type_ in _FACTS]
+    other = sa.table(roles[1], *map(sa.column, columns), *facts, schema=roles[0])
+    same = [other.c[k.name] == k.element for k in _key(source, own)]
+    weight = sa.func.coalesce(1.0 / other.c.probability, sa.literal_column("0.0", sa.Double))
+    query = sa.select(
+        own, *(other.c[name] for name in _WEIGHTED[:-1]), sa.cast(weight, sa.Double).label("weight")
+    ).select_from(own.join(other, sa.and_(*same)))
+    properties = properties_of(source)
+    return Table.of(marked(query, version), Properties(primary_key=properties.primary_key), inputs)
+
+
+def marked(query: sa.Select[Any], version: str) -> sa.Select[Any]:
+    """Gives a query whose text says what its working tables were made by."""
+    return query.prefix_with(f"/* sample {version} */") if version else query
+
+
+def _roles_of_all(
+    rows: sa.FromClause,
+    role: Role,
+    probability: float | None,
+    version: str,
+    inputs: Inputs,
+    source: sa.FromClause | None = None,
+) -> Table:
+    key = _key(rows if source is None else source, rows)
+    unit = key_hash_sql([column.element for column in key], _SALT)
+    values: tuple[sa.ColumnElement[Any], ...] = (
+        sa.literal(role.word),
+        sa.literal(probability, sa.Double()),
+        unit,
+        sa.null(),
+    )
+    facts = [
+        sa.cast(value, type_).label(name)
+        for (name, type_), value in zip(_FACTS, values, strict=True)
+    ]
+    return _keyed(sa.select(*key, *facts), key, version, inputs)
+
+
+def _keyed(
+    query: sa.Select[Any], key: Sequence[sa.Label[Any]], version: str, inputs: Inputs
+) -> Table:
+    names = tuple(column.name for column in key)
+    if names == (ROW_HASH,):
+        # Rows that are equal have one role: that of the strongest.
+        query = query.distinct(key[0].element).order_by(
+            key[0].element, sa.literal_column("probability DESC NULLS LAST")
+        )
+    return Table.of(marked(query, version), Properties(primary_key=names), inputs)
+
+
+def _key(source: sa.FromClause, rows: sa.FromClause) -> list[sa.Label[Any]]:
+    names = [column.name for column in source.primary_key]
+    if names:
+        return [sa.label(name, rows.c[name]) for name in names]
+    columns = [rows.c[column.name] for column in source.columns]
+    return [key_hash_sql(columns, _SALT).label(ROW_HASH)]
+
+
+def _key_names(source: sa.Table) -> list[str]:
+    return [column.name for column in source.primary_key] or [ROW_HASH]
+
+
+def _relation(instance: Instance, table: StageTable) -> tuple[str, str]:
+    name = committed(instance, table)
+    return name.schema, name.name
