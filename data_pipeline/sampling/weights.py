@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
@@ -154,7 +155,7 @@ def _keyed(
     names = tuple(column.name for column in key)
     if names == (ROW_HASH,):
         # Rows that are equal have one role: that of the strongest.
-        query = query.distinct(key[0].element).order_by(
+        query = query.ext(distinct_on(key[0].element)).order_by(
             key[0].element, sa.literal_column("probability DESC NULLS LAST")
         )
     return Table.of(marked(query, version), Properties(primary_key=names), inputs)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.in_database.drawing import Drawing, Role
 from data_pipeline.sampling.in_database.source_tables import TID, refers
@@ -33,7 +34,7 @@ def close(drawing: Drawing) -> None:
             if not parts:
                 continue
             found = sa.union_all(*parts).subquery("found")
-            one = sa.select(found).distinct(found.c[TID]).order_by(found.c[TID], found.c.reason)
+            one = sa.select(found).ext(distinct_on(found.c[TID])).order_by(*found.c)
             places, count = drawing.space.create(one, "wave", str(wave % 2), table)
             if count:
                 added[table] = places

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.in_database.drawing import Drawing, Role
 from data_pipeline.sampling.in_database.frontier import (
@@ -155,7 +156,7 @@ def _firsts(drawing: Drawing, table: str, candidates: sa.TableClause) -> sa.Sele
     first = (
         sa.select(candidates)
         .join(numbered, numbered.c[TID] == candidates.c[TID])
-        .distinct(*of_obligation)
+        .ext(distinct_on(*of_obligation))
         .order_by(*of_obligation, numbered.c.number, numbered.c.hash, candidates.c[TID])
     )
     firsts, _ = drawing.space.create(first, "firsts", table)

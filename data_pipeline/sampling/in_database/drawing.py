@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable, Tid
 from data_pipeline.sampling.in_database.workspace import Workspace, work_table
@@ -119,7 +120,7 @@ class Drawing:
                 (sa.literal(reason) if isinstance(reason, str) else reason).label("reason"),
             )
             .where(~there)
-            .distinct(places.c[TID])
+            .ext(distinct_on(places.c[TID]))
         )
         return self.space.insert(chosen, new)
 

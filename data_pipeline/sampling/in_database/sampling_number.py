@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.in_database.drawing import FOR_CERTAIN, Drawing
 from data_pipeline.sampling.in_database.source_tables import TID, matches, refers
@@ -55,7 +56,7 @@ def parent_rows(drawing: Drawing, item: Relationship, alias: str) -> sa.FromClau
         rows = source.rows("parent")
         columns = [rows.c[name] for name in item.referenced_columns]
         order = key_hash_sql(source.key_of(rows), drawing.salt ^ _OTHER_SALT)
-        query = sa.select(rows.c[TID]).distinct(*columns).order_by(*columns, order)
+        query = sa.select(rows.c[TID]).ext(distinct_on(*columns)).order_by(*columns, order)
         table, _ = drawing.space.create(query, "representatives", str(item.number))
         drawing.representatives[item.number] = table
     one = drawing.representatives[item.number]

@@ -1,0 +1,143 @@
+"""Sampled input tables as assets: rows, roles and weights, and when they are made again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
+
+MIDI: dict[str, Any] = {"roots": {"customers": {"rate": 0.2}}, "salt": 3}
+TABLES = (
+    "inputs.orders",
+    "inputs.customers",
+    "inputs.regions",
+    "inputs.notes",
+    "sample.inputs__orders",
+)
+
+
+def nodes(engine: sa.Engine) -> dict[str, Any]:
+    """Gives a number for each table of midi that changes when it is written anew."""
+    names = [f"midi_{name}" for name in TABLES]
+    return {name: rows(engine, f"SELECT to_regclass('{name}')::oid")[0][0] for name in names}
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+def test_the_rows_of_a_sample_refer_to_each_other(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    run(shop.assets(), "full", config)
+    run(shop.assets(), "midi", config)
+    counted = rows(
+        pipeline_database,
+        """
+        SELECT count(*), count(c.customer), count(r.region)
+        FROM midi_inputs.orders o
+        LEFT JOIN midi_inputs.customers c USING (customer)
+        LEFT JOIN midi_inputs.regions r USING (region)
+        """,
+    )
+    assert 0 < counted[0][0] < 1600
+    assert len(set(counted[0])) == 1
+
+
+def test_roles_and_weights_stand_beside_the_rows_on_every_instance(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    for name in ("full", "midi"):
+        run(shop.assets(weights=True), name, config)
+        weighted = rows(
+            pipeline_database,
+            f"SELECT count(*), sum(weight), count(DISTINCT unit) FROM {name}_sample.inputs__orders_weighted",
+        )[0]
+        assert (
+            weighted[0]
+            == rows(pipeline_database, f"SELECT count(*) FROM {name}_inputs.orders")[0][0]
+        )
+        assert weighted[1] == pytest.approx(1600, rel=0 if name == "full" else 0.25)
+        keys = rows(
+            pipeline_database, f"SELECT number FROM {name}_sample.inputs__orders ORDER BY 1"
+        )
+        assert keys == rows(
+            pipeline_database, f"SELECT number FROM {name}_inputs.orders ORDER BY 1"
+        )
+    roles = dict(
+        rows(
+            pipeline_database,
+            "SELECT DISTINCT role, probability FROM midi_sample.inputs__customers",
+        )
+    )
+    assert roles["sampled"] == pytest.approx(0.2)
+    assert set(roles) <= {"sampled", "witness", "reference"}
+    assert roles.get("witness") is None
+
+
+def test_an_unchanged_sample_is_left_as_it_is(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    run(shop.assets(weights=True), "full", config)
+    run(shop.assets(weights=True), "midi", config)
+    before = nodes(pipeline_database)
+    result = run(shop.assets(weights=True), "midi", config)
+    assert result.success
+    assert nodes(pipeline_database) == before
+
+
+def test_a_change_reaches_the_neighbours_of_a_table_and_no_others(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    run(shop.assets(weights=True), "full", config)
+    run(shop.assets(weights=True), "midi", config)
+    before = nodes(pipeline_database)
+    shop.frames["regions"] = shop.frames["regions"].iloc[:2]
+    run(shop.assets(weights=True), "full", config)
+    run(shop.assets(weights=True), "midi", config)
+    changed = {name for name, node in nodes(pipeline_database).items() if node != before[name]}
+    assert changed == {f"midi_{name}" for name in TABLES if name != "inputs.notes"}
+
+
+def test_another_specification_chooses_anew(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    run(shop.assets(), "full", config)
+    run(shop.assets(), "midi", config)
+    fewer = set(rows(pipeline_database, "SELECT number FROM midi_inputs.orders"))
+    more = {**MIDI, "roots": {"customers": {"rate": 0.5}}}
+    run(shop.assets(), "midi", configured(tmp_path, midi=more))
+    assert fewer < set(rows(pipeline_database, "SELECT number FROM midi_inputs.orders"))
+
+
+def test_no_working_table_is_left_behind(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    run(shop.assets(), "full", config)
+    run(shop.assets(), "midi", config)
+    left = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('midi_sample__work')"
+    assert rows(pipeline_database, left) == []
+
+
+def test_a_sample_of_a_sample_is_refused(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = Path(configured(tmp_path, midi=MIDI, mini=MIDI))
+    config.write_text(config.read_text().replace("copy_source: full", "copy_source: midi", 2))
+    text = config.read_text()
+    first = text.index("copy_source: midi")
+    config.write_text(text[:first] + "copy_source: full" + text[first + len("copy_source: midi") :])
+    run(shop.assets(), "full", str(config))
+    run(shop.assets(), "midi", str(config))
+    with pytest.raises(ConfigurationError, match="Set its copy_source to `full`"):
+        run(shop.assets(), "mini", str(config))
