@@ -8,12 +8,13 @@ one transaction with an empty search path.
 from data_pipeline.tables.attached.attached import Attached, read
 from data_pipeline.tables.attached.errors import Broken, CannotCarryError
 from data_pipeline.tables.attached.put_up import put_up
-from data_pipeline.tables.attached.take_down import take_down, take_down_statements
+from data_pipeline.tables.attached.take_down import is_late, take_down, take_down_statements
 
 __all__ = [
     "Attached",
     "Broken",
     "CannotCarryError",
+    "is_late",
     "put_up",
     "read",
     "take_down",

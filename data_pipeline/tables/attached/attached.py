@@ -87,7 +87,5 @@ def read_new(
 
 def _catalogs(graph: Graph, relations: Iterable[Relation]) -> set[str]:
     """Gives where parts of the relations are to be found."""
-    catalogs = {node.catalog for node in (*graph.parts, *graph.others)}
-    if "pg_constraint" in catalogs or any(edge.kind == "i" for edge in graph.edges):
-        catalogs.add("pg_index")
+    catalogs = {node.catalog for node in (*graph.parts, *graph.others)} - {"pg_constraint"}
     return catalogs.union(*(relation.has for relation in relations))

@@ -14,7 +14,9 @@ from data_pipeline.tables.attached.units import Unit, units
 from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName
 
-_BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
+# What says nothing about what is put up: a broken connection (08), a deadlock or the like (40), a
+# lack of resources (53), a lock that is not free (55P03), an operator who intervened (57).
+_PASSED_ON = ("08", "40", "53", "55P03", "57")
 _SAVEPOINT = "attached"
 _REMEDY = (
     "Drop it or adapt it, then run again; with `on_broken_view: drop` under `table_store`, commits "
@@ -54,7 +56,7 @@ def put_up(
     try:
         _attempt(connection, [statement for unit in todo for statement in unit.statements])
     except sa.exc.DBAPIError as error:
-        if _is_busy(error):
+        if _is_passed_on(error):
             raise
         run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
     else:
@@ -80,7 +82,7 @@ def _one_by_one(
                 _attempt(connection, unit.statements)
                 continue
             except sa.exc.DBAPIError as error:
-                if _is_busy(error):
+                if _is_passed_on(error):
                     raise
                 run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
                 column, reason = explain(connection, attached, unit, new, error)
@@ -107,5 +109,6 @@ def _attempt(connection: sa.Connection, statements: list[str]) -> None:
     run(connection, ";\n".join(steps))
 
 
-def _is_busy(error: sa.exc.DBAPIError) -> bool:
-    return getattr(error.orig, "pgcode", None) in _BUSY
+def _is_passed_on(error: sa.exc.DBAPIError) -> bool:
+    code = getattr(error.orig, "pgcode", None)
+    return error.connection_invalidated or code is None or code.startswith(_PASSED_ON)

@@ -26,7 +26,19 @@ SELECT c.oid::bigint, n.nspname, c.relname,
                 THEN 'comment' END,
            CASE WHEN EXISTS (SELECT FROM pg_seclabel
                              WHERE classoid = 'pg_class'::regclass AND objoid = c.oid)
-                THEN 'label' END], NULL)
+                THEN 'label' END,
+           CASE WHEN EXISTS (SELECT FROM pg_constraint k
+                             LEFT JOIN pg_description
+                                 ON classoid = 'pg_constraint'::regclass AND objoid = k.oid
+                             WHERE conrelid = c.oid
+                               AND (contype IN ('c', 'f') OR description IS NOT NULL))
+                THEN 'pg_constraint' END,
+           CASE WHEN EXISTS (SELECT FROM pg_index
+                             LEFT JOIN pg_description
+                                 ON classoid = 'pg_class'::regclass AND objoid = indexrelid
+                             WHERE indrelid = c.oid
+                               AND (NOT indisprimary OR description IS NOT NULL))
+                THEN 'pg_index' END], NULL)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = relnamespace
 LEFT JOIN pg_am ON pg_am.oid = relam

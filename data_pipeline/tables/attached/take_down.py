@@ -5,6 +5,7 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from data_pipeline.tables.attached.attached import Attached
+from data_pipeline.tables.attached.graph import read_graph
 from data_pipeline.tables.connection import run
 
 # Their names would be in the way, or they would go on working on a table that is put aside.
@@ -23,6 +24,22 @@ def take_down(connection: sa.Connection, attached: Attached) -> None:
     """
     if statements := take_down_statements(attached):
         run(connection, ";\n".join(statements))
+
+
+def is_late(connection: sa.Connection, attached: Attached) -> bool:
+    """Whether somebody has built something on the relations after they were read.
+
+    To be asked behind `take_down` and the lock on the relations, before these are put aside: it
+    would go on working on the old tables. (PostgreSQL refuses to drop them by itself.)
+
+    Args:
+        connection: The transaction, with an empty search path.
+        attached: What was read, and has been taken down.
+
+    Raises:
+        CannotCarryError: It cannot be carried over.
+    """
+    return bool(read_graph(connection, attached.names).dependents)
 
 
 def take_down_statements(attached: Attached) -> list[str]:

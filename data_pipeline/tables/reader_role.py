@@ -1,0 +1,59 @@
+"""The role that may read every committed stage, and nothing else."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.tables.connection import run
+from data_pipeline.tables.names import quoted
+
+# Only what it lacks: two commits that grant on the same schema at once get in each other's way.
+_LACKING = sa.text("""
+SELECT n.nspname AS schema, has_schema_privilege(r.oid, n.oid, 'USAGE') AS has_usage,
+       ARRAY(SELECT c.relname::text FROM pg_class c
+             WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
+               AND pg_has_role(c.relowner, 'USAGE')
+               AND NOT has_table_privilege(r.oid, c.oid, 'SELECT') ORDER BY 1) AS relations
+FROM pg_roles r LEFT JOIN pg_namespace n ON n.nspname = ANY (:schemas)
+WHERE r.rolname = :role
+ORDER BY 1
+""")
+
+
+def reader_statements(connection: sa.Connection, role: str, schemas: Sequence[str]) -> list[str]:
+    """Gives the statements that let a role read all tables and views in schemas.
+
+    Objects of other users in these schemas are left to their owners.
+
+    Args:
+        connection: The transaction of the commit, behind its last change.
+        role: The role, `table_store.reader_role` in the configuration.
+        schemas: The schemas of committed stages; those that do not exist yet are passed over.
+
+    Raises:
+        ConfigurationError: There is no such role.
+    """
+    lacking = connection.execute(_LACKING, {"role": role, "schemas": list(schemas)}).all()
+    if not lacking:
+        raise ConfigurationError(
+            f"table_store.reader_role names the role `{role}`, which does not exist on this "
+            f"server. Create it (CREATE ROLE {quoted(role)};) or correct the name in "
+            "instances.yaml, then run again."
+        )
+    statements = []
+    for schema, has_usage, relations in lacking:
+        if schema is None:
+            continue
+        if not has_usage:
+            statements.append(f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}")
+        if relations:
+            listed = ", ".join(quoted(schema, name) for name in relations)
+            statements.append(f"GRANT SELECT ON {listed} TO {quoted(role)}")
+    return statements
+
+
+def let_read(connection: sa.Connection, role: str, schemas: Sequence[str]) -> None:
+    """Lets a role read all tables and views in schemas; see `reader_statements`."""
+    if statements := reader_statements(connection, role, schemas):
+        run(connection, "; ".join(statements))

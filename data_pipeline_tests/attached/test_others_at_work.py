@@ -1,0 +1,62 @@
+"""What others do while a commit is under way neither gets lost nor is taken for a misfit."""
+
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline.tables import attached
+from data_pipeline.tables.attached import Attached
+from data_pipeline.tables.connection import run
+from data_pipeline.tables.names import RelationName
+from data_pipeline_tests.attached.conftest import LOG, Stage
+
+T = RelationName("s", "t")
+
+
+def begun(connection: sa.Connection) -> Attached:
+    run(connection, "SET LOCAL search_path = ''")
+    return attached.read(connection, [T])
+
+
+def test_two_reads_differ_if_something_changed_in_between(stage: Stage, role: str) -> None:
+    stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
+    with stage.engine.begin() as connection:
+        before = begun(connection)
+        assert begun(connection) == before
+        stage.execute(f'GRANT SELECT ON users.v TO "{role}"')
+        assert begun(connection) != before
+
+
+def test_a_view_built_on_a_view_in_the_meantime_is_not_dropped(stage: Stage) -> None:
+    stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
+    with stage.engine.connect() as connection:
+        hanging = begun(connection)
+        stage.execute("CREATE VIEW users.late AS SELECT a FROM users.v")
+        with pytest.raises(
+            sa.exc.InternalError, match=r"view users\.late depends on view users\.v"
+        ):
+            attached.take_down(connection, hanging)
+    assert stage.rows("SELECT a FROM users.late") == []
+
+
+def test_a_view_built_on_a_table_in_the_meantime_is_seen(stage: Stage) -> None:
+    stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
+    with stage.engine.begin() as connection:
+        hanging = begun(connection)
+        attached.take_down(connection, hanging)
+        assert not attached.is_late(connection, hanging)
+        stage.execute("CREATE VIEW users.late AS SELECT a FROM s.t")
+        assert attached.is_late(connection, hanging)
+
+
+def test_a_lock_that_is_not_free_is_no_misfit(stage: Stage) -> None:
+    stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
+    stage.execute("CREATE TABLE users.other (a int)")
+    other = {RelationName("users", "v"): "SELECT a FROM users.other"}
+    with stage.engine.connect() as busy, stage.engine.connect() as connection:
+        run(busy, "LOCK TABLE users.other IN ACCESS EXCLUSIVE MODE")
+        hanging = begun(connection)
+        attached.take_down(connection, hanging)
+        run(connection, "SET LOCAL lock_timeout = 5")
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+            attached.put_up(connection, hanging, "drop", LOG, other)
+    assert stage.rows("SELECT a FROM users.v") == []
