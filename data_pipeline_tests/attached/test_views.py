@@ -73,6 +73,17 @@ def test_a_view_may_get_another_definition(stage: Stage, role: str) -> None:
     assert stage.rows(f"SELECT has_table_privilege($r${role}$r$, 's.shown', 'SELECT')") == [(True,)]
 
 
+def test_a_view_may_be_older_than_what_it_is_built_on(stage: Stage) -> None:
+    stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.older AS SELECT a FROM t")
+    stage.execute(
+        "CREATE VIEW users.newer AS SELECT a FROM s.t",
+        "CREATE OR REPLACE VIEW users.older AS SELECT a FROM users.newer",
+    )
+    before = stage.rows(_VIEWS)
+    stage.commit("CREATE TABLE t (a int)")
+    assert stage.rows(_VIEWS) == before
+
+
 def test_a_deep_stack_of_wide_views_survives(stage: Stage) -> None:
     # The number of paths through the columns is 60 to the power of 8.
     columns = ", ".join(f"{number} AS c{number}" for number in range(60))
