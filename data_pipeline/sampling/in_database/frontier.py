@@ -52,6 +52,8 @@ class Seen:
         """Gives the condition that a value is none of the seen ones."""
         if self.values is None:
             raise AssertionError(f"the values of {self.column.name} are not known")
+        if self.count == 0:  # NULL, too, differs from all of nothing
+            return column.is_not(None)
         array = sa.cast(sa.literal(self.values, sa.Text), sa.ARRAY(self.column.type))
         return column != sa.all_(array)
 

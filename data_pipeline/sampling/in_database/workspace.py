@@ -10,7 +10,7 @@ from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.names import MAX_IDENTIFIER_BYTES, RelationName
 from data_pipeline.tables.sql import compiled
 
-_WORK_MEM = "SET LOCAL work_mem = '128MB'"
+_SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _DROPPED = sa.text("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(:schema)")
 
@@ -36,7 +36,8 @@ class Workspace:
     def open(cls, connection: sa.Connection, schema: str, stage: str) -> "Workspace":
         """Makes room for the working tables of a stage."""
         ensure_schema(connection, schema)
-        run(connection, _WORK_MEM)
+        for setting in _SETTINGS:
+            run(connection, setting)
         space = cls(connection, schema, stage)
         space.drop_leftovers()
         return space
