@@ -9,7 +9,14 @@ import sqlalchemy as sa
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.sampling_number import own_number
-from data_pipeline.sampling.in_database.source_tables import TID, Tid, family, listed
+from data_pipeline.sampling.in_database.source_tables import (
+    TID,
+    Tid,
+    family,
+    is_true,
+    listed,
+    refused,
+)
 from data_pipeline.sampling.key_hash import hash_threshold
 
 _PROBED = 20_000
@@ -161,18 +168,13 @@ def _columns(drawing: Drawing, table: str) -> list[sa.Column[Any]]:
 
 
 def _check_predicate(drawing: Drawing, table: str, name: str, text: str) -> None:
-    source = drawing.sources[table].table.alias("s")
-    query = sa.select(source).where(sa.literal_column(f"(({text}) IS TRUE)")).limit(0)
-    try:
-        with drawing.connection.begin_nested():
-            drawing.connection.execute(query)
-    except sa.exc.DBAPIError as error:
-        known = listed(source)
+    source = drawing.sources[table].table
+    if reason := refused(drawing.connection, source, text):
         raise ConfigurationError(
             f"sample.cover.predicates: PostgreSQL does not understand the predicate `{name}` of "
-            f"`{drawing.plan.graph.stage}/{table}`, {text!r}: {str(error.orig).strip()}\n"
-            f"Write an SQL condition on its columns, which are {known}."
-        ) from None
+            f"`{drawing.plan.graph.stage}/{table}`, {text!r}: {reason}\n"
+            f"Write an SQL condition on its columns, which are {listed(source)}."
+        )
 
 
 def _with_flags(
@@ -183,10 +185,7 @@ def _with_flags(
     rows = source.table.alias("s")
     place = sa.literal_column("s.ctid", Tid()).label(TID)
     needed = dict.fromkeys([*(column.name for column in columns), *source.key])
-    values = [
-        sa.literal_column(f"(({text}) IS TRUE)", sa.Boolean).label(name)
-        for name, text in flags.items()
-    ]
+    values = [is_true(text).label(name) for name, text in flags.items()]
     return sa.select(place, *(rows.c[name] for name in needed), *values).subquery("every")
 
 

@@ -53,7 +53,7 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
     Raises:
         ConfigurationError: Specification and tables do not fit.
     """
-    sources = source_tables(plan.graph, tables)
+    sources = source_tables(space.connection, plan.graph, tables)
     drawing = Drawing(plan, sources, space)
     drawing.whole |= tables_that_come_whole(drawing)
     count_what_is_needed(drawing)

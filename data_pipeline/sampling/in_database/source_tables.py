@@ -57,8 +57,7 @@ class SourceTable:
         """Gives its rows with their places, and whether conditions of relationships hold."""
         source = self.table.alias("s")
         conditions = [
-            sa.literal_column(f"(({text}) IS TRUE)", sa.Boolean).label(_condition(number))
-            for number, text in self.conditions.items()
+            is_true(text).label(_condition(number)) for number, text in self.conditions.items()
         ]
         place = sa.literal_column("s.ctid", Tid()).label(TID)
         return sa.select(place, *source.c, *conditions).subquery(alias)
@@ -87,19 +86,44 @@ def matches(
     return sa.and_(*parts)
 
 
-def source_tables(graph: SchemaGraph, tables: Mapping[str, sa.Table]) -> dict[str, SourceTable]:
+def is_true(text: str) -> sa.ColumnElement[bool]:
+    """Gives a condition on the columns of a table that a user wrote, false where it is NULL."""
+    return sa.literal_column(f"(({text}) IS TRUE)", sa.Boolean)
+
+
+def refused(connection: sa.Connection, table: sa.Table, text: str) -> str | None:
+    """Says why PostgreSQL does not understand a condition on the columns of a table."""
+    query = sa.select(table.alias("s")).where(is_true(text)).limit(0)
+    try:
+        with connection.begin_nested():
+            connection.execute(query)
+    except sa.exc.DBAPIError as error:
+        return str(error.orig).strip()
+    return None
+
+
+def source_tables(
+    connection: sa.Connection, graph: SchemaGraph, tables: Mapping[str, sa.Table]
+) -> dict[str, SourceTable]:
     """Gives the source tables of a stage.
 
     Args:
+        connection: To the source.
         graph: The schema.
         tables: The relations, by the names of the input tables.
 
     Raises:
-        ConfigurationError: A relationship has a column that does not exist, or columns of
-            different types.
+        ConfigurationError: A relationship has a column that does not exist, columns of different
+            types, or a condition that PostgreSQL does not understand.
     """
     for item in graph.relationships:
         _check(item, tables)
+        if item.where and (reason := refused(connection, tables[item.child], item.where)):
+            raise ConfigurationError(
+                f"The relationship {item}: PostgreSQL does not understand the condition: {reason}\n"
+                f"Write an SQL condition on columns of `{item.child}`, which are "
+                f"{listed(tables[item.child])}."
+            )
     return {
         name: SourceTable(
             name,

@@ -1,0 +1,83 @@
+"""Specifications and declarations that cannot be followed: errors say what, where and what else."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.tables import ForeignKey
+from data_pipeline_tests.sampling.schemas import Schema, schema, to
+
+ROOTS = {"a": {"rate": 0.5}}
+
+
+def made(engine: sa.Engine, *keys: ForeignKey) -> Schema:
+    return schema(
+        engine,
+        [
+            "CREATE TABLE a AS SELECT 1 AS id, 'x' AS word",
+            "CREATE TABLE b AS SELECT 1 AS id, 1 AS a, '1' AS text",
+        ],
+        a={"primary_key": "id"},
+        b={"primary_key": "id", "foreign_keys": keys},
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"roots": {**ROOTS, "c": {"rate": 0.1}}}, "sample.roots: stage `inputs` has no table `c`"),
+        ({"roots": {"a": {"rate": 1}, "inputs/a": {"rate": 1}}}, "are the same table. Keep one"),
+        ({"roots": {**ROOTS, "inputs/c": {"rate": 0.1}}}, "has no table `c`"),
+        (
+            {"cover": {"columns": {"c": ["id"]}}},
+            "sample.cover.columns: stage `inputs` has no table",
+        ),
+        ({"cover": {"columns": {"a": ["wort"]}}}, "no column `wort`. Its columns are `id`, `word`"),
+        (
+            {"cover": {"predicates": {"a": {"bad": "id >"}}}},
+            "does not understand the predicate `bad` of `inputs/a`, 'id >': syntax error",
+        ),
+        (
+            {"cover": {"predicates": {"a": {"bad": "wort = 'x'"}}}},
+            'column "wort" does not exist',
+        ),
+    ],
+)
+def test_a_specification_that_does_not_fit_the_tables(
+    engine: sa.Engine, settings: dict[str, Any], message: str
+) -> None:
+    source = made(engine)
+    with pytest.raises(ConfigurationError) as caught:
+        source.sample(**{"roots": ROOTS, **settings})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (to("aa", "a", "id"), "names the column `aa`, which `b` does not have"),
+        (to("a", "a", "idd"), "names the column `idd`, which `a` does not have"),
+        (to("text", "a", "id"), "`b.text` is of type text, but `a.id` is of type integer"),
+    ],
+)
+def test_a_relationship_that_cannot_be_followed(
+    engine: sa.Engine, key: ForeignKey, message: str
+) -> None:
+    source = made(engine, key)
+    with pytest.raises(ConfigurationError) as caught:
+        source.sample(roots=ROOTS)
+    assert message in str(caught.value)
+
+
+def test_a_condition_of_a_relationship_with_a_syntax_error(engine: sa.Engine) -> None:
+    source = made(engine, to("a", "a", "id", "text ="))
+    with pytest.raises(ConfigurationError, match="PostgreSQL does not understand the condition"):
+        source.sample(roots=ROOTS)
+
+
+def test_a_stage_without_a_root_has_no_plan(engine: sa.Engine) -> None:
+    source = made(engine)
+    with pytest.raises(AssertionError):
+        source.plan(roots={"elsewhere": {"rate": 0.1}})
