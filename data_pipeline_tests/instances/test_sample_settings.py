@@ -1,0 +1,104 @@
+"""The specification of a sample among the attrs of an instance."""
+
+import re
+
+import pytest
+
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances.sample_settings import CoverSettings, RootSettings
+from data_pipeline_tests.instances.conftest import Load
+
+COPIES = "copy_filtered_input: true, copy_source: full"
+
+
+def text(sample: str) -> str:
+    return f"instances: {{full: , midi: {{attrs: {{{COPIES}, sample: {sample}}}}}}}"
+
+
+def test_defaults(load: Load) -> None:
+    sample = load(text("{roots: {flights: {rate: 0.05}}}")).instance("midi").sample
+    assert sample is not None
+    assert sample.roots == {"flights": RootSettings(rate=0.05)}
+    assert sample.cover == CoverSettings()
+    assert (sample.salt, sample.hubs, sample.small_table_rows) == (0, "auto", 5000)
+    assert not sample.is_minimal
+
+
+def test_everything_can_be_said(load: Load) -> None:
+    said = (
+        "{roots: {flights: {rows: 100}, inputs/planes: {rate: 1}}, salt: -3, hubs: 40, "
+        "cover: {columns: {flights: [dest]}, predicates: {flights: {late: dep_time > 2300}}}, "
+        "small_table_rows: 10, pins: {flights: [{flight_id: 4711}]}}"
+    )
+    sample = load(text(said)).instance("midi").sample
+    assert sample is not None
+    assert sample.cover.columns == {"flights": ("dest",)}
+    assert sample.cover.predicates == {"flights": {"late": "dep_time > 2300"}}
+    assert sample.pins == {"flights": ({"flight_id": 4711},)}
+    assert sample.hubs == 40
+
+
+def test_off_is_what_yaml_reads_as_false(load: Load) -> None:
+    said = "{roots: {flights: {rate: 0.05}}, cover: off, hubs: off}"
+    sample = load(text(said)).instance("midi").sample
+    assert sample is not None
+    assert sample.cover.covers_nothing
+    assert sample.hubs == "off"
+
+
+def test_a_minimal_sample_needs_no_rate(load: Load) -> None:
+    sample = load(text("{roots: {flights: {}}, size: minimal}")).instance("midi").sample
+    assert sample is not None
+    assert sample.is_minimal
+
+
+def test_an_instance_that_loads_for_itself_has_no_sample(load: Load) -> None:
+    said = "instances: {full: {attrs: {sample: {roots: {flights: {rate: 0.1}}}}}}"
+    assert load(said).instance("full").sample is None
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ("{}", "sample: name at least one root"),
+        ("{roots: {flights: {}}}", "the root 'flights' needs a rate or a number of rows"),
+        (
+            "{roots: {flights: {rate: 0}}}",
+            "sample.roots.flights.rate: 0 does not fit: input should",
+        ),
+        (
+            "{roots: {flights: {rate: 1.5}}}",
+            "roots.flights.rate: 1.5 does not fit: input should be",
+        ),
+        ("{roots: {flights: {rate: yes}}}", "roots.flights.rate: True does not fit: a number is"),
+        ("{roots: {flights: {rows: 0}}}", "roots.flights.rows: 0 does not fit: input should be gr"),
+        ("{roots: {flights: {rows: 1, rate: 1}}}", "rate and rows exclude each other"),
+        ("{roots: {a/b/c: {rows: 1}}}", "'stage/table'"),
+        (
+            "{roots: {flights: {rates: 1}}}",
+            "sample.roots.flights: unknown key 'rates'. Did you mean 'rate'?",
+        ),
+        ("{rots: {flights: {rate: 1}}}", "sample: unknown key 'rots'. Did you mean 'roots'?"),
+        ("{roots: {f: {rate: 1}}, cover: all}", "write auto, off, or a mapping with 'columns'"),
+        (
+            "{roots: {f: {rate: 1}}, cover: {colums: {}}}",
+            "unknown key 'colums'. Did you mean 'columns'?",
+        ),
+        (
+            "{roots: {f: {rate: 1}}, hubs: some}",
+            "sample.hubs: 'some' does not fit: write auto, off",
+        ),
+        (
+            "{roots: {f: {rate: 1}}, salt: x}",
+            "sample.salt: 'x' does not fit: input should be a val",
+        ),
+        (
+            "{roots: {f: {rate: 1}}, size: tiny}",
+            "sample.size: 'tiny' does not fit: input should be",
+        ),
+    ],
+)
+def test_wrong_specifications(load: Load, sample: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as caught:
+        load(text(sample))
+    assert "instances.midi.attrs" in str(caught.value)
