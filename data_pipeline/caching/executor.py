@@ -16,6 +16,8 @@ from data_pipeline.caching.memo import Memo
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
+from data_pipeline.tables.session_name import reset_session_name, set_session_name
+from data_pipeline.tables.step_reads import close_reads
 
 if TYPE_CHECKING:
     import logging
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 # Dagster has no public way to change the plan of a run, so this module, and `run_steps.py`, use the
 # private names imported above: `Executor` and the plan and context that it is handed.
 # `data_pipeline_tests/caching/test_executor.py` fails when they change.
+
+
+_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
 
 
 def memoised(inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
@@ -82,13 +87,22 @@ class MemoisedExecutor(Executor):
             name,
             cast("logging.Logger", plan_context.log),
         )
-        memo.announce(plan_context.instance, plan_context.run_id)
-        waves = memo.waves(step_by_step=isinstance(self._inner, InProcessExecutor))
-        for wave in waves:
-            steps = memo.members(wave)
-            succeeded = yield from self._wave(plan_context, execution_plan, config, steps)
-            memo.settle(wave, memo.unfinished(wave, succeeded))
-        memo.record_reused(plan_context.instance)
+        run = plan_context.dagster_run
+        memo.announce(plan_context.instance, run.run_id)
+        set_session_name(run.run_id)
+        try:
+            before = {run.parent_run_id, run.root_run_id} - {run.run_id}
+            memo.lead(run.run_id, {run_id for run_id in before if run_id is not None})
+            waves = memo.waves(step_by_step=isinstance(self._inner, InProcessExecutor))
+            for wave in waves:
+                steps = memo.members(wave)
+                succeeded = yield from self._wave(plan_context, execution_plan, config, steps, memo)
+                memo.settle(wave, memo.unfinished(wave, succeeded))
+            memo.finish()
+            memo.record_reused(plan_context.instance)
+        finally:
+            memo.close()
+            reset_session_name()
         yield dg.DagsterEvent.engine_event(plan_context, *memo.summary())
 
     def _wave(
@@ -97,12 +111,16 @@ class MemoisedExecutor(Executor):
         plan: ExecutionPlan,
         config: ResolvedRunConfig,
         steps: Sequence[str],
+        memo: Memo,
     ) -> Generator[dg.DagsterEvent, None, frozenset[str]]:
         """Executes some of the steps; returns those that succeeded."""
         finished: set[str] = set()
         for event in self._inner.execute(*_only(plan_context, plan, config, steps)):
+            if event.step_key and event.event_type in _ENDS:
+                close_reads(plan_context.run_id, event.step_key)
             if event.event_type is dg.DagsterEventType.STEP_SUCCESS and event.step_key:
                 finished.add(event.step_key)
+                memo.succeeded(event.step_key)
             yield event
         return frozenset(finished)
 

@@ -6,9 +6,19 @@ import sqlalchemy as sa
 
 from data_pipeline.caching.decisions import Key, Known
 from data_pipeline.instances import Instance
-from data_pipeline.tables import blobs, catalog
+from data_pipeline.tables import blobs, catalog, staging
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import Database
+
+
+def known_to_run(
+    database: Database, instances: Iterable[Instance], instance: Instance, run_id: str
+) -> dict[Key, Known]:
+    """Gives what `known` gives, with what a run has staged in place of what is committed."""
+    found = known(database, instances)
+    with database.begin() as connection:
+        staged = staging.of_run(connection, instance, run_id)
+    return found | {(instance.instance_id, t): Known(row, True) for t, row in staged.items()}
 
 
 def known(database: Database, instances: Iterable[Instance]) -> dict[Key, Known]:

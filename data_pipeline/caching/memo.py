@@ -13,20 +13,24 @@ from data_pipeline.caching.blocking import last_outcome
 from data_pipeline.caching.decisions import (
     Action,
     Decision,
+    Key,
+    Known,
     Step,
     blocked_by_assertion,
     decide,
 )
 from data_pipeline.caching.fingerprints import declared_sources, digests, with_fingerprints
-from data_pipeline.caching.known import known
+from data_pipeline.caching.known import known, known_to_run
 from data_pipeline.caching.recording import record_reused
-from data_pipeline.caching.restoring import can_restore, kept_keys, restore
-from data_pipeline.caching.run_steps import run_steps
+from data_pipeline.caching.restoring import can_restore, kept_results, restore
+from data_pipeline.caching.run_steps import node_name, run_steps
+from data_pipeline.caching.stage_commits import StageCommits, inherited
 from data_pipeline.errors import DataPipelineError
 from data_pipeline.instances import Configuration
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.identity import SOURCES_TAG
+from data_pipeline.tables.leftovers import stages_with_leftovers
 from data_pipeline.tables.names import StageTable
 
 
@@ -63,7 +67,10 @@ class Memo:
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._reused: dict[str, Decision] = {}
+        self._continued: set[str] = set()
+        self._succeeded: set[str] = set()
         self._storage: dg.DagsterInstance | None = None
+        self._commits: StageCommits | None = None
 
     def _fingerprinted(self, job: dg.JobDefinition) -> list[Step]:
         sources = declared_sources(job.asset_layer.asset_graph)
@@ -87,7 +94,7 @@ class Memo:
 
     def restorable(self) -> set[str]:
         """Names the steps whose results would be swapped back in instead of being computed."""
-        kept = kept_keys(self._database, self._instance)
+        kept = kept_results(self._database, self._instance)
         return {
             key
             for key in self._ready()
@@ -123,6 +130,75 @@ class Memo:
             self._assert_no_fresh_input()
         if (found := digests(list(self._computing.values()))) != "{}":
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
+
+    def lead(self, run_id: str, before: set[str]) -> None:
+        """Locks the stages that the run writes, if any; waits for runs that are at work on them.
+
+        Args:
+            run_id: The run.
+            before: The runs that this one re-executes in part.
+        """
+        rows = inherited(self._database, self._instance, self._steps, before)
+        stages = self._stages_to_write() | {row.stage for row in rows}
+        if not stages:
+            return
+        self._commits = StageCommits(self._database, self._instance, run_id, self._steps, self._log)
+        self._commits.lock(lambda: self._stages_to_write() | {row.stage for row in rows})
+        self._commits.begin(self._versions_read(), rows)
+        self._known = self._know()
+
+    def _stages_to_write(self) -> set[str]:
+        """Names the stages in which there is something to do, or to clean up."""
+        self._known = self._know()
+        planned = {
+            item.key[1].stage for step in self._steps.computing for item in step.computations
+        }
+        return {
+            item.key[1].stage
+            for key, decision in self.decisions().items()
+            if decision.action is not Action.REUSE
+            for item in self._computing[key].computations
+        } | (planned & stages_with_leftovers(self._database, self._instance))
+
+    def _versions_read(self) -> dict[str, str | None]:
+        """Gives the data versions of what the run reads and does not compute."""
+        computed = {item.key for step in self._steps.computing for item in step.computations}
+        read = {key for s in self._steps.computing for c in s.computations for key in c.inputs}
+        return {
+            f"{instance}/{table}": found.row.data_version
+            for instance, table in read - computed
+            if (found := self._known.get((instance, table))) is not None
+        }
+
+    def _know(self) -> dict[Key, Known]:
+        instances = self._steps.instances.values()
+        if self._commits is None:
+            return known(self._database, instances)
+        run_id = self._commits.session.run_id
+        return known_to_run(self._database, instances, self._instance, run_id)
+
+    def succeeded(self, step: str) -> None:
+        """Notes that a step of the plan has succeeded; commits stages that are complete with it."""
+        self._succeeded.add(step)
+        name = node_name(step)
+        results = self._steps.results.get(name, ())
+        if self._commits is not None and results and self._succeeded.issuperset(results):
+            self._commits.done(name)
+
+    def finish(self) -> None:
+        """Commits what is complete, and says what is not.
+
+        Raises:
+            DatabaseError: A stage could not be committed.
+        """
+        if self._commits is not None:
+            self._commits.finish(success=not self._failed)
+            self._known = self._know()
+
+    def close(self) -> None:
+        """Frees the locks of the stages."""
+        if self._commits is not None:
+            self._commits.close()
 
     def _assert_no_fresh_input(self) -> None:
         decisions = self.decisions()
@@ -182,6 +258,8 @@ class Memo:
             if action is Action.REUSE:
                 self._reused[key] = decision
                 reused.append(decision)
+                if self._commits is not None:
+                    self._commits.done(key)
             elif action is Action.RUN and all(self._is_settled(item, wave) for item in before):
                 wave.append(key)
                 running.append(decision)
@@ -201,12 +279,18 @@ class Memo:
         tried: set[str] = set()
         while ready := [k for k in self._ready() if k not in tried and self._may_restore(k)]:
             tried |= set(ready)
-            kept = kept_keys(self._database, self._instance)
+            kept = kept_results(self._database, self._instance)
             steps = [self._computing[key] for key in ready]
             for step in [step for step in steps if can_restore(step, self._known, kept)]:
-                restore(self._database, self._instance, step, self._known, kept, self._log)
-                self._log.info(f"Swapped back in: {step.key}, an earlier version that was kept")
-                self._known = known(self._database, self._steps.instances.values())
+                if self._commits is None:
+                    raise AssertionError  # what has something to do has locked its stage
+                if restore(self._commits.session, step, self._known, kept):
+                    self._continued.add(step.key)
+                    what = "staged by a run that did not commit it"
+                else:
+                    what = "an earlier version that was kept"
+                self._log.info(f"Swapped back in: {step.key}, {what}")
+                self._known = self._know()
 
     def _ready(self) -> list[str]:
         """Names the steps that have something to do, and all inputs to do it."""
@@ -238,6 +322,8 @@ class Memo:
             if self._steps.keys[item.key] in checked
         }
         if computing and computing <= self._reused.keys():
+            if computing & self._continued:
+                return Decision(key, Action.RUN, ["what it checks was staged by another run"])
             if (reason := self._unpassed(key)) is not None:
                 return Decision(key, Action.RUN, [reason])
             return Decision(key, Action.REUSE, ["what it checks is up to date"])
@@ -257,7 +343,7 @@ class Memo:
         for check in self._steps.blocking.get(key, ()):
             table = StageTable.from_path(check.asset_key.path)
             found = self._known.get((self._instance.instance_id, table))
-            since = found.row.committed_at if found else None
+            since = (found.row.built_at or found.row.committed_at) if found else None
             last = last_outcome(storage, check, self._instance.name)
             current = last is not None and (since is None or last.at >= since.timestamp())
             if last is not None and current and last.blocks:
@@ -271,7 +357,7 @@ class Memo:
         self._done |= set(wave) - failed
         self._failed |= failed
         if any(not self._is_settled(key, ()) for key in self._computing):
-            self._known = known(self._database, self._steps.instances.values())
+            self._known = self._know()
 
     def record_reused(self, storage: dg.DagsterInstance) -> None:
         """Records the tables that were reused where this Dagster storage does not know them."""

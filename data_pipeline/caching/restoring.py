@@ -1,23 +1,42 @@
-"""Swapping earlier versions back in, where one was made by the computation that is wanted."""
+"""Swapping results in that are there already, made by the computation that is wanted.
 
-import logging
+They are earlier versions in cache slots, and what runs that failed or died left in staging.
+"""
+
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from data_pipeline.caching.decisions import Computation, Key, Known, Step
 from data_pipeline.instances import Instance
-from data_pipeline.tables import blobs, slots
-from data_pipeline.tables.commit import commit_slot, committed
+from data_pipeline.tables import slots, staging
+from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import Database
-from data_pipeline.tables.locks import building
+from data_pipeline.tables.leftovers import leftovers
+from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.slots import Slot
 
 
-def kept_keys(database: Database, instance: Instance) -> Mapping[str, Slot]:
-    """Gives the kept versions of an instance that are still there, by cache key."""
+@dataclass(frozen=True)
+class Kept:
+    """A result that is there without being visible.
+
+    Attributes:
+        row: Its catalog row.
+        slot: The cache slot that it lies in; None: a run that failed or died left it in staging.
+    """
+
+    row: CatalogRow
+    slot: Slot | None = None
+
+
+def kept_results(database: Database, instance: Instance) -> Mapping[str, Kept]:
+    """Gives the results of an instance that can be swapped in, by cache key."""
     with database.begin() as connection:
-        kept = slots.all_slots(connection, instance)
-    return {slot.row.cache_key: slot for slot in kept if slot.is_there and slot.row.cache_key}
+        kept = [
+            Kept(slot.row, slot) for slot in slots.all_slots(connection, instance) if slot.is_there
+        ]
+        kept += [Kept(item.row) for item in leftovers(connection, instance) if item.is_there]
+    return {item.row.cache_key: item for item in kept if item.row.cache_key}
 
 
 def wanted_key(item: Computation, known: Mapping[Key, Known]) -> str | None:
@@ -31,7 +50,7 @@ def wanted_key(item: Computation, known: Mapping[Key, Known]) -> str | None:
     return item.identity.cache_key(str(item.key[1]), inputs)
 
 
-def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, Slot]) -> bool:
+def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, Kept]) -> bool:
     """Whether everything that a step computes was kept, or is there."""
     wanted = {item.key: wanted_key(item, known) for item in step.computations}
     missing = {asset: key for asset, key in wanted.items() if key not in kept}
@@ -45,20 +64,28 @@ def _is_current(found: Known | None, key: str) -> bool:
 
 
 def restore(
-    database: Database,
-    instance: Instance,
-    step: Step,
-    known: Mapping[Key, Known],
-    kept: Mapping[str, Slot],
-    log: logging.Logger,
-) -> None:
-    """Swaps in what was kept of everything that a step computes."""
-    for item in step.computations:
-        slot = kept.get(wanted_key(item, known) or "")
-        if slot is None:
-            continue  # it is there
-        with building(database, committed(instance, slot.row.table), log):
-            row = replace(slot.row, code_parts=item.identity.code_parts)
-            done = commit_slot(database, instance, slot, row, log)
-        for location in done.replaced_files:
-            blobs.remove(instance, slot.row.table, location)
+    session: RunSession, step: Step, known: Mapping[Key, Known], kept: Mapping[str, Kept]
+) -> bool:
+    """Stages what was kept of everything that a step computes.
+
+    Returns:
+        Whether all of it had been made by a run that failed or died, and never committed.
+    """
+    found = [
+        replace(item, row=replace(item.row, code_parts=computation.identity.code_parts))
+        for computation in step.computations
+        if (item := kept.get(wanted_key(computation, known) or "")) is not None
+    ]
+    instance = session.instance
+    with session.begin() as connection:
+        for item in found:
+            if item.slot is None:
+                staging.adopt(connection, instance, [item.row], session.run_id)
+                continue
+            relation = staging.relation_of(instance, item.row.table)
+            if item.row.kind == "table":
+                staging.drop(connection, relation)
+                slots.put_back(connection, instance, item.slot)
+            slots.forget(connection, instance, item.row)
+            staging.put(connection, instance, item.row, session.run_id)
+    return all(item.slot is None for item in found)

@@ -133,9 +133,9 @@ class _Reader:
         for step in plan.get_all_steps_in_topo_order():
             if step.key not in selected:
                 continue
-            node = nodes.setdefault(_node_name(step.key), _Node(step.node_handle))
+            node = nodes.setdefault(node_name(step.key), _Node(step.node_handle))
             node.members.append(step.key)
-            node.dependencies |= {_node_name(key) for key in _dependencies(step)}
+            node.dependencies |= {node_name(key) for key in _dependencies(step)}
             outputs = [output.properties for output in step.step_outputs]
             assets = [output.asset_key for output in outputs if output.asset_key is not None]
             checks = [o.asset_check_key for o in outputs if o.asset_check_key is not None]
@@ -164,7 +164,8 @@ class _Reader:
             yield source.instance_id, table
 
 
-def _node_name(step: str) -> str:
+def node_name(step: str) -> str:
+    """Names the asset's node that a step of the plan belongs to."""
     return step.partition(".")[0]
 
 

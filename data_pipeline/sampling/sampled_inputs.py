@@ -19,14 +19,14 @@ from data_pipeline.sampling.schema_graph import schema_graph
 from data_pipeline.sampling.weights import marked, roles_of_chosen, roles_table, weighted_view
 from data_pipeline.tables import catalog
 from data_pipeline.tables.catalog import fingerprint
-from data_pipeline.tables.commit import committed
 from data_pipeline.tables.connection import database
-from data_pipeline.tables.dependents import relation_kind
 from data_pipeline.tables.fetch import fetch
 from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.reference import properties_of
+from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.sql import compiled
 from data_pipeline.tables.table import Properties, Table
+from data_pipeline.tables.visible import committed
 
 
 @dataclass(frozen=True)

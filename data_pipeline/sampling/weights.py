@@ -12,10 +12,10 @@ from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.sampling.in_database.drawing import Role
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable
 from data_pipeline.sampling.key_hash import key_hash_sql
-from data_pipeline.tables.commit import committed
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.reference import properties_of
 from data_pipeline.tables.table import Properties, Table
+from data_pipeline.tables.visible import committed
 
 ROW_HASH = "row_hash"
 """The key of rows in `keys_of` whose table has no primary key: the hash of all columns."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables.catalog import fingerprint
-from data_pipeline.tables.connection import Database, ensure_schema
+from data_pipeline.tables.connection import Database, ensure_schema, run
 from data_pipeline.tables.names import (
     MAX_IDENTIFIER_BYTES,
     RelationName,
@@ -18,6 +18,7 @@ from data_pipeline.tables.names import (
 )
 from data_pipeline.tables.progress import Progress
 from data_pipeline.tables.refusal import refusal
+from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.table import Properties
 
 if TYPE_CHECKING:
@@ -111,6 +112,22 @@ def build_from_query(
     return Built(rows, time.monotonic() - started)
 
 
+def build_view(database: Database, table: StageTable, target: RelationName, query: str) -> None:
+    """Creates `target` as a view of a query.
+
+    Raises:
+        DatabaseError: PostgreSQL refused (with the query and the position), or went away.
+    """
+    import adbc_driver_manager
+
+    prefix = f"CREATE VIEW {target.quoted} AS "
+    with _building(database, table, target) as connection:
+        try:
+            _execute(connection, f"{prefix}{query}")
+        except adbc_driver_manager.Error as error:
+            raise refusal(error, f"View `{table}` could not be built", query, prefix) from None
+
+
 @contextmanager
 def _building(
     database: Database, table: StageTable, target: RelationName
@@ -120,10 +137,11 @@ def _building(
 
     with database.begin() as session:
         ensure_schema(session, target.schema)
+        if kind := relation_kind(session, target):
+            # With what is staged on top of it: a view of this table.
+            run(session, f"DROP {kind} {target.quoted} CASCADE")
     with database.adbc() as connection:
         try:
-            _execute(connection, f"DROP TABLE IF EXISTS {target.quoted}")
-            connection.commit()
             yield connection
             connection.commit()
         except adbc_driver_manager.Error as error:
@@ -159,7 +177,7 @@ def _apply_properties(
             f"ALTER TABLE {target.quoted} ADD CONSTRAINT {quoted(name)} PRIMARY KEY ({key})"
         )
     for index in dict.fromkeys(properties.indexes):
-        name = _index_name(target.name, index)
+        name = index_name(target.name, index)
         statements.append(f"CREATE INDEX {quoted(name)} ON {target.quoted} ({_listed(index)})")
     statements.append(f"SET LOCAL default_statistics_target = {_STATISTICS_TARGET}")
     statements.append(f"ANALYZE {target.quoted}")
@@ -172,7 +190,8 @@ def _key_name(table: str) -> str:
     return name if len(name.encode()) <= MAX_IDENTIFIER_BYTES else _object_name(table, "pkey")
 
 
-def _index_name(table: str, columns: Sequence[str]) -> str:
+def index_name(table: str, columns: Sequence[str]) -> str:
+    """Names an index that a table declares."""
     # The names that PostgreSQL makes up are free in the staging schema only: an index on column
     # `b_c` of table `a` would have the same name as one on `c` of table `a_b`.
     return _object_name(table, "idx", *columns)

@@ -7,7 +7,7 @@ the tables they describe.
 import getpass
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -30,7 +30,9 @@ WHERE attrelid = to_regclass(:relation) AND attnum > 0 AND NOT attisdropped
 _COMMENTS = {
     TABLES: "Tables and blobs of this instance, one row each",
     "slots": "Earlier versions of tables and blobs that are kept aside",
+    "staged": "Tables and blobs that are built, and wait for the commit of their stage",
 }
+_KEYS = {TABLES: "stage, name", "slots": "cache_key", "staged": "stage, name"}
 
 MISSING = frozenset({"42P01", "3F000", "42703"})
 """SQLSTATE of a query on a catalog that does not exist, or lacks columns of this version."""
@@ -56,6 +58,7 @@ _COLUMNS = {
     "run_id": ("text", "Dagster run that made it"),
     "username": ("text", "Operating-system user of that run"),
     "host": ("text", "Machine of that run"),
+    "built_at": ("timestamptz", "When it was built, which is some time before it is visible"),
     "committed_at": ("timestamptz", "When it became visible"),
 }
 
@@ -82,6 +85,7 @@ class CatalogRow:
     run_id: str | None = None
     username: str | None = None
     host: str | None = None
+    built_at: datetime | None = None
     committed_at: datetime | None = None
 
     @property
@@ -127,9 +131,8 @@ def ensure(
     connection.execute(_LOCK, {"name": f"data_pipeline:catalog:{schema}"})
     # Another session may have created it while this one waited for the lock.
     missing = _missing(connection, relation, columns)
-    key = "stage, name" if table == TABLES else "cache_key"
     if len(missing) == len(columns):
-        for statement in _creation(relation, columns, key, _COMMENTS[table]):
+        for statement in _creation(relation, columns, _KEYS[table], _COMMENTS[table]):
             run(connection, statement)
     for name in missing:
         for statement in _addition(relation, name, *columns[name]):
@@ -189,29 +192,64 @@ def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow
     return None if found is None else row_of(found)
 
 
-def put(connection: sa.Connection, schema: str, new: CatalogRow) -> None:
-    """Writes the row of what this transaction makes visible, in place of an earlier one."""
+def put(connection: sa.Connection, schema: str, rows: Sequence[CatalogRow]) -> None:
+    """Writes the rows of what this transaction makes visible, in place of earlier ones."""
+    upsert(connection, _table(schema), [values_of(row) for row in rows], "committed_at")
+
+
+def values_of(row: CatalogRow) -> dict[str, Any]:
+    """Gives the values of a row to be written, with the user and the machine that made it."""
+    by = {"username": row.username or _username(), "host": row.host or socket.gethostname()}
+    return {**asdict(row), **by}
+
+
+def upsert(
+    connection: sa.Connection,
+    target: sa.TableClause,
+    values: Sequence[Mapping[str, Any]],
+    clock: str,
+) -> None:
+    """Writes rows that are keyed by stage and name, in place of earlier ones.
+
+    Args:
+        connection: The transaction.
+        target: The table.
+        values: The rows.
+        clock: The column that takes the time of writing.
+    """
     from sqlalchemy.dialects.postgresql import insert
 
-    values = {
-        **asdict(new),
-        "username": _username(),
-        "host": socket.gethostname(),
-        "committed_at": sa.func.clock_timestamp(),
-    }
-    # A table, and the commit of a raw table behind it, may both write its row at the same time.
-    statement = insert(_table(schema)).values(values)
-    changed = {name: statement.excluded[name] for name in values if name not in ("stage", "name")}
+    if not values:
+        return
+    now = {clock: sa.func.clock_timestamp()}
+    statement = insert(target).values([{**value, **now} for value in values])
+    changed = {name: statement.excluded[name] for name in (*values[0], clock)}
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["stage", "name"], set_=changed)
+        statement.on_conflict_do_update(
+            index_elements=["stage", "name"],
+            set_={name: value for name, value in changed.items() if name not in ("stage", "name")},
+        )
     )
 
 
-def views_of(connection: sa.Connection, schema: str, source: RelationName) -> list[CatalogRow]:
-    """Gives the rows of the views that pass `source` through under another name."""
+def views_of(
+    connection: sa.Connection, schema: str, sources: Iterable[RelationName]
+) -> list[CatalogRow]:
+    """Gives the rows of the views that pass any of `sources` through under another name."""
     target = _table(schema)
-    query = sa.select(target).where(target.c.kind == "view", target.c.location == str(source))
+    is_one = target.c.location.in_([str(source) for source in sources])
+    query = sa.select(target).where(target.c.kind == "view", is_one)
     return [row_of(item) for item in connection.execute(query)]
+
+
+def rows_of(
+    connection: sa.Connection, schema: str, tables: Iterable[StageTable]
+) -> dict[StageTable, CatalogRow]:
+    """Gives the rows of some tables and blobs; the catalog must exist."""
+    target = _table(schema)
+    key = sa.tuple_(target.c.stage, target.c.name)
+    query = sa.select(target).where(key.in_([(table.stage, table.name) for table in tables]))
+    return {row.table: row for row in map(row_of, connection.execute(query))}
 
 
 def confirm(connection: sa.Connection, schema: str, row: CatalogRow) -> None:

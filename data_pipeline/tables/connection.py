@@ -13,13 +13,15 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
-from data_pipeline.tables.names import quoted
+from data_pipeline.tables.names import literal, quoted
+from data_pipeline.tables.session_name import session_name
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection as AdbcConnection
 
 EMBEDDED = "embedded"
 _CONNECT_TIMEOUT_SECONDS = 10
+_NAME_KEY = "data_pipeline/application_name"
 _LOCK = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
 _LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -84,7 +86,26 @@ class Database:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             yield connection
 
+    def private_connection(self) -> sa.Connection:
+        """Gives a connection of its own session, which ends when the caller closes it.
+
+        Raises:
+            DatabaseError: The server cannot be reached.
+        """
+        connection = self._connect()
+        connection.detach()
+        return connection
+
     def _connect(self) -> sa.Connection:
+        connection = self._connected()
+        name = session_name()
+        if connection.info.get(_NAME_KEY, "data_pipeline") != name:
+            run(connection, f"SET application_name = {literal(name)}")
+            connection.commit()
+            connection.info[_NAME_KEY] = name
+        return connection
+
+    def _connected(self) -> sa.Connection:
         try:
             return self.engine.connect()
         except sa.exc.OperationalError as error:
@@ -128,6 +149,10 @@ class Database:
 
         try:
             connection = self._adbc_root().adbc_clone()
+            if (name := session_name()) != "data_pipeline":
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET application_name = {literal(name)}")
+                connection.commit()
         except adbc_driver_manager.Error as error:
             raise self._unreachable(error) from None
         try:

@@ -6,10 +6,8 @@ nothing refers to, never a row without its file.
 """
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain, repeat
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +15,7 @@ import sqlalchemy as sa
 from data_pipeline.errors import DatabaseError, IsolationError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, survey
+from data_pipeline.tables.attempts import is_busy, lock_timeouts
 from data_pipeline.tables.connection import Database, run
 from data_pipeline.tables.holdings import STAGED, holdings, is_empty
 from data_pipeline.tables.names import RelationName, StageTable, quoted
@@ -24,7 +23,6 @@ from data_pipeline.tables.part import Part
 from data_pipeline.tables.slots import SLOTS
 from data_pipeline.tables.survey import Order
 
-_BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 _RESERVE = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -58,7 +56,8 @@ def _drop_group(
     instance = order.instance
     what = ", ".join(f"stage `{stage}`" if stage else "the catalog" for stage in stages)
     seconds = instance.table_store.commit_wait_seconds
-    for timeout in _lock_timeouts(seconds):
+    waiting = f"Waiting to drop {what}, which others are reading"
+    for timeout in lock_timeouts(seconds, log, lambda: waiting):
         try:
             with database.begin() as connection:
                 run(connection, f"SET LOCAL lock_timeout = {timeout}")
@@ -72,13 +71,12 @@ def _drop_group(
                 _drop(connection, order, parts)
                 return parts
         except sa.exc.DBAPIError as error:
-            if getattr(error.orig, "pgcode", None) not in _BUSY:
+            if not is_busy(error):
                 raise DatabaseError(
                     f"Instance `{instance.name}`: {what} could not be dropped and is as before. "
                     f"PostgreSQL says: {database.scrubbed(error.orig)}\nRemove what it names, or "
                     "let the owner of the tables drop it, then try again."
                 ) from None
-        log.info(f"Waiting to drop {what}, which others are reading")
     raise DatabaseError(
         f"Instance `{instance.name}`: {what} is as before, since others have been reading it for "
         f"{seconds:g} seconds (commit_wait_seconds). Ask them to end their queries (see "
@@ -162,13 +160,3 @@ def _remove_empty_folders(instance: Instance) -> None:
     for folder in [*folders, root]:
         with suppress(OSError):  # it is not empty, or not there
             folder.rmdir()
-
-
-def _lock_timeouts(seconds: float) -> Iterator[int]:
-    """Gives how many ms to wait for locks, short enough for other readers to pass in between."""
-    started = time.monotonic()
-    for timeout in chain((5, 5, 10, 20, 50, 100, 200), repeat(500)):
-        yield timeout
-        time.sleep(timeout / 1000)
-        if time.monotonic() - started > seconds:
-            return

@@ -10,16 +10,20 @@ from data_pipeline.errors import TableNotFoundError, UnsupportedDataError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog
 from data_pipeline.tables.catalog import CatalogRow
-from data_pipeline.tables.commit import committed
 from data_pipeline.tables.connection import Database, database
-from data_pipeline.tables.dependents import relation_kind
 from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.progress import reporter
 from data_pipeline.tables.reference import reference
+from data_pipeline.tables.relations import relation_kind
+from data_pipeline.tables.visible import Visible, committed, visible
 
 
 def fetch(
-    instance: Instance, table: StageTable, annotation: Any, log: logging.Logger
+    instance: Instance,
+    table: StageTable,
+    annotation: Any,
+    log: logging.Logger,
+    found: Visible | None = None,
 ) -> tuple[Any, str | None]:
     """Gives a table or blob in the form that an annotation asks for, with its data version.
 
@@ -29,6 +33,7 @@ def fetch(
         annotation: A frame type, `pa.RecordBatchReader`, `sa.Table`, or anything else, which means
             a reference for a table and the object for a blob.
         log: Takes the progress of long transfers.
+        found: Where it is, for the step that reads; default: what is committed.
 
     Raises:
         TableNotFoundError: It has not been built yet, or it is gone.
@@ -37,16 +42,15 @@ def fetch(
     from data_pipeline.tables.frames import from_reader, is_frame_type
 
     source = database(instance)
-    relation = committed(instance, table)
     with source.begin() as connection:
-        row = catalog.row(connection, instance.catalog_schema, table)
-        is_blob = row is not None and row.kind == "blob"
-        if not is_blob and relation_kind(connection, relation) is None:
-            raise _missing(instance, table, relation, row)
+        found = found or visible(connection, instance, table, None)
+        relation, row = found.relation, found.row
+        if not found.is_blob and relation_kind(connection, relation) is None:
+            raise _missing(instance, table, committed(instance, table), row)
         version = row.data_version if row else None
-        if not is_blob and not _is_of_a_frame_library(annotation):
+        if not found.is_blob and not _is_of_a_frame_library(annotation):
             return reference(connection, relation, row), version
-    if row is not None and is_blob:
+    if row is not None and found.is_blob:
         return _blob(source, instance, row)
     if not is_frame_type(annotation):
         raise UnsupportedDataError(

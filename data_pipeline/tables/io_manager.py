@@ -1,22 +1,32 @@
 """The IO manager: where Dagster hands over what assets return and asks for what they read."""
 
 import json
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from data_pipeline.errors import ConfigurationError, IsolationError
 from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.instances.resource import PARTITION_TAG
+from data_pipeline.tables import runs, staging
+from data_pipeline.tables.connection import database
 from data_pipeline.tables.fetch import fetch, known_version
 from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of
 from data_pipeline.tables.inputs import InputVersions
+from data_pipeline.tables.leading import LedRun
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.op_context import op_context
+from data_pipeline.tables.planned_steps import planned_steps
+from data_pipeline.tables.session_name import reset_session_name, set_session_name
+from data_pipeline.tables.step_reads import StepReads, close_reads, open_reads, reads_of
 from data_pipeline.tables.store import Origin, Store
 from data_pipeline.tables.table import declared_properties
 from data_pipeline.tables.upstream import upstream
+from data_pipeline.tables.visible import Visible
 
 
 class TableIOManager(dg.IOManager):
@@ -31,28 +41,97 @@ class TableIOManager(dg.IOManager):
         self._configuration = configuration
         self._pinned = configuration.instance(pinned) if pinned is not None else None
         self._inputs = InputVersions()
+        self._runs: dict[str, LedRun | None] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Stores what an asset returned; see `Store.put`."""
         table = StageTable.from_path(context.asset_key.path)
         instance = self._instance_of_output(context, table)
         self._configuration.check_stages(_stages(context))
+        step = context.step_context
+        run = self._enter(step, instance, context.log)
         declared = declared_properties(context.definition_metadata)
         origin = self._origin(context, instance)
         stored = Store(instance, context.log).put(table, obj, declared, origin)
+        if run is not None:
+            run.staged(step.step.key, table)
         context.add_output_metadata(dict(stored.metadata))
-        context.step_context.set_data_version(
-            context.asset_key, dg.DataVersion(stored.data_version)
-        )
+        step.set_data_version(context.asset_key, dg.DataVersion(stored.data_version))
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Gives what an asset reads, in the form that its annotation asks for; see `fetch`."""
         table = StageTable.from_path(context.asset_key.path)
         instance = self._instance_of_input(context)
-        value, version = fetch(instance, table, context.dagster_type.typing_type, context.log)
         step = context.step_context
+        if (writer := self._writer(step.run_tags)) is not None:
+            self._enter(step, writer, context.log)
+        found = self._reads(step, instance, table)
+        value, version = fetch(
+            instance, table, context.dagster_type.typing_type, context.log, found
+        )
         self._inputs.add(step.run_id, step.step.key, instance.instance_id, table, version)
         return value
+
+    def close(self) -> None:
+        """Ends what this IO manager has open: locks on inputs, and runs that it leads.
+
+        Raises:
+            DatabaseError: A stage could not be committed.
+        """
+        for run_id, run in self._runs.items():
+            close_reads(run_id)
+            if run is not None:
+                try:
+                    run.finish()
+                finally:
+                    run.close()
+        self._runs.clear()
+        reset_session_name()
+
+    def _enter(self, step: Any, instance: Instance, log: logging.Logger) -> LedRun | None:
+        """Names the sessions of a step, and leads its run if nobody else does."""
+        set_session_name(step.run_id, step.step.key)
+        if step.run_id not in self._runs:
+            with database(instance).begin() as connection:
+                is_led = runs.row(connection, instance, step.run_id) is not None
+            self._runs[step.run_id] = None if is_led else self._lead(step, instance, log)
+        return self._runs[step.run_id]
+
+    def _lead(self, step: Any, instance: Instance, log: logging.Logger) -> LedRun:
+        steps = planned_steps(step, self._configuration, instance)
+        computed = {table for planned in steps for table in planned.tables}
+        inputs = {
+            f"{source.instance_id}/{table}": known_version(source, table)
+            for planned in steps
+            for source, table in planned.sources
+            if (source.instance_id, table) not in {(instance.instance_id, t) for t in computed}
+        }
+        return LedRun(instance, step.run_id, steps, inputs, step.instance, log)
+
+    def _reads(self, step: Any, instance: Instance, table: StageTable) -> Visible:
+        """Locks the inputs of a step with the first of them; says where one of them is."""
+        run_id, key = step.run_id, step.step.key
+        reads = reads_of(run_id, key)
+        if reads is None or (instance, table) not in reads:
+            close_reads(run_id)  # of steps before it, in this process
+            graph = step.job_def.asset_layer.asset_graph
+            outputs = [output.properties.asset_key for output in step.step.step_outputs]
+            sources = {
+                (source.instance_id, name): (source, name)
+                for output in filter(None, outputs)
+                for _, source, name in upstream(graph, output, self._configuration, instance)
+                if name.stage
+            }
+            sources[instance.instance_id, table] = (instance, table)
+            reads = open_reads(run_id, key, sources.values())
+        return reads[instance, table]
+
+    def _writer(self, tags: Mapping[str, str]) -> Instance | None:
+        """Gives the instance that a run writes, None where it does not say."""
+        if self._pinned is not None:
+            return self._pinned
+        name = tags.get(PARTITION_TAG)
+        return None if name is None else self._configuration.instance(name)
 
     def _instance_of_output(self, context: dg.OutputContext, table: StageTable) -> Instance:
         name = context.asset_partition_key if context.has_asset_partitions else None
@@ -90,14 +169,33 @@ class TableIOManager(dg.IOManager):
         step = context.step_context
         loaded = self._inputs.of(step.run_id, step.step.key)
         graph = step.job_def.asset_layer.asset_graph
+        reads = reads_of(step.run_id, step.step.key)
         inputs: dict[str, str | None] = {}
         for _, source, table in upstream(graph, context.asset_key, self._configuration, instance):
             # What is named as a dependency only (`deps=`) was not loaded, but may have been read.
             name = f"{source.instance_id}/{table}"
-            inputs |= loaded.get(table) or {name: known_version(source, table)}
+            inputs |= loaded.get(table) or {
+                name: self._version_of(step.run_id, reads, source, table)
+            }
         tags = step.dagster_run.tags
         forced = validation(instance, tags).mode == "force_cache_invalid"
         return Origin(context.run_id, self._identity(context, instance), inputs, forced)
+
+    def _version_of(
+        self, run_id: str, reads: StepReads | None, source: Instance, table: StageTable
+    ) -> str | None:
+        """Gives the data version of what a step may have read by itself: that of its beginning."""
+        if reads is not None and (source, table) in reads:
+            row = reads[source, table].row
+            return row.data_version if row else None
+        with database(source).begin() as connection:
+            if staged := staging.row(connection, source, run_id, table):
+                return staged.data_version
+            run = runs.row(connection, source, run_id)
+        name = f"{source.instance_id}/{table}"
+        if run is not None and name in run.inputs:
+            return run.inputs[name]
+        return known_version(source, table)
 
     def _identity(self, context: dg.OutputContext, instance: Instance) -> Identity:
         step = context.step_context
@@ -130,7 +228,20 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
     config: str | None = None
     per_user: bool | None = None
 
+    _managers: list[TableIOManager] = PrivateAttr(default_factory=list)
+
     def create_io_manager(self, context: dg.InitResourceContext) -> TableIOManager:
         """Gives the IO manager of a run."""
         configuration = load_configuration(self.config, per_user=self.per_user)
-        return TableIOManager(configuration, self.instance)
+        manager = TableIOManager(configuration, self.instance)
+        self._managers.append(manager)
+        return manager
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Ends what the IO manager of a run has open.
+
+        Raises:
+            DatabaseError: A stage could not be committed.
+        """
+        while self._managers:
+            self._managers.pop().close()

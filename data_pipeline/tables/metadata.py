@@ -76,10 +76,10 @@ def sql_metadata(query: str) -> dict[str, Any]:
     return {"sql": dg.MetadataValue.md(f"{fence}sql\n{query}\n{fence}")}
 
 
-def blob_metadata(obj: Any, *, path: str, size: int, seconds: float) -> dict[str, Any]:
+def blob_metadata(obj: Any, *, path: str, size: int, seconds: float, kind: str) -> dict[str, Any]:
     """Gives the metadata of a blob's materialization."""
     return {
-        "dagster/storage_kind": "pickle",
+        "dagster/storage_kind": kind,
         "bytes": size,
         "seconds": round(seconds, 3),
         "path": dg.MetadataValue.path(path),

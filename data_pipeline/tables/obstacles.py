@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
-from data_pipeline.tables import catalog
+from data_pipeline.tables import catalog, runs
 from data_pipeline.tables.names import RelationName, quoted
 from data_pipeline.tables.part import Part
 
@@ -62,17 +62,6 @@ WHERE d.refuses AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM part
 ORDER BY 1, 2
 """)
 
-_ACTIVE = """
-SELECT run_id FROM {runs} r
-WHERE EXISTS (
-    SELECT 1 FROM pg_locks l
-    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND ((l.classid::bigint << 32) | l.objid::bigint)
-        = hashtextextended('data_pipeline:run:' || r.run_id, 0)
-) ORDER BY run_id
-"""
-
 
 @dataclass(frozen=True)
 class Dependent:
@@ -88,12 +77,8 @@ class Dependent:
 
 
 def active_runs(connection: sa.Connection, instance: Instance) -> list[str]:
-    """Gives the ids of the runs that are at work on an instance."""
-    # TO CONNECT: this is `is_alive` of the module that keeps the list of runs.
-    if not catalog.exists(connection, instance.catalog_schema, RUNS):
-        return []
-    query = _ACTIVE.format(runs=quoted(instance.catalog_schema, RUNS))
-    return list(connection.scalars(sa.text(query)))
+    """Describes the runs that are at work on an instance."""
+    return [str(run) for run in runs.active(connection, instance) if run.is_alive]
 
 
 def dependents(connection: sa.Connection, parts: Iterable[Part]) -> list[Dependent]:

@@ -94,9 +94,10 @@ def put_aside(
 
 
 def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
-    """Moves a kept table back into its stage schema, where its name must be free."""
+    """Moves a kept table into the staging schema of its stage, where its name must be free."""
     kept = relation_of(instance, slot.row)
-    schema = instance.schema(slot.row.stage)
+    schema = instance.staging_schema(slot.row.stage)
+    ensure_schema(connection, schema)
     for name, original in slot.indexes.items():
         run(connection, f"ALTER INDEX {quoted(kept.schema, name)} RENAME TO {quoted(original)}")
     run(connection, f"ALTER TABLE {kept.quoted} SET SCHEMA {quoted(schema)}")

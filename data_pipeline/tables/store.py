@@ -1,4 +1,4 @@
-"""Storing what an asset returned: build it aside, commit it, say what became of it."""
+"""Storing what an asset returned: build it in staging, list it there, say what became of it."""
 
 import logging
 import time
@@ -12,28 +12,28 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import blobs, catalog
-from data_pipeline.tables.build import Built, build_from_batches, build_from_query
-from data_pipeline.tables.catalog import CatalogRow, fingerprint
-from data_pipeline.tables.commit import (
-    Committed,
-    commit_blob,
-    commit_table,
-    commit_view,
-    committed,
-    staged,
+from data_pipeline.tables import blobs, catalog, staging
+from data_pipeline.tables.build import (
+    Built,
+    build_from_batches,
+    build_from_query,
+    build_view,
 )
+from data_pipeline.tables.catalog import CatalogRow, fingerprint
 from data_pipeline.tables.connection import Database, database
-from data_pipeline.tables.dependents import relation_kind
 from data_pipeline.tables.identity import UNKNOWN, Identity
 from data_pipeline.tables.locks import building
 from data_pipeline.tables.metadata import blob_metadata, sql_metadata, table_facts, table_metadata
 from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.progress import reporter
 from data_pipeline.tables.reference import catalog_row_of, properties_of
+from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.results import check_supported, is_query, unwrapped
 from data_pipeline.tables.sql import compiled
+from data_pipeline.tables.sql_names import renamed
+from data_pipeline.tables.staging import relation_of as staged
 from data_pipeline.tables.table import Properties, Table, View
+from data_pipeline.tables.visible import committed
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Stored:
 
 
 class Store:
-    """Writes the tables and blobs of one instance."""
+    """Stages the tables and blobs of one instance."""
 
     def __init__(self, instance: Instance, log: logging.Logger) -> None:
         self._instance = instance
@@ -108,6 +108,7 @@ class Store:
         check_supported(table, obj, properties)
         self._check_case(table)
         with building(self._database, committed(self._instance, table), self._log):
+            self._check_alive(origin)
             if isinstance(obj, View):
                 return self._put_view(table, obj, origin)
             if is_query(obj):
@@ -139,18 +140,19 @@ class Store:
         row = origin.row(
             table, "table", version, checksum=checksum, properties=properties.as_json()
         )
-        return self._commit_table(row, built)
+        return self._stage_table(row, built, origin)
 
     def _put_query(
         self, table: StageTable, query: str, properties: Properties, origin: Origin
     ) -> Stored:
+        shown, query = self._shown_and_run(query, origin)
         if self._instance.table_store.print_sql:
-            self._log.info(f"Query of `{table}`:\n{query}")
+            self._log.info(f"Query of `{table}`:\n{shown}")
         reusable = None not in origin.inputs.values()
         # Data of an unknown version may be new in every run, and so is what is made of it.
         run = None if reusable else origin.run_id
         types = properties.as_json()["types"]
-        version = fingerprint("query-1", query, origin.inputs, types, *filter(None, [run]))
+        version = fingerprint("query-1", shown, origin.inputs, types, *filter(None, [run]))
         key = fingerprint(version, properties.as_json())
         row = origin.row(
             table,
@@ -160,7 +162,7 @@ class Store:
             properties=properties.as_json(),
         )
         if kept := self._kept(row, origin):
-            return Stored(kept.data_version, {**kept.metadata, **sql_metadata(query)})
+            return Stored(kept.data_version, {**kept.metadata, **sql_metadata(shown)})
         built = build_from_query(
             self._database,
             table,
@@ -169,50 +171,75 @@ class Store:
             properties,
             unlogged=self._instance.table_store.unlogged,
         )
-        stored = self._commit_table(row, built)
-        return Stored(stored.data_version, {**stored.metadata, **sql_metadata(query)})
+        stored = self._stage_table(row, built, origin)
+        return Stored(stored.data_version, {**stored.metadata, **sql_metadata(shown)})
 
     def _put_view(self, table: StageTable, view: View, origin: Origin) -> Stored:
-        started = time.monotonic()
+        if not isinstance(view.source, sa.Table):
+            return self._put_query_view(table, compiled(view.source), origin)
         source = RelationName(view.source.schema or "public", view.source.name)
+        committed_names = {new: old for old, new in self._names(origin).items()}
+        location = str(committed_names.get(source, source))
         behind = catalog_row_of(view.source)
-        version = behind.data_version if behind else fingerprint("view-1", str(source))
+        version = behind.data_version if behind else fingerprint("view-1", location)
         row = origin.row(
             table,
             "view",
             version,
-            location=str(source),
-            query_key=fingerprint("view-1", str(source)),
+            location=location,
+            query_key=fingerprint("view-1", location),
             properties=properties_of(view.source).as_json(),
             row_count=behind.row_count if behind else None,
         )
-        if kept := self._kept(row, origin):
+        # A view of what is staged shows it to this run, which the committed view does not yet.
+        if location == str(source) and (kept := self._kept(row, origin)):
             return kept
-        behind_table = behind.table if behind else None
-        row = commit_view(self._database, self._instance, row, source, behind_table, self._log).row
-        return Stored(row.data_version, self._facts(row, time.monotonic() - started))
+        return self._stage_view(row, f"SELECT * FROM {source.quoted}", origin)
+
+    def _put_query_view(self, table: StageTable, query: str, origin: Origin) -> Stored:
+        shown, query = self._shown_and_run(query, origin)
+        version = fingerprint("query-view-1", shown, origin.inputs)
+        known = None not in origin.inputs.values()
+        row = origin.row(table, "view", version, query_key=version if known else None)
+        if shown == query and (kept := self._kept(row, origin)):
+            return Stored(kept.data_version, {**kept.metadata, **sql_metadata(shown)})
+        stored = self._stage_view(row, query, origin)
+        return Stored(stored.data_version, {**stored.metadata, **sql_metadata(shown)})
+
+    def _stage_view(self, row: CatalogRow, query: str, origin: Origin) -> Stored:
+        started = time.monotonic()
+        build_view(self._database, row.table, staged(self._instance, row.table), query)
+        with self._database.begin() as connection:
+            staging.put(connection, self._instance, row, origin.run_id)
+        seconds = time.monotonic() - started
+        return Stored(
+            row.data_version, self._facts(row, staged(self._instance, row.table), seconds)
+        )
 
     def _put_blob(self, table: StageTable, obj: Any, origin: Origin) -> Stored:
         started = time.monotonic()
-        content = blobs.serialised(table, obj)
-        location = blobs.write(self._instance, table, content)
-        version = blobs.version(content)
+        saved = blobs.save(self._instance, table, obj)
         row = origin.row(
-            table, "blob", version, checksum=version, location=location, bytes=len(content)
+            table,
+            "blob",
+            saved.version,
+            checksum=saved.version,
+            location=saved.location,
+            bytes=saved.bytes,
         )
-        self._tidy(table, commit_blob(self._database, self._instance, row, self._log))
-        path = str(Path(blobs.directory(self._instance)) / location)
+        with self._database.begin() as connection:
+            staging.put(connection, self._instance, row, origin.run_id)
+        path = str(Path(blobs.directory(self._instance)) / saved.location)
         seconds = time.monotonic() - started
-        return Stored(
-            row.data_version, blob_metadata(obj, path=path, size=len(content), seconds=seconds)
-        )
+        facts = blob_metadata(obj, path=path, size=saved.bytes, seconds=seconds, kind=saved.suffix)
+        return Stored(row.data_version, facts)
 
-    def _commit_table(self, row: CatalogRow, built: Built) -> Stored:
+    def _stage_table(self, row: CatalogRow, built: Built, origin: Origin) -> Stored:
         relation = staged(self._instance, row.table)
         with self._database.begin() as connection:
             facts = table_facts(connection, relation, row.declared.primary_key)
-        row = replace(row, row_count=built.rows, bytes=facts.bytes)
-        self._tidy(row.table, commit_table(self._database, self._instance, row, self._log))
+            row = replace(row, row_count=built.rows, bytes=facts.bytes)
+            staging.put(connection, self._instance, row, origin.run_id)
         metadata = table_metadata(
             facts,
             relation=committed(self._instance, row.table),
@@ -231,30 +258,52 @@ class Store:
             there = catalog.row(connection, self._instance.catalog_schema, row.table)
             if there is None or there.query_key != row.query_key:
                 return None
-            if relation_kind(connection, committed(self._instance, row.table)) is None:
+            relation = committed(self._instance, row.table)
+            if relation_kind(connection, relation) is None:
                 return None
             confirmed = (
                 row if row.kind == "table" else replace(row, inputs={**row.inputs, **there.inputs})
             )
             catalog.confirm(connection, self._instance.catalog_schema, confirmed)
+            # An earlier attempt of this step may have built it again.
+            staging.forget(connection, self._instance, [row.table])
         self._log.info(f"`{row.table}`: query and inputs unchanged, it stays as it is")
-        return Stored(there.data_version, self._facts(there, time.monotonic() - started))
+        return Stored(there.data_version, self._facts(there, relation, time.monotonic() - started))
 
-    def _tidy(self, table: StageTable, done: Committed) -> None:
-        for location in done.replaced_files:
-            blobs.remove(self._instance, table, location)
-
-    def _facts(self, row: CatalogRow, seconds: float) -> dict[str, Any]:
-        relation = committed(self._instance, row.table)
+    def _facts(self, row: CatalogRow, relation: RelationName, seconds: float) -> dict[str, Any]:
         with self._database.begin() as connection:
             facts = table_facts(connection, relation, row.declared.primary_key)
         return table_metadata(
             facts,
-            relation=relation,
+            relation=committed(self._instance, row.table),
             database=self._database.url.database,
             rows=row.row_count or 0,
             seconds=seconds,
         )
+
+    def _check_alive(self, origin: Origin) -> None:
+        with self._database.begin() as connection:
+            staging.check_alive(connection, self._instance, origin.run_id)
+
+    def _shown_and_run(self, query: str, origin: Origin) -> tuple[str, str]:
+        """Gives a query with the names of committed tables, and as it is run.
+
+        Its identity, and what people see of it, does not depend on what is staged; but it reads
+        what its run has staged, also where it names tables by itself.
+        """
+        names = self._names(origin)
+        shown = renamed(query, {new: old for old, new in names.items()})
+        return shown, renamed(query, names)
+
+    def _names(self, origin: Origin) -> dict[RelationName, RelationName]:
+        """Gives where tables lie that the run has staged, by where they will be."""
+        with self._database.begin() as connection:
+            tables = staging.of_run(connection, self._instance, origin.run_id)
+        return {
+            committed(self._instance, table): staged(self._instance, table)
+            for table, row in tables.items()
+            if row.kind != "blob"
+        }
 
     def _check_case(self, table: StageTable) -> None:
         query = sa.text(

@@ -199,13 +199,13 @@ class Table:
 
 @dataclass(frozen=True)
 class View:
-    """A table that is another one, seen under its own name: a view, no copy.
+    """A table that is a view, no copy: of another table under its own name, or of a query.
 
     Attributes:
-        source: The table behind it.
+        source: The table behind it, or the query that it shows.
     """
 
-    source: sa.Table
+    source: sa.Table | sa.SelectBase | sa.TextClause
 
 
 def table_properties(**declared: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Indexes, constraints, defaults, triggers, rules and options that users added to a table stay."""
 
-from data_pipeline.tables.build import _index_name
+from data_pipeline.tables.build import index_name
 from data_pipeline_tests.attached.conftest import Stage
 
 _INDEXES = """
@@ -41,7 +41,7 @@ def test_indexes_of_users_survive(stage: Stage) -> None:
 
 
 def test_an_index_that_the_pipeline_no_longer_wants_goes(stage: Stage) -> None:
-    name = _index_name("t", ["b"])
+    name = index_name("t", ["b"])
     stage.create(*_NEW, f'CREATE INDEX "{name}" ON t (b)', f"COMMENT ON INDEX \"{name}\" IS 'x'")
     stage.commit("CREATE TABLE t (a int, b text)")
     assert stage.rows(_NAMES) == []

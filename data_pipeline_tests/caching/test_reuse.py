@@ -165,17 +165,12 @@ def test_a_run_killed_between_build_and_commit_is_not_up_to_date(
     world.run()
     world.state["versions"]["b"] = "2"
     world.state["factor"] = 5
-    # A view that does not fit stops the commit after the build.
-    execute(pipeline_database, "CREATE VIEW public.users AS SELECT v FROM full_stage_1.b")
-    execute(
-        pipeline_database,
-        "CREATE FUNCTION public.f() RETURNS SETOF full_stage_1.b BEGIN ATOMIC "
-        "SELECT * FROM full_stage_1.b; END",
-    )
+    # A table that goes along with nothing stops the commit after the build.
+    execute(pipeline_database, "CREATE TABLE public.child () INHERITS (full_stage_1.b)")
     assert not world.run().success
     world.state["versions"]["b"] = "1"
     world.state["factor"] = 2
-    execute(pipeline_database, "DROP FUNCTION public.f()")
+    execute(pipeline_database, "DROP TABLE public.child")
     assert world.run().steps == set()
     with pipeline_database.connect() as connection:
         assert connection.scalars(sa.text("SELECT DISTINCT v FROM full_stage_1.b")).all() == [2]

@@ -87,13 +87,13 @@ def test_an_instance_at_work_is_not_dropped_even_by_force(pipeline_database: sa.
     built("t", on="mini")
     execute(
         pipeline_database,
-        "CREATE TABLE mini_catalog.runs AS SELECT run_id FROM unnest(ARRAY['dead', 'alive']) "
-        "AS run_id",
+        "INSERT INTO mini_catalog.runs (run_id, username, host, started_at, stages) "
+        "SELECT name, 'u', 'h', now(), '[]' FROM unnest(ARRAY['dead', 'alive']) name",
     )
     with pipeline_database.connect() as session:
         session.execute(lock("data_pipeline:run:alive"))
         text = refused("mini", "--yes", "--force")
-    assert "Nothing of instance `mini` is dropped while it is at work: run alive. Wait" in text
+    assert "Nothing of instance `mini` is dropped while it is at work: run alive of u on h (since" in text
     assert "mini_s" in schemas(pipeline_database)
     drop("mini", "--yes")
     assert schemas(pipeline_database) == set()

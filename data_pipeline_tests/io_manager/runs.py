@@ -1,5 +1,6 @@
 """Assets and runs, as short as tests need them."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,9 +10,17 @@ import sqlalchemy as sa
 
 from data_pipeline import instance_resources
 from data_pipeline.errors import DataPipelineError
+from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.tables.commit import commit_stages
+from data_pipeline.tables.connection import database
+from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.run_session import RunSession
+from data_pipeline.tables.store import Origin, Store
+from data_pipeline.tables.table import Properties
 
 STAGE = "s"
+_SILENT = logging.Logger("silent")
 
 
 def table_asset(name: str, make: Callable[[], Any], **options: Any) -> dg.AssetsDefinition:
@@ -54,6 +63,22 @@ def run(
         selection=None if selection is None else [dg.AssetKey([STAGE, selection])],
         raise_on_error=raise_on_error,
     )
+
+
+def write(
+    name: str, obj: Any, log: logging.Logger = _SILENT, *, run_id: str = "a_run", on: str = "full"
+) -> None:
+    """Writes the table `s/<name>` as a run of this one asset does, without Dagster."""
+    instance = load_configuration().instance(on)
+    session = RunSession(database(instance), instance, run_id, log)
+    try:
+        session.take([STAGE])
+        session.register({})
+        store = Store(instance, log)
+        store.put(StageTable(STAGE, name), obj, Properties(), Origin(run_id))
+        commit_stages(session, [STAGE], log)
+    finally:
+        session.close()
 
 
 def refusal(*assets: dg.AssetsDefinition, **options: Any) -> DataPipelineError:

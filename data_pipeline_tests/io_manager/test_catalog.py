@@ -116,12 +116,9 @@ def test_what_is_made_of_data_of_an_unknown_version_has_a_new_version_each_time(
 
 
 KILLED = """
-import logging, os, signal, sys
+import logging, os, signal
 import pandas as pd
-from data_pipeline.instances import load_configuration
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.store import Origin, Store
-from data_pipeline.tables.table import Properties
+from data_pipeline_tests.io_manager.runs import write
 
 class Killing(logging.Handler):
     def emit(self, record):
@@ -131,8 +128,7 @@ class Killing(logging.Handler):
 log = logging.getLogger("killed")
 log.setLevel(logging.INFO)
 log.addHandler(Killing())
-store = Store(load_configuration().instance("full"), log)
-store.put(StageTable("s", "t"), pd.DataFrame({"a": [7]}), Properties(), Origin("killed"))
+write("t", pd.DataFrame({"a": [7]}), log)
 """
 
 

@@ -63,7 +63,11 @@ def test_a_table_without_a_frame_annotation_arrives_as_a_reference(annotated: bo
     run(source, from_inputs("reader", read, "source"))
     [table] = arrived
     assert isinstance(table, sa.Table)
-    assert (table.schema, table.name, table.columns.keys()) == ("full_s", "source", ["a", "b"])
+    assert (table.schema, table.name, table.columns.keys()) == (
+        "full_s__staging",
+        "source",
+        ["a", "b"],
+    )
 
 
 @pytest.mark.usefixtures("pipeline_database")

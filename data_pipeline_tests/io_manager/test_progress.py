@@ -29,7 +29,7 @@ def test_a_long_transfer_logs_rows_and_rate(
     logged = capfd.readouterr().err
     assert re.search(r"Writing `s/t`: 2 rows in \d+ s, [\d,]+ rows/s", logged)
     assert re.search(r"Writing `s/t`: 3 rows in \d+ s, [\d,]+ rows/s", logged)
-    assert re.search(r"Reading full_s\.t: 3 rows in \d+ s, [\d,]+ rows/s", logged)
+    assert re.search(r"Reading full_s__staging\.t: 3 rows in \d+ s, [\d,]+ rows/s", logged)
 
 
 @pytest.mark.usefixtures("pipeline_database")

@@ -1,6 +1,8 @@
 """Two runs that write at the same time."""
 
 import logging
+import re
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +13,7 @@ import sqlalchemy as sa
 
 from data_pipeline.instances import load_configuration
 from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.store import Origin, Store
-from data_pipeline.tables.table import Properties
-from data_pipeline_tests.io_manager.runs import rows
+from data_pipeline_tests.io_manager.runs import rows, write
 
 SCHEMA = pa.schema([("a", pa.int64())])
 
@@ -31,13 +31,15 @@ class Listening(logging.Handler):
         self.heard.set()
 
 
-def writer(name: str, rows: Iterator[Any], log: logging.Handler) -> threading.Thread:
+def writer(
+    name: str, table: str, rows: Iterator[Any], log: logging.Handler, on: str = "full"
+) -> threading.Thread:
     logger = logging.Logger(name, logging.INFO)
     logger.addHandler(log)
-    store = Store(load_configuration().instance("full"), logger)
     frame = pa.RecordBatchReader.from_batches(SCHEMA, rows)
-    arguments = [StageTable("s", name), frame, Properties(), Origin("run")]
-    return threading.Thread(target=store.put, args=arguments)
+    return threading.Thread(
+        target=write, args=[table, frame, logger], kwargs={"run_id": name, "on": on}
+    )
 
 
 def batch(value: int) -> pa.RecordBatch:
@@ -54,33 +56,44 @@ def test_a_second_run_of_the_same_table_waits_and_says_so(pipeline_database: sa.
         assert second_waits.heard.wait(30)
         yield batch(1)
 
-    threads = [writer("t", first(), Listening()), writer("t", iter([batch(2)]), second_waits)]
+    threads = [
+        writer("run 1", "t", first(), Listening()),
+        writer("run 2", "t", iter([batch(2)]), second_waits),
+    ]
     threads[0].start()
     assert started.wait(30)
     threads[1].start()
     for thread in threads:
         thread.join()
-    assert second_waits.messages == ["Waiting for another run that is building full_s.t"]
+    assert re.fullmatch(
+        rf"Waiting for run run 1 of \S+ on {re.escape(socket.gethostname())} \(since .+\), "
+        "which is at work on stage `s` of instance `full`",
+        second_waits.messages[0],
+    )
     assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(2,)]
     assert rows(pipeline_database, "SELECT row_count FROM full_catalog.tables") == [(1,)]
 
 
-def test_runs_of_different_tables_do_not_wait_for_each_other(pipeline_database: sa.Engine) -> None:
-    # All four create the schemas and the catalog at the same time.
-    together = threading.Barrier(4, timeout=30)
+def test_runs_of_different_instances_do_not_wait_for_each_other(
+    pipeline_database: sa.Engine,
+) -> None:
+    # All three create schemas and catalogs at the same time.
+    together = threading.Barrier(3, timeout=30)
     log = Listening()
 
     def waiting(value: int) -> Iterator[pa.RecordBatch]:
         together.wait()
         yield batch(value)
 
-    threads = [writer(f"t{number}", waiting(number), log) for number in range(4)]
+    threads = [writer(name, "t", waiting(1), log, on=name) for name in ("full", "midi", "mini")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not log.heard.is_set()
-    assert rows(pipeline_database, "SELECT count(*) FROM full_catalog.tables") == [(4,)]
+    assert not [message for message in log.messages if message.startswith("Waiting")]
+    assert rows(pipeline_database, "SELECT (SELECT a FROM midi_s.t), (SELECT a FROM mini_s.t)") == [
+        (1, 1)
+    ]
 
 
 @pytest.mark.usefixtures("pipeline_database")
@@ -90,7 +103,6 @@ def test_no_connection_is_left_open(pipeline_database: sa.Engine, annotation: ty
 
     silent = logging.getLogger("silent")
     instance = load_configuration().instance("full")
-    store = Store(instance, silent)
     table = StageTable("s", "t")
 
     def sessions() -> int:
@@ -98,7 +110,7 @@ def test_no_connection_is_left_open(pipeline_database: sa.Engine, annotation: ty
         return rows(pipeline_database, query)[0][0]
 
     def once(rows: int) -> None:
-        store.put(table, pa.table({"a": range(rows)}), Properties(), Origin("run"))
+        write("t", pa.table({"a": range(rows)}))
         value, _ = fetch(instance, table, annotation, silent)
         del value  # a stream that nobody reads to its end
 
@@ -107,7 +119,7 @@ def test_no_connection_is_left_open(pipeline_database: sa.Engine, annotation: ty
     for _ in range(3):
         once(100_000)
         with pytest.raises(ValueError, match="broken"):
-            store.put(table, _broken(), Properties(), Origin("run"))
+            write("t", _broken())
     assert sessions() == before
 
 

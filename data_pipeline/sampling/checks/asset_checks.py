@@ -12,13 +12,14 @@ from data_pipeline.sampling.checks.declared_tables import DeclaredTable, Declare
 from data_pipeline.sampling.checks.source_checks import (
     check_relationships,
     compare_row_count,
+    sources,
 )
-from data_pipeline.tables import catalog
-from data_pipeline.tables.commit import committed
 from data_pipeline.tables.connection import database
-from data_pipeline.tables.dependents import relation_kind
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.relations import relation_kind
+from data_pipeline.tables.step_reads import lock
 from data_pipeline.tables.table_checks import Finding, check_primary_key, check_row_count
+from data_pipeline.tables.visible import committed
 
 PRIMARY_KEY = "primary_key"
 ROW_COUNT = "row_count"
@@ -63,7 +64,7 @@ def _stage_checks(
         instance: Instance = context.resources.instance.current
         for key in sorted(context.selected_asset_check_keys):
             item = tables[StageTable.from_path(key.asset_key.path)]
-            finding = _find(instance, item, key.name, tables)
+            finding = _find(instance, item, key.name, tables, context.run.run_id)
             if finding is None:
                 context.log.info(
                     f"`{item.table}`: nothing to check, instance `{instance.name}` does not load "
@@ -104,13 +105,15 @@ def _spec(
 
 
 def _find(
-    instance: Instance, item: DeclaredTable, check: str, tables: DeclaredTables
+    instance: Instance, item: DeclaredTable, check: str, tables: DeclaredTables, run_id: str
 ) -> Finding | None:
     """Gives what a check finds on an instance; None where there is nothing to check."""
     relation = committed(instance, item.table)
     try:
         with database(instance).begin() as connection:
-            row = catalog.row(connection, instance.catalog_schema, item.table)
+            found = lock(connection, run_id, list(sources(instance, item, tables)))
+            seen = found[instance.instance_id, item.table]
+            relation, row = seen.relation, seen.row
             if relation_kind(connection, relation) is None:
                 if row is None and instance.copies and tables.is_raw(item.table):
                     return None
@@ -119,10 +122,10 @@ def _find(
             if check == PRIMARY_KEY:
                 return check_primary_key(connection, relation, properties.primary_key)
             if check == ROW_COUNT:
-                found = check_row_count(connection, relation, row)
-                return compare_row_count(connection, instance, item, row, found)
+                counted = check_row_count(connection, relation, row)
+                return compare_row_count(connection, instance, item, row, counted)
             keys = properties.foreign_keys
-            return check_relationships(connection, instance, item, keys, tables)
+            return check_relationships(connection, instance, item, keys, tables, found)
     except sa.exc.ProgrammingError as error:
         diagnosis = getattr(error.orig, "diag", None)
         reason = getattr(diagnosis, "message_primary", None) or error.orig

@@ -1,6 +1,6 @@
 """Checks that compare a sampled table with the table that it was copied from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,8 @@ from data_pipeline.instances import Instance
 from data_pipeline.sampling.checks.declared_tables import DeclaredTable, DeclaredTables
 from data_pipeline.tables import catalog
 from data_pipeline.tables.catalog import CatalogRow
-from data_pipeline.tables.commit import committed
-from data_pipeline.tables.dependents import relation_kind
 from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.relationships import (
     References,
     references,
@@ -21,6 +20,7 @@ from data_pipeline.tables.relationships import (
 )
 from data_pipeline.tables.table import ForeignKey
 from data_pipeline.tables.table_checks import Finding, listed, warning
+from data_pipeline.tables.visible import Visible, committed
 
 _SCHEMA = dg.TableSchema(
     columns=[
@@ -74,6 +74,7 @@ def check_relationships(
     item: DeclaredTable,
     keys: Sequence[ForeignKey],
     tables: DeclaredTables,
+    found: Mapping[tuple[str, StageTable], Visible],
 ) -> Finding:
     """Checks the relationships of a table.
 
@@ -86,7 +87,7 @@ def check_relationships(
     problems: list[str] = []
     for key in keys:
         record: dict[str, Any] = {"relationship": relationship_name(key)}
-        problem = _check_relationship(connection, instance, item, key, tables, record)
+        problem = _check_relationship(connection, instance, item, key, tables, found, record)
         records.append(record)
         problems += [problem] if problem else []
     metadata = {
@@ -105,11 +106,13 @@ def _check_relationship(
     item: DeclaredTable,
     key: ForeignKey,
     tables: DeclaredTables,
+    found: Mapping[tuple[str, StageTable], Visible],
     record: dict[str, Any],
 ) -> str | None:
     """Fills in the record of a relationship; gives what is wrong with it."""
     referenced = tables.referenced(item.table, key)
-    target, own = committed(instance, referenced), committed(instance, item.table)
+    target = _relation(found, instance, referenced)
+    own = _relation(found, instance, item.table)
     origin = _origin(instance, item)
     if origin is None:
         if problem := _missing(connection, instance, key, target):
@@ -117,27 +120,42 @@ def _check_relationship(
         _note(record, references(connection, key, own, target))
         return None
     source, table = origin
-    source_own = committed(source, table)
-    source_target = committed(source, tables.referenced(table, key))
+    source_own = _relation(found, source, table)
+    source_target = _relation(found, source, tables.referenced(table, key))
     for owner, relation in ((instance, target), (source, source_target), (source, source_own)):
         if problem := _missing(connection, owner, key, relation):
             return problem
-    found = references(connection, key, own, target, source_target)
-    _note(record, found)
-    record["lost_by_sampling"] = found.lost
-    if not found.lost:
+    counted = references(connection, key, own, target, source_target)
+    _note(record, counted)
+    record["lost_by_sampling"] = counted.lost
+    if not counted.lost:
         return None
     whole = references(connection, key, source_own, source_target)
     record["source_share"] = whole.share
-    if found.share <= whole.share:
+    if counted.share <= whole.share:
         return None
     return (
         f"`{relationship_name(key)}` is worse in {own} than in its source {source_own}: "
-        f"{found.dangling} of {found.total} references dangle ({found.share:.2%}) instead of "
-        f"{whole.share:.2%}. {found.lost} of them lost their row by the sampling, for example "
-        f"{listed(found.examples)}. Keep more rows of `{referenced}` "
+        f"{counted.dangling} of {counted.total} references dangle ({counted.share:.2%}) instead of "
+        f"{whole.share:.2%}. {counted.lost} of them lost their row by the sampling, for example "
+        f"{listed(counted.examples)}. Keep more rows of `{referenced}` "
         f"(`copy_filter_overrides` in the attrs of `{instance.name}`)."
     )
+
+
+def sources(
+    instance: Instance, item: DeclaredTable, tables: DeclaredTables
+) -> Iterator[tuple[Instance, StageTable]]:
+    """Gives all tables that the checks of a table look at, each with its instance."""
+    origin = _origin(instance, item)
+    yield instance, item.table
+    for key in item.properties.foreign_keys:
+        yield instance, tables.referenced(item.table, key)
+    if origin is not None:
+        source, table = origin
+        yield source, table
+        for key in item.properties.foreign_keys:
+            yield source, tables.referenced(table, key)
 
 
 def _origin(instance: Instance, item: DeclaredTable) -> tuple[Instance, StageTable] | None:
@@ -145,6 +163,14 @@ def _origin(instance: Instance, item: DeclaredTable) -> tuple[Instance, StageTab
     if item.raw is None or instance.source is None:
         return None
     return instance.source, item.table if instance.source.copies else item.raw
+
+
+def _relation(
+    found: Mapping[tuple[str, StageTable], Visible], instance: Instance, table: StageTable
+) -> RelationName:
+    """Gives where a table is; one that only an earlier version of the asset named is committed."""
+    seen = found.get((instance.instance_id, table))
+    return seen.relation if seen else committed(instance, table)
 
 
 def _note(record: dict[str, Any], found: References) -> None:

@@ -208,7 +208,7 @@ def _fits(
         return False
     if part.kind == "primary key":
         return False
-    if part.kind == "index" and part.name == _own_index_name(old, part):
+    if part.kind == "index" and part.name == _ownindex_name(old, part):
         return False
     if missing := set(part.columns) - set(new.columns):
         log.info("Left out: %s %s of %s: no column %s", part.kind, part.name, old.name, missing)
@@ -220,9 +220,9 @@ def _place(part: Part) -> int:
     return (*_WITH_VIEW, *_AT_LAST, "primary key").index(part.kind)
 
 
-def _own_index_name(relation: Relation, part: Part) -> str:
+def _ownindex_name(relation: Relation, part: Part) -> str:
     """Gives the name that the pipeline would give to an index on these columns."""
     # Imported here since it loads what builds tables, which is of no use without an index.
-    from data_pipeline.tables.build import _index_name
+    from data_pipeline.tables.build import index_name
 
-    return _index_name(relation.name.name, part.columns)
+    return index_name(relation.name.name, part.columns)

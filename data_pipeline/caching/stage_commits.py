@@ -1,0 +1,135 @@
+"""The stages of a memoised run: their locks, what dead runs left in them, and their commits."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from data_pipeline.caching.run_steps import RunSteps
+from data_pipeline.errors import DatabaseError
+from data_pipeline.instances import Instance
+from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.commit import commit_stages
+from data_pipeline.tables.commit_order import CommitOrder, StepStages
+from data_pipeline.tables.connection import Database
+from data_pipeline.tables.leading import not_committed
+from data_pipeline.tables.leftovers import adopt, collect, leftovers
+from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.run_session import RunSession
+
+_SECONDS_BETWEEN_STEPS = 0.1
+"""How long a commit may wait for readers while steps of the run still have something to do."""
+
+
+class StageCommits:
+    """The part of a run that writes: from the locks of its stages to their commits.
+
+    Args:
+        database: The database of the instance.
+        instance: The instance of the run.
+        run_id: The run.
+        steps: Its steps.
+        log: The run's log.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        instance: Instance,
+        run_id: str,
+        steps: RunSteps,
+        log: logging.Logger,
+    ) -> None:
+        self.session = RunSession(database, instance, run_id, log)
+        self._instance = instance
+        self._steps = steps
+        self._log = log
+        self._errors: list[DatabaseError] = []
+        self._order = CommitOrder({})
+
+    def lock(self, stages: Callable[[], set[str]]) -> None:
+        """Takes the locks of all stages that the run writes.
+
+        Args:
+            stages: Gives them, from what is known now; other runs may change that until they are
+                locked.
+        """
+        while not (needed := stages()) <= self.session.stages:
+            self.session.take(needed)
+
+    def begin(self, inputs: Mapping[str, str | None], inherited: Iterable[CatalogRow]) -> None:
+        """Lists the run as being at work, and takes over what the run before it has staged.
+
+        Args:
+            inputs: Data versions of what the run reads and does not compute.
+            inherited: What the run that is re-executed has staged, of steps that do not run again.
+        """
+        self.session.register(inputs)
+        rows = list(inherited)
+        adopt(self.session, rows)
+        self._order = _order(self._steps, self._instance, [row.table for row in rows])
+
+    def done(self, *steps: str) -> None:
+        """Notes that steps have succeeded or need not run; commits what is complete with them."""
+        self._order.done(*steps)
+        self._commit(_SECONDS_BETWEEN_STEPS)
+
+    def finish(self, *, success: bool) -> None:
+        """Commits what is complete, and says what is not.
+
+        Args:
+            success: Whether all steps have succeeded; if not, what is staged stays.
+
+        Raises:
+            DatabaseError: A stage could not be committed.
+        """
+        self._commit(None)
+        for group in self._order.open:
+            self._log.warning(not_committed(self.session, group, self._order))
+        collect(self.session, unlisted_only=not success or bool(self._order.open))
+        if self._errors:
+            raise DatabaseError("\n\n".join(str(error) for error in self._errors))
+
+    def close(self) -> None:
+        """Frees the locks."""
+        self.session.close()
+
+    def _commit(self, seconds: float | None) -> None:
+        while group := self._order.ready():
+            try:
+                done = commit_stages(self.session, group, self._log, seconds=seconds)
+            except DatabaseError as error:
+                self._errors.append(error)
+                self._order.given_up(group)
+                continue
+            if done is None:
+                return
+            self._order.committed(group)
+
+
+def inherited(
+    database: Database, instance: Instance, steps: RunSteps, runs: set[str]
+) -> list[CatalogRow]:
+    """Gives what earlier runs have staged of steps that are not part of this run."""
+    computed = {item.key[1] for step in steps.computing for item in step.computations}
+    with database.begin() as connection:
+        left = leftovers(connection, instance) if runs else []
+    return [item.row for item in left if item.owner in runs and item.table not in computed]
+
+
+def _order(steps: RunSteps, instance: Instance, staged: Iterable[StageTable]) -> CommitOrder:
+    members: dict[str, set[str]] = {table.stage: set() for table in staged}
+    found = []
+    for step in steps.computing:
+        written = {item.key[1].stage for item in step.computations}
+        read = {
+            table.stage
+            for item in step.computations
+            for source, table in item.inputs
+            if source == instance.instance_id
+        }
+        found.append(StepStages(frozenset(written), frozenset(read)))
+        for stage in written:
+            members.setdefault(stage, set()).add(step.key)
+    for name, checks in steps.blocking.items():
+        for check in checks:
+            members.setdefault(check.asset_key.path[0], set()).add(name)
+    return CommitOrder(members, found)

@@ -1,0 +1,125 @@
+"""Runs that no memoised executor leads (`materialize`, `execute_in_process`): they lead themselves.
+
+Such a run takes the locks of its stages before its first input or output, and commits a stage with
+the last of its tables.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from data_pipeline.instances import Instance
+from data_pipeline.tables import staging
+from data_pipeline.tables.commit import commit_stages
+from data_pipeline.tables.commit_order import CommitOrder
+from data_pipeline.tables.connection import database
+from data_pipeline.tables.leftovers import collect
+from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.planned_steps import PlannedStep
+from data_pipeline.tables.run_session import RunSession
+from data_pipeline.tables.step_reads import close_reads
+
+
+class LedRun:
+    """A run that this process leads, from its first input or output on.
+
+    Args:
+        instance: The instance that it writes.
+        run_id: The run.
+        steps: Its steps that write tables.
+        inputs: Data versions of what it reads and does not compute.
+        storage: Where Dagster records which steps have succeeded.
+        log: Says what it waits for, and what it commits.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        run_id: str,
+        steps: Sequence[PlannedStep],
+        inputs: Mapping[str, str | None],
+        storage: dg.DagsterInstance,
+        log: logging.Logger,
+    ) -> None:
+        self._log = log
+        self._storage = storage
+        self._run_id = run_id
+        self._missing = {step.key: set(step.tables) for step in steps}
+        members: defaultdict[str, set[str]] = defaultdict(set)
+        for table in (table for step in steps for table in step.tables):
+            members[table.stage].add(str(table))
+        self._order = CommitOrder(members, [step.stages for step in steps])
+        self._session = RunSession(database(instance), instance, run_id, log)
+        try:
+            self._session.take(table.stage for step in steps for table in step.tables)
+            self._session.register(inputs)
+            collect(self._session)
+        except BaseException:
+            self.close()
+            raise
+
+    def staged(self, step: str, table: StageTable) -> None:
+        """Notes that a step has staged a table, and commits what is complete with it.
+
+        Raises:
+            DatabaseError: A stage could not be committed.
+        """
+        self._missing[step].discard(table)
+        self._order.done(str(table))
+        if not self._missing[step]:
+            close_reads(self._run_id)
+            self._commit()
+
+    def finish(self) -> None:
+        """Commits what is complete without optional tables that were not made.
+
+        Raises:
+            DatabaseError: A stage could not be committed.
+        """
+        incomplete = {key: tables for key, tables in self._missing.items() if tables}
+        if not incomplete:
+            return
+        for step in succeeded_steps(self._storage, self._run_id) & incomplete.keys():
+            self._order.done(*map(str, incomplete[step]))
+        self._commit()
+        for group in self._order.open:
+            self._log.warning(not_committed(self._session, group, self._order))
+
+    def close(self) -> None:
+        """Frees the locks."""
+        self._session.close()
+
+    def _commit(self) -> None:
+        while group := self._order.ready():
+            commit_stages(self._session, group, self._log)
+            self._order.committed(group)
+            self._session.give_back(group)
+
+
+def not_committed(session: RunSession, group: frozenset[str], order: CommitOrder) -> str:
+    """Says that stages keep their earlier content, why, and where the new tables are."""
+    stages = sorted(group)
+    with session.begin() as connection:
+        staged = staging.of_run(connection, session.instance, session.run_id)
+    there = [
+        f"  {staging.relation_of(session.instance, table)}"
+        for table, row in staged.items()
+        if table.stage in stages and row.kind != "blob"
+    ]
+    where = "\n".join(["What was made for it stays for inspection:", *there]) if there else ""
+    missing = [f"`{name}`" for name in sorted(order.missing(group))]
+    before = [f"stage `{stage}`" for stage in sorted(order.waits_for(group))]
+    why = f"{', '.join(missing)} did not succeed" if missing else f"{', '.join(before)} did not"
+    return (
+        f"Not committed: stage {', '.join(f'`{stage}`' for stage in stages)} of instance "
+        f"`{session.instance.name}` keeps its earlier content as a whole, since {why}. {where}"
+    ).strip()
+
+
+def succeeded_steps(storage: dg.DagsterInstance, run_id: str) -> set[str]:
+    """Names the steps of a run that have succeeded."""
+    records = storage.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    return {event.step_key for event in events if event and event.step_key}

@@ -1,0 +1,127 @@
+"""The database session of a run: its locks, and its commits.
+
+A run locks itself and each stage that it writes, the stages in the order of their names, so that
+runs never wait for each other in a circle. The server frees the locks when the process is gone.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import sqlalchemy as sa
+
+from data_pipeline.instances import Instance
+from data_pipeline.tables import catalog, runs, staging
+from data_pipeline.tables.connection import Database, run
+from data_pipeline.tables.names import literal
+from data_pipeline.tables.session_name import session_name
+
+_MILLISECONDS_BETWEEN_MESSAGES = 10_000
+_LOCK_NOT_AVAILABLE = "55P03"
+_TRY = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+_WAIT = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
+_UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
+
+
+class RunSession:
+    """The database session of a run's leading process: its locks, and its commits.
+
+    Losing it means losing the locks; so commits go by this very session.
+    """
+
+    def __init__(
+        self, database: Database, instance: Instance, run_id: str, log: logging.Logger
+    ) -> None:
+        self.instance = instance
+        self.run_id = run_id
+        self.database = database
+        self._log = log
+        self._stages: set[str] = set()
+        self._connection = database.private_connection()
+        with self.begin() as connection:
+            catalog.ensure(connection, instance.catalog_schema)
+            staging.ensure(connection, instance)
+            runs.ensure(connection, instance.catalog_schema)
+        self._lock(runs.lock_name(run_id), "the same run")
+
+    def __repr__(self) -> str:
+        stages = ", ".join(sorted(self._stages))
+        return f"<RunSession {self.run_id} on {self.instance.instance_id!r}, locks {stages}>"
+
+    @property
+    def stages(self) -> frozenset[str]:
+        """The stages whose locks it holds."""
+        return frozenset(self._stages)
+
+    def register(self, inputs: Mapping[str, str | None]) -> None:
+        """Lists the run as being at work, and dead ones as such.
+
+        Args:
+            inputs: Data versions of what it reads and does not compute.
+        """
+        with self.begin() as connection:
+            runs.bury(connection, self.instance)
+            runs.register(connection, self.instance, self.run_id, self._stages, inputs)
+
+    def take(self, stages: Iterable[str]) -> None:
+        """Takes the locks of stages; waits for runs that hold them, and says for whom."""
+        wanted = self._stages | set(stages)
+        new = wanted - self._stages
+        if new and self._stages and min(new) < max(self._stages):
+            self.give_back(self._stages)
+        for stage in sorted(wanted - self._stages):
+            self._lock(self._name(stage), f"stage `{stage}` of instance `{self.instance.name}`")
+            self._stages.add(stage)
+
+    def give_back(self, stages: Iterable[str]) -> None:
+        """Frees the locks of stages for other runs."""
+        for stage in set(stages) & self._stages:
+            with self.begin() as connection:
+                connection.execute(_UNLOCK, {"name": self._name(stage)})
+            self._stages.discard(stage)
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """Opens a transaction in this session.
+
+        Raises:
+            DatabaseError: The session is gone, and its locks with it.
+        """
+        try:
+            with self._connection.begin():
+                yield self._connection
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated or self._connection.invalidated:
+                raise self.database.lost(error.orig) from None
+            raise
+
+    def close(self) -> None:
+        """Takes the run off the list, and ends the session."""
+        # Where the session is gone already, other runs see that this one is dead.
+        with suppress(Exception), self.begin() as connection:
+            runs.remove(connection, self.instance, [self.run_id])
+        self._stages.clear()
+        with suppress(Exception):
+            self._connection.close()
+
+    def _name(self, stage: str) -> str:
+        return f"data_pipeline:stage:{self.instance.schema(stage)}"
+
+    def _lock(self, name: str, what: str) -> None:
+        with self.begin() as connection:
+            run(connection, f"SET application_name = {literal(session_name())}")
+            if connection.scalar(_TRY, {"name": name}):
+                return
+        while True:
+            with self.begin() as connection:
+                holder = runs.holder(connection, self.instance, name)
+            if holder:
+                self._log.info(f"Waiting for {holder}, which is at work on {what}")
+            try:
+                with self.begin() as connection:
+                    run(connection, f"SET LOCAL lock_timeout = {_MILLISECONDS_BETWEEN_MESSAGES}")
+                    connection.execute(_WAIT, {"name": name})
+                    return
+            except sa.exc.DBAPIError as error:
+                if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                    raise

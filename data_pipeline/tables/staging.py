@@ -1,0 +1,169 @@
+"""What is staged: tables and blobs that are built, and wait for the commit of their stage.
+
+Each has a row in `<instance_id>_catalog.staged`: the catalog row that it will get, and the run that
+will commit it. Tables lie in the staging schema of their stage under their own names.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from data_pipeline.errors import DatabaseError
+from data_pipeline.instances import Instance
+from data_pipeline.tables import catalog, runs
+from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.connection import run
+from data_pipeline.tables.names import RelationName, StageTable
+
+STAGED = "staged"
+_OWN_COLUMNS = {
+    "owner": ("text", "Dagster run that is to commit it"),
+}
+
+_RELATIONS = sa.text("""
+SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY (:schemas) AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
+ORDER BY n.nspname, c.relname
+""")
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A table or blob that is built.
+
+    Attributes:
+        row: The catalog row that it will get.
+        owner: The run that is to commit it.
+        is_there: Whether its relation, or the rows in it, still are.
+    """
+
+    row: CatalogRow
+    owner: str
+    is_there: bool
+
+    @property
+    def table(self) -> StageTable:
+        """Stage and name."""
+        return self.row.table
+
+
+def relation_of(instance: Instance, table: StageTable) -> RelationName:
+    """Names the relation of a table while it is staged."""
+    return RelationName(instance.staging_schema(table.stage), table.name)
+
+
+def ensure(connection: sa.Connection, instance: Instance) -> None:
+    """Creates the list of what is staged."""
+    catalog.ensure(connection, instance.catalog_schema, STAGED, _OWN_COLUMNS)
+
+
+def put(connection: sa.Connection, instance: Instance, row: CatalogRow, owner: str) -> None:
+    """Lists what a run has built.
+
+    Raises:
+        DatabaseError: The run was taken for dead; another one may be at work on the stage.
+    """
+    check_alive(connection, instance, owner)
+    values = {**catalog.values_of(row), "owner": owner}
+    catalog.upsert(connection, _table(instance), [values], "built_at")
+
+
+def check_alive(connection: sa.Connection, instance: Instance, run_id: str) -> None:
+    """Makes sure, until the transaction ends, that a run is not taken for dead.
+
+    Raises:
+        DatabaseError: It was.
+    """
+    if not runs.is_registered(connection, instance, run_id):
+        raise DatabaseError(
+            f"Run {run_id} may not write to instance `{instance.name}` any more: the process that "
+            "led it lost its database session, so that other runs took it for dead. Nothing that "
+            f"was committed has changed. Run again: {instance.build_command}"
+        )
+
+
+def of_run(
+    connection: sa.Connection, instance: Instance, run_id: str
+) -> dict[StageTable, CatalogRow]:
+    """Gives what a run has staged and not committed."""
+    if not catalog.exists(connection, instance.catalog_schema, STAGED):
+        return {}
+    staged = _table(instance)
+    query = sa.select(*catalog.columns()).select_from(staged).where(staged.c.owner == run_id)
+    return {row.table: row for row in map(catalog.row_of, connection.execute(query))}
+
+
+def row(
+    connection: sa.Connection, instance: Instance, run_id: str, table: StageTable
+) -> CatalogRow | None:
+    """Gives what a run has staged of one table."""
+    if not catalog.exists(connection, instance.catalog_schema, STAGED):
+        return None
+    staged = _table(instance)
+    found = connection.execute(
+        sa.select(staged).where(
+            staged.c.owner == run_id, staged.c.stage == table.stage, staged.c.name == table.name
+        )
+    ).one_or_none()
+    return catalog.row_of(found) if found else None
+
+
+def everything(connection: sa.Connection, instance: Instance) -> list[Staged]:
+    """Gives all that is staged, by whatever run."""
+    if not catalog.exists(connection, instance.catalog_schema, STAGED):
+        return []
+    staged = _table(instance)
+    prefix = sa.literal(instance.table_store.schema_prefix)
+    suffix = instance.staging_schema("").removeprefix(instance.schema(""))
+    schema = prefix.op("||")(staged.c.stage).op("||")(sa.literal(suffix))
+    relation = sa.func.to_regclass(sa.func.format(sa.literal("%I.%I"), schema, staged.c.name))
+    present = catalog.is_there(relation, staged.c.kind, staged.c.row_count).label("present")
+    query = sa.select(staged, present).order_by("stage", "name")
+    return [
+        Staged(catalog.row_of(item), item.owner, item.present) for item in connection.execute(query)
+    ]
+
+
+def adopt(
+    connection: sa.Connection, instance: Instance, rows: Iterable[CatalogRow], run_id: str
+) -> None:
+    """Makes a run the owner of what another one left behind."""
+    staged = _table(instance)
+    for item in rows:
+        connection.execute(
+            sa.update(staged)
+            .where(staged.c.stage == item.stage, staged.c.name == item.name)
+            .values(owner=run_id, code_parts=item.code_parts)
+        )
+
+
+def forget(connection: sa.Connection, instance: Instance, tables: Iterable[StageTable]) -> None:
+    """Takes tables off the list."""
+    key = [(table.stage, table.name) for table in tables]
+    if key:
+        staged = _table(instance)
+        connection.execute(
+            sa.delete(staged).where(sa.tuple_(staged.c.stage, staged.c.name).in_(key))
+        )
+
+
+def relations(
+    connection: sa.Connection, instance: Instance, stages: Iterable[str]
+) -> Mapping[RelationName, str]:
+    """Gives what lies in the staging schemas of stages, with its kind (as in pg_class)."""
+    schemas = [instance.staging_schema(stage) for stage in stages]
+    found = connection.execute(_RELATIONS, {"schemas": schemas})
+    return {RelationName(item.schema, item.name): item.kind for item in found}
+
+
+def drop(connection: sa.Connection, relation: RelationName, kind: str = "r") -> None:
+    """Drops a staged relation, with staged views on it."""
+    what = {"v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}.get(kind, "TABLE")
+    run(connection, f"DROP {what} IF EXISTS {relation.quoted} CASCADE")
+
+
+def _table(instance: Instance) -> sa.TableClause:
+    owner = sa.column("owner", sa.Text())
+    return sa.table(STAGED, *catalog.columns(), owner, schema=instance.catalog_schema)

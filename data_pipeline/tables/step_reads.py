@@ -1,0 +1,129 @@
+"""Consistent reads: a step sees all of its inputs as they are at one moment.
+
+The relations are locked against replacement, all at once, before the first is read; what a commit
+replaces together is then seen together. The locks end with the step, or earlier when its inputs
+are all in memory.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from threading import Lock
+
+import sqlalchemy as sa
+
+from data_pipeline.instances import Instance
+from data_pipeline.tables.connection import Database, database, run
+from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.relations import relation_kind
+from data_pipeline.tables.visible import Visible, visible
+
+Source = tuple[Instance, StageTable]
+"""A table of an instance."""
+
+_GONE = frozenset({"42P01", "3F000"})  # undefined table, invalid schema name
+
+
+class StepReads:
+    """The inputs of one step, locked until it is closed.
+
+    Args:
+        run_id: The run, whose staged tables the step reads.
+        sources: All tables that the step may read.
+    """
+
+    def __init__(self, run_id: str, sources: Iterable[Source]) -> None:
+        self._stack = ExitStack()
+        self._found: dict[tuple[str, StageTable], Visible] = {}
+        by_database: dict[Database, list[Source]] = {}
+        for instance, table in sources:
+            by_database.setdefault(database(instance), []).append((instance, table))
+        try:
+            for source, tables in by_database.items():
+                connection = self._stack.enter_context(source.begin())
+                self._found |= lock(connection, run_id, tables)
+        except BaseException:
+            self.close()
+            raise
+
+    def __contains__(self, source: Source) -> bool:
+        return _key(source) in self._found
+
+    def __getitem__(self, source: Source) -> Visible:
+        return self._found[_key(source)]
+
+    def close(self) -> None:
+        """Frees the locks."""
+        self._stack.close()
+
+
+_open: dict[tuple[str, str], StepReads] = {}
+_lock = Lock()
+
+
+def reads_of(run_id: str, step: str) -> StepReads | None:
+    """Gives what a step of this process reads, None before its first input."""
+    return _open.get((run_id, step))
+
+
+def open_reads(run_id: str, step: str, sources: Iterable[Source]) -> StepReads:
+    """Locks the inputs of a step of this process."""
+    reads = StepReads(run_id, sources)
+    with _lock:
+        _open[run_id, step] = reads
+    return reads
+
+
+def close_reads(run_id: str, step: str | None = None) -> None:
+    """Frees what a step of this process has locked; without a step, all steps of the run."""
+    with _lock:
+        keys = [key for key in _open if key[0] == run_id and step in (None, key[1])]
+        closing = [_open.pop(key) for key in keys]
+    for reads in closing:
+        reads.close()
+
+
+def lock(
+    connection: sa.Connection, run_id: str, sources: list[Source]
+) -> Mapping[tuple[str, StageTable], Visible]:
+    """Locks tables as a run sees them until the transaction ends, all at one moment.
+
+    Returns:
+        Where each of them is, by instance id and table.
+    """
+    while True:
+        found = _look(connection, run_id, sources)
+        attempt = connection.begin_nested()
+        try:
+            _lock_relations(connection, found.values())
+        except sa.exc.ProgrammingError as error:
+            attempt.rollback()
+            if getattr(error.orig, "pgcode", None) not in _GONE:
+                raise
+            continue  # replaced or dropped meanwhile
+        if _look(connection, run_id, sources) == found:
+            return found
+        attempt.rollback()
+
+
+def _look(
+    connection: sa.Connection, run_id: str, sources: list[Source]
+) -> dict[tuple[str, StageTable], Visible]:
+    return {
+        (instance.instance_id, table): visible(connection, instance, table, run_id)
+        for instance, table in sources
+    }
+
+
+def _lock_relations(connection: sa.Connection, found: Iterable[Visible]) -> None:
+    names = {
+        item.relation.quoted
+        for item in found
+        if not item.is_blob and relation_kind(connection, item.relation) in ("TABLE", "VIEW")
+    }
+    if names:
+        run(connection, f"LOCK TABLE {', '.join(sorted(names))} IN ACCESS SHARE MODE")
+
+
+def _key(source: Source) -> tuple[str, StageTable]:
+    instance, table = source
+    return instance.instance_id, table

@@ -1,0 +1,44 @@
+"""Where a table is for a reader: what its run has staged, or else what is committed."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from data_pipeline.instances import Instance
+from data_pipeline.tables import catalog, staging
+from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.names import RelationName, StageTable
+
+
+@dataclass(frozen=True)
+class Visible:
+    """A table as a run sees it.
+
+    Attributes:
+        relation: Its relation, which need not exist: it is a blob, not built yet, or gone.
+        row: Its catalog row; None where there is none.
+    """
+
+    relation: RelationName
+    row: CatalogRow | None
+
+    @property
+    def is_blob(self) -> bool:
+        """Whether it is no relation but a file."""
+        return self.row is not None and self.row.kind == "blob"
+
+
+def committed(instance: Instance, table: StageTable) -> RelationName:
+    """Names the relation of a table as readers see it."""
+    return RelationName(instance.schema(table.stage), table.name)
+
+
+def visible(
+    connection: sa.Connection, instance: Instance, table: StageTable, run_id: str | None
+) -> Visible:
+    """Gives a table as a run sees it; as everybody else does, without a run."""
+    staged = staging.row(connection, instance, run_id, table) if run_id else None
+    if staged is not None:
+        return Visible(staging.relation_of(instance, table), staged)
+    row = catalog.row(connection, instance.catalog_schema, table)
+    return Visible(committed(instance, table), row)
