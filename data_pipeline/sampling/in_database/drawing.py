@@ -59,9 +59,9 @@ class Drawing:
         cuts: Which rows of each root are sampled.
         hubs: The hubs of each root that has any: place, key columns `k0`, `k1`, ..., and for each
             relationship that makes it one `thinned_<number>`.
-        thinned: The numbers of the relationships whose children are thinned.
-        fan_outs: By relationship, the number of parents by their number of children.
-        fans: By relationship, each row of the parent with its number of children `n`.
+        fan_outs: By relationship, how many values are referred to, by the number of references.
+        references: By relationship, each value that is referred to (`k0`, `k1`, ..., in the order
+            of the relationship's columns) and the number of references `n`.
         representatives: By relationship that refers to no key, one parent row of each value.
         left_out: Columns with too many values for a witness of each, with the number at least.
     """
@@ -73,9 +73,8 @@ class Drawing:
     rows: dict[str, sa.TableClause] = field(default_factory=dict)
     cuts: dict[str, Cut] = field(default_factory=dict)
     hubs: dict[str, sa.TableClause] = field(default_factory=dict)
-    thinned: set[int] = field(default_factory=set)
     fan_outs: dict[int, dict[int, int]] = field(default_factory=dict)
-    fans: dict[int, sa.TableClause] = field(default_factory=dict)
+    references: dict[int, sa.TableClause] = field(default_factory=dict)
     representatives: dict[int, sa.TableClause] = field(default_factory=dict)
     left_out: dict[tuple[str, str], int] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.sampling.in_database.drawing import Drawing, Role
-from data_pipeline.sampling.in_database.fan_outs import limit_of
+from data_pipeline.sampling.in_database.fan_outs import counted, limit_of
 from data_pipeline.sampling.in_database.sampling_number import sampling_numbers
 from data_pipeline.sampling.in_database.source_tables import TID, matches
 from data_pipeline.sampling.schema_graph import Relationship
@@ -22,14 +22,32 @@ def add_fan_out_witnesses(drawing: Drawing) -> None:
     that were chosen anyhow have to do.
     """
     for item in drawing.plan.graph.relationships:
-        parents = drawing.fan_outs.get(item.number, {})
-        for children in sorted({0, 1, max(parents, default=0)} & parents.keys()):
-            _add(drawing, item, children)
+        if item.number in drawing.references:
+            for children in (0, 1, _most(drawing, item)):
+                _add(drawing, item, children)
+
+
+def _most(drawing: Drawing, item: Relationship) -> int:
+    """Gives the largest number of children; values that dangle have no parent."""
+    for children in sorted(drawing.fan_outs[item.number], reverse=True):
+        if drawing.connection.scalar(sa.select(sa.exists(_parents(drawing, item, children)))):
+            return children
+    return 0
+
+
+def _parents(drawing: Drawing, item: Relationship, children: int) -> sa.Select[Any]:
+    """Gives the places of the parents with a number of children."""
+    references = drawing.references[item.number]
+    parent = drawing.sources[item.parent].rows("parent")
+    is_counted = counted(item, parent, references)
+    if children == 0:
+        return sa.select(parent.c[TID]).where(~sa.exists().where(is_counted))
+    number = references.c.n == children
+    return sa.select(parent.c[TID]).join(references, sa.and_(is_counted, number))
 
 
 def _add(drawing: Drawing, item: Relationship, children: int) -> None:
-    fan = drawing.fans[item.number]
-    candidates = sa.select(fan.c[TID]).where(fan.c.n == children)
+    candidates = _parents(drawing, item, children)
     words = {0: "no child", 1: "one child"}.get(children, "the most children")
     reason = f"{words}: {item}"
     brings = children > 0 and _are_few(drawing, item, children)
@@ -47,11 +65,13 @@ def _first_parent(
     drawing: Drawing, item: Relationship, candidates: sa.Select[Any], *, brings: bool
 ) -> sa.Select[Any] | None:
     """Gives the parent to be added; None where the sample has one that needs no addition."""
-    places = candidates.subquery("candidates")
-    if item.parent in drawing.whole:
-        if not brings:
-            return None
-    elif not brings or _children_come_along(drawing, item):
+    if item.parent in drawing.whole and not brings:
+        return None
+    # A table of its own: how many there are, the planner could only guess.
+    places, count = drawing.space.create(candidates, "fan_out_candidates")
+    if not count:
+        return None
+    if item.parent not in drawing.whole and (not brings or _children_come_along(drawing, item)):
         chosen = drawing.rows[item.parent]
         there = sa.select(places.c[TID]).join(chosen, chosen.c[TID] == places.c[TID])
         if brings:

@@ -1,4 +1,4 @@
-"""How many children each parent has, and which roots are hubs."""
+"""How many children parents have, and which roots are hubs."""
 
 from typing import Any
 
@@ -12,29 +12,27 @@ from data_pipeline.sampling.schema_graph import Relationship
 
 
 def count_children(drawing: Drawing, item: Relationship) -> None:
-    """Counts the children of each row of the parent; the drawing then knows `fan_outs`."""
-    if item.number in drawing.fans:
+    """Counts the references to each value; the drawing then knows `references` and `fan_outs`."""
+    if item.number in drawing.references:
         return
     child = drawing.sources[item.child].rows("child")
-    parent = drawing.sources[item.parent].rows("parent")
-    columns = [child.c[name].label(f"k{i}") for i, name in enumerate(item.columns)]
-    groups = (
-        sa.select(*columns, sa.func.count().label("n"))
-        .where(refers(item, child))
-        .group_by(*(child.c[name] for name in item.columns))
-        .subquery("counted")
-    )
-    pairs = enumerate(item.referenced_columns)
-    same = sa.and_(*(groups.c[f"k{i}"] == parent.c[name] for i, name in pairs))
-    query = sa.select(parent.c[TID], sa.func.coalesce(groups.c.n, 0).label("n")).select_from(
-        parent.outerjoin(groups, same)
-    )
-    fan, _ = drawing.space.create(query, "fan", str(item.number))
-    drawing.fans[item.number] = fan
-    counts = sa.select(fan.c.n, sa.func.count()).group_by(fan.c.n)
+    columns = [child.c[name] for name in item.columns]
+    labels = [column.label(f"k{i}") for i, column in enumerate(columns)]
+    counted = sa.select(*labels, sa.func.count().label("n")).where(refers(item, child))
+    table, _ = drawing.space.create(counted.group_by(*columns), "references", str(item.number))
+    drawing.references[item.number] = table
+    counts = sa.select(table.c.n, sa.func.count()).group_by(table.c.n)
     drawing.fan_outs[item.number] = {
-        int(n): int(parents) for n, parents in drawing.connection.execute(counts)
+        int(n): int(values) for n, values in drawing.connection.execute(counts)
     }
+
+
+def counted(
+    item: Relationship, parent: sa.FromClause, references: sa.FromClause
+) -> sa.ColumnElement[bool]:
+    """Gives the condition that a row of `references` counts the children of a row of the parent."""
+    pairs = enumerate(item.referenced_columns)
+    return sa.and_(*(references.c[f"k{i}"] == parent.c[name] for i, name in pairs))
 
 
 def limit_of(drawing: Drawing, item: Relationship) -> int | None:
@@ -50,26 +48,26 @@ def limit_of(drawing: Drawing, item: Relationship) -> int | None:
 
 def find_hubs(drawing: Drawing, root: str) -> None:
     """Finds the hubs of a root: rows with very many children that are sampled with it."""
-    limits: dict[int, int] = {}
+    limits: dict[Relationship, int] = {}
     for child in drawing.plan.owned_by(root):
         if child.owner is not None:
             count_children(drawing, child.owner)
             if (limit := limit_of(drawing, child.owner)) is not None:
-                limits[child.owner.number] = limit
+                limits[child.owner] = limit
     if not limits:
         return
     rows = drawing.sources[root].rows("root")
     joined: sa.FromClause = rows
-    heavy: list[sa.ColumnElement[Any]] = []
-    for number, limit in limits.items():
-        fan = drawing.fans[number].alias(f"fan_{number}")
-        joined = joined.join(fan, fan.c[TID] == rows.c[TID])
-        heavy.append((fan.c.n > limit).label(f"thinned_{number}"))
+    heavy: list[sa.Label[Any]] = []
+    for item, limit in limits.items():
+        of_item = drawing.references[item.number]
+        many = sa.select(of_item).where(of_item.c.n > limit).subquery(f"many_{item.number}")
+        joined = joined.outerjoin(many, counted(item, rows, many))
+        heavy.append(many.c.n.is_not(None).label(f"thinned_{item.number}"))
     keys = [column.label(f"k{i}") for i, column in enumerate(drawing.sources[root].key_of(rows))]
-    conditions = [condition.element for condition in heavy]
-    query = sa.select(rows.c[TID], *keys, *heavy).select_from(joined).where(sa.or_(*conditions))
+    is_heavy = sa.or_(*(condition.element for condition in heavy))
+    query = sa.select(rows.c[TID], *keys, *heavy).select_from(joined).where(is_heavy)
     drawing.hubs[root], _ = drawing.space.create(query, "hubs", root)
-    drawing.thinned |= limits.keys()
 
 
 def count_what_is_needed(drawing: Drawing) -> None:

@@ -29,8 +29,8 @@ class Selection:
             reason); None for a table that comes whole.
         left_out: Columns with too many values for a witness of each, with the number of values that
             were found until it was clear.
-        fan_outs: By the number of a relationship, the number of parents by number of children, as
-            far as they were counted.
+        fan_outs: By the number of a relationship, how many values are referred to by the number of
+            references, as far as they were counted.
         hubs: The number of hubs by root.
     """
 

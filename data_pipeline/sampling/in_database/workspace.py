@@ -1,7 +1,7 @@
 """The working tables of a selection: in a schema of their own, unlogged, dropped with the step."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +30,6 @@ class Workspace:
     connection: sa.Connection
     schema: str
     stage: str
-    made: list[RelationName] = field(default_factory=list)
 
     @classmethod
     def open(cls, connection: sa.Connection, schema: str, stage: str) -> "Workspace":
@@ -52,7 +51,6 @@ class Workspace:
         text = compiled(query)
         run(self.connection, f"DROP TABLE IF EXISTS {name.quoted}")
         rows = self._execute(f"CREATE UNLOGGED TABLE {name.quoted} AS {text}")
-        self.made.append(name)
         self.analyze(name)
         columns = [sa.column(c.name, c.type) for c in _columns(query)]
         return sa.table(name.name, *columns, schema=name.schema), rows
