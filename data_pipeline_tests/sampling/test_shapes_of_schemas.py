@@ -278,6 +278,13 @@ def test_references_that_do_not_hold_in_the_source_are_kept_as_they_are(engine: 
     assert {row.role for row in dangling} == {"sampled"}
 
 
+def test_children_far_from_the_root_that_dangle_are_sampled_as_often(engine: sa.Engine) -> None:
+    midi = composite_chain(engine).sample(roots={"a": {"rate": 0.3}}, cover=False)
+    dangling = [row for row in midi.tables["c"] if row.values["other"] < 0]
+    assert len(dangling) == sum(row.role == "sampled" for row in dangling)
+    assert sum(1 / (row.probability or 1) for row in dangling) == pytest.approx(300, rel=0.5)
+
+
 def test_equal_rows_share_their_fate(engine: sa.Engine) -> None:
     midi = without_keys(engine).sample(roots={"users": {"rate": 0.3}}, cover=False)
     sampled = [row for row in midi.tables["clicks"] if row.role == "sampled"]
