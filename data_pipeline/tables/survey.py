@@ -63,7 +63,7 @@ class Survey:
         if self.runs:
             raise IsolationError(
                 f"Nothing of instance `{name}` is dropped while it is at work: "
-                f"{'; '.join(f'run {item}' for item in self.runs)}. Wait for the end, or end it."
+                f"{'; '.join(self.runs)}. Wait for the end, or end it."
             )
         needed = [*self.readers, *(item.text for item in self.dependents)]
         if needed and not order.force:
