@@ -19,7 +19,7 @@ def renamed(sql: str, names: Mapping[RelationName, RelationName]) -> str:
         sql: The query, with names that have their schema.
         names: The new names by the old ones.
     """
-    if not any(old.schema in sql for old in names):
+    if not names:
         return sql
     # Texts and comments are taken out, so that nothing in them looks like a name.
     pieces = list(parts(sql))
@@ -46,4 +46,4 @@ def renamed(sql: str, names: Mapping[RelationName, RelationName]) -> str:
 def _plain(identifier: str) -> str:
     if identifier.startswith('"'):
         return identifier[1:-1].replace('""', '"')
-    return identifier.lower()
+    return "".join(c.lower() if c.isascii() else c for c in identifier)  # as PostgreSQL does
