@@ -26,6 +26,7 @@ PROPERTIES: dict[str, dict[str, Any]] = {
         "primary_key": "number",
         "foreign_keys": [ForeignKey(["customer"], "customers")],
     },
+    "clicks": {"foreign_keys": [ForeignKey(["customer"], "customers")]},
     "notes": {"primary_key": "note"},
 }
 
@@ -48,6 +49,12 @@ class Shop:
                     "number": numbers,
                     "customer": [(number * 7) % customers for number in numbers],
                     "amount": [float(number % 90) for number in numbers],
+                }
+            ),
+            "clicks": pd.DataFrame(
+                {
+                    "customer": [number % (customers // 2) for number in numbers],
+                    "page": [("home", None)[number % 2] for number in numbers],
                 }
             ),
             "notes": pd.DataFrame({"note": ["a", "b"]}),

@@ -81,6 +81,20 @@ def test_roles_and_weights_stand_beside_the_rows_on_every_instance(
     assert roles.get("witness") is None
 
 
+def test_rows_without_a_primary_key_have_weights_too(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    for name in ("full", "midi"):
+        run(shop.assets(weights=True), name, config)
+        [(count, weight)] = rows(
+            pipeline_database,
+            f"SELECT count(*), sum(weight) FROM {name}_sample.inputs__clicks_weighted",
+        )
+        assert [(count,)] == rows(pipeline_database, f"SELECT count(*) FROM {name}_inputs.clicks")
+        assert weight == pytest.approx(1600, rel=0 if name == "full" else 0.35)
+
+
 def test_an_unchanged_sample_is_left_as_it_is(
     pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
 ) -> None:
