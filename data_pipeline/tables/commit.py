@@ -12,35 +12,31 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import attached, blobs, catalog, slots, staging
+from data_pipeline.tables import attached, blobs, catalog, replaced, slots, staging
 from data_pipeline.tables.attached.relations import Relation
+from data_pipeline.tables.attached.statements import last_rows
 from data_pipeline.tables.attempts import blocking_sessions, is_busy, lock_timeouts
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
-from data_pipeline.tables.names import RelationName, StageTable, quoted
+from data_pipeline.tables.names import RelationName, StageTable, literal, quoted
 from data_pipeline.tables.reader_role import let_read
+from data_pipeline.tables.replaced import Replaced
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.visible import committed
 
 _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
-_KINDS = sa.text("""
-SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY (SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text[])) name)
-""")
-
-_TYPES_IN_THE_WAY = sa.text("""
-SELECT n.nspname AS staged, mine.typname AS name
-FROM pg_class c
+_TYPES_IN_THE_WAY = """
+SELECT n.nspname, mine.typname
+FROM unnest(ARRAY[{names}], ARRAY[{schemas}]) AS pair(name, schema)
+JOIN pg_class c ON c.oid = to_regclass(pair.name)
 JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_type own ON own.oid = c.reltype
-JOIN pg_type mine ON mine.oid = own.typarray
-JOIN pg_type other ON other.typname = mine.typname
-JOIN pg_namespace target ON target.oid = other.typnamespace
-JOIN unnest(CAST(:names AS text[]), CAST(:schemas AS text[])) pair(name, schema)
-  ON c.oid = to_regclass(pair.name) AND target.nspname = pair.schema
-""")
+JOIN pg_type mine ON mine.oid = (SELECT typarray FROM pg_type own WHERE own.oid = c.reltype)
+WHERE EXISTS (
+    SELECT FROM pg_type other
+    WHERE other.typname = mine.typname AND other.typnamespace = to_regnamespace(pair.schema)
+)
+"""
 
 _DROP = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}
 
@@ -145,128 +141,127 @@ class _Commit:
             return Committed(), []
         for stage in sorted({row.stage for row in rows}):
             ensure_schema(connection, instance.schema(stage))
-        earlier = catalog.rows_of(connection, self._schema, [row.table for row in rows])
+        earlier = replaced.read(connection, instance, rows)
         kept = [
-            row for row in rows if slots.is_kept(connection, instance, earlier.get(row.table), row)
+            old
+            for row in rows
+            if (old := earlier.rows.get(row.table)) is not None
+            and row.table in earlier.present
+            and slots.is_kept(instance, old, row)
         ]
-        rows = self._as_shown(rows)
+        rows, shown = self._as_shown(rows, earlier)
         broken, indexes, views = self._replace(rows, earlier, kept)
-        catalog.put(connection, self._schema, [*rows, *views])
-        replaced = [item for table, item in earlier.items() if table not in _tables(kept)]
-        for row in kept:
-            old = earlier[row.table]
-            replaced += slots.keep(connection, instance, old, indexes.get(row.table, {}))
-        staging.forget(connection, instance, _tables(rows))
-        unused = slots.unused_files(connection, instance, replaced)
-        files = [(row.table, row.location) for row in replaced if row.location in unused]
+        replaced.publish(connection, instance, self._run_id, self._stages)
+        catalog.put(connection, self._schema, [*shown, *views])
+        if role := instance.table_store.reader_role:
+            schemas = map(instance.schema, replaced.stages(connection, instance))
+            let_read(connection, role, list(schemas))
+        gone = [old for table, old in earlier.rows.items() if table not in _tables(kept)]
+        gone += slots.keep(connection, instance, kept, indexes)
+        unused = slots.unused_files(connection, instance, gone)
+        files = [(row.table, row.location) for row in gone if row.location in unused]
         return Committed(rows, broken), [(table, file) for table, file in files if file]
 
-    def _as_shown(self, rows: Sequence[CatalogRow]) -> list[CatalogRow]:
-        """Gives the rows, those of views as what they show is now.
+    def _as_shown(
+        self, rows: Sequence[CatalogRow], earlier: Replaced
+    ) -> tuple[list[CatalogRow], list[CatalogRow]]:
+        """Gives the rows, those of views as what they show is now; and these alone.
 
         Another run may have replaced what is behind a view since it was staged.
         """
         behind = {
-            str(committed(self._instance, table)): row
-            for table, row in catalog.rows(self._connection, self._schema).items()
-        } | {str(committed(self._instance, row.table)): row for row in rows}
-        return [
-            _shown(self._instance, row, behind[row.location])
-            if row.kind == "view" and row.location in behind
-            else row
+            **earlier.behind,
+            **{str(committed(self._instance, row.table)): row for row in rows},
+        }
+        views = {
+            row.table: _shown(self._instance, row, behind[row.location])
             for row in rows
-        ]
+            if row.kind == "view" and row.location in behind
+        }
+        return [views.get(row.table, row) for row in rows], list(views.values())
 
     def _replace(
-        self,
-        rows: Sequence[CatalogRow],
-        earlier: Mapping[StageTable, CatalogRow],
-        kept: Sequence[CatalogRow],
+        self, rows: Sequence[CatalogRow], earlier: Replaced, kept: Sequence[CatalogRow]
     ) -> tuple[Sequence[attached.Broken], dict[StageTable, dict[str, str]], list[CatalogRow]]:
         """Puts the staged relations in the place of the earlier ones; files need nothing."""
         connection, instance = self._connection, self._instance
-        targets = {row.table: committed(instance, row.table) for row in rows}
-        names = list(targets.values())
-        hung = attached.read(connection, names)
-        present = self._take_down(hung, names)
-        indexes: dict[StageTable, dict[str, str]] = {}
-        for row in kept:
-            old = earlier[row.table]
-            if old.kind == "table":
-                target = targets[row.table]
-                indexes[row.table] = slots.put_aside(connection, instance, target, old)
-                present.pop(target, None)
-        drops = [f"DROP {_DROP[kind]} {name.quoted}" for name, kind in present.items()]
-        self._make_room([row.table for row in rows if row.kind != "blob"])
-        moves = [_move(instance, row) for row in rows if row.kind != "blob"]
-        if statements := [*drops, *moves]:
-            run(connection, "; ".join(statements))
+        targets = {committed(instance, row.table): row for row in rows}
+        sources = {
+            name: staging.relation_of(instance, row.table)
+            for name, row in targets.items()
+            if row.kind != "blob"
+        }
+        hung = attached.read(connection, list(targets), sources)
+        # All in one go, since a reader that comes in between may make us wait for each other.
+        if attached.take_down_and_lock(connection, hung):
+            raise _LateError
+        aside = {committed(instance, row.table): row for row in kept if row.kind == "table"}
+        indexes = slots.put_aside(connection, instance, aside)
+        drops = [
+            f"DROP {_DROP[hung.old[name].relkind]} {name.quoted}"
+            for name in sorted(hung.old.keys() - aside.keys(), key=str)
+        ]
+        self._move(drops, {source: targets[name] for name, source in sources.items()})
+        passing = {committed(instance, row.table): row for row in earlier.passing}
         broken = attached.put_up(
             connection,
             hung,
             policy=instance.table_store.on_broken_view,
             log=self._log,
             definitions={
-                committed(instance, row.table): f"SELECT * FROM {source.quoted}"
-                for row, source in self._passing(rows)
+                name: f"SELECT * FROM {committed(instance, source.table).quoted}"
+                for name, row in passing.items()
+                for source in rows
+                if row.location == str(committed(instance, source.table))
             },
         )
-        if role := instance.table_store.reader_role:
-            stages = {row.stage for row in catalog.rows(connection, self._schema).values()}
-            stages |= {row.stage for row in rows}
-            let_read(connection, role, [instance.schema(stage) for stage in sorted(stages)])
-        return broken, indexes, self._shown_through(rows, hung)
+        return broken, indexes, self._shown_through(rows, passing, hung)
 
-    def _take_down(
-        self, hung: attached.Attached, targets: Sequence[RelationName]
-    ) -> dict[RelationName, str]:
-        """Drops what is built on the earlier relations, and locks them; gives their kinds.
+    def _move(self, drops: Sequence[str], sources: Mapping[RelationName, CatalogRow]) -> None:
+        """Drops what is replaced, and moves the staged relations into the schemas of their stages.
 
-        All in one go, since a reader that comes in between may make us wait for each other. Views
-        come before tables, as in a query that reads a view.
+        The array type of a table `t` is called `_t`, which may be the name of another table in the
+        schema. PostgreSQL renames an array type, and nobody else can, for a table of its name.
         """
-        found = self._connection.execute(_KINDS, {"names": [item.quoted for item in targets]})
-        kinds = {RelationName(item.schema, item.name): item.kind for item in found}
-        present = {name: kinds[name] for name in sorted(kinds, key=str)}
-        statements = attached.take_down_statements(hung)
-        if tables := [name.quoted for name, kind in present.items() if kind in "rp"]:
-            statements.append(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
-        if statements:
-            run(self._connection, ";\n".join(statements))
-        if attached.is_late(self._connection, hung):
-            raise _LateError
-        return present
-
-    def _make_room(self, tables: Sequence[StageTable]) -> None:
-        """Renames the array types of staged tables where the stage's schema has their names.
-
-        The array type of table `t` is called `_t`, which may be the name of another table.
-        PostgreSQL renames an array type, and nobody else can, for a table of its name.
-        """
-        names = [staging.relation_of(self._instance, table).quoted for table in tables]
-        schemas = [self._instance.schema(table.stage) for table in tables]
-        parameters = {"names": names, "schemas": schemas}
-        while found := self._connection.execute(_TYPES_IN_THE_WAY, parameters).all():
-            for item in found:
-                stand_in = quoted(item.staged, item.name)
-                run(self._connection, f"CREATE TABLE {stand_in} (); DROP TABLE {stand_in}")
-
-    def _passing(self, rows: Sequence[CatalogRow]) -> list[tuple[CatalogRow, RelationName]]:
-        """Gives our views that show one of the relations under another name, with the relation."""
-        sources = {str(name): name for name in (committed(self._instance, r.table) for r in rows)}
-        found = catalog.views_of(self._connection, self._schema, sources.values())
-        return [(row, sources[row.location or ""]) for row in found]
+        connection, instance = self._connection, self._instance
+        schemas = {name: instance.schema(row.stage) for name, row in sources.items()}
+        statements = list(drops)
+        if not sources:
+            if statements:
+                run(connection, "; ".join(statements))
+            return
+        statements.append(
+            _TYPES_IN_THE_WAY.format(
+                names=", ".join(literal(name.quoted) for name in schemas),
+                schemas=", ".join(literal(quoted(schema)) for schema in schemas.values()),
+            )
+        )
+        while found := last_rows(connection, statements):
+            stand_ins = [quoted(schema, name) for schema, name in found]
+            statements = [
+                *(f"CREATE TABLE {name} (); DROP TABLE {name}" for name in stand_ins),
+                statements[-1],
+            ]
+        moves = [
+            f"ALTER {'VIEW' if row.kind == 'view' else 'TABLE'} {name.quoted} "
+            f"SET SCHEMA {quoted(schemas[name])}"
+            for name, row in sources.items()
+        ]
+        run(connection, "; ".join(moves))
 
     def _shown_through(
-        self, rows: Sequence[CatalogRow], hung: attached.Attached
+        self,
+        rows: Sequence[CatalogRow],
+        passing: Mapping[RelationName, CatalogRow],
+        hung: attached.Attached,
     ) -> list[CatalogRow]:
-        """Gives the new rows of those views, where they are there and not replaced themselves."""
+        """Gives the new rows of views that show the tables, if they are not replaced themselves."""
         by_name = {str(committed(self._instance, row.table)): row for row in rows}
-        present = {item.name for item in hung.dependents if isinstance(item, Relation)}
+        views = {item.name for item in hung.dependents if isinstance(item, Relation)}
         return [
-            _shown(self._instance, row, by_name[str(source)])
-            for row, source in self._passing(rows)
-            if committed(self._instance, row.table) in present
+            _shown(self._instance, row, by_name[row.location or ""])
+            for name, row in passing.items()
+            if name in views
         ]
 
 
@@ -280,12 +275,6 @@ def _shown(instance: Instance, view: CatalogRow, source: CatalogRow) -> CatalogR
         row_count=source.row_count,
         run_id=source.run_id,
     )
-
-
-def _move(instance: Instance, row: CatalogRow) -> str:
-    source = staging.relation_of(instance, row.table)
-    kind = "VIEW" if row.kind == "view" else "TABLE"
-    return f"ALTER {kind} {source.quoted} SET SCHEMA {quoted(instance.schema(row.stage))}"
 
 
 def _tables(rows: Iterable[CatalogRow]) -> set[StageTable]:

@@ -5,7 +5,7 @@ again. Kept tables lie in `<instance_id>_<stage>__slots`, named by their cache k
 in `<instance_id>_catalog.slots`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from data_pipeline.instances.instance import SLOTS_SUFFIX
 from data_pipeline.tables import blobs, catalog
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
-from data_pipeline.tables.names import RelationName, quoted
+from data_pipeline.tables.names import RelationName, StageTable, quoted
 
 SLOTS = "slots"
 _OWN_COLUMNS = {
@@ -26,8 +26,13 @@ _OWN_COLUMNS = {
 }
 
 _INDEXES = sa.text("""
-SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = to_regclass(:relation) ORDER BY c.oid
+SELECT n.nspname AS schema, t.relname AS relation, c.relname AS name
+FROM pg_index i
+JOIN pg_class t ON t.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = t.relnamespace
+JOIN pg_class c ON c.oid = i.indexrelid
+WHERE t.oid = ANY (SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text[])) name)
+ORDER BY c.oid
 """)
 
 
@@ -51,45 +56,47 @@ def relation_of(instance: Instance, row: CatalogRow) -> RelationName:
     return RelationName(instance.slots_schema(row.stage), row.cache_key or "")
 
 
-def is_kept(
-    connection: sa.Connection, instance: Instance, earlier: CatalogRow | None, new: CatalogRow
-) -> bool:
-    """Whether what is replaced is to be kept: not if somebody dropped or emptied it by hand."""
+def is_kept(instance: Instance, earlier: CatalogRow, new: CatalogRow) -> bool:
+    """Whether what is replaced, and is still there, is to be kept."""
     return (
-        earlier is not None
-        and instance.cache_validation.cache_slots > 0
+        _limit(instance) > 0
         and earlier.kind in ("table", "blob")
         and earlier.cache_key is not None
         and earlier.cache_key != new.cache_key
-        and (earlier.kind == "blob" or _is_there(connection, instance, earlier))
     )
 
 
 def put_aside(
-    connection: sa.Connection, instance: Instance, old: RelationName, row: CatalogRow
-) -> dict[str, str]:
-    """Moves a table into its slot schema, under a name of its own.
+    connection: sa.Connection, instance: Instance, tables: Mapping[RelationName, CatalogRow]
+) -> dict[StageTable, dict[str, str]]:
+    """Moves tables into the slot schemas of their stages, under names of their own.
 
     Args:
         connection: The transaction of the commit.
-        instance: Whose table.
-        old: The table, in its stage schema.
-        row: What the catalog says of it.
+        instance: Whose tables.
+        tables: What the catalog says of them, by their names in their stage schemas.
 
     Returns:
-        The names that its indexes had, by the names that they have now.
+        The names that the indexes of each had, by the names that they have now.
     """
-    target = relation_of(instance, row)
-    ensure_schema(connection, target.schema)
-    _drop(connection, target)
-    indexes = {}
-    for number, name in enumerate(connection.scalars(_INDEXES, {"relation": old.quoted}).all()):
-        indexes[f"{target.name}_{number}"] = name
-        index = quoted(old.schema, name)
-        run(connection, f"ALTER INDEX {index} RENAME TO {quoted(f'{target.name}_{number}')}")
-    run(connection, f"ALTER TABLE {old.quoted} RENAME TO {quoted(target.name)}")
-    moved = quoted(old.schema, target.name)
-    run(connection, f"ALTER TABLE {moved} SET SCHEMA {quoted(target.schema)}")
+    if not tables:
+        return {}
+    indexes: dict[StageTable, dict[str, str]] = {row.table: {} for row in tables.values()}
+    for schema in sorted({relation_of(instance, row).schema for row in tables.values()}):
+        ensure_schema(connection, schema)
+    targets = {old: relation_of(instance, row) for old, row in tables.items()}
+    statements = [_dropping(targets.values())]
+    for found in connection.execute(_INDEXES, {"names": [old.quoted for old in tables]}):
+        old = RelationName(found.schema, found.relation)
+        mine = indexes[tables[old].table]
+        name = f"{targets[old].name}_{len(mine)}"
+        mine[name] = found.name
+        statements.append(f"ALTER INDEX {quoted(old.schema, found.name)} RENAME TO {quoted(name)}")
+    for old, target in targets.items():
+        statements.append(f"ALTER TABLE {old.quoted} RENAME TO {quoted(target.name)}")
+        moved = quoted(old.schema, target.name)
+        statements.append(f"ALTER TABLE {moved} SET SCHEMA {quoted(target.schema)}")
+    run(connection, "; ".join(statements))
     return indexes
 
 
@@ -106,19 +113,40 @@ def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
 
 
 def keep(
-    connection: sa.Connection, instance: Instance, row: CatalogRow, indexes: Mapping[str, str]
+    connection: sa.Connection,
+    instance: Instance,
+    rows: Sequence[CatalogRow],
+    indexes: Mapping[StageTable, Mapping[str, str]],
 ) -> list[CatalogRow]:
-    """Lists a version as kept; gives those that are dropped for it, the oldest of its table."""
+    """Lists versions as kept, and drops the oldest of their tables for them.
+
+    Args:
+        connection: The transaction of the commit.
+        instance: Whose versions.
+        rows: What the catalog said of them.
+        indexes: Names of their indexes, as `put_aside` gives them.
+
+    Returns:
+        Those that are dropped.
+    """
+    if not rows:
+        return []
     catalog.ensure(connection, instance.catalog_schema, SLOTS, _OWN_COLUMNS)
     slots = _table(instance)
-    forget(connection, instance, row)
-    values = {**asdict(row), "indexes": dict(indexes), "kept_at": sa.func.clock_timestamp()}
-    connection.execute(sa.insert(slots).values(values))
-    mine = sa.select(slots).where(slots.c.stage == row.stage, slots.c.name == row.name)
-    newest_first = connection.execute(mine.order_by(slots.c.kept_at.desc())).all()
-    surplus = [catalog.row_of(item) for item in newest_first[_limit(instance) :]]
-    for item in surplus:
-        drop(connection, instance, item)
+    _delete(connection, slots, [row.cache_key for row in rows])
+    values = [{**asdict(row), "indexes": dict(indexes.get(row.table, {}))} for row in rows]
+    now = {"kept_at": sa.func.clock_timestamp()}
+    connection.execute(sa.insert(slots).values(now), values)
+    mine = sa.tuple_(slots.c.stage, slots.c.name).in_([(row.stage, row.name) for row in rows])
+    newest_first = sa.over(
+        sa.func.row_number(),
+        partition_by=[slots.c.stage, slots.c.name],
+        order_by=slots.c.kept_at.desc(),
+    )
+    ranked = sa.select(slots, newest_first.label("place")).where(mine).subquery()
+    query = sa.select(ranked).where(ranked.c.place > _limit(instance))
+    surplus = [catalog.row_of(item) for item in connection.execute(query)]
+    _drop(connection, instance, surplus)
     return surplus
 
 
@@ -159,9 +187,21 @@ def forget(connection: sa.Connection, instance: Instance, row: CatalogRow) -> No
 
 def drop(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None:
     """Drops a kept version; the file of a blob is left to the caller."""
-    forget(connection, instance, row)
-    if row.kind == "table":
-        _drop(connection, relation_of(instance, row))
+    _drop(connection, instance, [row])
+
+
+def _drop(connection: sa.Connection, instance: Instance, rows: Sequence[CatalogRow]) -> None:
+    if not rows:
+        return
+    _delete(connection, _table(instance), [row.cache_key for row in rows])
+    if tables := [relation_of(instance, row) for row in rows if row.kind == "table"]:
+        run(connection, _dropping(tables))
+
+
+def _delete(
+    connection: sa.Connection, slots: sa.TableClause, cache_keys: Sequence[str | None]
+) -> None:
+    connection.execute(sa.delete(slots).where(slots.c.cache_key.in_(cache_keys)))
 
 
 def _slot(instance: Instance, item: sa.Row[Any]) -> Slot:
@@ -172,16 +212,8 @@ def _slot(instance: Instance, item: sa.Row[Any]) -> Slot:
     return Slot(row, item.indexes, there)
 
 
-def _is_there(connection: sa.Connection, instance: Instance, row: CatalogRow) -> bool:
-    relation = RelationName(instance.schema(row.stage), row.name)
-    there = catalog.is_there(
-        sa.func.to_regclass(relation.quoted), sa.literal(row.kind), sa.literal(row.row_count)
-    )
-    return bool(connection.scalar(sa.select(there)))
-
-
-def _drop(connection: sa.Connection, relation: RelationName) -> None:
-    run(connection, f"DROP TABLE IF EXISTS {relation.quoted}")
+def _dropping(relations: Iterable[RelationName]) -> str:
+    return f"DROP TABLE IF EXISTS {', '.join(relation.quoted for relation in relations)}"
 
 
 def _limit(instance: Instance) -> int:

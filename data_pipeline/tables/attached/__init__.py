@@ -8,7 +8,7 @@ one transaction with an empty search path.
 from data_pipeline.tables.attached.attached import Attached, read
 from data_pipeline.tables.attached.errors import Broken, CannotCarryError
 from data_pipeline.tables.attached.put_up import put_up
-from data_pipeline.tables.attached.take_down import is_late, take_down, take_down_statements
+from data_pipeline.tables.attached.take_down import is_late, take_down, take_down_and_lock
 
 __all__ = [
     "Attached",
@@ -18,5 +18,5 @@ __all__ = [
     "put_up",
     "read",
     "take_down",
-    "take_down_statements",
+    "take_down_and_lock",
 ]

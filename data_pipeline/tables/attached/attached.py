@@ -1,7 +1,7 @@
 """Everything that hangs on a set of relations, as the database has it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -31,6 +31,7 @@ class Attached:
         parts: What belongs to relations, by the relation's oid.
         graph: What depends on what.
         defaults: The default privileges of the current role.
+        new: The relations that are to take their places, if they were read beforehand.
     """
 
     names: tuple[RelationName, ...]
@@ -39,14 +40,20 @@ class Attached:
     parts: Mapping[int, tuple[Part, ...]]
     graph: Graph
     defaults: tuple[Default, ...]
+    new: Mapping[RelationName, Relation] | None = None
 
 
-def read(connection: sa.Connection, relations: Sequence[RelationName]) -> Attached:
+def read(
+    connection: sa.Connection,
+    relations: Sequence[RelationName],
+    sources: Mapping[RelationName, RelationName] | None = None,
+) -> Attached:
     """Gives everything that hangs on relations.
 
     Args:
         connection: A transaction with an empty search path.
         relations: Tables and views that are to be replaced; some may not exist yet.
+        sources: Where those are now that are to take their places, for all that do; read along.
 
     Raises:
         CannotCarryError: Something depends on them that cannot be put up again.
@@ -55,7 +62,12 @@ def read(connection: sa.Connection, relations: Sequence[RelationName]) -> Attach
     views = [node.oid for node in graph.dependents if node.catalog == RELATION]
     routines = [node.oid for node in graph.dependents if node.catalog == FUNCTION]
     roots = [node.oid for node in graph.roots]
-    found = read_relations(connection, roots + views) if roots else {}
+    found = read_relations(connection, roots + views, list((sources or {}).values()))
+    new = None
+    if sources is not None:
+        staged = {relation.name: relation for relation in found.values()}
+        new = {name: replace(staged[source], name=name) for name, source in sources.items()}
+        found = {oid: found[oid] for oid in roots + views}
     functions = read_routines(connection, routines) if routines else {}
     others = {node.oid: relation for node, relation in graph.others.items()}
     return Attached(
@@ -65,6 +77,7 @@ def read(connection: sa.Connection, relations: Sequence[RelationName]) -> Attach
         read_parts(connection, list(found), _catalogs(graph, found.values()), others),
         graph,
         read_defaults(connection),
+        new,
     )
 
 
@@ -77,7 +90,7 @@ def read_new(
         connection: A transaction with an empty search path.
         attached: What was read of the old ones.
     """
-    new = read_named(connection, attached.names)
+    new = read_named(connection, attached.names) if attached.new is None else attached.new
     catalogs = set().union(*(relation.has for relation in new.values()))
     kinds = {p.kind for old in attached.old.values() for p in attached.parts.get(old.oid, ())}
     if kinds & {"index", "constraint", "comment of index", "comment of constraint"}:

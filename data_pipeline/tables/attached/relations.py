@@ -12,7 +12,7 @@ from data_pipeline.tables.names import RelationName, literal, quoted
 _RELATIONS = """
 SELECT c.oid::bigint, n.nspname, c.relname,
        CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END,
-       pg_get_userbyid(relowner), relispopulated, amname,
+       relkind::text, pg_get_userbyid(relowner), relispopulated, amname,
        CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
        a.names, a.types,
        array_remove(ARRAY[
@@ -76,6 +76,7 @@ class Relation:
         oid: Its oid.
         name: Its name.
         kind: TABLE, VIEW or MATERIALIZED VIEW.
+        relkind: The same, as in pg_class.
         owner: The role that owns it.
         is_populated: False for a materialized view that was never filled.
         method: The access method of its storage.
@@ -88,6 +89,7 @@ class Relation:
     oid: int
     name: RelationName
     kind: str
+    relkind: str
     owner: str
     is_populated: bool
     method: str | None
@@ -185,17 +187,21 @@ class Routine:
         return statements
 
 
-def read_relations(connection: sa.Connection, oids: Sequence[int]) -> dict[int, Relation]:
-    """Gives relations by their oids."""
-    return _read_relations(connection, literal(f"{{{','.join(map(str, oids))}}}"))
+def read_relations(
+    connection: sa.Connection, oids: Sequence[int], names: Sequence[RelationName] = ()
+) -> dict[int, Relation]:
+    """Gives relations by their oids, and those of others by their names that exist."""
+    if not oids and not names:
+        return {}
+    listed = [*map(str, oids), *(f"to_regclass({literal(name.quoted)})" for name in names)]
+    return _read_relations(connection, f"ARRAY[{', '.join(listed)}]")
 
 
 def read_named(
     connection: sa.Connection, names: Sequence[RelationName]
 ) -> dict[RelationName, Relation]:
     """Gives those of the named relations that exist."""
-    listed = ", ".join(f"to_regclass({literal(name.quoted)})" for name in names)
-    found = _read_relations(connection, f"ARRAY[{listed}]") if names else {}
+    found = read_relations(connection, (), names)
     return {relation.name: relation for relation in found.values()}
 
 
@@ -225,19 +231,20 @@ def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, R
 
 def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]:
     found = {}
-    for oid, schema, name, kind, owner, populated, method, definition, columns, types, has in _rows(
-        connection, _RELATIONS.format(oids=oids)
-    ):
+    for item in _rows(connection, _RELATIONS.format(oids=oids)):
+        oid, schema, name, kind, relkind, owner, populated, method, definition, *arrays = item
+        columns, types, has = (tuple(array or ()) for array in arrays)
         found[oid] = Relation(
             oid,
             RelationName(schema, name),
             kind,
+            relkind,
             owner,
             populated,
             method,
             definition,
-            tuple(columns or ()),
-            tuple(types or ()),
+            columns,
+            types,
             frozenset(has),
         )
     return found

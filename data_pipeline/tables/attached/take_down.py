@@ -5,11 +5,25 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from data_pipeline.tables.attached.attached import Attached
-from data_pipeline.tables.attached.graph import read_graph
+from data_pipeline.tables.attached.graph import Node, read_graph
+from data_pipeline.tables.attached.statements import last_rows
 from data_pipeline.tables.connection import run
 
 # Their names would be in the way, or they would go on working on a table that is put aside.
 _TAKEN_OFF = frozenset({"policy", "rule", "trigger", "statistics", "publication", "foreign key"})
+
+# Behind the lock, a look at what is directly attached is enough to see whether there is news.
+_NOW = """
+SELECT DISTINCT d.classid::regclass::text, d.objid::bigint
+FROM (
+    SELECT 'pg_class'::regclass::oid AS class, unnest('{{{relations}}}'::oid[]) AS oid
+  UNION ALL
+    SELECT 'pg_type'::regclass::oid, unnest('{{{types}}}'::oid[])
+) o
+JOIN pg_depend d ON d.refclassid = o.class AND d.refobjid = o.oid
+LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+WHERE r.ev_class IS NULL OR r.ev_class <> o.oid OR r.rulename <> '_RETURN'
+"""
 
 
 def take_down(connection: sa.Connection, attached: Attached) -> None:
@@ -24,6 +38,36 @@ def take_down(connection: sa.Connection, attached: Attached) -> None:
     """
     if statements := take_down_statements(attached):
         run(connection, ";\n".join(statements))
+
+
+def take_down_and_lock(connection: sa.Connection, attached: Attached) -> bool:
+    """Does the same, and locks the tables that are to be replaced, in one round trip.
+
+    Args:
+        connection: The transaction, with an empty search path.
+        attached: What was read.
+
+    Returns:
+        Whether somebody has attached something to the relations after they were read.
+
+    Raises:
+        CannotCarryError: It cannot be carried over.
+    """
+    if not attached.old:
+        return False
+    statements = take_down_statements(attached)
+    tables = [name for name, relation in attached.old.items() if relation.relkind in "rp"]
+    if tables:
+        listed = ", ".join(name.quoted for name in sorted(tables, key=str))
+        statements.append(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
+    known = {edge.node for edge in attached.graph.edges}
+    relations = ",".join(str(node.oid) for node in attached.graph.roots)
+    types = ",".join(str(node.oid) for node in known if node.catalog == "pg_type")
+    now = last_rows(connection, [*statements, _NOW.format(relations=relations, types=types)])
+    if not {Node(catalog, oid) for catalog, oid in now} - known:
+        return False
+    read_graph(connection, attached.names)
+    return True
 
 
 def is_late(connection: sa.Connection, attached: Attached) -> bool:
