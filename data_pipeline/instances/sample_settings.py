@@ -100,6 +100,63 @@ def _hubs(value: object) -> object:
     raise ValueError("write auto, off, or the number of children above which a root is a hub")
 
 
+class Threshold(_Settings):
+    """How far a figure of the report may go; None: however far.
+
+    Attributes:
+        warn: Beyond this, the check warns.
+        error: Beyond this, the check fails.
+    """
+
+    warn: Annotated[float, Field(ge=0), BeforeValidator(_number)] | None = None
+    error: Annotated[float, Field(ge=0), BeforeValidator(_number)] | None = None
+
+
+def _threshold(value: object) -> object:
+    """Takes the word `off` (which YAML reads as false), and a number for what is an error."""
+    if value is False or value == "off":
+        return Threshold()
+    if isinstance(value, (int, float)) and value is not True:
+        return Threshold(error=value)
+    return value
+
+
+_Limit = Annotated[Threshold, BeforeValidator(_threshold)]
+
+
+class CheckSettings(_Settings):
+    """How far the figures of a sample's report may go.
+
+    Attributes:
+        reference_violations: References that hold in the source and dangle in the sample.
+        uncovered: The share of a column's or relationship's obligations that have no witness.
+        ks: The weighted Kolmogorov-Smirnov distance, times the root of the effective sample size;
+            for one column. It is widened for the number of columns that are looked at.
+        total_variation: The same for the total variation distance of categories, beyond that which
+            is to be expected.
+        estimates: The deviation of weighted counts, sums and means, in standard errors.
+        relative_error: The relative deviation of weighted counts, sums and means.
+        group_error: The same in groups of at least 1 % of the rows.
+        join_retention: How far the share of a join's rows that are kept is from what is expected,
+            beyond four standard errors.
+        design_effect: How many times the variance is that of as many independent rows.
+    """
+
+    reference_violations: _Limit = Threshold(error=0)
+    uncovered: _Limit = Threshold(error=0)
+    ks: _Limit = Threshold(warn=1.36, error=1.95)
+    total_variation: _Limit = Threshold(warn=1.36, error=1.95)
+    estimates: _Limit = Threshold(warn=4, error=6)
+    relative_error: _Limit = Threshold()
+    group_error: _Limit = Threshold()
+    join_retention: _Limit = Threshold(warn=0.05)
+    design_effect: _Limit = Threshold(warn=25)
+
+
+def _report(value: object) -> object:
+    return "off" if value is False else value
+
+
 class SampleSettings(_Settings):
     """Which rows of the source an instance copies.
 
@@ -112,6 +169,8 @@ class SampleSettings(_Settings):
         small_table_rows: Tables that are only referenced come whole up to this number of rows.
         pins: Rows that must be there, by table, each by the columns of its primary key.
         size: `minimal` for the least that keeps every join non-empty.
+        report: Whether every copy is compared with its source.
+        checks: How far the figures of that report may go.
     """
 
     roots: dict[TableKey, RootSettings] = {}  # pydantic copies it
@@ -121,6 +180,8 @@ class SampleSettings(_Settings):
     small_table_rows: Annotated[int, Field(ge=0), BeforeValidator(_number)] = 5000
     pins: dict[TableKey, tuple[dict[str, Any], ...]] = {}  # pydantic copies it
     size: Literal["minimal"] | None = None
+    report: Annotated[Literal["auto", "off"], BeforeValidator(_report)] = "auto"
+    checks: CheckSettings = CheckSettings()
 
     @property
     def is_minimal(self) -> bool:

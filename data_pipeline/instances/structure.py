@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from data_pipeline.instances.problems import problem, shown, suggestion
-from data_pipeline.instances.sample_settings import RootSettings, SampleSettings
+from data_pipeline.instances.sample_settings import CheckSettings, RootSettings, SampleSettings
 from data_pipeline.instances.settings import (
     BlobStore,
     CacheValidation,
@@ -32,6 +32,7 @@ _SAMPLE: Shape = {
     "roots": {"*": _keys(*RootSettings.model_fields)},
     "cover": _FREE,  # a word or a mapping: its own validator looks at it
     "pins": _FREE,
+    "checks": dict.fromkeys(CheckSettings.model_fields, _FREE),  # a number or a mapping, likewise
 }
 _ATTRS: Shape = {"*": _FREE, "sample": _SAMPLE}
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances.sample_settings import CoverSettings, RootSettings
+from data_pipeline.instances.sample_settings import CoverSettings, RootSettings, Threshold
 from data_pipeline_tests.instances.conftest import Load
 
 COPIES = "copy_filtered_input: true, copy_source: full"
@@ -102,3 +102,28 @@ def test_wrong_specifications(load: Load, sample: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(message)) as caught:
         load(text(sample))
     assert "instances.midi.attrs" in str(caught.value)
+
+
+def test_thresholds_of_the_report(load: Load) -> None:
+    checks = "{ks: 2, estimates: {warn: 3}, uncovered: off}"
+    said = f"{{roots: {{f: {{rate: 1}}}}, report: off, checks: {checks}}}"
+    sample = load(text(said)).instance("midi").sample
+    assert sample is not None
+    assert sample.report == "off"
+    assert sample.checks.ks == Threshold(error=2)
+    assert sample.checks.estimates == Threshold(warn=3)
+    assert sample.checks.uncovered == Threshold()
+    assert sample.checks.reference_violations == Threshold(error=0)
+
+
+@pytest.mark.parametrize(
+    ("checks", "message"),
+    [
+        ("{kss: 1}", "checks: unknown key 'kss'. Did you mean 'ks'?"),
+        ("{ks: {warn: much}}", "checks.ks.warn"),
+        ("{ks: {alarm: 2}}", "checks.ks.alarm"),
+    ],
+)
+def test_thresholds_that_mean_nothing(load: Load, checks: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load(text(f"{{roots: {{f: {{rate: 1}}}}, checks: {checks}}}"))
