@@ -24,7 +24,12 @@ from data_pipeline.tables.replaced import Replaced
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.visible import committed
 
-_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+# One commit of an instance at a time.
+_BEGINNING = """
+SET LOCAL lock_timeout = {timeout};
+SET LOCAL search_path = '';
+SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))
+"""
 
 _TYPES_IN_THE_WAY = """
 SELECT n.nspname, mine.typname
@@ -38,6 +43,8 @@ WHERE EXISTS (
 )
 """
 
+_DUPLICATE_OBJECT = "42710"
+_SAVEPOINT = "moved"
 _DROP = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}
 
 
@@ -82,7 +89,8 @@ def commit_stages(
     for timeout in lock_timeouts(limit, log, waiting):
         try:
             with session.begin() as connection:
-                run(connection, f"SET LOCAL lock_timeout = {timeout}")
+                name = f"data_pipeline:commit:{instance.instance_id}"
+                run(connection, _BEGINNING.format(timeout=timeout, name=literal(name)))
                 done, files = _Commit(connection, session, stages, log).execute()
         except _LateError:
             continue
@@ -131,17 +139,13 @@ class _Commit:
     def execute(self) -> tuple[Committed, list[tuple[StageTable, str]]]:
         """Moves everything; gives what was committed, and the files that nothing refers to."""
         connection, instance = self._connection, self._instance
-        run(connection, "SET LOCAL search_path = ''")
-        name = f"data_pipeline:commit:{instance.instance_id}"
-        connection.execute(_ONE_AT_A_TIME, {"name": name})
         staging.check_alive(connection, instance, self._run_id)
-        staged = staging.of_run(connection, instance, self._run_id)
-        rows = [staged[table] for table in sorted(staged, key=str) if table.stage in self._stages]
+        earlier = replaced.read(connection, instance, self._run_id, self._stages)
+        rows = earlier.staged
         if not rows:
             return Committed(), []
-        for stage in sorted({row.stage for row in rows}):
+        for stage in earlier.missing:
             ensure_schema(connection, instance.schema(stage))
-        earlier = replaced.read(connection, instance, rows)
         kept = [
             old
             for row in rows
@@ -223,31 +227,35 @@ class _Commit:
         The array type of a table `t` is called `_t`, which may be the name of another table in the
         schema. PostgreSQL renames an array type, and nobody else can, for a table of its name.
         """
-        connection, instance = self._connection, self._instance
-        schemas = {name: instance.schema(row.stage) for name, row in sources.items()}
-        statements = list(drops)
-        if not sources:
-            if statements:
-                run(connection, "; ".join(statements))
-            return
-        statements.append(
-            _TYPES_IN_THE_WAY.format(
-                names=", ".join(literal(name.quoted) for name in schemas),
-                schemas=", ".join(literal(quoted(schema)) for schema in schemas.values()),
-            )
-        )
-        while found := last_rows(connection, statements):
-            stand_ins = [quoted(schema, name) for schema, name in found]
-            statements = [
-                *(f"CREATE TABLE {name} (); DROP TABLE {name}" for name in stand_ins),
-                statements[-1],
-            ]
+        schemas = {name: self._instance.schema(row.stage) for name, row in sources.items()}
         moves = [
             f"ALTER {'VIEW' if row.kind == 'view' else 'TABLE'} {name.quoted} "
             f"SET SCHEMA {quoted(schemas[name])}"
             for name, row in sources.items()
         ]
-        run(connection, "; ".join(moves))
+        if not (statements := [*drops, *moves]):
+            return
+        steps = [f"SAVEPOINT {_SAVEPOINT}", *statements, f"RELEASE SAVEPOINT {_SAVEPOINT}"]
+        try:
+            run(self._connection, "; ".join(steps))
+        except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "pgcode", None) != _DUPLICATE_OBJECT:
+                raise
+            run(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            self._make_room(drops, schemas)
+            run(self._connection, "; ".join(moves))
+
+    def _make_room(self, drops: Sequence[str], schemas: Mapping[RelationName, str]) -> None:
+        """Drops what is replaced, and renames array types whose names are still taken."""
+        query = _TYPES_IN_THE_WAY.format(
+            names=", ".join(literal(name.quoted) for name in schemas),
+            schemas=", ".join(literal(quoted(schema)) for schema in schemas.values()),
+        )
+        statements = [*drops, query]
+        while found := last_rows(self._connection, statements):
+            stand_ins = [quoted(schema, name) for schema, name in found]
+            creations = (f"CREATE TABLE {name} (); DROP TABLE {name}" for name in stand_ins)
+            statements = [*creations, query]
 
     def _shown_through(
         self,

@@ -1,5 +1,6 @@
 """What a commit replaces, as the catalog has it, and what it puts there: one statement each."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog, staging
 from data_pipeline.tables.catalog import CatalogRow
-from data_pipeline.tables.names import StageTable, quoted
+from data_pipeline.tables.names import DIALECT, StageTable, quoted
 from data_pipeline.tables.visible import committed
 
 _NAMES = [item.name for item in fields(CatalogRow)]
@@ -22,46 +23,66 @@ ON CONFLICT (stage, name) DO UPDATE SET {changes}, committed_at = EXCLUDED.commi
 """
 
 
+# `fits` says of what is staged whether its schema exists, of what is committed whether its relation
+# is there, and the rows in it.
+_READ = """
+WITH staged AS (
+    SELECT {columns}, {schema} AS schema FROM {staged} s
+    WHERE owner = :run_id AND stage = ANY (:stages)
+), committed AS (
+    SELECT {columns}, {schema} AS schema, {fits} AS fits FROM {tables} s
+)
+SELECT {columns}, true AS is_staged, to_regnamespace(quote_ident(schema)) IS NOT NULL AS fits
+FROM staged
+UNION ALL
+SELECT {columns}, false, fits FROM committed c
+WHERE EXISTS (
+    SELECT FROM staged s WHERE s.stage = c.stage AND s.name = c.name
+       OR s.schema || '.' || s.name = c.location AND c.kind = 'view'
+       OR s.location = c.schema || '.' || c.name AND s.kind = 'view'
+)
+"""
+
+
 @dataclass(frozen=True)
 class Replaced:
-    """What the catalog says of what a commit replaces.
+    """What is staged, and what the catalog says of what that replaces.
 
     Attributes:
+        staged: The rows that take the place of the earlier ones.
+        missing: Stages that have no schema yet.
         rows: Of the earlier versions of its tables and blobs.
         present: Those of which the relation is there, and the rows in it; or the pointer to a file.
         passing: Views that show one of its tables under another name.
         behind: What its own views show, by the name of the relation, where that is committed.
     """
 
+    staged: Sequence[CatalogRow]
+    missing: Sequence[str]
     rows: Mapping[StageTable, CatalogRow]
     present: frozenset[StageTable]
     passing: Sequence[CatalogRow]
     behind: Mapping[str, CatalogRow]
 
 
-def read(connection: sa.Connection, instance: Instance, new: Sequence[CatalogRow]) -> Replaced:
-    """Gives what the catalog, which must exist, says of what `new` replaces."""
-    table = sa.table(catalog.TABLES, *catalog.columns(), schema=instance.catalog_schema)
-    keys = {row.table for row in new}
-    relations = {str(committed(instance, row.table)) for row in new}
-    shown = {row.location for row in new if row.kind == "view" and row.location}
-    prefix = sa.literal(instance.table_store.schema_prefix)
-    schema = prefix.op("||")(table.c.stage)
-    relation = sa.func.to_regclass(sa.func.format(sa.literal("%I.%I"), schema, table.c.name))
-    is_wanted = [
-        sa.tuple_(table.c.stage, table.c.name).in_([(key.stage, key.name) for key in keys]),
-        sa.and_(table.c.kind == "view", table.c.location.in_(relations)),
-    ]
-    if shown:
-        is_wanted.append(schema.op("||")(sa.literal(".")).op("||")(table.c.name).in_(shown))
-    present = catalog.is_there(relation, table.c.kind, table.c.row_count).label("present")
-    found = [
-        (catalog.row_of(item), item.kind == "blob" or item.present)
-        for item in connection.execute(sa.select(table, present).where(sa.or_(*is_wanted)))
-    ]
+def read(
+    connection: sa.Connection, instance: Instance, run_id: str, stages: Iterable[str]
+) -> Replaced:
+    """Gives what a run has staged of some stages, and what that replaces in the catalog."""
+    prefix = instance.table_store.schema_prefix
+    parameters = {"run_id": run_id, "stages": list(stages), "prefix": prefix}
+    new: list[tuple[CatalogRow, bool]] = []
+    found: list[tuple[CatalogRow, bool]] = []
+    for item in connection.execute(_query(instance.catalog_schema), parameters):
+        (new if item.is_staged else found).append((catalog.row_of(item), item.fits))
+    staged = sorted((row for row, _ in new), key=lambda row: str(row.table))
+    keys = {row.table for row in staged}
+    relations = {str(committed(instance, row.table)) for row in staged}
     return Replaced(
+        staged,
+        sorted({row.stage for row, fits in new if not fits}),
         {row.table: row for row, _ in found if row.table in keys},
-        frozenset(row.table for row, is_there in found if row.table in keys and is_there),
+        frozenset(row.table for row, fits in found if fits or row.kind == "blob"),
         [row for row, _ in found if row.kind == "view" and row.location in relations],
         {str(committed(instance, row.table)): row for row, _ in found},
     )
@@ -71,21 +92,39 @@ def publish(
     connection: sa.Connection, instance: Instance, run_id: str, stages: Iterable[str]
 ) -> None:
     """Moves what a run has staged of some stages to the catalog, in place of earlier rows."""
-    columns = [name for name in _NAMES if name != "committed_at"]
-    statement = _PUBLISH.format(
-        staged=quoted(instance.catalog_schema, staging.STAGED),
-        tables=quoted(instance.catalog_schema, catalog.TABLES),
-        columns=", ".join(map(quoted, columns)),
-        changes=", ".join(
-            f"{quoted(name)} = EXCLUDED.{quoted(name)}"
-            for name in columns
-            if name not in ("stage", "name")
-        ),
-    )
-    connection.execute(sa.text(statement), {"run_id": run_id, "stages": list(stages)})
+    statement = _publication(instance.catalog_schema)
+    connection.execute(statement, {"run_id": run_id, "stages": list(stages)})
 
 
 def stages(connection: sa.Connection, instance: Instance) -> list[str]:
     """Gives the stages that have anything in the catalog, which must exist."""
     table = sa.table(catalog.TABLES, sa.column("stage", sa.Text()), schema=instance.catalog_schema)
     return list(connection.scalars(sa.select(table.c.stage).distinct().order_by(table.c.stage)))
+
+
+@functools.cache
+def _query(catalog_schema: str) -> sa.TextClause:
+    fits = catalog.is_there(
+        sa.literal_column("to_regclass(format('%I.%I', :prefix || s.stage, s.name))"),
+        sa.literal_column("s.kind"),
+        sa.literal_column("s.row_count"),
+    ).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
+    return _text(
+        _READ, catalog_schema, ", ".join(_NAMES), schema=":prefix || s.stage", fits=str(fits)
+    )
+
+
+@functools.cache
+def _publication(catalog_schema: str) -> sa.TextClause:
+    columns = [name for name in _NAMES if name != "committed_at"]
+    changes = [f"{name} = EXCLUDED.{name}" for name in columns if name not in ("stage", "name")]
+    return _text(_PUBLISH, catalog_schema, ", ".join(columns), changes=", ".join(changes))
+
+
+def _text(template: str, catalog_schema: str, columns: str, **more: str) -> sa.TextClause:
+    # A colon in a name is no parameter.
+    staged, tables = (
+        quoted(catalog_schema, table).replace(":", "\\:")
+        for table in (staging.STAGED, catalog.TABLES)
+    )
+    return sa.text(template.format(staged=staged, tables=tables, columns=columns, **more))

@@ -133,7 +133,8 @@ def keep(
         return []
     catalog.ensure(connection, instance.catalog_schema, SLOTS, _OWN_COLUMNS)
     slots = _table(instance)
-    _delete(connection, slots, [row.cache_key for row in rows])
+    known = slots.c.cache_key.in_([row.cache_key for row in rows])
+    connection.execute(sa.delete(slots).where(known))
     values = [{**asdict(row), "indexes": dict(indexes.get(row.table, {}))} for row in rows]
     now = {"kept_at": sa.func.clock_timestamp()}
     connection.execute(sa.insert(slots).values(now), values)
@@ -143,11 +144,13 @@ def keep(
         partition_by=[slots.c.stage, slots.c.name],
         order_by=slots.c.kept_at.desc(),
     )
-    ranked = sa.select(slots, newest_first.label("place")).where(mine).subquery()
-    query = sa.select(ranked).where(ranked.c.place > _limit(instance))
-    surplus = [catalog.row_of(item) for item in connection.execute(query)]
-    _drop(connection, instance, surplus)
-    return surplus
+    ranked = sa.select(slots.c.cache_key, newest_first.label("place")).where(mine).subquery()
+    oldest = sa.select(ranked.c.cache_key).where(ranked.c.place > _limit(instance))
+    surplus = sa.delete(slots).where(slots.c.cache_key.in_(oldest)).returning(*catalog.columns())
+    gone = [catalog.row_of(item) for item in connection.execute(surplus)]
+    if tables := [relation_of(instance, row) for row in gone if row.kind == "table"]:
+        run(connection, _dropping(tables))
+    return gone
 
 
 def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
@@ -187,21 +190,9 @@ def forget(connection: sa.Connection, instance: Instance, row: CatalogRow) -> No
 
 def drop(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None:
     """Drops a kept version; the file of a blob is left to the caller."""
-    _drop(connection, instance, [row])
-
-
-def _drop(connection: sa.Connection, instance: Instance, rows: Sequence[CatalogRow]) -> None:
-    if not rows:
-        return
-    _delete(connection, _table(instance), [row.cache_key for row in rows])
-    if tables := [relation_of(instance, row) for row in rows if row.kind == "table"]:
-        run(connection, _dropping(tables))
-
-
-def _delete(
-    connection: sa.Connection, slots: sa.TableClause, cache_keys: Sequence[str | None]
-) -> None:
-    connection.execute(sa.delete(slots).where(slots.c.cache_key.in_(cache_keys)))
+    forget(connection, instance, row)
+    if row.kind == "table":
+        run(connection, _dropping([relation_of(instance, row)]))
 
 
 def _slot(instance: Instance, item: sa.Row[Any]) -> Slot:
