@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
-from data_pipeline.sampling.in_database.drawing import Role
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable
 from data_pipeline.sampling.key_hash import key_hash_sql
+from data_pipeline.sampling.rules import Role
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.reference import properties_of
 from data_pipeline.tables.table import Properties, Table

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from data_pipeline.instances.sample_settings import SampleSettings
 from data_pipeline.sampling.in_database import Selection, selection
-from data_pipeline.sampling.in_database.drawing import Role
 from data_pipeline.sampling.in_database.source_tables import TID
 from data_pipeline.sampling.in_database.workspace import Workspace
+from data_pipeline.sampling.rules import Role
 from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.schema_graph import Relationship, SchemaGraph, schema_graph
 from data_pipeline.tables import ForeignKey

@@ -5,8 +5,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from data_pipeline.sampling.in_database.drawing import Drawing, Role
+from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.source_tables import TID, refers
+from data_pipeline.sampling.rules import Role
 from data_pipeline.sampling.schema_graph import Relationship
 
 _New = dict[str, sa.TableClause]

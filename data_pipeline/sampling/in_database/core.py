@@ -7,12 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.in_database.drawing import Drawing, Role
+from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.sampling_number import own_hash
 from data_pipeline.sampling.in_database.source_tables import TID, Tid, matches
+from data_pipeline.sampling.rules import CORE_CANDIDATES, Role
 from data_pipeline.sampling.schema_graph import Relationship
-
-_CANDIDATES = 1000
 
 
 def add_core(drawing: Drawing) -> None:
@@ -40,7 +39,7 @@ def _add_pairs(drawing: Drawing, table: str, items: list[Relationship], referred
     query = (
         sa.select(rows.c[TID], own_hash(drawing, table, rows).label("hash"))
         .order_by("hash")
-        .limit(_CANDIDATES)
+        .limit(CORE_CANDIDATES)
     )
     candidates, count = drawing.space.create(query, "candidates", table)
     found = _place(drawing, _first(drawing, table, items, candidates))
@@ -52,7 +51,7 @@ def _add_pairs(drawing: Drawing, table: str, items: list[Relationship], referred
     for item in items:
         if item.number not in done:
             first = _place(drawing, _first(drawing, table, [item], candidates))
-            if first is None and count == _CANDIDATES:
+            if first is None and count == CORE_CANDIDATES:
                 first = _place(drawing, _first(drawing, table, [item]))
             if first is None:
                 continue

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from data_pipeline.sampling.in_database.drawing import Drawing, Role
+from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.frontier import (
     Frontier,
     Seen,
@@ -17,6 +17,7 @@ from data_pipeline.sampling.in_database.frontier import (
 )
 from data_pipeline.sampling.in_database.sampling_number import sampling_numbers
 from data_pipeline.sampling.in_database.source_tables import TID, Tid
+from data_pipeline.sampling.rules import Role
 from data_pipeline.sampling.witnesses import Kind, Obligation, witnesses
 
 _OBLIGATION = ("kind", "number", "value")

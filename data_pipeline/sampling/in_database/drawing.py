@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,40 +9,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable, Tid
 from data_pipeline.sampling.in_database.workspace import Workspace, work_table
+from data_pipeline.sampling.rules import Cut, Role
 from data_pipeline.sampling.sample_plan import Part, SamplePlan, TablePlan
-
-FOR_CERTAIN = -(2**63)
-"""The sampling number of rows that every sample has."""
-
-
-class Role(IntEnum):
-    """Why a row is in a sample; of several reasons, the first one counts."""
-
-    CERTAIN = 1
-    SAMPLED = 2
-    PINNED = 3
-    WITNESS = 4
-    REFERENCE = 5
-
-    @property
-    def word(self) -> str:
-        """The role as readers see it."""
-        return self.name.lower()
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Which rows of a root, and of its children, are sampled: those with a low sampling number.
-
-    Attributes:
-        below: Sampled rows have a lower sampling number; None: all rows.
-        probability: The inclusion probability of a root row, and of what is chosen with it.
-        share: The inclusion probability of rows that are chosen by a hash of their own.
-    """
-
-    below: int | None
-    probability: float
-    share: float
 
 
 @dataclass

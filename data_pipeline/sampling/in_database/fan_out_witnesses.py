@@ -4,14 +4,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.in_database.drawing import Drawing, Role
+from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.fan_outs import counted, limit_of
 from data_pipeline.sampling.in_database.sampling_number import sampling_numbers
 from data_pipeline.sampling.in_database.source_tables import TID, matches
+from data_pipeline.sampling.rules import Role, brings_children, fan_out_reason
 from data_pipeline.sampling.schema_graph import Relationship
-
-_ALWAYS_BROUGHT = 100
-_SHARE_BROUGHT = 1_000
 
 
 def add_fan_out_witnesses(drawing: Drawing) -> None:
@@ -48,9 +46,8 @@ def _parents(drawing: Drawing, item: Relationship, children: int) -> sa.Select[A
 
 def _add(drawing: Drawing, item: Relationship, children: int) -> None:
     candidates = _parents(drawing, item, children)
-    words = {0: "no child", 1: "one child"}.get(children, "the most children")
-    reason = f"{words}: {item}"
-    brings = children > 0 and _are_few(drawing, item, children)
+    reason = fan_out_reason(children, item)
+    brings = brings_children(children, drawing.fan_outs[item.number], limit_of(drawing, item))
     parent = _first_parent(drawing, item, candidates, brings=brings)
     if parent is None:
         return
@@ -103,11 +100,3 @@ def _children(drawing: Drawing, item: Relationship, parents: sa.TableClause) -> 
         )
         .subquery("children")
     )
-
-
-def _are_few(drawing: Drawing, item: Relationship, children: int) -> bool:
-    limit = limit_of(drawing, item)
-    if limit is not None and children > limit:
-        return False
-    total = sum(n * parents for n, parents in drawing.fan_outs[item.number].items())
-    return children <= max(_ALWAYS_BROUGHT, total // _SHARE_BROUGHT)

@@ -4,9 +4,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.hub_limit import hub_limit
 from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.source_tables import TID, refers
+from data_pipeline.sampling.rules import limit_of_hubs
 from data_pipeline.sampling.sample_plan import Part
 from data_pipeline.sampling.schema_graph import Relationship
 
@@ -37,13 +37,7 @@ def counted(
 
 def limit_of(drawing: Drawing, item: Relationship) -> int | None:
     """Gives the number of children above which a parent is a hub of a relationship, if any is."""
-    setting = drawing.plan.settings.hubs
-    if setting == "off":
-        return None
-    parents = drawing.fan_outs[item.number]
-    if isinstance(setting, int):
-        return setting if max(parents, default=0) > setting else None
-    return hub_limit(parents)
+    return limit_of_hubs(drawing.plan.settings.hubs, drawing.fan_outs[item.number])
 
 
 def find_hubs(drawing: Drawing, root: str) -> None:

@@ -7,29 +7,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.sampling.families import AS_TEXT, GROUPED, ORDERED, family
 from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.sampling_number import own_number
-from data_pipeline.sampling.in_database.source_tables import (
-    TID,
-    Tid,
-    family,
-    is_true,
-    listed,
-    refused,
-)
+from data_pipeline.sampling.in_database.source_tables import TID, Tid, is_true, refused
 from data_pipeline.sampling.key_hash import hash_threshold
+from data_pipeline.sampling.refusals import check_covered, listed
+from data_pipeline.sampling.rules import FIRST_ROWS
 
 _PROBED = 20_000
-_FEW = 1_000
-
-_AS_TEXT = frozenset({"text", "enum", "uuid"})
-_ORDERED = frozenset(
-    {
-        "integer", "numeric", "float", "date", "time", "interval", "timestamp",
-        "timestamp with time zone",
-    }
-) | _AS_TEXT  # fmt: skip
-_GROUPED = _ORDERED | {"boolean", "bytea"}
 
 
 @dataclass(frozen=True)
@@ -97,18 +83,18 @@ class Frontier:
 
 def is_ordered(column: sa.ColumnElement[Any]) -> bool:
     """Whether a column has a least and a greatest value."""
-    return family(column.type) in _ORDERED
+    return family(column.type) in ORDERED
 
 
 def is_grouped(column: sa.ColumnElement[Any]) -> bool:
     """Whether values of a column can be told apart."""
-    return family(column.type) in _GROUPED
+    return family(column.type) in GROUPED
 
 
 def ordered(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Gives a column in an order that does not depend on the database's locale."""
     kind = family(column.type)
-    if kind not in _AS_TEXT:
+    if kind not in AS_TEXT:
         return column
     return sa.collate(column if kind == "text" else sa.cast(column, sa.Text), "C")
 
@@ -132,7 +118,7 @@ def frontier(drawing: Drawing, table: str) -> Frontier | None:
     every = _with_flags(drawing, table, columns, flags)
     chosen = drawing.rows[table]
     count = int(drawing.connection.scalar(sa.select(sa.func.count()).select_from(chosen)) or 0)
-    is_first = count < _FEW and not drawing.is_sampled(table)
+    is_first = count < FIRST_ROWS and not drawing.is_sampled(table)
     limit = _first_rows(drawing, table, every) if is_first else None
     probed = sa.select(every).where(limit) if limit is not None else _some(every, chosen, count)
     probe, _ = drawing.space.create(probed, "probe", table)
@@ -157,13 +143,7 @@ def _columns(drawing: Drawing, table: str) -> list[sa.Column[Any]]:
     if drawing.plan.columns is None:
         return list(columns)
     names = drawing.plan.columns.get(table, ())
-    for name in names:
-        if name not in columns:
-            known = listed(drawing.sources[table].table)
-            raise ConfigurationError(
-                f"sample.cover.columns: table `{drawing.plan.graph.stage}/{table}` has no column "
-                f"`{name}`. Its columns are {known}."
-            )
+    check_covered(f"{drawing.plan.graph.stage}/{table}", names, columns.keys())
     return [columns[name] for name in names]
 
 
@@ -173,7 +153,7 @@ def _check_predicate(drawing: Drawing, table: str, name: str, text: str) -> None
         raise ConfigurationError(
             f"sample.cover.predicates: PostgreSQL does not understand the predicate `{name}` of "
             f"`{drawing.plan.graph.stage}/{table}`, {text!r}: {reason}\n"
-            f"Write an SQL condition on its columns, which are {listed(source)}."
+            f"Write an SQL condition on its columns, which are {listed(source.c.keys())}."
         )
 
 
@@ -201,7 +181,7 @@ def _first_rows(drawing: Drawing, table: str, every: sa.Subquery) -> sa.ColumnEl
     """Gives the condition for the rows of a table that a sample of it would have first."""
     total = sa.select(sa.func.count()).select_from(drawing.sources[table].table)
     count = int(drawing.connection.scalar(total) or 0)
-    below = hash_threshold(min(1.0, 2 * _FEW / max(count, 1)))
+    below = hash_threshold(min(1.0, 2 * FIRST_ROWS / max(count, 1)))
     if below is None:
         return sa.true()
     number = own_number(drawing, table, every)

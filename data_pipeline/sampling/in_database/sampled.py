@@ -4,9 +4,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.sample_settings import RootSettings
-from data_pipeline.sampling.in_database.drawing import Cut, Drawing, Role, no_rows, row_columns
+from data_pipeline.sampling.in_database.drawing import Drawing, no_rows, row_columns
 from data_pipeline.sampling.in_database.sampling_number import (
     is_direct,
     own_hash,
@@ -15,7 +14,8 @@ from data_pipeline.sampling.in_database.sampling_number import (
     reference_columns,
 )
 from data_pipeline.sampling.in_database.source_tables import TID, matches, refers
-from data_pipeline.sampling.key_hash import hash_threshold, key_hash_sql, permanent_random_sql
+from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
+from data_pipeline.sampling.rules import Cut, Role, rows_besides_hubs
 from data_pipeline.sampling.sample_plan import Part, TablePlan
 from data_pipeline.sampling.schema_graph import Relationship
 
@@ -47,8 +47,7 @@ def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
     lowest hashes are a simple random sample without replacement.
     """
     if settings.rows is None:
-        rate = 1.0 if settings.rate is None else settings.rate
-        return Cut(hash_threshold(rate), rate, rate)
+        return Cut.of_rate(1.0 if settings.rate is None else settings.rate)
     source = drawing.sources[root].rows("root")
     others: sa.Select[Any] = sa.select(own_number(drawing, root, source).label("number"))
     count = sa.select(sa.func.count()).select_from(source)
@@ -57,20 +56,11 @@ def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
         others = others.where(~sa.exists().where(table.c[TID] == source.c[TID]))
         hubs = int(drawing.connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
     total = int(drawing.connection.scalar(count) or 0) - hubs
-    wanted = settings.rows - hubs
-    if wanted >= total:
+    if settings.rows - hubs >= total:
         return Cut(None, 1.0, 1.0)
-    if wanted < 1:
-        raise ConfigurationError(
-            f"sample.roots: {settings.rows} rows of `{drawing.plan.graph.stage}/{root}` are too "
-            f"few: {hubs} of its rows are hubs, which come for certain. Ask for more rows, or set "
-            "sample.hubs to a larger number of children, or to off."
-        )
+    wanted = rows_besides_hubs(f"{drawing.plan.graph.stage}/{root}", settings.rows, hubs)
     last = others.order_by("number").offset(wanted - 1).limit(1)
-    number = int(drawing.connection.execute(last).scalar_one())
-    # Numbers have steps of 2^32; the threshold is just above the last one.
-    below = number + 1
-    return Cut(below, wanted / total, (below + 2**63) / 2**64)
+    return Cut.of_rows(wanted, total, int(drawing.connection.execute(last).scalar_one()))
 
 
 def _below(number: sa.ColumnElement[int], cut: Cut) -> _Condition:

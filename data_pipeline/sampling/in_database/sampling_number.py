@@ -6,16 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from data_pipeline.sampling.in_database.drawing import FOR_CERTAIN, Drawing
+from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.source_tables import TID, matches, refers
 from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
+from data_pipeline.sampling.rules import FOR_CERTAIN, OTHER_SALT
 from data_pipeline.sampling.sample_plan import Part
 from data_pipeline.sampling.schema_graph import Relationship
 
 _Case = tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]
-
-_OTHER_SALT = 0x5DEECE66D
-"""Makes hashes that have nothing to do with those that sample."""
 
 
 def own_number(drawing: Drawing, table: str, rows: sa.FromClause) -> sa.ColumnElement[int]:
@@ -55,7 +53,7 @@ def parent_rows(drawing: Drawing, item: Relationship, alias: str) -> sa.FromClau
     if item.number not in drawing.representatives:
         rows = source.rows("parent")
         columns = [rows.c[name] for name in item.referenced_columns]
-        order = key_hash_sql(source.key_of(rows), drawing.salt ^ _OTHER_SALT)
+        order = key_hash_sql(source.key_of(rows), drawing.salt ^ OTHER_SALT)
         query = sa.select(rows.c[TID]).ext(distinct_on(*columns)).order_by(*columns, order)
         table, _ = drawing.space.create(query, "representatives", str(item.number))
         drawing.representatives[item.number] = table

@@ -1,30 +1,22 @@
 """The tables that a sample is taken from: their rows, with places and with what they refer to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.sampling.families import family
+from data_pipeline.sampling.refusals import (
+    check_relationship_columns,
+    check_relationship_types,
+    listed,
+)
 from data_pipeline.sampling.schema_graph import Relationship, SchemaGraph
 
 TID = "data_pipeline_place"
 """The column with the place of a row (its `ctid`), which identifies it during a selection."""
-
-_FAMILIES: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
-    (sa.Boolean, "boolean"),
-    (sa.Enum, "enum"),
-    (sa.String, "text"),
-    (sa.Integer, "integer"),
-    (sa.Float, "float"),
-    (sa.Numeric, "numeric"),
-    (sa.Date, "date"),
-    (sa.Time, "time"),
-    (sa.Interval, "interval"),
-    (sa.Uuid, "uuid"),
-    (sa.LargeBinary, "bytea"),
-)
 
 
 class Tid(sa.types.UserDefinedType[Any]):
@@ -122,7 +114,7 @@ def source_tables(
             raise ConfigurationError(
                 f"The relationship {item}: PostgreSQL does not understand the condition: {reason}\n"
                 f"Write an SQL condition on columns of `{item.child}`, which are "
-                f"{listed(tables[item.child])}."
+                f"{listed(tables[item.child].c.keys())}."
             )
     return {
         name: SourceTable(
@@ -135,40 +127,13 @@ def source_tables(
     }
 
 
-def family(type_: sa.types.TypeEngine[Any]) -> str:
-    """Names the kind of a type: values of one kind can be compared."""
-    if isinstance(type_, sa.DateTime):
-        return "timestamp with time zone" if type_.timezone else "timestamp"
-    return next((name for kind, name in _FAMILIES if isinstance(type_, kind)), str(type_))
-
-
-def listed(table: sa.FromClause) -> str:
-    """Lists the columns of a table, for messages."""
-    return ", ".join(f"`{column.name}`" for column in table.columns)
-
-
 def _condition(number: int) -> str:
     return f"data_pipeline refers {number}"
 
 
 def _check(item: Relationship, tables: Mapping[str, sa.Table]) -> None:
+    check_relationship_columns(item, {name: table.c.keys() for name, table in tables.items()})
     child, parent = tables[item.child], tables[item.parent]
-    _check_columns(item, item.child, child, item.columns)
-    _check_columns(item, item.parent, parent, item.referenced_columns)
     for own, other in zip(item.columns, item.referenced_columns, strict=True):
         kinds = family(child.c[own].type), family(parent.c[other].type)
-        if kinds[0] != kinds[1]:
-            raise ConfigurationError(
-                f"The relationship {item} cannot be followed: `{item.child}.{own}` is of type "
-                f"{kinds[0]}, but `{item.parent}.{other}` is of type {kinds[1]}. Declare `types` "
-                "such that both raw tables have the same, or correct the ForeignKey."
-            )
-
-
-def _check_columns(item: Relationship, name: str, table: sa.Table, columns: Sequence[str]) -> None:
-    for column in columns:
-        if column not in table.c:
-            raise ConfigurationError(
-                f"The relationship {item} names the column `{column}`, which `{name}` does not "
-                f"have. Its columns are {listed(table)}. Correct the ForeignKey."
-            )
+        check_relationship_types(item, (own, other), kinds)
