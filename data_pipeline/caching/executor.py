@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 # `data_pipeline_tests/caching/test_executor.py` fails when they change.
 
 
-_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
+_ENDS = {
+    dg.DagsterEventType.STEP_SUCCESS,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.STEP_UP_FOR_RETRY,
+}
 
 
 def memoised(inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:

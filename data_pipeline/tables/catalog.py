@@ -192,6 +192,13 @@ def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow
     return None if found is None else row_of(found)
 
 
+def keep(connection: sa.Connection, schema: str, table: StageTable) -> None:
+    """Keeps the row of a table or blob, where there is one, from changing in this transaction."""
+    target = _table(schema)
+    own = sa.and_(target.c.stage == table.stage, target.c.name == table.name)
+    connection.execute(sa.select(target.c.name).where(own).with_for_update(read=True))
+
+
 def put(connection: sa.Connection, schema: str, rows: Sequence[CatalogRow]) -> None:
     """Writes the rows of what this transaction makes visible, in place of earlier ones."""
     upsert(connection, _table(schema), [values_of(row) for row in rows], "committed_at")

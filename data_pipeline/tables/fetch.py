@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
+import sqlalchemy as sa
 
 from data_pipeline.errors import TableNotFoundError, UnsupportedDataError
 from data_pipeline.instances import Instance
@@ -60,6 +61,11 @@ def fetch(
         )
     batches = stream(source, relation, log)
     return from_reader(batches, annotation), version
+
+
+def is_in_memory(value: Any) -> bool:
+    """Whether a value that was fetched needs the database no more."""
+    return not isinstance(value, sa.Table | pa.RecordBatchReader)
 
 
 def stream(source: Database, relation: RelationName, log: logging.Logger) -> pa.RecordBatchReader:

@@ -14,19 +14,18 @@ from data_pipeline.instances.cache_validation import validation
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables import runs, staging
 from data_pipeline.tables.connection import database
-from data_pipeline.tables.fetch import fetch, known_version
+from data_pipeline.tables.fetch import fetch, is_in_memory, known_version
 from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of
 from data_pipeline.tables.inputs import InputVersions
 from data_pipeline.tables.leading import LedRun
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.op_context import op_context
-from data_pipeline.tables.planned_steps import planned_steps
+from data_pipeline.tables.planned_steps import only_checks, planned_steps, step_sources
 from data_pipeline.tables.session_name import reset_session_name, set_session_name
 from data_pipeline.tables.step_reads import StepReads, close_reads, open_reads, reads_of
 from data_pipeline.tables.store import Origin, Store
 from data_pipeline.tables.table import declared_properties
 from data_pipeline.tables.upstream import upstream
-from data_pipeline.tables.visible import Visible
 
 
 class TableIOManager(dg.IOManager):
@@ -65,10 +64,13 @@ class TableIOManager(dg.IOManager):
         step = context.step_context
         if (writer := self._writer(step.run_tags)) is not None:
             self._enter(step, writer, context.log)
-        found = self._reads(step, instance, table)
+        reads = self._reads(step, instance, table)
+        found = reads[instance, table]
         value, version = fetch(
             instance, table, context.dagster_type.typing_type, context.log, found
         )
+        if is_in_memory(value):
+            reads.loaded((instance, table))
         self._inputs.add(step.run_id, step.step.key, instance.instance_id, table, version)
         return value
 
@@ -108,23 +110,18 @@ class TableIOManager(dg.IOManager):
         }
         return LedRun(instance, step.run_id, steps, inputs, step.instance, log)
 
-    def _reads(self, step: Any, instance: Instance, table: StageTable) -> Visible:
-        """Locks the inputs of a step with the first of them; says where one of them is."""
+    def _reads(self, step: Any, instance: Instance, table: StageTable) -> StepReads:
+        """Locks the inputs of a step with the first of them."""
         run_id, key = step.run_id, step.step.key
         reads = reads_of(run_id, key)
-        if reads is None or (instance, table) not in reads:
+        if reads is None or reads.is_closed or (instance, table) not in reads:
             close_reads(run_id)  # of steps before it, in this process
-            graph = step.job_def.asset_layer.asset_graph
-            outputs = [output.properties.asset_key for output in step.step.step_outputs]
-            sources = {
-                (source.instance_id, name): (source, name)
-                for output in filter(None, outputs)
-                for _, source, name in upstream(graph, output, self._configuration, instance)
-                if name.stage
-            }
+            reader = self._writer(step.run_tags) or instance
+            found = step_sources(step, self._configuration, reader)
+            sources = {(source.instance_id, name): (source, name) for source, name in found}
             sources[instance.instance_id, table] = (instance, table)
             reads = open_reads(run_id, key, sources.values())
-        return reads[instance, table]
+        return reads
 
     def _writer(self, tags: Mapping[str, str]) -> Instance | None:
         """Gives the instance that a run writes, None where it does not say."""
@@ -145,10 +142,13 @@ class TableIOManager(dg.IOManager):
 
     def _instance_of_input(self, context: dg.InputContext) -> Instance:
         table = StageTable.from_path(context.asset_key.path)
-        name = context.asset_partition_key if context.has_asset_partitions else None
         reader = context.step_context.run_tags.get(PARTITION_TAG) or (
             self._pinned.name if self._pinned else None
         )
+        if only_checks(context.step_context.step):
+            # A check has no partition of its own; Dagster takes it to read all of its inputs'.
+            return self._instance(reader, table)
+        name = context.asset_partition_key if context.has_asset_partitions else None
         if name is None or reader is None or name == reader:
             return self._instance(name, table)
         return self._configuration.read_by(self._configuration.instance(reader), name)
@@ -175,14 +175,19 @@ class TableIOManager(dg.IOManager):
             # What is named as a dependency only (`deps=`) was not loaded, but may have been read.
             name = f"{source.instance_id}/{table}"
             inputs |= loaded.get(table) or {
-                name: self._version_of(step.run_id, reads, source, table)
+                name: self._version_of(step.run_id, instance, reads, source, table)
             }
         tags = step.dagster_run.tags
         forced = validation(instance, tags).mode == "force_cache_invalid"
         return Origin(context.run_id, self._identity(context, instance), inputs, forced)
 
     def _version_of(
-        self, run_id: str, reads: StepReads | None, source: Instance, table: StageTable
+        self,
+        run_id: str,
+        writer: Instance,
+        reads: StepReads | None,
+        source: Instance,
+        table: StageTable,
     ) -> str | None:
         """Gives the data version of what a step may have read by itself: that of its beginning."""
         if reads is not None and (source, table) in reads:
@@ -191,7 +196,8 @@ class TableIOManager(dg.IOManager):
         with database(source).begin() as connection:
             if staged := staging.row(connection, source, run_id, table):
                 return staged.data_version
-            run = runs.row(connection, source, run_id)
+        with database(writer).begin() as connection:
+            run = runs.row(connection, writer, run_id)
         name = f"{source.instance_id}/{table}"
         if run is not None and name in run.inputs:
             return run.inputs[name]

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import dagster as dg
+
 from data_pipeline.instances import Configuration, Instance
 from data_pipeline.tables.commit_order import StepStages
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.op_context import op_context
+from data_pipeline.tables.step_reads import Source
 from data_pipeline.tables.upstream import upstream
 
 # Dagster has no public form of a run's plan: `plan_data` and what hangs on it come from there.
@@ -26,7 +30,7 @@ class PlannedStep:
 
     key: str
     tables: Sequence[StageTable]
-    sources: Sequence[tuple[Instance, StageTable]]
+    sources: Sequence[Source]
     instance: Instance
 
     @property
@@ -49,15 +53,52 @@ def planned_steps(step: Any, configuration: Configuration, instance: Instance) -
     graph = step.job_def.asset_layer.asset_graph
     found = []
     for key in plan.step_keys_to_execute:
-        outputs = [output.properties.asset_key for output in plan.get_step_by_key(key).step_outputs]
-        assets = [asset for asset in outputs if asset is not None and len(asset.path) == 2]
-        sources = {
-            (source.instance_id, table): (source, table)
-            for asset in assets
-            for _, source, table in upstream(graph, asset, configuration, instance)
-            if table.stage
-        }
+        assets = [a for a in _assets(plan.get_step_by_key(key)) if len(a.path) == 2]
         if assets:
             tables = [StageTable.from_path(asset.path) for asset in assets]
-            found.append(PlannedStep(key, tables, list(sources.values()), instance))
+            sources = _upstream(graph, assets, configuration, instance)
+            found.append(PlannedStep(key, tables, sources, instance))
     return found
+
+
+def only_checks(step: Any) -> bool:
+    """Whether a step of a plan evaluates asset checks and computes no asset."""
+    return not _assets(step) and any(
+        output.properties.asset_check_key is not None for output in step.step_outputs
+    )
+
+
+def step_sources(step: Any, configuration: Configuration, instance: Instance) -> list[Source]:
+    """Gives all tables that a step may read: what its assets are made from, and what it checks.
+
+    Args:
+        step: The context of the step.
+        configuration: All instances.
+        instance: The instance of the run.
+    """
+    layer = step.job_def.asset_layer
+    if only_checks(step.step):
+        sees = op_context(step.job_def, step.node_handle, step.resolved_run_config)
+        loaded = [key.path for key in sees.wiring.values()]
+        return [(instance, StageTable.from_path(path)) for path in loaded if len(path) == 2]
+    assets = _assets(step.step)
+    if not assets and (definition := layer.get_assets_def_for_node(step.node_handle)):
+        assets = sorted(definition.keys)  # one of the ops of a graph asset
+    return _upstream(layer.asset_graph, assets, configuration, instance)
+
+
+def _assets(step: Any) -> list[dg.AssetKey]:
+    keys = [output.properties.asset_key for output in step.step_outputs]
+    return [key for key in keys if key is not None]
+
+
+def _upstream(
+    graph: Any, assets: Sequence[dg.AssetKey], configuration: Configuration, instance: Instance
+) -> list[Source]:
+    sources = {
+        (source.instance_id, table): (source, table)
+        for asset in assets
+        for _, source, table in upstream(graph, asset, configuration, instance)
+        if table.stage
+    }
+    return list(sources.values())

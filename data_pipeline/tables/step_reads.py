@@ -12,6 +12,7 @@ from threading import Lock
 import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
+from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import Database, database, run
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.relations import relation_kind
@@ -24,7 +25,7 @@ _GONE = frozenset({"42P01", "3F000"})  # undefined table, invalid schema name
 
 
 class StepReads:
-    """The inputs of one step, locked until it is closed.
+    """The inputs of one step, locked until it is closed or has all of them in memory.
 
     Args:
         run_id: The run, whose staged tables the step reads.
@@ -33,6 +34,7 @@ class StepReads:
 
     def __init__(self, run_id: str, sources: Iterable[Source]) -> None:
         self._stack = ExitStack()
+        self._is_closed = False
         self._found: dict[tuple[str, StageTable], Visible] = {}
         by_database: dict[Database, list[Source]] = {}
         for instance, table in sources:
@@ -44,6 +46,7 @@ class StepReads:
         except BaseException:
             self.close()
             raise
+        self._locked = set(self._found)
 
     def __contains__(self, source: Source) -> bool:
         return _key(source) in self._found
@@ -51,8 +54,20 @@ class StepReads:
     def __getitem__(self, source: Source) -> Visible:
         return self._found[_key(source)]
 
+    def loaded(self, source: Source) -> None:
+        """Notes that a table is in memory; frees the locks when all of them are."""
+        self._locked.discard(_key(source))
+        if not self._locked:
+            self.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the locks are free; another attempt of the step must take them anew."""
+        return self._is_closed
+
     def close(self) -> None:
         """Frees the locks."""
+        self._is_closed = True
         self._stack.close()
 
 
@@ -95,6 +110,7 @@ def lock(
         attempt = connection.begin_nested()
         try:
             _lock_relations(connection, found.values())
+            _lock_blobs(connection, sources, found)
         except sa.exc.ProgrammingError as error:
             attempt.rollback()
             if getattr(error.orig, "pgcode", None) not in _GONE:
@@ -122,6 +138,17 @@ def _lock_relations(connection: sa.Connection, found: Iterable[Visible]) -> None
     }
     if names:
         run(connection, f"LOCK TABLE {', '.join(sorted(names))} IN ACCESS SHARE MODE")
+
+
+def _lock_blobs(
+    connection: sa.Connection,
+    sources: Iterable[Source],
+    found: Mapping[tuple[str, StageTable], Visible],
+) -> None:
+    """Locks the catalog rows of blobs, which a commit must change before it removes the files."""
+    for instance, table in sources:
+        if found[instance.instance_id, table].is_blob:
+            catalog.keep(connection, instance.catalog_schema, table)
 
 
 def _key(source: Source) -> tuple[str, StageTable]:
