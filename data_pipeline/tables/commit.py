@@ -32,15 +32,22 @@ SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))
 """
 
 _TYPES_IN_THE_WAY = """
-SELECT n.nspname, mine.typname
-FROM unnest(ARRAY[{names}], ARRAY[{schemas}]) AS pair(name, schema)
-JOIN pg_class c ON c.oid = to_regclass(pair.name)
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_type mine ON mine.oid = (SELECT typarray FROM pg_type own WHERE own.oid = c.reltype)
-WHERE EXISTS (
-    SELECT FROM pg_type other
-    WHERE other.typname = mine.typname AND other.typnamespace = to_regnamespace(pair.schema)
+WITH staged AS (
+    SELECT c.relname, n.nspname AS schema, target.oid, target.nspname AS target, own.typarray
+    FROM unnest(ARRAY[{names}], ARRAY[{schemas}]) AS pair(name, schema)
+    JOIN pg_class c ON c.oid = to_regclass(pair.name)
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_type own ON own.oid = c.reltype
+    JOIN pg_namespace target ON target.oid = to_regnamespace(pair.schema)
 )
+SELECT s.schema, mine.typname FROM staged s JOIN pg_type mine ON mine.oid = s.typarray
+WHERE EXISTS (
+    SELECT FROM pg_type other WHERE other.typname = mine.typname AND other.typnamespace = s.oid
+)
+UNION ALL
+SELECT s.target, s.relname FROM staged s
+JOIN pg_type other ON other.typname = s.relname AND other.typnamespace = s.oid
+WHERE EXISTS (SELECT FROM pg_type element WHERE element.typarray = other.oid)
 """
 
 _DUPLICATE_OBJECT = "42710"
@@ -146,22 +153,23 @@ class _Commit:
             return Committed(), []
         for stage in earlier.missing:
             ensure_schema(connection, instance.schema(stage))
-        kept = [
+        rows, shown = self._as_shown(rows, earlier)
+        keeping = [
             old
             for row in rows
             if (old := earlier.rows.get(row.table)) is not None
             and row.table in earlier.present
             and slots.is_kept(instance, old, row)
         ]
-        rows, shown = self._as_shown(rows, earlier)
-        broken, indexes, views = self._replace(rows, earlier, kept)
+        kept = slots.aside(connection, instance, keeping)
+        broken, views = self._replace(rows, earlier, kept)
         replaced.publish(connection, instance, self._run_id, self._stages)
         catalog.put(connection, self._schema, [*shown, *views])
         if role := instance.table_store.reader_role:
             schemas = map(instance.schema, replaced.stages(connection, instance))
             let_read(connection, role, list(schemas))
-        gone = [old for table, old in earlier.rows.items() if table not in _tables(kept)]
-        gone += slots.keep(connection, instance, kept, indexes)
+        gone = [old for old in earlier.rows.values() if old not in keeping]
+        gone += slots.keep(connection, instance, kept)
         unused = slots.unused_files(connection, instance, gone)
         files = [(row.table, row.location) for row in gone if row.location in unused]
         return Committed(rows, broken), [(table, file) for table, file in files if file]
@@ -185,8 +193,8 @@ class _Commit:
         return [views.get(row.table, row) for row in rows], list(views.values())
 
     def _replace(
-        self, rows: Sequence[CatalogRow], earlier: Replaced, kept: Sequence[CatalogRow]
-    ) -> tuple[Sequence[attached.Broken], dict[StageTable, dict[str, str]], list[CatalogRow]]:
+        self, rows: Sequence[CatalogRow], earlier: Replaced, kept: slots.Aside
+    ) -> tuple[Sequence[attached.Broken], list[CatalogRow]]:
         """Puts the staged relations in the place of the earlier ones; files need nothing."""
         connection, instance = self._connection, self._instance
         targets = {committed(instance, row.table): row for row in rows}
@@ -199,13 +207,13 @@ class _Commit:
         # All in one go, since a reader that comes in between may make us wait for each other.
         if attached.take_down_and_lock(connection, hung):
             raise _LateError
-        aside = {committed(instance, row.table): row for row in kept if row.kind == "table"}
-        indexes = slots.put_aside(connection, instance, aside)
         drops = [
             f"DROP {_DROP[hung.old[name].relkind]} {name.quoted}"
-            for name in sorted(hung.old.keys() - aside.keys(), key=str)
+            for name in sorted(hung.old.keys() - kept.relations, key=str)
         ]
-        self._move(drops, {source: targets[name] for name, source in sources.items()})
+        self._move(
+            [*kept.statements, *drops], {source: targets[name] for name, source in sources.items()}
+        )
         passing = {committed(instance, row.table): row for row in earlier.passing}
         broken = attached.put_up(
             connection,
@@ -219,10 +227,10 @@ class _Commit:
                 if row.location == str(committed(instance, source.table))
             },
         )
-        return broken, indexes, self._shown_through(rows, passing, hung)
+        return broken, self._shown_through(rows, passing, hung)
 
-    def _move(self, drops: Sequence[str], sources: Mapping[RelationName, CatalogRow]) -> None:
-        """Drops what is replaced, and moves the staged relations into the schemas of their stages.
+    def _move(self, first: Sequence[str], sources: Mapping[RelationName, CatalogRow]) -> None:
+        """Takes away what is replaced, and moves what is staged into the schemas of the stages.
 
         The array type of a table `t` is called `_t`, which may be the name of another table in the
         schema. PostgreSQL renames an array type, and nobody else can, for a table of its name.
@@ -233,7 +241,7 @@ class _Commit:
             f"SET SCHEMA {quoted(schemas[name])}"
             for name, row in sources.items()
         ]
-        if not (statements := [*drops, *moves]):
+        if not (statements := [*first, *moves]):
             return
         steps = [f"SAVEPOINT {_SAVEPOINT}", *statements, f"RELEASE SAVEPOINT {_SAVEPOINT}"]
         try:
@@ -242,16 +250,16 @@ class _Commit:
             if getattr(error.orig, "pgcode", None) != _DUPLICATE_OBJECT:
                 raise
             run(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-            self._make_room(drops, schemas)
+            self._make_room(first, schemas)
             run(self._connection, "; ".join(moves))
 
-    def _make_room(self, drops: Sequence[str], schemas: Mapping[RelationName, str]) -> None:
-        """Drops what is replaced, and renames array types whose names are still taken."""
+    def _make_room(self, first: Sequence[str], schemas: Mapping[RelationName, str]) -> None:
+        """Takes away what is replaced, and renames array types that still are in the way."""
         query = _TYPES_IN_THE_WAY.format(
             names=", ".join(literal(name.quoted) for name in schemas),
             schemas=", ".join(literal(quoted(schema)) for schema in schemas.values()),
         )
-        statements = [*drops, query]
+        statements = [*first, query]
         while found := last_rows(self._connection, statements):
             stand_ins = [quoted(schema, name) for schema, name in found]
             creations = (f"CREATE TABLE {name} (); DROP TABLE {name}" for name in stand_ins)
@@ -283,10 +291,6 @@ def _shown(instance: Instance, view: CatalogRow, source: CatalogRow) -> CatalogR
         row_count=source.row_count,
         run_id=source.run_id,
     )
-
-
-def _tables(rows: Iterable[CatalogRow]) -> set[StageTable]:
-    return {row.table for row in rows}
 
 
 def _readers(session: RunSession, stages: Sequence[str]) -> str:

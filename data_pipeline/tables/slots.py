@@ -6,7 +6,7 @@ in `<instance_id>_catalog.slots`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,25 +66,45 @@ def is_kept(instance: Instance, earlier: CatalogRow, new: CatalogRow) -> bool:
     )
 
 
-def put_aside(
-    connection: sa.Connection, instance: Instance, tables: Mapping[RelationName, CatalogRow]
-) -> dict[StageTable, dict[str, str]]:
-    """Moves tables into the slot schemas of their stages, under names of their own.
+@dataclass(frozen=True)
+class Aside:
+    """What it takes to keep versions, found out before anybody has to wait for it.
+
+    Attributes:
+        rows: What the catalog says of them.
+        relations: Their tables, in the schemas of their stages.
+        statements: Those that move the tables into their slot schemas, under names of their own.
+        indexes: The names that the indexes of each table had, by the names that they then have.
+    """
+
+    rows: Sequence[CatalogRow] = ()
+    relations: frozenset[RelationName] = frozenset()
+    statements: Sequence[str] = ()
+    indexes: Mapping[StageTable, Mapping[str, str]] = field(default_factory=dict)
+
+
+def aside(connection: sa.Connection, instance: Instance, rows: Sequence[CatalogRow]) -> Aside:
+    """Gives what it takes to keep versions.
 
     Args:
         connection: The transaction of the commit.
-        instance: Whose tables.
-        tables: What the catalog says of them, by their names in their stage schemas.
-
-    Returns:
-        The names that the indexes of each had, by the names that they have now.
+        instance: Whose versions.
+        rows: What the catalog says of them.
     """
+    if not rows:
+        return Aside()
+    catalog.ensure(connection, instance.catalog_schema, SLOTS, _OWN_COLUMNS)
+    tables = {
+        RelationName(instance.schema(row.stage), row.name): row
+        for row in rows
+        if row.kind == "table"
+    }
     if not tables:
-        return {}
-    indexes: dict[StageTable, dict[str, str]] = {row.table: {} for row in tables.values()}
+        return Aside(rows)
     for schema in sorted({relation_of(instance, row).schema for row in tables.values()}):
         ensure_schema(connection, schema)
     targets = {old: relation_of(instance, row) for old, row in tables.items()}
+    indexes: dict[StageTable, dict[str, str]] = {row.table: {} for row in tables.values()}
     statements = [_dropping(targets.values())]
     for found in connection.execute(_INDEXES, {"names": [old.quoted for old in tables]}):
         old = RelationName(found.schema, found.relation)
@@ -96,8 +116,7 @@ def put_aside(
         statements.append(f"ALTER TABLE {old.quoted} RENAME TO {quoted(target.name)}")
         moved = quoted(old.schema, target.name)
         statements.append(f"ALTER TABLE {moved} SET SCHEMA {quoted(target.schema)}")
-    run(connection, "; ".join(statements))
-    return indexes
+    return Aside(rows, frozenset(tables), statements, indexes)
 
 
 def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
@@ -112,30 +131,24 @@ def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
     run(connection, f"ALTER TABLE {moved} RENAME TO {quoted(slot.row.name)}")
 
 
-def keep(
-    connection: sa.Connection,
-    instance: Instance,
-    rows: Sequence[CatalogRow],
-    indexes: Mapping[StageTable, Mapping[str, str]],
-) -> list[CatalogRow]:
+def keep(connection: sa.Connection, instance: Instance, kept: Aside) -> list[CatalogRow]:
     """Lists versions as kept, and drops the oldest of their tables for them.
 
     Args:
         connection: The transaction of the commit.
         instance: Whose versions.
-        rows: What the catalog said of them.
-        indexes: Names of their indexes, as `put_aside` gives them.
+        kept: The versions; the statements must have been executed.
 
     Returns:
         Those that are dropped.
     """
+    rows = kept.rows
     if not rows:
         return []
-    catalog.ensure(connection, instance.catalog_schema, SLOTS, _OWN_COLUMNS)
     slots = _table(instance)
     known = slots.c.cache_key.in_([row.cache_key for row in rows])
     connection.execute(sa.delete(slots).where(known))
-    values = [{**asdict(row), "indexes": dict(indexes.get(row.table, {}))} for row in rows]
+    values = [{**asdict(row), "indexes": dict(kept.indexes.get(row.table, {}))} for row in rows]
     now = {"kept_at": sa.func.clock_timestamp()}
     connection.execute(sa.insert(slots).values(now), values)
     mine = sa.tuple_(slots.c.stage, slots.c.name).in_([(row.stage, row.name) for row in rows])
