@@ -1,6 +1,7 @@
 # Everything runs in .venv, which the first target that needs it creates.
 #   make demo    run full, midi and mini of both pipelines and list what then exists
 #   make test    run the tests
+#   make soak    run the proofs at full length: kills, concurrent runs, readers, histories
 #   make dev     open the web UI
 #   make check   lint and type checks
 #   make bench   measure speed, as ratios within one run
@@ -20,7 +21,7 @@ DAGSTER_HOME ?= $(DATA_PIPELINE_HOME)/dagster
 # Only what runs the user's pipeline knows the user's data; tests and benchmarks make their own.
 HOMES := DATA_PIPELINE_HOME="$(DATA_PIPELINE_HOME)" DAGSTER_HOME="$(DAGSTER_HOME)"
 
-.PHONY: install demo test dev check format bench clean
+.PHONY: install demo test soak dev check format bench clean
 
 install: $(INSTALLED)
 
@@ -37,6 +38,9 @@ demo: install
 
 test: install
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: install
+	@$(BIN)/python -m pytest -m soak data_pipeline_tests/proofs $(PYTEST_ARGS)
 
 dev: install
 	@mkdir -p "$(DAGSTER_HOME)" && cp dagster.yaml "$(DAGSTER_HOME)"

@@ -1,0 +1,226 @@
+"""Signal 9 at any moment: committed stages stay whole, and the next run finishes by itself."""
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline.tables.embedded.binaries import BINDIR_VARIABLE
+from data_pipeline_tests.embedded.processes import await_end, postmaster_of
+from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS, Launched
+from data_pipeline_tests.proofs.tally import TALLY
+from data_pipeline_tests.proofs.world import World
+
+PACE = 0.05
+READER = "proof_reader"
+VICTIMS = ("run", "step", "server", "all")
+COMMITTING = sa.text("""
+SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind = 'r'
+    AND n.nspname IN ('full_raw', 'full_shop', 'full_ping', 'full_pong')
+""")
+LONG = [pytest.mark.soak, pytest.mark.timeout(7200)]
+KILLS = [
+    pytest.param("wheel", 6, id="wheel, 6 kills"),
+    pytest.param("wheel", 60, id="wheel, 60 kills", marks=LONG),
+    pytest.param("system", 60, id="system, 60 kills", marks=LONG),
+]
+
+
+def use_binaries(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chooses the programs of the embedded server: those it finds first, or the system's."""
+    if origin == "system":
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not found:
+            pytest.skip("NOT TESTED: there is no PostgreSQL in /usr/lib/postgresql")
+        monkeypatch.setenv(BINDIR_VARIABLE, str(found[-1].parent))
+
+
+@pytest.fixture
+def own_server(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """A world with a server of its own, in which users have built on tables."""
+    use_binaries(getattr(request, "param", "wheel"), monkeypatch)
+    made = World(tmp_path / "world", None)
+    try:
+        made.succeed(1)
+        made.succeed(1, "midi")
+        made.execute(f"CREATE ROLE {READER}")
+        made.build_on_tables(READER)
+        yield made
+    finally:
+        made.end()
+
+
+@dataclass
+class Assassin:
+    """Kills runs of a world at random moments, and lets the next run finish.
+
+    Attributes:
+        world: The world.
+        random: Where all choices come from.
+        generation: The last one.
+        duration: Seconds that an undisturbed run takes after its first call, by module.
+        kills: How many there were.
+        reused: Tables that were staged when a run was killed, and not computed again.
+    """
+
+    world: World
+    random: random.Random
+    generation: int = 1
+    duration: dict[str, float] = field(default_factory=dict)
+    kills: int = 0
+    reused: int = 0
+
+    def measure(self) -> None:
+        """Measures undisturbed runs, one of them by the command line."""
+        self.world.pace(PACE)
+        for module in (IN_PROCESS, BY_PROCESSES):
+            run = self._launch(module, by_command=module == IN_PROCESS)
+            started = time.monotonic()
+            assert run.finish().success, run.log[-8000:]
+            self.duration[module] = time.monotonic() - started
+            self._check_finished()
+
+    def strike(self, victim: str) -> None:
+        """Kills one run, checks what is left, and lets the next run finish."""
+        module = BY_PROCESSES if victim == "step" else self._choice(IN_PROCESS, BY_PROCESSES)
+        run = self._launch(module, by_command=self.random.random() < 0.1)
+        if not self._await_moment(run, module):
+            return
+        self._kill(run, victim)
+        self.world.check("always", "whole", instances=["full", "midi"])
+        staged = self.world.staged()
+        if victim in ("step", "server"):
+            run.finish()
+            self.world.check("always", "whole")
+        if self.random.random() < 0.2:
+            self.generation += 1  # what was staged is of no use any more
+            staged = set()
+        before = len(self.world.calls())
+        self.world.succeed(self.generation, PROOF_PACE="0")
+        called = {name for _, name in self.world.calls()[before:]}
+        self.reused += len(staged - called)
+        self._check_after(run)
+
+    def _check_after(self, run: Launched) -> None:
+        if run.others():  # steps of the killed run may still have been at work
+            self.world.check("always", "whole", instances=["full", "midi"])
+            run.await_others()
+            self.world.succeed(self.generation, PROOF_PACE="0")
+        self._check_finished()
+
+    def _check_finished(self) -> None:
+        self.world.check("always", "whole", "finished", generation=self.generation)
+        self.world.check("always", "whole", instances=["midi"])
+
+    def _launch(self, module: str, *, by_command: bool) -> Launched:
+        self.generation += 1
+        before = len(self.world.calls())
+        run = self.world.launch(
+            self.generation, module=module, by_command=by_command, PROOF_PACE=str(PACE)
+        )
+        run.wait_until("it calls an asset", lambda: len(self.world.calls()) > before)
+        return run
+
+    def _await_moment(self, run: Launched, module: str) -> bool:
+        """Waits for the moment to kill; False when the run has ended before."""
+        moment = self.random.uniform(0, self.duration[module])
+        if self.random.random() < 0.3:
+            self._await_commit(run, moment)
+        else:
+            time.sleep(moment)  # a moment of no meaning is what this is about
+        return run.is_running
+
+    def _await_commit(self, run: Launched, earliest: float) -> None:
+        begin = time.monotonic() + earliest
+        engine = self.world.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as observer:
+            while run.is_running:
+                if observer.scalar(COMMITTING) and time.monotonic() > begin:
+                    return
+
+    def _kill(self, run: Launched, victim: str) -> None:
+        if victim == "run":
+            run.kill()
+        elif victim == "all":
+            run.kill_all()
+        elif victim == "server":
+            server = postmaster_of(self.world.server.data)
+            server.kill()
+            await_end(server)
+        else:
+            self._kill_step(run)
+        self.kills += 1
+        TALLY.kills += 1
+
+    def _kill_step(self, run: Launched) -> None:
+        callers = {pid for pid, _ in self.world.calls()}
+        steps = [process for process in run.others() if process.pid in callers]
+        victims = steps or run.others()
+        try:
+            self.random.choice(victims).kill() if victims else run.kill()
+        except psutil.NoSuchProcess:
+            run.kill()
+
+    def _choice(self, *items: str) -> str:
+        return self.random.choice(items)
+
+
+@pytest.mark.parametrize(("own_server", "wanted"), KILLS, indirect=["own_server"])
+def test_after_every_kill_stages_are_whole_and_the_next_run_finishes(
+    own_server: World, wanted: int
+) -> None:
+    assassin = Assassin(own_server, random.Random(20_13 + wanted))
+    assassin.measure()
+    while assassin.kills < wanted:
+        assassin.strike(VICTIMS[assassin.kills % len(VICTIMS)])
+    TALLY.reused_after_kills += assassin.reused
+    assert assassin.reused > 0, "nothing of what was staged has ever been reused"
+
+
+@pytest.mark.parametrize(
+    "moment", ["shop/model", pytest.param("ping/forehand", marks=LONG), "pong/score"]
+)
+def test_what_was_staged_before_a_kill_is_not_computed_again(built_on: World, moment: str) -> None:
+    killed = built_on.launch(2, PROOF_KILL=moment)
+    assert killed.finish().killed, killed.log[-8000:]
+    before = built_on.calls()
+    done = [name for pid, name in before if pid == killed.pid][:-1]
+    built_on.check("always", "whole")
+    built_on.succeed(2)
+    called = [name for _, name in built_on.calls()[len(before) :]]
+    assert not set(called) & set(done)
+    assert moment in called
+    built_on.check("always", "whole", "finished", generation=2)
+
+
+def test_what_was_staged_for_other_sources_is_dropped(built_on: World) -> None:
+    assert built_on.launch(2, PROOF_KILL="pong/score").finish().killed
+    built_on.succeed(3)
+    built_on.check("always", "whole", "finished", generation=3)
+
+
+@pytest.mark.parametrize("module", [IN_PROCESS, pytest.param(BY_PROCESSES, marks=LONG)])
+def test_after_a_failure_the_stage_is_unchanged_and_the_next_run_resumes(
+    built_on: World, module: str
+) -> None:
+    ended = built_on.launch(2, module=module, PROOF_FAIL="ping/forehand").finish()
+    assert not ended.success
+    built_on.check("always", "whole")
+    assert built_on.rows("SELECT DISTINCT generation FROM full_ping.serve") == [(1,)]
+    assert built_on.rows("SELECT DISTINCT generation FROM full_pong.backhand") == [(1,)]
+    assert built_on.rows("SELECT DISTINCT generation FROM full_shop.totals") == [(2,)]
+    staged = "SELECT DISTINCT generation FROM full_ping__staging.serve"
+    assert built_on.rows(staged) == [(2,)]
+    before = len(built_on.calls())
+    built_on.succeed(2, module=module)
+    assert [name for _, name in built_on.calls()[before:]] == ["ping/forehand", "pong/score"]
+    built_on.check("always", "whole", "finished", generation=2)

@@ -1,0 +1,52 @@
+"""A run whose database session ends, and its locks with it, says so and writes nothing more."""
+
+import pytest
+
+from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS, Launched
+from data_pipeline_tests.proofs.world import World
+
+END_SESSION = "SELECT pg_terminate_backend(backend_pid) FROM full_catalog.runs"
+
+
+def launched_until(world: World, moment: str, *, module: str) -> Launched:
+    """Starts a run, and waits until it calls an asset."""
+    before = len(world.calls())
+    run = world.launch(2, module=module, PROOF_PACE="0.5")
+    run.wait_until(
+        f"it calls {moment}", lambda: moment in {name for _, name in world.calls()[before:]}
+    )
+    return run
+
+
+@pytest.mark.parametrize(
+    ("module", "moment"),
+    [
+        (IN_PROCESS, "shop/model"),
+        (BY_PROCESSES, "pong/backhand"),
+        pytest.param(IN_PROCESS, "raw/orders", marks=pytest.mark.soak),
+        pytest.param(IN_PROCESS, "pong/score", marks=pytest.mark.soak),
+        pytest.param(BY_PROCESSES, "raw/orders", marks=pytest.mark.soak),
+        pytest.param(BY_PROCESSES, "shop/model", marks=pytest.mark.soak),
+    ],
+)
+def test_a_run_that_loses_its_locks_ends_with_an_error_and_the_next_one_finishes(
+    built_on: World, module: str, moment: str
+) -> None:
+    run = launched_until(built_on, moment, module=module)
+    assert built_on.rows(END_SESSION) == [(True,)]
+    ended = run.finish()
+    assert not ended.success
+    assert "Lost the connection to PostgreSQL" in ended.log
+    built_on.check("always", "whole")
+    built_on.succeed(2, module=module)
+    built_on.check("always", "whole", "finished", generation=2)
+
+
+def test_a_run_taken_for_dead_cannot_write_beside_its_successor(built_on: World) -> None:
+    """The run has lost its locks without noticing it, and another one is at work."""
+    first = launched_until(built_on, "shop/totals", module=IN_PROCESS)
+    assert built_on.rows(END_SESSION) == [(True,)]
+    built_on.succeed(3)
+    built_on.check("always", "whole", "finished", generation=3)
+    assert not first.finish().success
+    built_on.check("always", "whole", "finished", generation=3)
