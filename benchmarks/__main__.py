@@ -14,7 +14,7 @@ def main() -> None:
         os.environ["DATA_PIPELINE_HOME"] = folder
         os.environ["DAGSTER_HOME"] = folder
         os.environ.pop("DATA_PIPELINE_DATABASE_URL", None)
-        from benchmarks import caching
+        from benchmarks import caching, commit
         from benchmarks.steps import per_step
         from benchmarks.transfer import comparisons
         from data_pipeline.instances import load_configuration
@@ -25,6 +25,8 @@ def main() -> None:
             for comparison in comparisons(load_configuration().instance("full")):
                 print(comparison, flush=True)
             print(per_step(), flush=True)
+            for comparison in commit.comparisons(load_configuration().instance("full")):
+                print(comparison, flush=True)
             for comparison in caching.comparisons():
                 print(comparison, flush=True)
         finally:
