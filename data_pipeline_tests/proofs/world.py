@@ -14,6 +14,7 @@ from data_pipeline.tables.connection import database
 from data_pipeline.tables.embedded import EmbeddedServer
 from data_pipeline_tests.proofs import runs
 from data_pipeline_tests.proofs.invariants import Moment, broken
+from data_pipeline_tests.proofs.project.generations import HOLD
 from data_pipeline_tests.proofs.runs import IN_PROCESS, Launched, Outcome
 from data_pipeline_tests.proofs.tally import TALLY
 
@@ -197,6 +198,12 @@ class World:
         lines = file.read_text().splitlines() if file.exists() else []
         pairs = [line.split() for line in lines]
         return [(int(pid), name) for pid, name in pairs]
+
+    def prepare_hold(self) -> Path:
+        """Gives the pipe that a run with PROOF_HOLD waits for."""
+        pipe = self.folder / f"calls{HOLD}"
+        os.mkfifo(pipe)
+        return pipe
 
     def staged(self, instance: str = "full") -> set[str]:
         """Names what is listed as staged."""

@@ -2,7 +2,8 @@
 
 The environment says how a run goes on: PROOF_GENERATION is the generation of the sources,
 PROOF_PACE the seconds that every asset takes at least, PROOF_CALLS a file that notes each call with
-its process. PROOF_FAIL names an asset that raises, PROOF_KILL one that ends its process (signal 9).
+its process. PROOF_FAIL names an asset that raises, PROOF_KILL one that ends its process (signal 9),
+PROOF_HOLD one that waits until somebody writes to the named pipe beside the file of the calls.
 """
 
 import os
@@ -14,6 +15,9 @@ import pandas as pd
 
 TORN = -1
 """The generation of what was made from inputs of several."""
+
+HOLD = ".hold"
+"""What the name of the pipe adds to that of the file of the calls."""
 
 # Takes its time in the database; the text stays the same at every pace, and so does its result.
 SQL_PACE = "(SELECT pg_sleep(coalesce(current_setting('proof.pace', true), '0')::float8)) AS pace"
@@ -36,6 +40,8 @@ def called(name: str) -> None:
         raise BrokenAssetError(name)
     if os.environ.get("PROOF_KILL") == name:
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("PROOF_HOLD") == name:
+        Path(os.environ["PROOF_CALLS"] + HOLD).read_text()
     time.sleep(float(os.environ.get("PROOF_PACE", "0")))
 
 
