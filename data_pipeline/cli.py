@@ -8,7 +8,9 @@ import click
 from data_pipeline.cli_cache import gc, plan
 from data_pipeline.cli_db import db
 from data_pipeline.cli_drop import drop
+from data_pipeline.cli_report import report
 from data_pipeline.cli_run import run
+from data_pipeline.cli_why import why
 from data_pipeline.errors import DataPipelineError
 
 
@@ -32,7 +34,9 @@ main.add_command(db)
 main.add_command(drop)
 main.add_command(gc)
 main.add_command(plan)
+main.add_command(report)
 main.add_command(run)
+main.add_command(why)
 
 
 @main.command()

@@ -7,14 +7,14 @@ from pathlib import Path
 _FOLDERS = (".", "in_database")
 
 
-def _code_version() -> str:
-    """Hashes the code of this room that decides on rows, without comments and formatting."""
+def code_version(*folders: str) -> str:
+    """Hashes the code of some folders of this room, without comments and formatting."""
     digest = hashlib.sha256()
-    for folder in _FOLDERS:
+    for folder in folders:
         for module in sorted((Path(__file__).parent / folder).glob("*.py")):
             digest.update(ast.dump(ast.parse(module.read_text(encoding="utf-8"))).encode())
     return digest.hexdigest()[:16]
 
 
-CODE_VERSION = _code_version()
-"""Changes with the code, so that everything is sampled anew."""
+CODE_VERSION = code_version(*_FOLDERS)
+"""Changes with the code that decides on rows, so that everything is sampled anew."""

@@ -1,0 +1,152 @@
+"""The key columns of a table: those whose distribution in the sample is compared with the source.
+
+They are chosen by what the sample holds, so the source need not be read for it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.sampling.families import TIMESTAMP, TIMESTAMP_WITH_ZONE, family
+from data_pipeline.sampling.report.compared import PROBABILITY, Compared
+
+_NUMBERS = frozenset({"integer", "float", "numeric"})
+_TIMES = frozenset({"date", "time", "interval", TIMESTAMP, TIMESTAMP_WITH_ZONE})
+_WORDS = frozenset({"boolean", "enum", "text"})
+
+_LOOKED_AT = 20_000
+_MOST_NUMERIC = 6
+_MOST_CATEGORICAL = 4
+_MOST_MEASURES = 4
+_MOST_CATEGORIES = 50
+_FEW_NUMBERS = 12
+_QUANTILES = 500
+
+
+@dataclass(frozen=True)
+class KeyColumns:
+    """The key columns of one table.
+
+    Attributes:
+        cuts: For each column of numbers or times the values, as numbers (times in seconds), at
+            which the distributions are compared, ascending.
+        categories: For each other column its values in the sample, as text.
+        measures: The columns of which sums and means are compared.
+        timed: Those of the columns in `cuts` that hold times.
+    """
+
+    cuts: dict[str, list[float]] = field(default_factory=dict)
+    categories: dict[str, list[str]] = field(default_factory=dict)
+    measures: tuple[str, ...] = ()
+    timed: frozenset[str] = frozenset()
+
+
+def key_columns(
+    connection: sa.Connection, table: Compared, references: frozenset[str]
+) -> KeyColumns:
+    """Chooses the key columns of a table.
+
+    Numbers and times that take more than a few values are compared at up to 500 quantiles of the
+    sample, words (and numbers of few values) by category. Constants, words of more than 50 values,
+    the primary key, and numbers that refer to other rows are left out.
+
+    Args:
+        connection: To the database.
+        table: The table.
+        references: Columns that refer to other rows.
+    """
+    columns = [column for column in table.sample.columns if column.name not in table.key]
+    counts = _counts(connection, table, columns)
+    numeric: list[str] = []
+    categorical: list[str] = []
+    for column in columns:
+        kind, count = family(column.type), counts[column.name]
+        if kind in _NUMBERS | _TIMES and count > (_FEW_NUMBERS if kind == "integer" else 1):
+            numeric += [] if column.name in references else [column.name]
+        elif kind in _WORDS | {"integer"} and 1 < count <= _MOST_CATEGORIES:
+            categorical.append(column.name)
+    numeric, categorical = numeric[:_MOST_NUMERIC], categorical[:_MOST_CATEGORICAL]
+    kinds = {column.name: family(column.type) for column in columns}
+    measures = [name for name in numeric if kinds[name] in _NUMBERS]
+    return KeyColumns(
+        cuts=_cuts(connection, table, numeric),
+        categories=_categories(connection, table, categorical),
+        measures=tuple(measures[:_MOST_MEASURES]),
+        timed=frozenset(name for name in numeric if kinds[name] in _TIMES),
+    )
+
+
+def as_number(column: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
+    """Gives a number or time as double precision; a time as seconds."""
+    if family(column.type) in _TIMES:
+        column = sa.extract("epoch", column)
+    return sa.cast(column, sa.Double)
+
+
+def as_measure(column: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
+    """Gives a number as double precision; NULL where it is not finite."""
+    value = sa.cast(column, sa.Double)
+    if family(column.type) == "integer":
+        return value
+    infinity = sa.cast(sa.literal_column("'Infinity'"), sa.Double)
+    # NaN is greater than infinity in PostgreSQL.
+    return sa.case((sa.and_(value < infinity, value > -infinity), value))
+
+
+def as_category(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    """Gives a value as text."""
+    return sa.cast(column, sa.Text)
+
+
+def _counts(
+    connection: sa.Connection, table: Compared, columns: list[sa.Column[Any]]
+) -> dict[str, int]:
+    """Counts the values of columns in a part of the sample, NULL being one."""
+    known = [c for c in columns if family(c.type) in _NUMBERS | _TIMES | _WORDS]
+    counts = dict.fromkeys((column.name for column in columns), 0)
+    if known:
+        some = sa.select(*(table.sample.c[c.name] for c in known)).limit(_LOOKED_AT)
+        rows = some.subquery("some")
+        query = sa.select(
+            *(
+                sa.func.count(sa.distinct(rows.c[c.name]))
+                + sa.func.coalesce(sa.func.max(sa.case((rows.c[c.name].is_(None), 1), else_=0)), 0)
+                for c in known
+            )
+        )
+        found = connection.execute(query).one()
+        counts |= {c.name: int(n) for c, n in zip(known, found, strict=True)}
+    return counts
+
+
+def _cuts(connection: sa.Connection, table: Compared, names: list[str]) -> dict[str, list[float]]:
+    if not names:
+        return {}
+    rows = table.weighted_rows("weighted")
+    shares = sa.cast(
+        sa.literal([i / _QUANTILES for i in range(_QUANTILES + 1)], sa.ARRAY(sa.Double)),
+        sa.ARRAY(sa.Double),
+    )
+    quantiles = [
+        sa.func.percentile_disc(shares).within_group(as_number(rows.c[name])) for name in names
+    ]
+    query = sa.select(*quantiles).where(rows.c[PROBABILITY].is_not(None))
+    found = connection.execute(query).one()
+    return {
+        name: sorted({float(value) for value in values or () if value == value})
+        for name, values in zip(names, found, strict=True)
+    }
+
+
+def _categories(
+    connection: sa.Connection, table: Compared, names: list[str]
+) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        column = as_category(table.sample.c[name])
+        query = sa.select(column).distinct().where(column.is_not(None)).limit(_MOST_CATEGORIES + 1)
+        values = sorted(str(value) for value in connection.scalars(query))
+        if len(values) <= _MOST_CATEGORIES:
+            found[name] = values
+    return found
