@@ -26,6 +26,13 @@ FLIGHT_SCHEMA: dict[str, Any] = {
     "arrival_delay": pl.Int64,
 }
 
+SAMPLE_SCHEMA: dict[str, Any] = {
+    "role": pl.String,
+    "probability": pl.Float64,
+    "unit": pl.Int64,
+    "weight": pl.Float64,
+}
+
 DEPARTURE_SCHEMA: dict[str, Any] = FLIGHT_SCHEMA | {
     "manufacturer": pl.String,
     "seats": pl.Int64,
@@ -39,7 +46,11 @@ DEPARTURE_SCHEMA: dict[str, Any] = FLIGHT_SCHEMA | {
     "precipitation_inches": pl.Float64,
     "pressure_millibars": pl.Float64,
     "visibility_miles": pl.Float64,
+    **SAMPLE_SCHEMA,
 }
+
+WITNESS = {"role": "witness", "probability": None, "weight": 0.0}
+"""Columns of a flight that is in the sample for another reason than to stand for others."""
 
 
 def departure(day: int, number: int = 1, **columns: Any) -> dict[str, Any]:
@@ -59,6 +70,10 @@ def departure(day: int, number: int = 1, **columns: Any) -> dict[str, Any]:
         "status": "flown",
         "departure_delay": 0,
         "arrival_delay": 0,
+        "role": "certain",
+        "probability": 1.0,
+        "unit": 1000 * day + number,
+        "weight": 1.0,
     }
     return row | columns
 
@@ -92,3 +107,9 @@ def raw_table(name: str, *rows: dict[str, Any]) -> pd.DataFrame:
     columns = COLUMNS[name]
     frame = pd.DataFrame([dict.fromkeys(columns) | row for row in rows], columns=list(columns))
     return frame.astype(columns)
+
+
+def weighted_table(name: str, *rows: dict[str, Any]) -> pd.DataFrame:
+    """A table of the source as the full instance has it in the stage `sample`."""
+    columns = {"role": "certain", "probability": 1.0, "weight": 1.0}
+    return raw_table(name, *rows).assign(unit=range(len(rows)), **columns)

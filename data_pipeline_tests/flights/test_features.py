@@ -35,7 +35,7 @@ def features_of(rows: pl.DataFrame) -> pl.DataFrame:
 )
 def test_no_test_flight_leaves_before_a_train_flight(moments: list[object]) -> None:
     times = pl.Series("t", moments, dtype=pl.Datetime("us", "UTC"))
-    split = split_by_time(times)
+    split = split_by_time(times, pl.Series([1.0] * len(times)))
     train, test = times.filter(split == "train"), times.filter(split == "test")
     assert len(train) + len(test) == len(times)
     assert len(test) > 0
@@ -44,7 +44,9 @@ def test_no_test_flight_leaves_before_a_train_flight(moments: list[object]) -> N
 
 def test_three_quarters_of_distinct_times_are_train() -> None:
     times = pl.Series(range(100), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-    assert (split_by_time(times) == "train").sum() == pytest.approx(75, abs=1)
+    assert (split_by_time(times, pl.Series([1.0] * 100)) == "train").sum() == pytest.approx(
+        75, abs=1
+    )
 
 
 def test_no_feature_is_known_only_after_departure() -> None:

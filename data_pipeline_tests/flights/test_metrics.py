@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from data_pipeline.pipelines.flights.estimates import prediction_estimates
 from data_pipeline.pipelines.flights.estimator import LateArrivalModel, fit_late_arrival_model
 from data_pipeline.pipelines.flights.evaluation import markdown_table
 from data_pipeline.pipelines.flights.metrics import (
@@ -43,7 +44,7 @@ def row_of(table: pd.DataFrame, split: str, predictor: str = "model") -> pd.Seri
 
 def test_figures_are_those_of_the_literature() -> None:
     late = np.array([True, False, True, False])
-    found = figures(late, np.array([0.8, 0.4, 0.4, 0.2]))
+    found = figures(late, np.array([0.8, 0.4, 0.4, 0.2]), np.ones(4))
     assert found.rows == 4
     assert found.late_rate == 0.5
     assert found.roc_auc == pytest.approx(3.5 / 4)
@@ -52,7 +53,7 @@ def test_figures_are_those_of_the_literature() -> None:
 
 
 def test_a_figure_that_is_not_defined_is_none_and_never_nan() -> None:
-    found = figures(np.array([False, False]), np.array([0.1, 0.2]))
+    found = figures(np.array([False, False]), np.array([0.1, 0.2]), np.ones(2))
     assert found.roc_auc is None
     assert found.brier == pytest.approx(0.025)
 
@@ -118,7 +119,8 @@ def test_every_test_prediction_is_in_one_calibration_bin() -> None:
         {
             "split": pd.Series(["test"] * 5 + ["train"], dtype="string"),
             "late": pd.Series([False, True, True, True, True, True], dtype="boolean"),
-            "probability": pd.Series([*probability, 0.5], dtype="Float64"),
+            "model_probability": pd.Series([*probability, 0.5], dtype="Float64"),
+            "weight": pd.Series([1.0] * 6, dtype="Float64"),
         }
     )
     table = calibration_table(predictions).set_index("bin")
@@ -131,9 +133,10 @@ def test_every_test_prediction_is_in_one_calibration_bin() -> None:
 @SAMPLES
 def test_the_plot_is_an_image_and_the_same_each_time(features: pl.DataFrame) -> None:
     predictions, _ = evaluated(features)
-    png = evaluation_png(predictions)
+    estimates = prediction_estimates(predictions)
+    png = evaluation_png(predictions, estimates)
     assert png.startswith(b"\x89PNG")
-    assert png == evaluation_png(predictions)
+    assert png == evaluation_png(predictions, estimates)
 
 
 @SAMPLES

@@ -11,7 +11,13 @@ import sqlalchemy as sa
 
 from data_pipeline.pipelines.flights import clean, transformed
 from data_pipeline.tables.sql import compiled
-from data_pipeline_tests.flights.made import DEPARTURE_SCHEMA, FLIGHT_SCHEMA, raw_table
+from data_pipeline_tests.flights.made import (
+    DEPARTURE_SCHEMA,
+    FLIGHT_SCHEMA,
+    SAMPLE_SCHEMA,
+    raw_table,
+    weighted_table,
+)
 
 NINE = datetime(2013, 7, 1, 13, tzinfo=UTC)
 FLIGHT = {"year": 2013, "month": 7, "day": 1, "hour": 9, "minute": 20, "sched_arr_time": 1130}
@@ -52,7 +58,7 @@ def tables(database_url: sa.URL) -> Iterator[Tables]:
 
 
 def clean_flights(tables: Tables, *rows: dict[str, Any]) -> sa.Table:
-    raw = tables.put("raw_flights", raw_table("flights", *rows))
+    raw = tables.put("raw_flights", weighted_table("flights", *rows))
     return tables.build("flights", clean.flights(raw))
 
 
@@ -126,7 +132,7 @@ def test_made_departures_have_the_columns_of_the_real_ones(tables: Tables) -> No
     assert [column.name for column in tables["departures"].columns] == list(DEPARTURE_SCHEMA)
     with tables.engine.connect() as connection:
         real = pl.read_database("SELECT * FROM departures", connection).schema
-    for name in FLIGHT_SCHEMA:
+    for name in FLIGHT_SCHEMA | SAMPLE_SCHEMA:
         assert real[name].base_type() == DEPARTURE_SCHEMA[name].base_type(), name
 
 
@@ -139,6 +145,17 @@ def test_an_airline_without_flights_counts_none(tables: Tables) -> None:
     tables.build("airlines", transformed.airlines(airlines, flights))
     counts = [list(row.values())[2:] for row in tables.rows("airlines")]
     assert counts == [[0, 0, 0, None], [3, 1, 1, 15.5]]
+
+
+def test_an_airline_is_counted_by_the_weights_of_its_flights(tables: Tables) -> None:
+    clean_flights(tables, FLIGHT | {"arr_delay": 6}, FLIGHT | {"flight": 2, "arr_delay": 36})
+    with tables.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE flights SET weight = CASE flight WHEN 1 THEN 20 ELSE 10 END"
+        )
+    airlines = tables.put("raw_airlines", raw_table("airlines", {"carrier": "UA", "name": "U"}))
+    tables.build("airlines", transformed.airlines(airlines, tables["flights"]))
+    assert list(tables.rows("airlines")[0].values())[2:] == [30, 0, 10, 16.0]
 
 
 def test_empty_tables_give_empty_tables(tables: Tables) -> None:

@@ -9,6 +9,7 @@ import pytest
 import data_pipeline
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, load_configuration
+from data_pipeline.instances.sample_settings import RootSettings
 
 PACKAGE = Path(data_pipeline.__file__).parent
 
@@ -37,11 +38,16 @@ def test_the_quickstart_keeps_two_rows_in_midi_and_one_in_mini() -> None:
     assert configuration.instance("mini").copy_filter("stage_1", "dfa") == CopyFilter(cnt=1)
 
 
-def test_flights_keep_five_percent_in_midi_and_the_tables_they_refer_to_whole() -> None:
-    midi = load_configuration(environ={}).instance("midi")
-    assert midi.copy_filter("flights_inputs", "flights") == CopyFilter(rate=0.05)
-    for table in ("airlines", "airports", "planes", "weather"):
-        assert midi.copy_filter("flights_inputs", table).keeps_all_rows
+def test_flights_are_sampled_at_five_percent_in_midi_and_minimally_in_mini() -> None:
+    configuration = load_configuration(environ={})
+    midi, mini = (configuration.instance(name).sample for name in ("midi", "mini"))
+    assert midi is not None
+    assert mini is not None
+    assert midi.roots == {"flights": RootSettings(rate=0.05)}
+    assert midi.cover.columns is None
+    assert mini.is_minimal
+    assert midi.salt == mini.salt
+    assert configuration.instance("full").sample is None
 
 
 def test_home_is_in_the_project_by_default() -> None:

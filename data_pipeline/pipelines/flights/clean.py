@@ -102,7 +102,7 @@ def clean_weather(weather: pd.DataFrame) -> pd.DataFrame:
 
 @dg.asset(
     **IN_STAGE,
-    ins={"flights": FROM_INPUTS},
+    ins={"flights": dg.AssetIn(key=["sample", "flights_inputs__flights_weighted"])},
     kinds={"sql", "postgres"},
     metadata=table_properties(
         primary_key=["time_hour", "carrier", "flight"],
@@ -115,7 +115,10 @@ def clean_weather(weather: pd.DataFrame) -> pd.DataFrame:
     ),
 )
 def flights(flights: sa.Table) -> sa.TextClause:
-    """Flights with real instants and dates, and what became of each: flown, cancelled, diverted."""
+    """Flights with real instants and dates, and what became of each: flown, cancelled, diverted.
+
+    With what the sample says of each: role, inclusion probability, unit and weight.
+    """
     return sql_file("clean_flights.sql", flights=flights)
 
 

@@ -19,5 +19,9 @@ SELECT
         -- It left, but has no arrival as planned: it landed elsewhere or was not recorded.
         WHEN arr_delay IS NULL THEN 'diverted'
         ELSE 'flown'
-    END AS status
+    END AS status,
+    role,
+    probability,
+    unit,
+    weight
 FROM {flights}

@@ -24,7 +24,11 @@ SELECT
     w.humidity_percent,
     w.precipitation_inches,
     w.pressure_millibars,
-    w.visibility_miles
+    w.visibility_miles,
+    f.role,
+    f.probability,
+    f.unit,
+    f.weight
 FROM {flights} AS f
 -- The hour before: the observation of the hour itself is made at its end, often after departure.
 LEFT JOIN {weather} AS w

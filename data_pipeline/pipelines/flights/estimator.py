@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 
 from data_pipeline.pipelines.flights.features import CATEGORICAL, NUMERIC
+from data_pipeline.pipelines.flights.weights import learning_weights
 
 Probabilities = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -19,6 +20,8 @@ ROWS_OF_EACH_CLASS = 10
 
 UNKNOWN = "(unknown)"
 
+NO_WEIGHTS = "no flight in the train part has a weight, so each counts once to let the code run"
+
 
 @dataclass(frozen=True)
 class LateArrivalModel:
@@ -27,9 +30,9 @@ class LateArrivalModel:
     Attributes:
         kind: `gradient boosting`; `constant`, the share of late flights in training, where that is
             all one can learn; `none` where there was nothing to learn from.
-        reason: Why it is not gradient boosting.
+        reason: Why it is not gradient boosting, or not fitted to weighted rows.
         train_rows: Rows that it was fitted to.
-        train_late_rate: Share of late flights among them; None without rows.
+        train_late_rate: Weighted share of late flights among them; None without rows.
         inputs: The features that it uses: those with any value in training.
         estimator: The scikit-learn estimator; None for kind `none`.
     """
@@ -61,6 +64,9 @@ class LateArrivalModel:
 def fit_late_arrival_model(features: pl.DataFrame) -> LateArrivalModel:
     """Fits a model to the rows whose `split` is `train`; no other row has an influence.
 
+    Rows count by their weight, so those that are in the sample for another reason than to stand for
+    others have no influence either, unless there are no others.
+
     Args:
         features: The table flights_features/late_arrivals, of any size.
     """
@@ -68,6 +74,8 @@ def fit_late_arrival_model(features: pl.DataFrame) -> LateArrivalModel:
     from threadpoolctl import threadpool_limits
 
     train = features.filter(pl.col("split") == "train")
+    reason = None if (train["weight"] > 0).any() else NO_WEIGHTS
+    train = train.with_columns(learning_weights(train["weight"])).filter(pl.col("weight") > 0)
     rows, late = train.height, int(train["late"].sum())
     if rows == 0:
         nothing = "there are no flights in the train part"
@@ -76,18 +84,24 @@ def fit_late_arrival_model(features: pl.DataFrame) -> LateArrivalModel:
     # The booster takes missing numbers, but no column of nothing else.
     numbers = [name for name in NUMERIC if train[name].count()]
     inputs: tuple[str, ...] = (*CATEGORICAL, *numbers)
-    reason, estimator = None, _gradient_boosting(numbers)
+    estimator = _gradient_boosting(numbers)
     if min(late, rows - late) < ROWS_OF_EACH_CLASS:
         kind, inputs = "constant", ()
-        reason = (
+        few = (
             f"{late} late and {rows - late} punctual flights in the train part are too few to "
             f"learn from: at least {ROWS_OF_EACH_CLASS} of each are needed"
         )
+        reason = "; ".join(filter(None, [few, reason]))
         estimator = DummyClassifier(strategy="prior", random_state=RANDOM_STATE)
     # On one core, so that sums of floats, and with them the model, are the same on any machine.
     with threadpool_limits(limits=1):
-        estimator.fit(design_matrix(train), train["late"].to_numpy())
-    return LateArrivalModel(kind, reason, rows, late / rows, inputs, estimator)
+        # Of mean one: regularisation weighs against the rows there are, not those of full.
+        weight = (train["weight"] / train["weight"].mean()).to_numpy()
+        outcome = train["late"].to_numpy()
+        of_step = "sample_weight" if kind == "constant" else "booster__sample_weight"
+        estimator.fit(design_matrix(train), outcome, **{of_step: weight})
+    rate = float(np.average(outcome, weights=weight))
+    return LateArrivalModel(kind, reason, rows, rate, inputs, estimator)
 
 
 def design_matrix(features: pl.DataFrame) -> pd.DataFrame:

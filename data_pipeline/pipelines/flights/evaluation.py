@@ -6,6 +6,7 @@ import dagster as dg
 import pandas as pd
 import polars as pl
 
+from data_pipeline.pipelines.flights.estimates import estimates_table
 from data_pipeline.pipelines.flights.estimator import LateArrivalModel
 from data_pipeline.pipelines.flights.features import KEY
 from data_pipeline.pipelines.flights.metrics import calibration_table, metrics_table, predict
@@ -69,11 +70,39 @@ def calibration(predictions: pd.DataFrame) -> pd.DataFrame:
     return calibration_table(predictions)
 
 
-@dg.asset(**IN_STAGE, ins={"predictions": FROM_EVALUATION}, kinds={"python", "matplotlib"})
-def plot(context: dg.AssetExecutionContext, predictions: pd.DataFrame) -> bytes:
-    """ROC curves and calibration of the test flights, a PNG image."""
-    png = evaluation_png(predictions)
-    image = dg.MetadataValue.md(markdown_image(png, "ROC and calibration"))
+@dg.asset(
+    **IN_STAGE,
+    ins={"flights": dg.AssetIn(key_prefix="flights_clean"), "predictions": FROM_EVALUATION},
+    kinds={"python", "pandas", "scikitlearn"},
+    metadata=table_properties(
+        primary_key=["figure", "subject"], nullable={"units": False, "rows": False}
+    ),
+)
+def estimates(
+    context: dg.AssetExecutionContext, flights: pl.DataFrame, predictions: pd.DataFrame
+) -> pd.DataFrame:
+    """What the full data would show: numbers, shares and figures with 95 % confidence intervals.
+
+    The intervals of predictors are those of this instance's own ones on all test flights of full,
+    not of what full learns.
+    """
+    needed = flights.select("status", "arrival_delay", "probability", "unit")
+    table = estimates_table(needed.to_pandas(), predictions)
+    context.add_output_metadata({"estimates": dg.MetadataValue.md(markdown_table(table))})
+    return table
+
+
+@dg.asset(
+    **IN_STAGE,
+    ins={"predictions": FROM_EVALUATION, "estimates": FROM_EVALUATION},
+    kinds={"python", "matplotlib"},
+)
+def plot(
+    context: dg.AssetExecutionContext, predictions: pd.DataFrame, estimates: pd.DataFrame
+) -> bytes:
+    """ROC curves, calibration of the test flights and shares of late ones, a PNG image."""
+    png = evaluation_png(predictions, estimates)
+    image = dg.MetadataValue.md(markdown_image(png, "ROC, calibration, late flights"))
     context.add_output_metadata({"plot": image})
     return png
 
@@ -91,4 +120,4 @@ def markdown_table(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-assets: list[dg.AssetsDefinition] = [predictions, metrics, calibration, plot]
+assets: list[dg.AssetsDefinition] = [predictions, metrics, calibration, estimates, plot]

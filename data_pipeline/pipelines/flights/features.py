@@ -5,6 +5,7 @@ import polars as pl
 
 from data_pipeline.pipelines.flights.stage import in_stage
 from data_pipeline.pipelines.flights.transformed import LATE_MINUTES
+from data_pipeline.pipelines.flights.weights import SAMPLING, learning_weights
 from data_pipeline.tables import table_properties
 
 IN_STAGE = in_stage("flights_features")
@@ -36,19 +37,22 @@ TRAIN_SHARE = 0.75
 """So much of the flights, the earliest, is for training: the first nine months of full."""
 
 
-def split_by_time(scheduled_departure: pl.Series) -> pl.Series:
+def split_by_time(scheduled_departure: pl.Series, weight: pl.Series) -> pl.Series:
     """Assigns each flight to `train` or `test`, so that all of `test` comes after all of `train`.
 
-    The cut is a quantile of the sample's own times, so that every instance gets both parts as far
-    as its rows allow: flights of a single moment are all `test`.
+    The cut is a weighted quantile of the sample's own times, so that every instance gets both parts
+    as far as its rows allow: flights of a single moment are all `test`.
 
     Args:
         scheduled_departure: Times without NULL.
+        weight: What each flight counts.
     """
-    moment = pl.col("moment")
-    cut = moment.quantile(TRAIN_SHARE, interpolation="higher")
+    moments = pl.DataFrame({"moment": scheduled_departure, "weight": learning_weights(weight)})
+    moment, until = pl.col("moment"), pl.col("weight").cum_sum()
+    counting = moments.filter(pl.col("weight") > 0).sort("moment")
+    after = counting.filter(until > TRAIN_SHARE * pl.col("weight").sum())
+    cut = pl.lit(after["moment"].min(), dtype=scheduled_departure.dtype)
     split = pl.when(moment < cut).then(pl.lit("train")).otherwise(pl.lit("test"))
-    moments = scheduled_departure.alias("moment").to_frame()
     return moments.select(split.alias("split")).to_series()
 
 
@@ -63,12 +67,14 @@ def late_arrival_features(departures: pl.DataFrame, route_days: pl.DataFrame) ->
         route_days: What happened on each route before each day.
 
     Returns:
-        The columns `KEY`, `scheduled_departure`, `split`, `late`, then the further features
-        (`CATEGORICAL` and `NUMERIC`; the carrier is in the key).
+        The columns `KEY`, `scheduled_departure`, `split`, `late`, `SAMPLING`, `history_sampled`
+        (how many flights the history rests on), then the further features (`CATEGORICAL` and
+        `NUMERIC`; the carrier is in the key).
     """
     on = ["origin", "dest", "flight_date"]
     history = route_days.select(
         *on,
+        "history_sampled",
         "history_flown",
         pl.when(pl.col("history_flown") > 0)
         .then(pl.col("history_late") / pl.col("history_flown"))
@@ -83,9 +89,10 @@ def late_arrival_features(departures: pl.DataFrame, route_days: pl.DataFrame) ->
             pl.col("flight_date").dt.weekday().cast(pl.Int64).alias("weekday"),
         )
     )
-    flown = flown.with_columns(split_by_time(flown["scheduled_departure"]))
+    flown = flown.with_columns(split_by_time(flown["scheduled_departure"], flown["weight"]))
     features = [name for name in (*CATEGORICAL, *NUMERIC) if name not in KEY]
-    return flown.select(*KEY, "scheduled_departure", "split", "late", *features)
+    of_sample = (*SAMPLING, "history_sampled")
+    return flown.select(*KEY, "scheduled_departure", "split", "late", *of_sample, *features)
 
 
 @dg.asset(
@@ -94,7 +101,7 @@ def late_arrival_features(departures: pl.DataFrame, route_days: pl.DataFrame) ->
     kinds={"python", "polars"},
     metadata=table_properties(
         primary_key=list(KEY),
-        nullable={"scheduled_departure": False, "split": False, "late": False},
+        nullable={"scheduled_departure": False, "split": False, "late": False, "weight": False},
     ),
 )
 def late_arrivals(departures: pl.DataFrame, route_days: pl.DataFrame) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import dagster as dg
 import pandas as pd
 import polars as pl
 
+from data_pipeline.pipelines.flights.estimates import prediction_estimates
 from data_pipeline.pipelines.flights.estimator import LateArrivalModel, fit_late_arrival_model
 from data_pipeline.pipelines.flights.metrics import metrics_table, predict
 from data_pipeline.pipelines.flights.plot import evaluation_png, markdown_image
@@ -37,7 +38,8 @@ def late_arrival_model(
 def describe(model: LateArrivalModel, late_arrivals: pl.DataFrame) -> dict[str, Any]:
     """Gives the metadata of a model: how it came about, its figures, its plot."""
     predictions = predict(late_arrivals, model)
-    table = metrics_table(predictions, model)
+    table, estimates = metrics_table(predictions, model), prediction_estimates(predictions)
+    image = markdown_image(evaluation_png(predictions, estimates), "Evaluation")
     figures = {
         f"{row['split']}_{name}": row[name]
         for row in table[table["predictor"] == "model"].to_dict("records")
@@ -48,7 +50,7 @@ def describe(model: LateArrivalModel, late_arrivals: pl.DataFrame) -> dict[str, 
         "reason": model.reason,
         "features": list(model.inputs),
         **{name: None if value is pd.NA else value for name, value in figures.items()},
-        "plot": dg.MetadataValue.md(markdown_image(evaluation_png(predictions), "Evaluation")),
+        "plot": dg.MetadataValue.md(image),
     }
 
 

@@ -19,28 +19,35 @@ HISTORY_DAYS = 28
 HISTORY_LAG_DAYS = 2
 """History ends the day before yesterday: what left yesterday may still be in the air today."""
 
+_DECIMALS = 6  # of sums of weights: their last digits depend on the order of the rows
+
 
 def sum_up_route_days(flights: pl.DataFrame) -> pl.DataFrame:
     """Sums up the flights of each route and day, and the days before.
 
     Args:
-        flights: Flights with `origin`, `dest`, `flight_date`, `status` and `arrival_delay`.
+        flights: Flights with `origin`, `dest`, `flight_date`, `status`, `arrival_delay`, `weight`.
 
     Returns:
         A row for each route and day with flights: how many were planned, cancelled, flown and
         late, their mean arrival delay (minutes), and of the `HISTORY_DAYS` days that end
-        `HISTORY_LAG_DAYS` before: how many were flown and late.
+        `HISTORY_LAG_DAYS` before: how many were flown and late. These are weighted: estimates of
+        what the full data would give. `sampled_flown` and `history_sampled` count the flights that
+        they rest on.
     """
     route = ["origin", "dest"]
-    late = (pl.col("arrival_delay") > LATE_MINUTES).fill_null(value=False)
+    weight, delay = pl.col("weight"), pl.col("arrival_delay")
+    flown = pl.col("status") == "flown"
+    arrived = _weighted(delay.is_not_null())
     days = (
         flights.group_by(*route, "flight_date")
         .agg(
-            pl.len().cast(pl.Int64).alias("flights"),
-            (pl.col("status") == "cancelled").sum().cast(pl.Int64).alias("cancelled"),
-            (pl.col("status") == "flown").sum().cast(pl.Int64).alias("flown"),
-            late.sum().cast(pl.Int64).alias("late"),
-            pl.col("arrival_delay").mean().cast(pl.Float64).alias("mean_arrival_delay"),
+            weight.sum().round(_DECIMALS).alias("flights"),
+            _weighted(pl.col("status") == "cancelled").alias("cancelled"),
+            _weighted(flown).alias("flown"),
+            _weighted(delay > LATE_MINUTES).alias("late"),
+            pl.when(arrived > 0).then((delay * weight).sum() / arrived).alias("mean_arrival_delay"),
+            (flown & (weight > 0)).sum().cast(pl.Int64).alias("sampled_flown"),
         )
         .sort(*route, "flight_date")
     )
@@ -51,8 +58,9 @@ def sum_up_route_days(flights: pl.DataFrame) -> pl.DataFrame:
         closed="right",
         group_by=route,
     ).agg(
-        pl.col("flown").sum().cast(pl.Int64).alias("history_flown"),
-        pl.col("late").sum().cast(pl.Int64).alias("history_late"),
+        pl.col("flown").sum().round(_DECIMALS).alias("history_flown"),
+        pl.col("late").sum().round(_DECIMALS).alias("history_late"),
+        pl.col("sampled_flown").sum().cast(pl.Int64).alias("history_sampled"),
     )
     return days.join(history, on=[*route, "flight_date"], how="left", maintain_order="left")
 
@@ -98,19 +106,21 @@ def route_days(flights: pl.DataFrame) -> pl.DataFrame:
     metadata=table_properties(primary_key="carrier"),
 )
 def airlines(airlines: sa.Table, flights: sa.Table) -> sa.Select[Any]:
-    """Airlines with their flights in the year: how many, how many cancelled, how late."""
-    cancelled = flights.c.status == "cancelled"
-    late = flights.c.arrival_delay > LATE_MINUTES
-    # Averaged exactly, then cast: a sum of floats would depend on the order of the rows.
-    mean_delay = sa.cast(sa.func.avg(flights.c.arrival_delay), sa.Double)
+    """Airlines with their flights in the year, weighted: how many, how many cancelled, how late."""
+    delay = flights.c.arrival_delay
+    # Summed up exactly, then cast: a sum of floats would depend on the order of the rows.
+    weight = sa.cast(flights.c.weight, sa.Numeric)
+    mean_delay = sa.func.sum(weight * delay) / sa.func.nullif(
+        sa.func.sum(weight).filter(delay.is_not(None)), 0
+    )
     return (
         sa.select(
             airlines.c.carrier,
             airlines.c.name,
-            sa.func.count(flights.c.flight).label("flights"),
-            sa.func.count().filter(cancelled).label("cancelled"),
-            sa.func.count().filter(late).label("late"),
-            mean_delay.label("mean_arrival_delay"),
+            _total(sa.func.sum(weight)).label("flights"),
+            _total(sa.func.sum(weight).filter(flights.c.status == "cancelled")).label("cancelled"),
+            _total(sa.func.sum(weight).filter(delay > LATE_MINUTES)).label("late"),
+            sa.cast(mean_delay, sa.Double).label("mean_arrival_delay"),
         )
         .select_from(airlines.outerjoin(flights, flights.c.carrier == airlines.c.carrier))
         .group_by(airlines.c.carrier, airlines.c.name)
@@ -119,3 +129,12 @@ def airlines(airlines: sa.Table, flights: sa.Table) -> sa.Select[Any]:
 
 
 assets: list[dg.AssetsDefinition] = [departures, route_days, airlines]
+
+
+def _weighted(condition: pl.Expr) -> pl.Expr:
+    """How many flights of the full data there are for which a condition is true."""
+    return pl.col("weight").filter(condition).sum().round(_DECIMALS)
+
+
+def _total(weights: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.func.coalesce(weights, 0), sa.Double)

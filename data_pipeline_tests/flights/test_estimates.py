@@ -1,0 +1,95 @@
+"""Estimates: what the full data would show, with intervals; NULL and a note where nothing is known.
+
+How often the intervals hold the truth is tested with the estimates of `sampling`.
+"""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from data_pipeline.pipelines.flights.estimates import (
+    ALL,
+    FIXED_SCORE,
+    estimates_table,
+    prediction_estimates,
+)
+from data_pipeline.pipelines.flights.estimator import fit_late_arrival_model
+from data_pipeline.pipelines.flights.metrics import metrics_table, predict
+from data_pipeline_tests.flights.made import WITNESS, busy_departures, departure, departures
+from data_pipeline_tests.flights.test_features import features_of
+
+NUMBERS = ["value", "standard_error", "low", "high"]
+BUSY = busy_departures()
+HALF = BUSY.with_columns(probability=pl.lit(0.5), weight=pl.lit(2.0))
+ONE_SAMPLED = departures(departure(0, probability=0.1, weight=10.0))
+WITNESSES = departures(departure(0, **WITNESS), departure(9, arrival_delay=60, **WITNESS))
+
+
+def estimates_of(flights: pl.DataFrame) -> pd.DataFrame:
+    features = features_of(flights)
+    predictions = predict(features, fit_late_arrival_model(features))
+    return estimates_table(flights.to_pandas(), predictions)
+
+
+def estimate(table: pd.DataFrame, figure: str, subject: str = ALL) -> pd.Series:
+    (row,) = table.index[(table["figure"] == figure) & (table["subject"] == subject)]
+    return table.loc[row]
+
+
+def test_on_all_flights_there_is_no_doubt() -> None:
+    table = estimates_of(BUSY)
+    assert (table["standard_error"] == 0).all()
+    assert table["low"].equals(table["value"])
+    assert table["high"].equals(table["value"])
+    assert estimate(table, "number")["value"] == BUSY.height
+    assert estimate(table, "share late")["value"] == BUSY["arrival_delay"].gt(15).mean()
+
+
+def test_on_a_sample_the_interval_is_around_the_estimate() -> None:
+    table = estimates_of(HALF)
+    share = estimate(table, "share late")
+    assert estimate(table, "number")["value"] == 2 * BUSY.height
+    assert 0 < share["low"] < share["value"] < share["high"] < 1
+    assert share["units"] == share["rows"] == HALF.height
+
+
+def test_figures_of_predictors_are_those_of_the_metrics() -> None:
+    features = features_of(HALF)
+    model = fit_late_arrival_model(features)
+    predictions = predict(features, model)
+    metrics = metrics_table(predictions, model).set_index(["split", "predictor"])
+    table = prediction_estimates(predictions)
+    for figure in ("roc_auc", "brier", "brier_skill"):
+        found = estimate(table, f"test {figure.replace('_', ' ')}", "route history")
+        assert found["value"] == pytest.approx(metrics.loc[("test", "route history"), figure])
+        assert found["low"] < found["value"] < found["high"]
+
+
+def test_the_scheduled_hour_is_a_score_that_nothing_was_learnt_for() -> None:
+    late = pl.col("arrival_delay") > 15
+    told = BUSY.with_columns(pl.when(late).then(20).otherwise(6).alias("scheduled_hour"))
+    assert estimate(estimates_of(told), "test roc auc", FIXED_SCORE)["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("flights", "note"),
+    [
+        (departures(), "no flight in this part has a weight"),
+        (WITNESSES, "no flight in this part has a weight"),
+        (ONE_SAMPLED, "there are too few units for a standard error"),
+    ],
+    ids=["none", "witnesses", "one sampled"],
+)
+def test_what_the_sample_cannot_tell_is_null_with_a_note(flights: pl.DataFrame, note: str) -> None:
+    share = estimate(estimates_of(flights), "share late")
+    assert note in share["note"]
+    assert share[["standard_error", "low", "high"]].isna().all()
+
+
+@pytest.mark.parametrize("flights", [departures(), WITNESSES, ONE_SAMPLED, HALF])
+def test_types_do_not_depend_on_the_sample(flights: pl.DataFrame) -> None:
+    table = estimates_of(flights)
+    assert table.dtypes.equals(estimates_of(BUSY).dtypes)
+    assert not table[["figure", "subject"]].duplicated().any()
+    assert not any(isinstance(v, float) and np.isnan(v) for v in table[NUMBERS].to_numpy().flat)
