@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from data_pipeline.instances import Instance, load_configuration
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.embedded import EmbeddedServer
-from data_pipeline_tests.proofs import runs
+from data_pipeline_tests.proofs import launching, runs
 from data_pipeline_tests.proofs.invariants import Moment, broken
+from data_pipeline_tests.proofs.launched import Launched
 from data_pipeline_tests.proofs.project.generations import HOLD
-from data_pipeline_tests.proofs.runs import IN_PROCESS, Launched, Outcome
+from data_pipeline_tests.proofs.runs import IN_PROCESS, Outcome
 from data_pipeline_tests.proofs.tally import TALLY
 
 CONFIGURATION = Path(__file__).parent / "project" / "instances.yaml"
@@ -143,7 +144,7 @@ class World:
         **more: str,
     ) -> Launched:
         """Starts a run in a process of its own; `more` goes to its environment."""
-        run = runs.launch(
+        run = launching.launch(
             module or self.module,
             instance,
             environment=self.environment(generation, **more),

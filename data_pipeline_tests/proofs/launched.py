@@ -1,0 +1,113 @@
+"""A run in a process of its own: waiting for it, and killing it."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from data_pipeline_tests.proofs.runs import Outcome
+
+PATIENCE = 300
+"""Seconds after which a wait is given up; no test expects anything to take so long."""
+
+
+class Process(Protocol):
+    @property
+    def pid(self) -> int | None: ...
+
+    def end(self, timeout: float) -> int | None:
+        """Waits; gives the exit code, or None when it still runs."""
+
+
+class Launched:
+    """A run in a process group of its own.
+
+    Args:
+        process: The process of the run.
+        output: The file that gets its log.
+    """
+
+    def __init__(self, process: Process, output: Path) -> None:
+        self.storage = storage_of(output)
+        self._process = process
+        self._output = output
+        self._is_gone = False
+        assert process.pid is not None
+        self.pid = process.pid
+
+    @property
+    def log(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.end(0) is None
+
+    def wait_until(self, what: str, check: Callable[[], bool]) -> None:
+        """Waits until something is true while the run goes on."""
+        deadline = time.monotonic() + PATIENCE
+        while not check():
+            assert self.is_running, f"run {self.pid} ended before {what}:\n{self.log[-4000:]}"
+            assert time.monotonic() < deadline, f"waiting in vain until {what}"
+            time.sleep(0.002)
+
+    def finish(self) -> Outcome:
+        """Waits for the end of the run."""
+        code = self._process.end(PATIENCE)
+        assert code is not None, f"run {self.pid} does not end:\n{self.log[-4000:]}"
+        self.await_others()
+        return Outcome(success=code == 0, killed=code == -signal.SIGKILL, log=self.log)
+
+    def kill(self) -> None:
+        """Ends the process of the run by signal 9; steps in processes of their own live on."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._process.end(PATIENCE)
+
+    def others(self) -> list[psutil.Process]:
+        """Gives the living processes that the run has started, whoever is their parent now."""
+        return [item for item in self._group() if item.pid != self.pid]
+
+    def await_others(self) -> None:
+        """Waits until all processes that the run has started have ended."""
+        deadline = time.monotonic() + PATIENCE
+        while self.others():
+            assert time.monotonic() < deadline, f"processes of run {self.pid} do not end"
+            time.sleep(0.05)
+
+    def kill_all(self) -> None:
+        """Ends the run and all that it has started, at once."""
+        for process in self._group():
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self._process.end(PATIENCE)
+
+    def _group(self) -> list[psutil.Process]:
+        if self._is_gone:
+            return []
+        ended = not self.is_running
+        found = _of_group(self.pid)
+        # From now on, the system may give its number to others.
+        self._is_gone = ended and not found
+        return found
+
+
+def _of_group(group: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def storage_of(output: Path) -> Path:
+    """Names the folder of Dagster's storage for the run with a log."""
+    return output.with_suffix(".storage")

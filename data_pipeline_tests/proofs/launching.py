@@ -1,0 +1,115 @@
+"""Starting runs: in a new process, or from the command line."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from data_pipeline_tests.proofs.launched import Launched, storage_of
+from data_pipeline_tests.proofs.project.by_processes import PRELOADED
+from data_pipeline_tests.proofs.runs import CHECKOUT, IN_PROCESS, SHORT, execute
+
+# New processes are copies of one that has imported the project: they start at once.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__, *PRELOADED, IN_PROCESS, SHORT])
+
+_Arguments = tuple[str, str, Sequence[str] | None, Path | None]
+"""Module, job, selection, and the storage of the failed run that is resumed."""
+
+
+class _Copy:
+    """A process that has imported the project already."""
+
+    def __init__(self, environment: Mapping[str, str], output: Path, command: _Arguments) -> None:
+        arguments = (dict(environment), str(output), *command)
+        self._process = _CONTEXT.Process(target=_in_copy, args=arguments)
+        self._process.start()
+        self.pid = self._process.pid
+
+    def end(self, timeout: float) -> int | None:
+        self._process.join(timeout)
+        return self._process.exitcode
+
+
+class _Command:
+    """`dagster job execute`, as users start it."""
+
+    def __init__(self, environment: Mapping[str, str], output: Path, command: _Arguments) -> None:
+        module, name, *_ = command
+        home = storage_of(output)
+        home.mkdir()
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        program = Path(sys.executable).parent / "dagster"
+        with output.open("wb") as log:
+            self._process = subprocess.Popen(
+                [program, "job", "execute", "-m", module, "-j", name],
+                env={**environment, "PYTHONPATH": str(CHECKOUT), "DAGSTER_HOME": str(home)},
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    def end(self, timeout: float) -> int | None:
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def launch(
+    module: str,
+    name: str,
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+    selection: Sequence[str] | None = None,
+    by_command: bool = False,
+    resumes: Launched | None = None,
+) -> Launched:
+    """Starts a run in a new process.
+
+    Args:
+        module: Whose definitions.
+        name: The job, which is the instance.
+        environment: The whole environment of the process.
+        folder: Where the logs and Dagster's storage go.
+        selection: The assets; None: all.
+        by_command: Whether `dagster job execute` starts it, which takes some seconds more.
+        resumes: The failed run that is executed again from its failure on.
+    """
+    output = folder / f"{uuid.uuid4().hex}.log"
+    output.touch()
+    starts = _Command if by_command else _Copy
+    storage = resumes.storage if resumes else None
+    return Launched(starts(environment, output, (module, name, selection, storage)), output)
+
+
+def _in_copy(
+    environment: dict[str, str],
+    output: str,
+    module: str,
+    name: str,
+    selection: list[str] | None,
+    resumed: Path | None,
+) -> None:
+    os.setpgrp()
+    os.environ.clear()
+    os.environ.update(environment)
+    log = os.open(output, os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    folder = resumed or storage_of(Path(output))
+    folder.mkdir(exist_ok=True)
+    settings = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(folder), overrides=settings) as storage:
+        resumes = storage.get_runs(limit=1)[0].run_id if resumed else None
+        ended = execute(module, name, storage=storage, selection=selection, resumes=resumes)
+    sys.exit(0 if ended.success else 1)
