@@ -32,6 +32,7 @@ from data_pipeline.tables.connection import database
 from data_pipeline.tables.identity import SOURCES_TAG
 from data_pipeline.tables.leftovers import stages_with_leftovers
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.reader_role import let_read_committed
 
 
 class Memo:
@@ -137,7 +138,11 @@ class Memo:
         Args:
             run_id: The run.
             before: The runs that this one re-executes in part.
+
+        Raises:
+            ConfigurationError: The configured reader role does not exist.
         """
+        let_read_committed(self._database, self._instance)
         rows = inherited(self._database, self._instance, self._steps, before)
         stages = self._stages_to_write() | {row.stage for row in rows}
         if not stages:

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.tables.connection import run
+from data_pipeline.instances import Instance
+from data_pipeline.tables import catalog
+from data_pipeline.tables.connection import Database, run
 from data_pipeline.tables.names import quoted
+
+_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 # Only what it lacks: two commits that grant on the same schema at once get in each other's way.
 _LACKING = sa.text("""
@@ -57,3 +61,23 @@ def let_read(connection: sa.Connection, role: str, schemas: Sequence[str]) -> No
     """Lets a role read all tables and views in schemas; see `reader_statements`."""
     if statements := reader_statements(connection, role, schemas):
         run(connection, "; ".join(statements))
+
+
+def let_read_committed(database: Database, instance: Instance) -> None:
+    """Lets the reader role of an instance, if it has one, read all that is committed.
+
+    Commits do that by themselves; this is for a role that was configured after the last of them.
+
+    Raises:
+        ConfigurationError: There is no such role.
+    """
+    role = instance.table_store.reader_role
+    if role is None:
+        return
+    with database.begin() as connection:
+        rows = catalog.rows(connection, instance.catalog_schema)
+        schemas = sorted({instance.schema(table.stage) for table in rows})
+        if reader_statements(connection, role, schemas):
+            name = f"data_pipeline:commit:{instance.instance_id}"  # as commits do
+            connection.execute(_ONE_AT_A_TIME, {"name": name})
+            let_read(connection, role, schemas)
