@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from data_pipeline.caching.run_steps import RunSteps
-from data_pipeline.errors import DatabaseError
+from data_pipeline.errors import DatabaseError, DataPipelineError
 from data_pipeline.instances import Instance
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.commit import commit_stages
@@ -42,7 +42,7 @@ class StageCommits:
         self._instance = instance
         self._steps = steps
         self._log = log
-        self._errors: list[DatabaseError] = []
+        self._errors: list[DataPipelineError] = []
         self._order = CommitOrder({})
 
     def lock(self, stages: Callable[[], set[str]]) -> None:
@@ -81,28 +81,35 @@ class StageCommits:
         Raises:
             DatabaseError: A stage could not be committed.
         """
+        # Nobody waits behind a stage that readers hold up, but for those that read from it.
+        self._commit(_SECONDS_BETWEEN_STEPS)
         self._commit(None)
-        for group in self._order.open:
-            self._log.warning(not_committed(self.session, group, self._order))
-        collect(self.session, unlisted_only=not success or bool(self._order.open))
+        try:
+            for group in self._order.open:
+                self._log.warning(not_committed(self.session, group, self._order))
+            collect(self.session, unlisted_only=not success or bool(self._order.open))
+        except DatabaseError as error:
+            self._errors.append(error)
         if self._errors:
-            raise DatabaseError("\n\n".join(str(error) for error in self._errors))
+            raise DatabaseError("\n\n".join(dict.fromkeys(map(str, self._errors))))
 
     def close(self) -> None:
         """Frees the locks."""
         self.session.close()
 
     def _commit(self, seconds: float | None) -> None:
-        while group := self._order.ready():
+        late: list[frozenset[str]] = []
+        while group := self._order.ready(late):
             try:
                 done = commit_stages(self.session, group, self._log, seconds=seconds)
-            except DatabaseError as error:
+            except DataPipelineError as error:
                 self._errors.append(error)
                 self._order.given_up(group)
                 continue
             if done is None:
-                return
-            self._order.committed(group)
+                late.append(group)
+            else:
+                self._order.committed(group)
 
 
 def inherited(
@@ -112,7 +119,11 @@ def inherited(
     computed = {item.key[1] for step in steps.computing for item in step.computations}
     with database.begin() as connection:
         left = leftovers(connection, instance) if runs else []
-    return [item.row for item in left if item.owner in runs and item.table not in computed]
+    return [
+        item.row
+        for item in left
+        if item.is_there and item.owner in runs and item.table not in computed
+    ]
 
 
 def _order(steps: RunSteps, instance: Instance, staged: Iterable[StageTable]) -> CommitOrder:

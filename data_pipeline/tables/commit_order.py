@@ -1,7 +1,7 @@
 """In which order the stages of a run commit, and when each of them is ready."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 
@@ -59,10 +59,18 @@ class CommitOrder:
         """Names the stages that must commit before a group of stages, and have not."""
         return self._before[group] - self._committed
 
-    def ready(self) -> frozenset[str] | None:
-        """Gives the next group of stages that can commit; None where there is none."""
+    def ready(self, late: Collection[frozenset[str]] = ()) -> frozenset[str] | None:
+        """Gives the next group of stages that can commit; None where there is none.
+
+        Args:
+            late: Groups that can, but had to wait for readers, and are passed over.
+        """
         for group in self._open:
-            if not self.missing(group) and self._before[group] <= self._committed:
+            if (
+                group not in late
+                and not self.missing(group)
+                and self._before[group] <= self._committed
+            ):
                 return group
         return None
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import catalog, runs
+from data_pipeline.tables import blobs, catalog, runs
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName, StageTable
@@ -36,7 +36,7 @@ class Staged:
     Attributes:
         row: The catalog row that it will get.
         owner: The run that is to commit it.
-        is_there: Whether its relation, or the rows in it, still are.
+        is_there: Whether its relation, the rows in it, or its file still are.
     """
 
     row: CatalogRow
@@ -121,8 +121,10 @@ def everything(connection: sa.Connection, instance: Instance) -> list[Staged]:
     relation = sa.func.to_regclass(sa.func.format(sa.literal("%I.%I"), schema, staged.c.name))
     present = catalog.is_there(relation, staged.c.kind, staged.c.row_count).label("present")
     query = sa.select(staged, present).order_by("stage", "name")
+    found = [(catalog.row_of(item), item.owner, item.present) for item in connection.execute(query)]
     return [
-        Staged(catalog.row_of(item), item.owner, item.present) for item in connection.execute(query)
+        Staged(row, owner, _is_file(instance, row) if row.kind == "blob" else present)
+        for row, owner, present in found
     ]
 
 
@@ -162,6 +164,10 @@ def drop(connection: sa.Connection, relation: RelationName, kind: str = "r") -> 
     """Drops a staged relation, with staged views on it."""
     what = {"v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}.get(kind, "TABLE")
     run(connection, f"DROP {what} IF EXISTS {relation.quoted} CASCADE")
+
+
+def _is_file(instance: Instance, row: CatalogRow) -> bool:
+    return row.location is not None and blobs.exists(instance, row.table, row.location)
 
 
 def _table(instance: Instance) -> sa.TableClause:

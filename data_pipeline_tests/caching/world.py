@@ -27,6 +27,7 @@ class Run:
         tags: dict[str, str] | None = None,
         selection: list[dg.AssetKey] | None = None,
         run_config: dict[str, Any] | None = None,
+        reexecution_options: dg.ReexecutionOptions | None = None,
     ) -> None:
         reconstructable = dg.build_reconstructable_job(
             jobs.__name__,
@@ -40,6 +41,7 @@ class Run:
             tags=tags,
             asset_selection=selection,
             run_config=run_config,
+            reexecution_options=reexecution_options,
         )
         self.success = result.success
         self.run_id = result.run_id

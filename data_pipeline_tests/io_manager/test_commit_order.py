@@ -75,6 +75,13 @@ def test_what_reads_from_a_stage_that_could_not_commit_does_not_commit_either() 
     assert order.open == [frozenset("a"), frozenset("b")]
 
 
+def test_what_waits_for_readers_is_passed_over() -> None:
+    order = CommitOrder({"a": ["1"], "b": ["2"], "c": ["3"]}, [step("c", "a")])
+    order.done("1", "2", "3")
+    assert order.ready([frozenset("a")]) == frozenset("b")
+    assert order.ready([frozenset("a"), frozenset("b")]) is None
+
+
 subsets = st.sets(st.sampled_from(STAGES)).map(frozenset)
 some = st.lists(st.builds(StepStages, subsets.filter(bool), subsets), max_size=8)
 
