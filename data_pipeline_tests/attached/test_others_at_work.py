@@ -48,6 +48,36 @@ def test_a_view_built_on_a_table_in_the_meantime_is_seen(stage: Stage) -> None:
         assert attached.is_late(connection, hanging)
 
 
+@pytest.mark.parametrize(
+    "late",
+    [
+        "CREATE VIEW users.late AS SELECT a FROM s.t",
+        "CREATE FUNCTION users.late(s.t) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE INDEX late ON s.t (a)",
+        "CREATE STATISTICS users.late ON a, b FROM s.t",
+    ],
+)
+def test_what_is_attached_to_a_table_in_the_meantime_is_seen(stage: Stage, late: str) -> None:
+    stage.create("CREATE TABLE t (a int, b int)", "CREATE VIEW users.v AS SELECT a FROM t")
+    with stage.engine.begin() as connection:
+        hanging = begun(connection)
+        stage.execute(late)
+        assert attached.take_down_and_lock(connection, hanging)
+
+
+def test_what_was_there_before_is_no_news(stage: Stage) -> None:
+    stage.create(
+        "CREATE TABLE t (a int PRIMARY KEY, b text CHECK (b <> ''))",
+        "CREATE INDEX i ON t (b)",
+        "CREATE VIEW shown AS SELECT a FROM t",
+        "CREATE VIEW users.v AS SELECT a FROM shown",
+    )
+    with stage.engine.begin() as connection:
+        run(connection, "SET LOCAL search_path = ''")
+        hanging = attached.read(connection, [T, RelationName("s", "shown")])
+        assert not attached.take_down_and_lock(connection, hanging)
+
+
 def test_a_lock_that_is_not_free_is_no_misfit(stage: Stage) -> None:
     stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
     stage.execute("CREATE TABLE users.other (a int)")

@@ -14,15 +14,17 @@ _TAKEN_OFF = frozenset({"policy", "rule", "trigger", "statistics", "publication"
 
 # Behind the lock, a look at what is directly attached is enough to see whether there is news.
 _NOW = """
-SELECT DISTINCT d.classid::regclass::text, d.objid::bigint
+SELECT DISTINCT CASE WHEN r.oid IS NULL THEN d.classid::regclass ELSE 'pg_class' END::text,
+       coalesce(r.ev_class, d.objid)::bigint
 FROM (
     SELECT 'pg_class'::regclass::oid AS class, unnest('{{{relations}}}'::oid[]) AS oid
   UNION ALL
     SELECT 'pg_type'::regclass::oid, unnest('{{{types}}}'::oid[])
 ) o
 JOIN pg_depend d ON d.refclassid = o.class AND d.refobjid = o.oid
-LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-WHERE r.ev_class IS NULL OR r.ev_class <> o.oid OR r.rulename <> '_RETURN'
+LEFT JOIN pg_rewrite r
+    ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
+WHERE r.ev_class IS DISTINCT FROM o.oid
 """
 
 
