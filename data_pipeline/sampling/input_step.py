@@ -8,16 +8,14 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.sampling.input_outputs import InputOutput, OutputKind
 from data_pipeline.sampling.sampled_inputs import Request, SampledInputs, sampled_inputs
-from data_pipeline.sampling.selection import selected_frame, selected_query
+from data_pipeline.sampling.selection import selected_query
 from data_pipeline.sampling.weights import roles_without_selection, weighted_view
 from data_pipeline.tables.fetch import fetch
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.reference import properties_of
-from data_pipeline.tables.results import unwrapped
 from data_pipeline.tables.table import Properties, Table, View
 
 
@@ -59,8 +57,12 @@ class InputStep:
         """
         ordered = sorted(outputs.items(), key=lambda item: (item[1].kind.value, item[0]))
         if not all(isinstance(source, sa.Table) for source in sources.values()):
+            from data_pipeline.sampling.in_memory.inputs import InputsInMemory
+
+            request = self._request(instance, outputs, forced=forced)
+            in_memory = InputsInMemory(request, sources, log)
             for name, output in ordered:
-                yield dg.Output(self._in_memory(instance, output, sources, log), name)
+                yield dg.Output(in_memory.output(output), name)
             return
         with sampled_inputs(self._request(instance, outputs, forced=forced), log) as sample:
             for name, output in ordered:
@@ -108,24 +110,6 @@ class InputStep:
             return View(source)
         return Table.of(selected_query(table, source, keep), properties_of(source), inputs)
 
-    def _in_memory(
-        self,
-        instance: Instance,
-        output: InputOutput,
-        sources: Mapping[str, Any],
-        log: logging.Logger,
-    ) -> Any:
-        table = StageTable(self.stage, output.table)
-        if output.kind is not OutputKind.ROWS or instance.sample is not None:
-            raise ConfigurationError(
-                f"Input table `{table}`: in memory there are neither samples by specification nor "
-                f"weights. Build instance `{instance.name}` in the database: "
-                f"{instance.build_command}"
-            )
-        frame, properties = unwrapped(sources[output.table], self.declared[output.table])
-        _check_frame(table, frame)
-        return _filtered(instance, table, frame, properties.primary_key)
-
 
 def _sampled(sample: SampledInputs, output: InputOutput) -> Table:
     if output.kind is OutputKind.ROWS:
@@ -133,25 +117,6 @@ def _sampled(sample: SampledInputs, output: InputOutput) -> Table:
     if output.kind is OutputKind.ROLES:
         return sample.roles(output.table)
     return sample.weighted(output.table)
-
-
-def _check_frame(table: StageTable, frame: Any) -> None:
-    from data_pipeline.tables.frames import is_frame
-
-    if not is_frame(frame):
-        raise ConfigurationError(
-            f"Input table `{table}`: its raw asset gives a {type(frame).__module__}."
-            f"{type(frame).__qualname__}, which is no table. Let it return a data frame or a query "
-            "(in memory, a data frame), or leave it out of copy_filtered_inputs."
-        )
-
-
-def _filtered(instance: Instance, table: StageTable, frame: Any, key: tuple[str, ...]) -> Any:
-    """Gives the rows of a raw frame that an instance and all that it copies from keep."""
-    if instance.source is None:
-        return frame
-    copied = _filtered(instance.source, table, frame, key)
-    return selected_frame(table, copied, key, instance.copy_filter(table.stage, table.name))
 
 
 def _chained(

@@ -9,6 +9,9 @@ from typing import Any
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.schema_graph import Relationship
 
+WEIGHT_COLUMNS = ("role", "probability", "unit", "weight")
+"""What stands beside the columns of a table with weights."""
+
 
 def check_relationship_columns(item: Relationship, columns: Mapping[str, Iterable[str]]) -> None:
     """Checks that the columns of a relationship exist.
@@ -95,6 +98,20 @@ def check_covered(table: str, names: Iterable[str], columns: Iterable[str]) -> N
                 f"sample.cover.columns: table `{table}` has no column `{name}`. Its columns are "
                 f"{listed(there)}."
             )
+
+
+def check_weight_columns(table: object, columns: Iterable[str]) -> None:
+    """Checks that a table has no columns called like those of its weights.
+
+    Raises:
+        ConfigurationError: It has.
+    """
+    there = list(columns)
+    if taken := [name for name in WEIGHT_COLUMNS if name in there]:
+        raise ConfigurationError(
+            f"Table `{table}` cannot have weights beside its columns: it has a column `{taken[0]}` "
+            "of its own. Rename it in the raw table, or leave out `weights=True`."
+        )
 
 
 def listed(names: Iterable[str]) -> str:

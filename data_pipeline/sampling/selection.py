@@ -63,13 +63,13 @@ def selected_frame(
     if keep.keeps_all_rows:
         return frame
     if keep.cnt is not None and not primary_key:
-        return _rows(frame, pa.array(range(min(keep.cnt, _length(frame))), pa.int64()))
+        return taken(frame, pa.array(range(min(keep.cnt, _length(frame))), pa.int64()))
     _check_key(table, primary_key)
     key = to_reader(frame).read_all().select(list(primary_key))
     if keep.cnt is not None:
         order = pc.sort_indices(_sort_form(key), [(name, "ascending") for name in primary_key])
-        return _rows(frame, order[: keep.cnt])
-    return _rows(frame, pa.array(sampled_mask(key.columns, _rate(keep), SALT).nonzero()[0]))
+        return taken(frame, order[: keep.cnt])
+    return taken(frame, pa.array(sampled_mask(key.columns, _rate(keep), SALT).nonzero()[0]))
 
 
 def _rate(keep: CopyFilter) -> float:
@@ -105,7 +105,8 @@ def _length(frame: Any) -> int:
     return frame.num_rows if isinstance(frame, pa.Table) else len(frame)
 
 
-def _rows(frame: Any, numbers: pa.Array) -> Any:
+def taken(frame: Any, numbers: pa.Array) -> Any:
+    """Gives some rows of a pandas or polars frame or an Arrow table."""
     if isinstance(frame, pa.Table):
         return frame.take(numbers)
     positions = numbers.to_numpy()

@@ -27,15 +27,20 @@ class SourceTable:
     Attributes:
         name: Its name as an input table.
         columns: Its columns.
-        key: The columns that identify a row: the primary key, or all columns.
+        primary_key: Its primary key, or nothing.
         count: The number of its rows.
     """
 
     name: str
     columns: Mapping[str, Column]
-    key: tuple[str, ...]
+    primary_key: tuple[str, ...]
     count: int
     _hashes: dict[tuple[tuple[str, ...], int], Int64s] = field(default_factory=dict, repr=False)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that identify a row: the primary key, or all columns."""
+        return self.primary_key or tuple(self.columns)
 
     def hash_of(self, columns: Sequence[str], salt: int) -> Int64s:
         """Gives the hash of some columns in each row."""
@@ -69,20 +74,24 @@ def source_tables(
             types, or a condition, which is SQL.
     """
     tables = {
-        name: _table(name, frame, graph.keys[name], types[name]) for name, frame in frames.items()
+        name: source_table(name, frame, graph.keys[name], types[name])
+        for name, frame in frames.items()
     }
     for item in graph.relationships:
         _check(item, tables)
     return tables
 
 
-def _table(name: str, frame: Any, key: tuple[str, ...], types: Mapping[str, str]) -> SourceTable:
+def source_table(
+    name: str, frame: Any, key: tuple[str, ...], types: Mapping[str, str]
+) -> SourceTable:
+    """Gives one source table; arguments are those of `source_tables`, for one table."""
     data: pa.Table = to_reader(frame).read_all()
     columns = {
         field.name: Column(name, field.name, column, types.get(field.name))
         for field, column in zip(data.schema, data.columns, strict=True)
     }
-    return SourceTable(name, columns, key or tuple(columns), data.num_rows)
+    return SourceTable(name, columns, key, data.num_rows)
 
 
 def _check(item: Relationship, tables: Mapping[str, SourceTable]) -> None:
