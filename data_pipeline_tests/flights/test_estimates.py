@@ -93,3 +93,7 @@ def test_types_do_not_depend_on_the_sample(flights: pl.DataFrame) -> None:
     assert table.dtypes.equals(estimates_of(BUSY).dtypes)
     assert not table[["figure", "subject"]].duplicated().any()
     assert not any(isinstance(v, float) and np.isnan(v) for v in table[NUMBERS].to_numpy().flat)
+
+
+def test_without_weights_the_number_of_flights_is_unknown_and_not_zero() -> None:
+    assert estimate(estimates_of(WITNESSES), "number")[NUMBERS].isna().all()

@@ -49,8 +49,7 @@ def split_by_time(scheduled_departure: pl.Series, weight: pl.Series) -> pl.Serie
     """
     moments = pl.DataFrame({"moment": scheduled_departure, "weight": learning_weights(weight)})
     moment, until = pl.col("moment"), pl.col("weight").cum_sum()
-    counting = moments.filter(pl.col("weight") > 0).sort("moment")
-    after = counting.filter(until > TRAIN_SHARE * pl.col("weight").sum())
+    after = moments.sort("moment").filter(until > TRAIN_SHARE * pl.col("weight").sum())
     cut = pl.lit(after["moment"].min(), dtype=scheduled_departure.dtype)
     split = pl.when(moment < cut).then(pl.lit("train")).otherwise(pl.lit("test"))
     return moments.select(split.alias("split")).to_series()
