@@ -12,7 +12,7 @@ from data_pipeline.instances import Instance
 from data_pipeline.sampling.code_identity import CODE_VERSION
 from data_pipeline.sampling.in_database import Selection, selection
 from data_pipeline.sampling.in_database.drawing import chosen_rows
-from data_pipeline.sampling.in_database.source_tables import TID
+from data_pipeline.sampling.in_database.source_tables import SourceTable
 from data_pipeline.sampling.in_database.workspace import Workspace, lock_for_selection, work_table
 from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.schema_graph import schema_graph
@@ -131,11 +131,11 @@ class SampledInputs:
         return weighted_view(self._request.instance, table, source, version, inputs)
 
     def _table(self, name: str, *, whole: bool) -> Table:
-        rows = self._relations[name].alias("s")
-        query = sa.select(rows)
+        relation = self._relations[name]
+        query = sa.select(relation)
         if not whole:
-            places = self._places(name)
-            query = query.join(places, places.c[TID] == sa.literal_column("s.ctid"))
+            rows = SourceTable(name, relation, (), {}).rows_at(self._places(name), "rows")
+            query = sa.select(*(rows.c[column.name] for column in relation.c))
         properties = properties_of(self._sources[name])
         return Table.of(marked(query, self._version(name)), properties, self._inputs(name))
 

@@ -55,7 +55,7 @@ def roles_of_chosen(
     """
     if places is None:
         return _roles_of_all(source, Role.CERTAIN, 1.0, version, inputs)
-    rows = SourceTable("", source, (), {}).rows("source")
+    rows = SourceTable("", source, (), {}).rows_at(places, "source")
     role = sa.case(*((places.c.role == int(role), role.word) for role in Role))
     facts = [role.label("role"), places.c.probability, places.c.unit, places.c.reason]
     key = _key(source, rows)

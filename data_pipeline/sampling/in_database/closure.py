@@ -34,43 +34,59 @@ def close(drawing: Drawing) -> None:
             ]
             if not parts:
                 continue
-            found = sa.union_all(*parts).subquery("found")
-            one = sa.select(found).ext(distinct_on(found.c[TID])).order_by(*found.c)
+            one = parts[0] if len(parts) == 1 else _first_reasons(parts)
             places, count = drawing.space.create(one, "wave", str(wave % 2), table)
             if count:
                 added[table] = places
         for table, places in added.items():
-            drawing.add(table, places, Role.REFERENCE, places.c.reason)
+            drawing.add_new(table, places, Role.REFERENCE, places.c.reason)
         new = added
+
+
+def _first_reasons(parts: list[sa.Select[Any]]) -> sa.Select[Any]:
+    """Gives each row once, with one of its reasons."""
+    found = sa.union_all(*parts).subquery("found")
+    return sa.select(found).ext(distinct_on(found.c[TID])).order_by(*found.c)
 
 
 def _missing(drawing: Drawing, item: Relationship, new: _New | None) -> sa.Select[Any] | None:
     """Gives the parent's rows that new rows refer to and that are not chosen yet."""
-    child = drawing.sources[item.child].rows("child")
-    referring = [child.c[name] for name in item.columns]
-    query = sa.select(*referring).where(refers(item, child)).distinct()
+    keys = _keys(drawing, item, new)
+    if keys is None:
+        return None
+    parent = drawing.sources[item.parent].rows("parent")
+    same = (keys.c[f"k{i}"] == parent.c[name] for i, name in enumerate(item.referenced_columns))
+    there = drawing.rows[item.parent]
+    return sa.select(parent.c[TID], sa.literal(f"referenced: {item}").label("reason")).where(
+        sa.exists().select_from(keys).where(*same),
+        ~sa.exists().where(there.c[TID] == parent.c[TID]),
+    )
+
+
+def _keys(drawing: Drawing, item: Relationship, new: _New | None) -> sa.TableClause | None:
+    """Gives what new rows refer to (`k0`, `k1`, ..., in the order of the referring columns).
+
+    They have a table of their own: how many there are, the planner could only guess.
+    """
+    source = drawing.sources[item.child]
     if item.child in drawing.whole:
         if new is not None:
             return None
+        child = source.rows("child")
     elif new is None:
         chosen = drawing.rows[item.child]
-        query = query.join(chosen, chosen.c[TID] == child.c[TID])
+        places = sa.select(chosen.c[TID])
         if _came_with_parent(drawing, item):
-            query = query.where(chosen.c.role > int(Role.SAMPLED))
+            places = places.where(chosen.c.role > int(Role.SAMPLED))
+        child = source.rows_at(places.subquery("chosen"), "child")
     elif item.child in new:
-        places = new[item.child]
-        query = query.join(places, places.c[TID] == child.c[TID])
+        child = source.rows_at(new[item.child], "child")
     else:
         return None
-    keys = query.subquery("keys")
-    parent = drawing.sources[item.parent].rows("parent")
-    pairs = zip(item.columns, item.referenced_columns, strict=True)
-    there = drawing.rows[item.parent]
-    return (
-        sa.select(parent.c[TID], sa.literal(f"referenced: {item}").label("reason"))
-        .join(keys, sa.and_(*(keys.c[own] == parent.c[other] for own, other in pairs)))
-        .where(~sa.exists().where(there.c[TID] == parent.c[TID]))
-    )
+    referring = [child.c[name].label(f"k{i}") for i, name in enumerate(item.columns)]
+    query = sa.select(*referring).where(refers(item, child))
+    keys, count = drawing.space.create(query, "keys", str(item.number))
+    return keys if count else None
 
 
 def _came_with_parent(drawing: Drawing, item: Relationship) -> bool:

@@ -11,6 +11,7 @@ from data_pipeline.sampling.in_database.source_tables import TID, SourceTable, T
 from data_pipeline.sampling.in_database.workspace import Workspace, work_table
 from data_pipeline.sampling.rules import Cut, Role
 from data_pipeline.sampling.sample_plan import Part, SamplePlan, TablePlan
+from data_pipeline.tables.names import RelationName
 
 
 @dataclass
@@ -89,6 +90,15 @@ class Drawing:
             .ext(distinct_on(places.c[TID]))
         )
         return self.space.insert(chosen, new)
+
+    def add_new(
+        self, table: str, places: sa.FromClause, role: Role, reason: sa.ColumnElement[str]
+    ) -> None:
+        """Adds rows that are all different, and none of which is there."""
+        chosen = self.rows[table]
+        role_column = sa.literal(int(role)).label("role")
+        self.space.insert(chosen, sa.select(places.c[TID], role_column, reason.label("reason")))
+        self.space.analyze(RelationName(chosen.schema or "public", chosen.name))
 
 
 def chosen_rows(schema: str, stage: str, table: str) -> sa.TableClause:

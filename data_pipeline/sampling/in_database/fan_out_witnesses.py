@@ -27,16 +27,19 @@ def add_fan_out_witnesses(drawing: Drawing) -> None:
 
 def _most(drawing: Drawing, item: Relationship) -> int:
     """Gives the largest number of children; values that dangle have no parent."""
+    parent = drawing.sources[item.parent].rows("parent")
     for children in sorted(drawing.fan_outs[item.number], reverse=True):
-        if drawing.connection.scalar(sa.select(sa.exists(_parents(drawing, item, children)))):
+        parents = _parents(drawing, item, children, parent)
+        if drawing.connection.scalar(sa.select(sa.exists(parents))):
             return children
     return 0
 
 
-def _parents(drawing: Drawing, item: Relationship, children: int) -> sa.Select[Any]:
-    """Gives the places of the parents with a number of children."""
+def _parents(
+    drawing: Drawing, item: Relationship, children: int, parent: sa.FromClause
+) -> sa.Select[Any]:
+    """Gives the places of those rows of the parent that have a number of children."""
     references = drawing.references[item.number]
-    parent = drawing.sources[item.parent].rows("parent")
     is_counted = counted(item, parent, references)
     if children == 0:
         return sa.select(parent.c[TID]).where(~sa.exists().where(is_counted))
@@ -45,10 +48,9 @@ def _parents(drawing: Drawing, item: Relationship, children: int) -> sa.Select[A
 
 
 def _add(drawing: Drawing, item: Relationship, children: int) -> None:
-    candidates = _parents(drawing, item, children)
     reason = fan_out_reason(children, item)
     brings = brings_children(children, drawing.fan_outs[item.number], limit_of(drawing, item))
-    parent = _first_parent(drawing, item, candidates, brings=brings)
+    parent = _first_parent(drawing, item, children, brings=brings)
     if parent is None:
         return
     place = parent.subquery("place")
@@ -59,26 +61,37 @@ def _add(drawing: Drawing, item: Relationship, children: int) -> None:
 
 
 def _first_parent(
-    drawing: Drawing, item: Relationship, candidates: sa.Select[Any], *, brings: bool
+    drawing: Drawing, item: Relationship, children: int, *, brings: bool
 ) -> sa.Select[Any] | None:
     """Gives the parent to be added; None where the sample has one that needs no addition."""
-    if item.parent in drawing.whole and not brings:
+    if _is_there(drawing, item, children, brings=brings):
         return None
+    parent = drawing.sources[item.parent].rows("parent")
     # A table of its own: how many there are, the planner could only guess.
+    candidates = _parents(drawing, item, children, parent)
     places, count = drawing.space.create(candidates, "fan_out_candidates")
     if not count:
         return None
-    if item.parent not in drawing.whole and (not brings or _children_come_along(drawing, item)):
-        chosen = drawing.rows[item.parent]
-        there = sa.select(places.c[TID]).join(chosen, chosen.c[TID] == places.c[TID])
-        if brings:
-            # The children of other chosen rows need not be there.
-            there = there.where(chosen.c.role <= int(Role.SAMPLED))
-        if drawing.connection.scalar(sa.select(sa.exists(there))):
-            return None
     numbered = sampling_numbers(drawing, item.parent, places).subquery("numbered")
     order = (numbered.c.number, numbered.c.hash, numbered.c[TID])
     return sa.select(numbered.c[TID]).order_by(*order).limit(1)
+
+
+def _is_there(drawing: Drawing, item: Relationship, children: int, *, brings: bool) -> bool:
+    """Whether the sample has a parent with a number of children, and these if need be."""
+    if item.parent in drawing.whole:
+        return not brings
+    if brings and not _children_come_along(drawing, item):
+        return False
+    chosen = drawing.rows[item.parent]
+    places = sa.select(chosen.c[TID])
+    if brings:
+        # The children of other chosen rows need not be there.
+        places = places.where(chosen.c.role <= int(Role.SAMPLED))
+    parent = drawing.sources[item.parent].rows_at(places.subquery("chosen"), "parent")
+    found = _parents(drawing, item, children, parent).subquery("found")
+    # To search for the first one alone, the planner would try all pairs, of which none may fit.
+    return bool(drawing.connection.scalar(sa.select(sa.func.count()).select_from(found)))
 
 
 def _children_come_along(drawing: Drawing, item: Relationship) -> bool:

@@ -10,6 +10,11 @@ from data_pipeline.sampling.rules import limit_of_hubs
 from data_pipeline.sampling.sample_plan import Part
 from data_pipeline.sampling.schema_graph import Relationship
 
+_ARE_IN_ORDER = sa.text("""
+SELECT abs(correlation) > 0.9 FROM pg_stats
+WHERE schemaname = :schema AND tablename = :table AND attname = :column
+""")
+
 
 def count_children(drawing: Drawing, item: Relationship) -> None:
     """Counts the references to each value; the drawing then knows `references` and `fan_outs`."""
@@ -19,12 +24,20 @@ def count_children(drawing: Drawing, item: Relationship) -> None:
     columns = [child.c[name] for name in item.columns]
     labels = [column.label(f"k{i}") for i, column in enumerate(columns)]
     counted = sa.select(*labels, sa.func.count().label("n")).where(refers(item, child))
-    table, _ = drawing.space.create(counted.group_by(*columns), "references", str(item.number))
+    with drawing.space.sorting(if_=_lie_together(drawing, item)):
+        table, _ = drawing.space.create(counted.group_by(*columns), "references", str(item.number))
     drawing.references[item.number] = table
     counts = sa.select(table.c.n, sa.func.count()).group_by(table.c.n)
     drawing.fan_outs[item.number] = {
         int(n): int(values) for n, values in drawing.connection.execute(counts)
     }
+
+
+def _lie_together(drawing: Drawing, item: Relationship) -> bool:
+    """Whether PostgreSQL's statistics say that references to the same value lie side by side."""
+    table = drawing.sources[item.child].table
+    names = {"schema": table.schema, "table": table.name, "column": item.columns[0]}
+    return bool(drawing.connection.scalar(_ARE_IN_ORDER, names))
 
 
 def counted(

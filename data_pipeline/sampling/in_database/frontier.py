@@ -134,7 +134,8 @@ def frontier(drawing: Drawing, table: str) -> Frontier | None:
         *([] if limit is None else [limit]),
     ]
     query = sa.select(every).where(sa.or_(sa.false(), *conditions))
-    rows, _ = drawing.space.create(query, "frontier", table)
+    with drawing.space.expecting_few_rows():
+        rows, _ = drawing.space.create(query, "frontier", table)
     return Frontier(rows, seen, open_predicates, is_first)
 
 

@@ -29,6 +29,10 @@ class Tid(sa.types.UserDefinedType[Any]):
         return "tid"
 
 
+_PLACE = sa.literal_column("s.ctid", Tid())
+_PIECE = 1_000_000
+
+
 @dataclass(frozen=True)
 class SourceTable:
     """One table of the source.
@@ -47,12 +51,29 @@ class SourceTable:
 
     def rows(self, alias: str) -> sa.Subquery:
         """Gives its rows with their places, and whether conditions of relationships hold."""
-        source = self.table.alias("s")
+        return self._rows().subquery(alias)
+
+    def rows_at(self, places: sa.FromClause, alias: str) -> sa.Subquery:
+        """Gives the rows at some places, which are all different.
+
+        They are fetched by their places in large pieces, in the order in which they lie in the
+        table. A join with the places would read the whole table for them.
+        """
+        place = places.c[TID]
+        number = sa.func.row_number().over(order_by=place)
+        numbered = sa.select(place, (number // _PIECE).label("piece")).subquery("numbered")
+        together = sa.func.array_agg(numbered.c[TID], type_=sa.ARRAY(Tid())).label("places")
+        piece = sa.select(together).group_by(numbered.c.piece).subquery("piece")
+        there = self._rows().where(sa.any_(piece.c.places) == _PLACE)
+        # The planner would turn it into a join without OFFSET.
+        found = there.offset(sa.literal_column("0", sa.Integer)).lateral("found")
+        return sa.select(*found.c).select_from(piece.join(found, sa.true())).subquery(alias)
+
+    def _rows(self) -> sa.Select[Any]:
         conditions = [
             is_true(text).label(_condition(number)) for number, text in self.conditions.items()
         ]
-        place = sa.literal_column("s.ctid", Tid()).label(TID)
-        return sa.select(place, *source.c, *conditions).subquery(alias)
+        return sa.select(_PLACE.label(TID), *self.table.alias("s").c, *conditions)
 
     def key_of(self, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
         """Gives the columns that identify a row."""

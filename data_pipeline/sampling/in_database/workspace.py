@@ -1,6 +1,8 @@
 """The working tables of a selection: in a schema of their own, unlogged, dropped with the step."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +56,20 @@ class Workspace:
         self.analyze(name)
         columns = [sa.column(c.name, c.type) for c in _columns(query)]
         return sa.table(name.name, *columns, schema=name.schema), rows
+
+    @contextmanager
+    def sorting(self, *, if_: bool) -> Iterator[None]:
+        """Lets rows be grouped by sorting, which takes next to no time if they lie in order."""
+        run(self.connection, f"SET LOCAL enable_hashagg = {'off' if if_ else 'on'}")
+        yield
+        run(self.connection, "SET LOCAL enable_hashagg TO DEFAULT")
+
+    @contextmanager
+    def expecting_few_rows(self) -> Iterator[None]:
+        """Lets scans run in parallel of which the planner expects many rows, but which find few."""
+        run(self.connection, "SET LOCAL parallel_tuple_cost = 0")
+        yield
+        run(self.connection, "SET LOCAL parallel_tuple_cost TO DEFAULT")
 
     def insert(self, target: sa.TableClause, query: sa.Select[Any]) -> int:
         """Adds the rows of a query to a working table; gives how many."""
