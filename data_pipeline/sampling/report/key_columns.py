@@ -3,6 +3,7 @@
 They are chosen by what the sample holds, so the source need not be read for it.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +30,8 @@ class KeyColumns:
     """The key columns of one table.
 
     Attributes:
-        cuts: For each column of numbers or times the values, as numbers (times in seconds), at
-            which the distributions are compared, ascending.
+        cuts: For each column of numbers or times the values, as numbers (times in seconds), below
+            which the shares of rows are compared, ascending.
         categories: For each other column its values in the sample, as text.
         measures: The columns of which sums and means are compared.
         timed: Those of the columns in `cuts` that hold times.
@@ -134,9 +135,14 @@ def _cuts(connection: sa.Connection, table: Compared, names: list[str]) -> dict[
     query = sa.select(*quantiles).where(rows.c[PROBABILITY].is_not(None))
     found = connection.execute(query).one()
     return {
-        name: sorted({float(value) for value in values or () if value == value})
+        name: sorted({cut for value in values or () for cut in _around(float(value))})
         for name, values in zip(names, found, strict=True)
     }
+
+
+def _around(value: float) -> tuple[float, ...]:
+    """Gives the cuts below and above a value; none for what is no number."""
+    return () if math.isnan(value) else (value, math.nextafter(value, math.inf))
 
 
 def _categories(
