@@ -85,4 +85,4 @@ def _facts(connection: sa.Connection, name: str, rows: sa.TableClause | None) ->
 def _types(schema: Schema, name: str) -> dict[str, str]:
     with schema.engine.connect() as connection:
         found = connection.execute(_TYPES, {"name": f"raw.{quoted(name)}"})
-        return dict(found.tuples().all())
+        return {row.attname: row.format_type for row in found}
