@@ -9,7 +9,7 @@ from dagster._core.events import EngineEventData
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.system_config.objects import ResolvedRunConfig
 
-from data_pipeline.caching.blocking import last_outcome
+from data_pipeline.caching.check_steps import of_checks, unpassed
 from data_pipeline.caching.decisions import (
     Action,
     Decision,
@@ -31,7 +31,6 @@ from data_pipeline.instances.cache_validation import validation
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.identity import SOURCES_TAG
 from data_pipeline.tables.leftovers import stages_with_leftovers
-from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.reader_role import let_read_committed
 
 
@@ -256,7 +255,7 @@ class Memo:
                 self._failed.add(key)
                 self._log.error(f"Not executed: {key}, since {', '.join(failed)} failed")
                 continue
-            decision = decisions.get(key) or self._of_other(key, decisions)
+            decision = decisions.get(key) or self._of_checks(key, decisions)
             action = decision.action
             if action is Action.WAIT and not step_by_step:
                 action = Action.RUN
@@ -310,52 +309,26 @@ class Memo:
     def _is_settled(self, key: str, wave: Sequence[str]) -> bool:
         return key in self._done or key in self._reused or key in wave
 
-    def _of_other(self, key: str, decisions: Mapping[str, Decision]) -> Decision:
-        """Decides for a step that computes no asset: checks run when what they check has run.
-
-        Args:
-            key: The step.
-            decisions: Those for the steps that compute assets.
-        """
-        checked = self._steps.checks.get(key)
-        if checked is None:
-            return Decision(key, Action.RUN, ["it computes no table"])
-        computing = {
-            step.key
-            for step in self._computing.values()
-            for item in step.computations
-            if self._steps.keys[item.key] in checked
-        }
-        if computing and computing <= self._reused.keys():
-            if computing & self._continued:
-                return Decision(key, Action.RUN, ["what it checks was staged by another run"])
-            if (reason := self._unpassed(key)) is not None:
-                return Decision(key, Action.RUN, [reason])
-            return Decision(key, Action.REUSE, ["what it checks is up to date"])
-        if any(decisions[item].action is Action.WAIT for item in computing & decisions.keys()):
-            return Decision(key, Action.WAIT, ["what it checks is not computed yet"])
-        return Decision(key, Action.RUN, ["what it checks is computed"])
+    def _of_checks(self, key: str, decisions: Mapping[str, Decision]) -> Decision:
+        return of_checks(
+            key,
+            self._steps,
+            decisions,
+            reused=self._reused.keys(),
+            continued=self._continued,
+            unpassed=self._unpassed,
+        )
 
     def _unpassed(self, key: str, *, evaluated: bool = False) -> str | None:
-        """Says which blocking check of a step has not passed on the tables that are there.
-
-        Args:
-            key: The step.
-            evaluated: Whether only checks count that were evaluated and failed.
-        """
-        if (storage := self._storage) is None:
+        if self._storage is None:
             return None
-        for check in self._steps.blocking.get(key, ()):
-            table = StageTable.from_path(check.asset_key.path)
-            found = self._known.get((self._instance.instance_id, table))
-            since = (found.row.built_at or found.row.committed_at) if found else None
-            last = last_outcome(storage, check, self._instance.name)
-            current = last is not None and (since is None or last.at >= since.timestamp())
-            if last is not None and current and last.blocks:
-                return f"blocking check `{check.name}` of `{table}` failed"
-            if not (current or evaluated):
-                return f"blocking check `{check.name}` has not been evaluated on `{table}`"
-        return None
+        return unpassed(
+            self._steps.blocking.get(key, ()),
+            self._instance,
+            self._known,
+            self._storage,
+            evaluated=evaluated,
+        )
 
     def settle(self, wave: Sequence[str], failed: frozenset[str]) -> None:
         """Takes note of what became of a wave."""
