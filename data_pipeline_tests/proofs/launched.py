@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -23,19 +25,48 @@ class Process(Protocol):
         """Waits; gives the exit code, or None when it still runs."""
 
 
+class ProcessGroup:
+    """A number for all processes of a run, which no stranger gets before the end.
+
+    Its first member does nothing: as long as it lives, the system does not give the number away.
+    """
+
+    def __init__(self) -> None:
+        # Ends with this process at the latest, since its input then does.
+        self._first = subprocess.Popen(["cat"], stdin=subprocess.PIPE, process_group=0)
+        self.number = self._first.pid
+
+    def members(self) -> list[psutil.Process]:
+        """Gives the living processes in it, besides its first one."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                alive = process.status() != psutil.STATUS_ZOMBIE
+                if alive and process.pid != self.number and os.getpgid(process.pid) == self.number:
+                    found.append(process)
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        return found
+
+    def end(self) -> None:
+        """Gives the number away."""
+        self._first.communicate()
+
+
 class Launched:
     """A run in a process group of its own.
 
     Args:
         process: The process of the run.
         output: The file that gets its log.
+        group: Its processes.
     """
 
-    def __init__(self, process: Process, output: Path) -> None:
+    def __init__(self, process: Process, output: Path, group: ProcessGroup) -> None:
         self.storage = storage_of(output)
         self._process = process
         self._output = output
-        self._is_gone = False
+        self._group = group
         assert process.pid is not None
         self.pid = process.pid
 
@@ -69,7 +100,7 @@ class Launched:
 
     def others(self) -> list[psutil.Process]:
         """Gives the living processes that the run has started, whoever is their parent now."""
-        return [item for item in self._group() if item.pid != self.pid]
+        return [item for item in self._group.members() if item.pid != self.pid]
 
     def await_others(self) -> None:
         """Waits until all processes that the run has started have ended."""
@@ -80,32 +111,17 @@ class Launched:
 
     def kill_all(self) -> None:
         """Ends the run and all that it has started, at once."""
-        for process in self._group():
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        self._process.end(PATIENCE)
+        while True:  # it may not have joined its group at first
+            for process in self._group.members():
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            if self._process.end(0.05) is not None:
+                return
 
-    def _group(self) -> list[psutil.Process]:
-        if self._is_gone:
-            return []
-        ended = not self.is_running
-        found = _of_group(self.pid)
-        # From now on, the system may give its number to others.
-        self._is_gone = ended and not found
-        return found
-
-
-def _of_group(group: int) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return found
+    def end(self) -> None:
+        """Ends all that it has started; afterwards, it can only be asked for its log."""
+        self.kill_all()
+        self._group.end()
 
 
 def storage_of(output: Path) -> Path:

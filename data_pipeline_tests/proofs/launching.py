@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from data_pipeline_tests.proofs.launched import Launched, storage_of
+from data_pipeline_tests.proofs.launched import Launched, ProcessGroup, storage_of
 from data_pipeline_tests.proofs.project.by_processes import PRELOADED
 from data_pipeline_tests.proofs.runs import CHECKOUT, IN_PROCESS, SHORT, execute
 
@@ -25,8 +25,10 @@ _Arguments = tuple[str, str, Sequence[str] | None, Path | None]
 class _Copy:
     """A process that has imported the project already."""
 
-    def __init__(self, environment: Mapping[str, str], output: Path, command: _Arguments) -> None:
-        arguments = (dict(environment), str(output), *command)
+    def __init__(
+        self, environment: Mapping[str, str], output: Path, group: int, command: _Arguments
+    ) -> None:
+        arguments = (dict(environment), str(output), group, *command)
         self._process = _CONTEXT.Process(target=_in_copy, args=arguments)
         self._process.start()
         self.pid = self._process.pid
@@ -39,7 +41,9 @@ class _Copy:
 class _Command:
     """`dagster job execute`, as users start it."""
 
-    def __init__(self, environment: Mapping[str, str], output: Path, command: _Arguments) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], output: Path, group: int, command: _Arguments
+    ) -> None:
         module, name, *_ = command
         home = storage_of(output)
         home.mkdir()
@@ -53,7 +57,7 @@ class _Command:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=group,
             )
         self.pid = self._process.pid
 
@@ -89,18 +93,21 @@ def launch(
     output.touch()
     starts = _Command if by_command else _Copy
     storage = resumes.storage if resumes else None
-    return Launched(starts(environment, output, (module, name, selection, storage)), output)
+    group = ProcessGroup()
+    process = starts(environment, output, group.number, (module, name, selection, storage))
+    return Launched(process, output, group)
 
 
 def _in_copy(
     environment: dict[str, str],
     output: str,
+    group: int,
     module: str,
     name: str,
     selection: list[str] | None,
     resumed: Path | None,
 ) -> None:
-    os.setpgrp()
+    os.setpgid(0, group)
     os.environ.clear()
     os.environ.update(environment)
     log = os.open(output, os.O_WRONLY | os.O_APPEND)

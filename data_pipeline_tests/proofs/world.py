@@ -223,7 +223,7 @@ class World:
     def end(self) -> None:
         """Ends all processes, and the sessions that this process has in the database."""
         for run in self.launched:
-            run.kill_all()
+            run.end()
         database(self.instance("full")).engine.dispose()
         if self.url is None:
             self.server.stop()
