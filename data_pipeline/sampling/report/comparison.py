@@ -9,7 +9,7 @@ from data_pipeline.sampling.report.accuracy import Accuracy, accuracy
 from data_pipeline.sampling.report.compared import WEIGHT, Compared
 from data_pipeline.sampling.report.coverage import coverage, predicate_coverage
 from data_pipeline.sampling.report.figures import Figure
-from data_pipeline.sampling.report.key_columns import as_measure, key_columns
+from data_pipeline.sampling.report.key_columns import KeyColumns, as_measure, key_columns
 from data_pipeline.sampling.report.moments import moments
 from data_pipeline.sampling.report.profile import profile
 from data_pipeline.sampling.report.relationships import (
@@ -21,6 +21,7 @@ from data_pipeline.sampling.report.relationships import (
     violations,
 )
 from data_pipeline.sampling.report.sizes import sizes
+from data_pipeline.sampling.rules import Role
 from data_pipeline.sampling.sample_plan import Part, SamplePlan
 
 _MOST_COUNTED = 20_000_000
@@ -47,18 +48,34 @@ class _Comparison:
     tables: Mapping[str, Compared]
     predicted: dict[str, float] = field(default_factory=dict)
     fan_out_figures: dict[str, list[Figure]] = field(default_factory=dict)
+    whole: dict[str, bool] = field(default_factory=dict)
 
     def accuracy(self, name: str) -> Accuracy:
         """Compares source and weighted sample of a table."""
         table = self.tables[name]
         references = (c for item in self.plan.graph.of_child(name) for c in item.columns)
-        columns = key_columns(self.connection, table, frozenset(references))
+        columns = KeyColumns()
+        if not self._is_whole(table):
+            columns = key_columns(self.connection, table, frozenset(references))
         rows = table.weighted_rows("weighted")
         measures = {column: as_measure(rows.c[column]) for column in columns.measures}
         found = moments(self.connection, rows, measures, self._drawn(name))
         source = profile(self.connection, table.source_rows("source"), columns)
         sample = profile(self.connection, rows, columns, rows.c[WEIGHT])
         return Accuracy(name, columns, source, sample, found)
+
+    def _is_whole(self, table: Compared) -> bool:
+        """Whether a table has all rows of its source, so that there is nothing to compare."""
+        whole = self.whole.get(table.name)
+        if whole is None:
+            counts = [
+                sa.select(sa.func.count()).select_from(t).scalar_subquery()
+                for t in (table.sample, table.source)
+            ]
+            others = sa.exists().where(table.roles.c.role != Role.CERTAIN.word)
+            row = self.connection.execute(sa.select(counts[0] == counts[1], ~others)).one()
+            whole = self.whole[table.name] = all(row)
+        return whole
 
     def _drawn(self, name: str) -> tuple[float, int] | None:
         """Gives probability and number of the rows of a root, where their number was fixed."""
@@ -84,7 +101,7 @@ class _Comparison:
             above = self.plan.tables[item.parent]
             is_owner = owner is not None and owner.number == item.number
             is_of_root = is_owner and above.part is Part.ROOT and not self.plan.is_minimal
-            if not (covers or is_of_root):
+            if not (covers or is_of_root) or self._is_whole(self.tables[item.parent]):
                 continue
             figures = self.fan_out_figures.setdefault(item.parent, [])
             if accuracies[item.child].full.total.count > _MOST_COUNTED:
@@ -106,7 +123,7 @@ class _Comparison:
         items = list(self.plan.graph.of_child(name))
         for item in items:
             yield violations(self.connection, self.tables, item, checks)
-        if not self.plan.is_minimal:
+        if not self.plan.is_minimal and not self._is_whole(table):
             yield from self._coverage(name)
             if items and found.moments.rows:
                 yield from joins(self.connection, self.tables, items, found.moments, checks)
@@ -130,9 +147,9 @@ def compared_sample(
 ) -> Report:
     """Compares a sample with its source, inside the database.
 
-    The source is read a few times: once for the distributions of each table, once for what the
-    sample does not cover, once for each table that refers to others, and for the numbers of
-    children of each relationship unless there are very many.
+    The source of a table that is not whole is read a few times: for its distributions, for what the
+    sample does not cover, for its references, and for the numbers of children of each relationship
+    unless there are very many.
 
     Args:
         connection: A transaction. Meanwhile, the tables must not be replaced.

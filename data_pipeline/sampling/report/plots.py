@@ -18,7 +18,7 @@ NO_PLOTS = (
     "`flights` of this project."
 )
 
-_MOST_PLOTS = 12
+_MOST_PLOTS = 9
 _MOST_BARS = 20
 _COLUMNS = 3
 _ROLES = ("sampled rows", "certain rows", "pinned rows", "witness rows", "reference rows")
@@ -40,8 +40,12 @@ def distributions_png(accuracies: Sequence[Accuracy]) -> bytes | None:
     if not panels:
         return None
     height = -(-len(panels) // _COLUMNS)
-    figure = Figure(figsize=(11, 2.6 * height), dpi=80, layout="constrained")
+    figure = Figure(figsize=(11, 2.6 * height), dpi=80)
     axes = figure.subplots(height, _COLUMNS, squeeze=False).flat
+    # Fixed: a layout that fits itself would draw everything twice.
+    figure.subplots_adjust(
+        left=0.06, right=0.99, top=1 - 0.12 / height, bottom=0.22 / height, hspace=0.5, wspace=0.25
+    )
     for (found, name), place in zip(panels, axes, strict=False):
         place.set_title(f"{found.table}.{name}", fontsize=9)
         place.tick_params(labelsize=7)

@@ -63,6 +63,12 @@ def test_of_too_many_values_only_the_extremes_count(engine: sa.Engine) -> None:
     assert one(report, "coverage", "t", "flag").passed is False
 
 
+def test_values_count_that_only_the_source_has(engine: sa.Engine) -> None:
+    settings = {**ROOT, "cover": {"category_limit": 4}}
+    report = report_of(engine, table(1, 3, 4, 5), settings)
+    assert one(report, "left out of coverage", "t", "number").column == "number"
+
+
 def test_the_share_that_may_be_open_is_configured(engine: sa.Engine) -> None:
     checks = {"uncovered": {"warn": 0.0, "error": 0.5}}
     report = report_of(engine, table(1, 3, 4, 5), {**ROOT, "checks": checks})

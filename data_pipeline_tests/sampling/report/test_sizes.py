@@ -39,6 +39,20 @@ def test_the_overhead_is_what_came_over_what_was_sampled(engine: sa.Engine) -> N
     assert one(report(engine, {"rate": 0.5}), "overhead", "t").value == 1
 
 
+def test_of_a_table_that_is_there_as_a_whole_nothing_but_the_count_is_said(
+    engine: sa.Engine,
+) -> None:
+    rows = {i: ("certain", 1.0, i) for i in range(1, 4)}
+    made = Made("id int, v double precision", [(i, i / 2) for i in range(1, 4)], rows)
+    found = report_of(engine, {"t": made}, {"roots": {"t": {"rate": 1.0}}})
+    assert [f.measure for f in found.figures] == [
+        "rows",
+        "certain rows",
+        "effective sample size",
+        "weighted count",
+    ]
+
+
 def test_sizes_are_one_line_a_table(engine: sa.Engine) -> None:
     first = sections(report(engine, {"rate": 0.5}).figures)[0]
     assert first.lines == (("t", "8", "10", "5", "4", "", "1", "1", "2", "100.0 %"),)
