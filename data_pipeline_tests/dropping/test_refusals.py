@@ -93,7 +93,9 @@ def test_an_instance_at_work_is_not_dropped_even_by_force(pipeline_database: sa.
     with pipeline_database.connect() as session:
         session.execute(lock("data_pipeline:run:alive"))
         text = refused("mini", "--yes", "--force")
-    refusal = "Nothing of instance `mini` is dropped while it is at work: run alive of u on h (since"
+    refusal = (
+        "Nothing of instance `mini` is dropped while it is at work: run alive of u on h (since"
+    )
     assert refusal in text
     assert "mini_s" in schemas(pipeline_database)
     drop("mini", "--yes")
