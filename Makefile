@@ -36,8 +36,9 @@ demo: install
 	@$(HOMES) $(BIN)/data-pipeline run full midi mini
 	@$(HOMES) $(BIN)/data-pipeline instances
 
+# Each process has a PostgreSQL server of its own; the tests of a file stay together.
 test: install
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 soak: install
 	@$(BIN)/python -m pytest -m soak data_pipeline_tests/proofs $(PYTEST_ARGS)
