@@ -50,10 +50,10 @@ def test_the_report_is_a_table_beside_the_roles(
 def test_tables_and_plots_are_shown(pipeline_database: sa.Engine, tmp_path: Path) -> None:
     found = metadata(built_midi(tmp_path, Shop())[1])
     assert "| customers | " in found["sizes"]
-    assert "orders.amount" in found["distributions"]
+    assert "| orders.amount | KS distance |" in found["report"]
     assert found["beyond_thresholds"] == 0
-    for plot in ("plot_overview", "plot_distributions"):
-        assert "](data:image/png;base64,iVBORw0KGgo" in found[plot]
+    assert "problems" not in found
+    assert found["report"].count("](data:image/png;base64,iVBORw0KGgo") == 2
 
 
 def test_without_matplotlib_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,8 +62,8 @@ def test_without_matplotlib_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     weighted = Accuracy("t", KeyColumns(), nothing, nothing, Moments(()))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     found = metadata_of(Report((), (weighted,)))
-    assert found["plots"].startswith("There are no plots: matplotlib is not installed.")
-    assert "plot_overview" not in found
+    assert found["report"].value.startswith("There are no plots: matplotlib is not installed.")
+    assert "data:image" not in found["report"].value
 
 
 def test_what_became_of_the_sample_by_hand_fails_a_check(
@@ -73,13 +73,15 @@ def test_what_became_of_the_sample_by_hand_fails_a_check(
     config, _ = built_midi(tmp_path, shop)
     with pipeline_database.begin() as connection:
         connection.exec_driver_sql("DELETE FROM midi_inputs.regions WHERE region = 'north'")
-    found = checks(build(shop, "midi", config, only_report=True))
+    result = build(shop, "midi", config, only_report=True)
+    found = checks(result)
     assert not found["references"].passed
     assert found["references"].severity is dg.AssetCheckSeverity.ERROR
     assert "customers (region) -> regions (region)" in found["references"].description
     assert "sample: {checks: ...}" in found["references"].description
     assert not found["coverage"].passed
     assert found["design_effects"].passed
+    assert "| customers [customers (region) -> regions (region)] |" in metadata(result)["problems"]
 
 
 def test_a_threshold_of_warnings_warns(pipeline_database: sa.Engine, tmp_path: Path) -> None:
