@@ -41,7 +41,7 @@ def distributions_png(accuracies: Sequence[Accuracy]) -> bytes | None:
         return None
     height = -(-len(panels) // _COLUMNS)
     figure = Figure(figsize=(11, 2.6 * height), dpi=80)
-    axes = figure.subplots(height, _COLUMNS, squeeze=False).flat
+    axes = list(figure.subplots(height, _COLUMNS, squeeze=False).flat)
     # Fixed: a layout that fits itself would draw everything twice.
     figure.subplots_adjust(
         left=0.06, right=0.99, top=1 - 0.12 / height, bottom=0.22 / height, hspace=0.5, wspace=0.25
@@ -55,7 +55,7 @@ def distributions_png(accuracies: Sequence[Accuracy]) -> bytes | None:
             _draw_cumulative(place, cuts, found.full.bins[name], found.sample.bins[name], timed)
         else:
             _draw_bars(place, found.full.groups[name], found.sample.groups[name])
-    for place in list(axes)[len(panels) :]:
+    for place in axes[len(panels) :]:
         place.set_axis_off()
     figure.axes[0].legend(fontsize=7)
     return _png(figure)

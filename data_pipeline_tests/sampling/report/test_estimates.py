@@ -42,11 +42,13 @@ def test_rows_without_a_probability_do_not_count(engine: sa.Engine) -> None:
 
 
 def test_the_worst_group_is_named(engine: sa.Engine) -> None:
-    report = report_of(engine, sales(), ROOT)
-    [group] = figures(report, "weighted count, worst group")
-    # Of `a` 7 rows of weight 2 stand for 10, of `b` 3.
-    assert (group.column, group.expected) == ("kind", 10)
-    assert (group.item, group.value) in (("a", 14), ("b", 6))
+    # Of `a` the sampled amounts are 1, 3, ..., 13, with a mean of 7 for 10; of `b` 2, 4, 6 for 11.
+    [amount] = figures(report_of(engine, sales(), ROOT), "weighted mean of amount, worst group")
+    assert (amount.column, amount.item, amount.value, amount.expected) == ("kind", "b", 4, 11)
+    other = {"sales": Made(sales()["sales"].columns, sales()["sales"].source, sampled(1, 4, 16))}
+    # Now 1 stands for 10, and 10 for 11.
+    [amount] = figures(report_of(engine, other, ROOT), "weighted mean of amount, worst group")
+    assert (amount.item, amount.value, amount.expected) == ("a", 1, 10)
 
 
 @pytest.mark.parametrize(
