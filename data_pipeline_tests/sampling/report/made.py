@@ -10,7 +10,9 @@ from data_pipeline.instances.sample_settings import SampleSettings
 from data_pipeline.sampling.report.compared import Compared
 from data_pipeline.sampling.report.comparison import Report, compared_sample
 from data_pipeline.sampling.report.figures import Figure
-from data_pipeline.sampling.sample_plan import sample_plan
+from data_pipeline.sampling.report.sampled_row import Rows
+from data_pipeline.sampling.report.why import Why
+from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.schema_graph import schema_graph
 from data_pipeline.tables import ForeignKey
 from data_pipeline.tables.names import StageTable
@@ -53,15 +55,32 @@ def extra(role: str, *keys: Value) -> dict[Value, tuple[str, float | None, int |
 def report_of(engine: sa.Engine, tables: Mapping[str, Made], settings: Mapping[str, Any]) -> Report:
     """Gives the report of a sample that is made by hand; nothing stays in the database."""
     with engine.connect() as connection:
-        compared = {name: _made(connection, name, made) for name, made in tables.items()}
-        declared = {
-            name: properties(primary_key=made.names[0], foreign_keys=made.foreign_keys)
-            for name, made in tables.items()
-        }
-        raw = {name: StageTable("raw", name) for name in tables}
-        plan = sample_plan(SampleSettings(**settings), schema_graph("inputs", raw, declared))
-        assert plan is not None
+        compared, plan = _sample(connection, tables, settings)
         return compared_sample(connection, plan, compared)
+
+
+def explanation(
+    engine: sa.Engine, tables: Mapping[str, Made], settings: Mapping[str, Any], table: str, key: str
+) -> str:
+    """Says why a row is in a sample that is made by hand."""
+    with engine.connect() as connection:
+        compared, plan = _sample(connection, tables, settings)
+        rows = Rows(connection, compared)
+        return "\n".join(Why(rows, plan).explain(rows.find(table, [key])))
+
+
+def _sample(
+    connection: sa.Connection, tables: Mapping[str, Made], settings: Mapping[str, Any]
+) -> tuple[dict[str, Compared], SamplePlan]:
+    compared = {name: _made(connection, name, made) for name, made in tables.items()}
+    declared = {
+        name: properties(primary_key=made.names[0], foreign_keys=made.foreign_keys)
+        for name, made in tables.items()
+    }
+    raw = {name: StageTable("raw", name) for name in tables}
+    plan = sample_plan(SampleSettings(**settings), schema_graph("inputs", raw, declared))
+    assert plan is not None
+    return compared, plan
 
 
 def figures(report: Report, measure: str, table: str | None = None) -> list[Figure]:
