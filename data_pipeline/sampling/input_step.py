@@ -15,7 +15,7 @@ from data_pipeline.sampling.selection import selected_query
 from data_pipeline.sampling.weights import roles_without_selection, weighted_view
 from data_pipeline.tables.fetch import fetch
 from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.reference import properties_of
+from data_pipeline.tables.reference import catalog_row_of, properties_of
 from data_pipeline.tables.table import Properties, Table, View
 
 
@@ -96,13 +96,16 @@ class InputStep:
     ) -> View | Table:
         """Gives an output of an instance that loads for itself, or that copies by filters."""
         table, source = StageTable(self.stage, output.table), sources[output.table]
-        if output.kind is OutputKind.WEIGHTED:
-            return weighted_view(instance, table, source, "", {})
         keep = CopyFilter(rate=1.0)
         inputs: Mapping[str, str | None] = {}
         if instance.copies:
             keep = instance.copy_filter(table.stage, table.name)
             source, inputs = _chained(instance, table, source, log)
+        if output.kind is OutputKind.WEIGHTED:
+            behind = catalog_row_of(sources[output.table])
+            raw = f"{instance.root_source.instance_id}/{self.raw[output.table]}"
+            inputs = {**inputs, raw: behind.data_version if behind else None}
+            return weighted_view(instance, table, source, f"{keep.cnt} {keep.rate}", inputs)
         if output.kind is OutputKind.ROLES:
             rows = selected_query(table, source, keep)
             return roles_without_selection(source, keep, rows, inputs)

@@ -9,7 +9,7 @@ from typing import Any
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.schema_graph import Relationship
 
-WEIGHT_COLUMNS = ("role", "probability", "unit", "weight")
+WEIGHT_COLUMNS = ("role", "probability", "unit", "design", "sample_size", "weight")
 """What stands beside the columns of a table with weights."""
 
 

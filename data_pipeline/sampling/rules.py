@@ -47,11 +47,14 @@ class Cut:
         below: Sampled rows have a lower sampling number; None: all rows.
         probability: The inclusion probability of a root row, and of what is chosen with it.
         share: The inclusion probability of rows that are chosen by a hash of their own.
+        drawn: How many root rows were drawn, as a simple random sample; None: each was drawn for
+            itself.
     """
 
     below: int | None
     probability: float
     share: float
+    drawn: int | None = None
 
     @classmethod
     def of_rate(cls, rate: float) -> "Cut":
@@ -69,7 +72,15 @@ class Cut:
         """
         # Numbers have steps of 2^32; the threshold is just above the last one.
         below = last + 1
-        return cls(below, wanted / total, (below + 2**63) / 2**64)
+        return cls(below, wanted / total, (below + 2**63) / 2**64, wanted)
+
+    def salt_of_others(self, salt: int) -> int:
+        """Gives the salt of the numbers of units that are no root rows.
+
+        A row whose key hashes like that of a root is drawn with it, and is of the same unit. But
+        units of a simple random sample have another probability, so the others must differ.
+        """
+        return salt if self.drawn is None else salt ^ OTHER_SALT
 
 
 def rows_besides_hubs(table: str, wanted: int, hubs: int) -> int:

@@ -6,15 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable
 from data_pipeline.sampling.key_hash import key_hash_sql
+from data_pipeline.sampling.refusals import WEIGHT_COLUMNS, check_weight_columns
 from data_pipeline.sampling.rules import Role
 from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.reference import properties_of
-from data_pipeline.tables.table import Properties, Table
+from data_pipeline.tables.table import Properties, Table, View
 from data_pipeline.tables.visible import committed
 
 ROW_HASH = "row_hash"
@@ -25,9 +24,10 @@ _FACTS: tuple[tuple[str, sa.types.TypeEngine[Any]], ...] = (
     ("role", sa.Text()),
     ("probability", sa.Double()),
     ("unit", sa.BigInteger()),
+    ("design", sa.Text()),
+    ("sample_size", sa.BigInteger()),
     ("reason", sa.Text()),
 )
-_WEIGHTED = ("role", "probability", "unit", "weight")
 
 Inputs = Mapping[str, str | None]
 
@@ -45,7 +45,7 @@ def weighted_table(table: StageTable) -> StageTable:
 def roles_of_chosen(
     source: sa.Table, places: sa.TableClause | None, version: str, inputs: Inputs
 ) -> Table:
-    """Gives the keys of the chosen rows of a table with role, probability, unit and reason.
+    """Gives the keys of the chosen rows of a table with role, probability, design and reason.
 
     Args:
         source: The source of the table.
@@ -57,7 +57,10 @@ def roles_of_chosen(
         return _roles_of_all(source, Role.CERTAIN, 1.0, version, inputs)
     rows = SourceTable("", source, (), {}).rows_at(places, "source")
     role = sa.case(*((places.c.role == int(role), role.word) for role in Role))
-    facts = [role.label("role"), places.c.probability, places.c.unit, places.c.reason]
+    c = places.c
+    design = sa.case((c.sample_size.is_not(None), "srs"), (c.unit.is_not(None), "poisson"))
+    known = [c.probability, c.unit, design.label("design"), c.sample_size, c.reason]
+    facts = [role.label("role"), *known]
     key = _key(source, rows)
     query = sa.select(*key, *facts).join(places, places.c[TID] == rows.c[TID])
     return _keyed(query, key, version, inputs)
@@ -87,7 +90,7 @@ def roles_without_selection(
 def weighted_view(
     instance: Instance, table: StageTable, source: sa.Table, version: str, inputs: Inputs
 ) -> Table:
-    """Gives the rows of an input table with role, probability, unit and weight.
+    """Gives a view of the rows of an input table with role, probability, unit, design and weight.
 
     The weight is 1 / probability, and 0 for rows without a probability, which are there for other
     reasons than to stand for others.
@@ -97,16 +100,12 @@ def weighted_view(
         table: The input table.
         source: Its source, for its columns and key.
         version: Identity of what the rows were chosen by.
-        inputs: Data versions of the sources.
+        inputs: Data versions of the sources; they tell that the view shows something else.
 
     Raises:
         ConfigurationError: The table has a column of the same name as one of these.
     """
-    if taken := [name for name in _WEIGHTED if name in source.c]:
-        raise ConfigurationError(
-            f"Table `{table}` cannot have weights beside its columns: it has a column `{taken[0]}` "
-            "of its own. Rename it in the raw table, or leave out `weights=True`."
-        )
+    check_weight_columns(table, source.c.keys())
     data, roles = _relation(instance, table), _relation(instance, roles_table(table))
     own = sa.table(data[1], *(sa.column(c.name, c.type) for c in source.c), schema=data[0])
     columns = _key_names(source)
@@ -115,10 +114,12 @@ def weighted_view(
     same = [other.c[k.name] == k.element for k in _key(source, own)]
     weight = sa.func.coalesce(1.0 / other.c.probability, sa.literal_column("0.0", sa.Double))
     query = sa.select(
-        own, *(other.c[name] for name in _WEIGHTED[:-1]), sa.cast(weight, sa.Double).label("weight")
-    ).select_from(own.join(other, sa.and_(*same)))
-    properties = properties_of(source)
-    return Table.of(marked(query, version), Properties(primary_key=properties.primary_key), inputs)
+        own,
+        *(other.c[name] for name in WEIGHT_COLUMNS[:-1]),
+        sa.cast(weight, sa.Double).label(WEIGHT_COLUMNS[-1]),
+    )
+    joined = query.select_from(own.join(other, sa.and_(*same)))
+    return Table.of(View(marked(joined, version)), Properties(), inputs)
 
 
 def marked(query: sa.Select[Any], version: str) -> sa.Select[Any]:
@@ -140,6 +141,8 @@ def _roles_of_all(
         sa.literal(role.word),
         sa.literal(probability, sa.Double()),
         unit,
+        sa.null() if probability is None else sa.literal("poisson"),
+        sa.null(),
         sa.null(),
     )
     facts = [

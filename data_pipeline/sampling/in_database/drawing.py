@@ -23,7 +23,8 @@ class Drawing:
         sources: The tables of the source.
         space: The working tables.
         whole: The tables that come whole.
-        rows: The chosen rows of the others: place (column `TID`), role, probability, unit, reason.
+        rows: The chosen rows of the others: place (column `TID`), role, probability, unit, reason,
+            and how many units were drawn with it (`sample_size`; NULL: it was drawn for itself).
         cuts: Which rows of each root are sampled.
         hubs: The hubs of each root that has any: place, key columns `k0`, `k1`, ..., and for each
             relationship that makes it one `thinned_<number>`.
@@ -118,6 +119,7 @@ def row_columns(
     role: sa.ColumnElement[Any] | None = None,
     probability: sa.ColumnElement[Any] | None = None,
     unit: sa.ColumnElement[Any] | None = None,
+    sample_size: sa.ColumnElement[Any] | None = None,
 ) -> list[sa.ColumnElement[Any]]:
     """Gives the columns of chosen rows; NULL for what is not given."""
     columns: list[tuple[str, sa.ColumnElement[Any] | None, sa.types.TypeEngine[Any]]] = [
@@ -125,6 +127,7 @@ def row_columns(
         ("role", role, sa.SmallInteger()),
         ("probability", probability, sa.Double()),
         ("unit", unit, sa.BigInteger()),
+        ("sample_size", sample_size, sa.BigInteger()),
         ("reason", None, sa.Text()),
     ]
     return [

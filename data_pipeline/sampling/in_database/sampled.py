@@ -68,24 +68,29 @@ def _below(number: sa.ColumnElement[int], cut: Cut) -> _Condition:
 
 
 def _row(
-    place: sa.ColumnElement[Any], probability: Any, unit: sa.ColumnElement[int]
+    place: sa.ColumnElement[Any],
+    probability: Any,
+    unit: sa.ColumnElement[int],
+    sample_size: sa.ColumnElement[Any] | None = None,
 ) -> list[sa.ColumnElement[Any]]:
     value = sa.literal(probability) if isinstance(probability, float) else probability
     role = sa.case((value == 1.0, int(Role.CERTAIN)), else_=int(Role.SAMPLED))
-    return row_columns(place, role, value, unit)
+    return row_columns(place, role, value, unit, sample_size)
 
 
 def _root(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
     rows = drawing.sources[table.name].rows("root")
     unit = own_hash(drawing, table.name, rows)
     low = _below(own_number(drawing, table.name, rows), cut)
+    drawn = sa.literal(cut.drawn, sa.BigInteger)
     hubs = drawing.hubs.get(table.name)
     if hubs is None:
-        return [sa.select(*_row(rows.c[TID], cut.probability, unit)).where(low)]
+        return [sa.select(*_row(rows.c[TID], cut.probability, unit, drawn)).where(low)]
     is_hub = hubs.c[TID].is_not(None)
     probability = sa.case((is_hub, 1.0), else_=cut.probability)
+    of_hub: sa.ColumnElement[Any] = sa.case((is_hub, sa.null()), else_=drawn)
     return [
-        sa.select(*_row(rows.c[TID], probability, unit))
+        sa.select(*_row(rows.c[TID], probability, unit, of_hub))
         .select_from(rows.outerjoin(hubs, hubs.c[TID] == rows.c[TID]))
         .where(sa.or_(is_hub, low))
     ]
@@ -94,7 +99,7 @@ def _root(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
 def _child(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
     if table.owner is None:
         raise AssertionError(f"{table.name} has no owner")
-    if is_direct(drawing, table.owner):
+    if is_direct(drawing, table.owner) and cut.drawn is None:
         return [_direct(drawing, table.owner, cut)]
     return [
         _with_parents(drawing, table.owner, cut),
@@ -104,7 +109,10 @@ def _child(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]
 
 
 def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
-    """Chooses children of a root by the root's key, which they have: no join is needed."""
+    """Chooses children of a root by the root's key, which they have: no join is needed.
+
+    With a simple random sample of roots it is, since dangling references are no part of that.
+    """
     rows = drawing.sources[item.child].rows("child")
     value = reference_columns(drawing, item, rows)
     own, own_unit = own_number(drawing, item.child, rows), own_hash(drawing, item.child, rows)
@@ -144,24 +152,24 @@ def _with_parents(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[A
     chosen = drawing.rows[item.parent]
     above = parent_rows(drawing, item, "parent")
     parents = (
-        sa.select(above, chosen.c.probability, chosen.c.unit)
+        sa.select(above, chosen.c.probability, chosen.c.unit, chosen.c.sample_size)
         .join(chosen, chosen.c[TID] == above.c[TID])
         .subquery("chosen_parents")
     )
     joined = rows.join(parents, matches(item, rows, parents))
     hubs = drawing.hubs.get(item.parent)
     if hubs is None or f"thinned_{item.number}" not in hubs.c:
-        return sa.select(*_row(rows.c[TID], parents.c.probability, parents.c.unit)).select_from(
-            joined
-        )
+        facts = (parents.c.probability, parents.c.unit, parents.c.sample_size)
+        return sa.select(*_row(rows.c[TID], *facts)).select_from(joined)
     thinned = hubs.c[f"thinned_{item.number}"].is_(sa.true())
-    own, own_unit = own_number(drawing, item.child, rows), own_hash(drawing, item.child, rows)
+    own, own_unit = own_number(drawing, item.child, rows), _own_unit(drawing, item, rows, cut)
     return (
         sa.select(
             *_row(
                 rows.c[TID],
                 sa.case((thinned, cut.share), else_=parents.c.probability),
                 sa.case((thinned, own_unit), else_=parents.c.unit),
+                sa.case((thinned, sa.null()), else_=parents.c.sample_size),
             )
         )
         .select_from(joined.outerjoin(hubs, hubs.c[TID] == parents.c[TID]))
@@ -171,7 +179,7 @@ def _with_parents(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[A
 
 def _without_reference(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
     rows = drawing.sources[item.child].rows("child")
-    own, unit = own_number(drawing, item.child, rows), own_hash(drawing, item.child, rows)
+    own, unit = own_number(drawing, item.child, rows), _own_unit(drawing, item, rows, cut)
     return sa.select(*_row(rows.c[TID], cut.share, unit)).where(
         sa.not_(refers(item, rows)), _below(own, cut)
     )
@@ -181,11 +189,20 @@ def _dangling(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
     rows = drawing.sources[item.child].rows("child")
     parent = drawing.sources[item.parent].rows("parent")
     value = reference_columns(drawing, item, rows)
-    return sa.select(*_row(rows.c[TID], cut.share, key_hash_sql(value, drawing.salt))).where(
+    unit = key_hash_sql(value, cut.salt_of_others(drawing.salt))
+    return sa.select(*_row(rows.c[TID], cut.share, unit)).where(
         refers(item, rows),
         _below(permanent_random_sql(value, drawing.salt), cut),
         ~sa.exists().select_from(parent).where(matches(item, rows, parent)),
     )
+
+
+def _own_unit(
+    drawing: Drawing, item: Relationship, rows: sa.FromClause, cut: Cut
+) -> sa.ColumnElement[int]:
+    """Gives the unit of children that are drawn by themselves."""
+    key = drawing.sources[item.child].key_of(rows)
+    return key_hash_sql(key, cut.salt_of_others(drawing.salt))
 
 
 def tables_that_come_whole(drawing: Drawing) -> set[str]:

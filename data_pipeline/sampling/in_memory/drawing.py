@@ -25,12 +25,14 @@ class Chosen:
         role: The roles, or `NOT_CHOSEN`.
         probability: Inclusion probabilities; NaN for rows without weight.
         unit: Primary sampling units of rows with a probability.
+        sample_size: How many units were drawn with the row's; 0: it was drawn for itself.
         reason: Why rows without a probability are there, in words.
     """
 
     role: npt.NDArray[np.int8]
     probability: npt.NDArray[np.float64]
     unit: Int64s
+    sample_size: Int64s
     reason: npt.NDArray[np.object_]
 
     @classmethod
@@ -39,6 +41,7 @@ class Chosen:
         return cls(
             np.full(count, NOT_CHOSEN, np.int8),
             np.full(count, np.nan),
+            np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.full(count, None, object),
         )

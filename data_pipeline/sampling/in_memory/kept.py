@@ -22,6 +22,8 @@ _FACTS = {
     "role": pa.string(),
     "probability": pa.float64(),
     "unit": pa.int64(),
+    "design": pa.string(),
+    "sample_size": pa.int64(),
     "reason": pa.string(),
 }
 
@@ -34,7 +36,7 @@ class Kept:
         frame: The frame.
         source: Its columns and the hashes of its rows.
         rows: The rows; None: all of them.
-        facts: Their roles, probabilities, units and reasons.
+        facts: Their roles, probabilities, units, designs, sample sizes and reasons.
     """
 
     frame: Any
@@ -49,10 +51,13 @@ class Kept:
             return cls(frame, source, None, _alike(source, Role.CERTAIN, 1.0))
         rows = np.flatnonzero(chosen.mask)
         missing = np.isnan(chosen.probability[rows])
+        size = chosen.sample_size[rows]
         values = (
             [Role(role).word for role in chosen.role[rows]],
             pa.array(chosen.probability[rows], mask=missing),
             pa.array(chosen.unit[rows], mask=missing),
+            pa.array(np.where(size == 0, "poisson", "srs"), pa.string(), mask=missing),
+            pa.array(size, mask=size == 0),
             chosen.reason[rows],
         )
         return cls(frame, source, rows, _table(*values))
@@ -116,7 +121,9 @@ def _alike(source: SourceTable, role: Role, probability: float | None) -> pa.Tab
     unit = source.hash_of(source.key, _SALT)
     if not source.primary_key:  # the unit is the hash of the key, which is the hash of the row
         unit = key_hash([pa.array(unit)], _SALT)
-    return _table([role.word] * count, [probability] * count, unit, [None] * count)
+    design = None if probability is None else "poisson"
+    same = [[value] * count for value in (role.word, probability, design, None, None)]
+    return _table(*same[:2], unit, *same[2:])
 
 
 def _table(*values: Any) -> pa.Table:

@@ -60,7 +60,7 @@ def draw(drawing: Drawing) -> None:
             drawing.whole.add(table.name)
         elif table.owner is None:
             drawing.rows[table.name] = _root(drawing, table, cut, cut.below)
-        elif is_direct(drawing, table.owner):
+        elif is_direct(drawing, table.owner) and cut.drawn is None:
             drawing.rows[table.name] = _direct(drawing, table.owner, cut, cut.below)
         else:
             drawing.rows[table.name] = _with_parents(drawing, table.owner, cut, cut.below)
@@ -69,11 +69,13 @@ def draw(drawing: Drawing) -> None:
 def _root(drawing: Drawing, table: TablePlan, cut: Cut, below: int) -> Chosen:
     chosen = drawing.own_number(table.name) < below
     probability = np.full(len(chosen), cut.probability)
+    size = np.full(len(chosen), cut.drawn or 0)
     if table.name in drawing.hubs:
         is_hub = drawing.hubs[table.name].rows
         chosen |= is_hub
         probability[is_hub] = 1.0
-    return _chosen(chosen, probability, drawing.own_hash(table.name))
+        size[is_hub] = 0
+    return _chosen(chosen, probability, drawing.own_hash(table.name), size)
 
 
 def _direct(drawing: Drawing, item: Relationship, cut: Cut, below: int) -> Chosen:
@@ -91,7 +93,8 @@ def _direct(drawing: Drawing, item: Relationship, cut: Cut, below: int) -> Chose
     chosen = np.where(alone, own < below, certain | (number < below))
     probability = np.where(alone, cut.share, np.where(certain, 1.0, cut.probability))
     value = source.hash_of(columns, drawing.salt)
-    return _chosen(chosen, probability, np.where(alone, drawing.own_hash(item.child), value))
+    unit = np.where(alone, drawing.own_hash(item.child), value)
+    return _chosen(chosen, probability, unit, np.zeros(source.count, np.int64))
 
 
 def _with_parents(drawing: Drawing, item: Relationship, cut: Cut, below: int) -> Chosen:
@@ -104,27 +107,33 @@ def _with_parents(drawing: Drawing, item: Relationship, cut: Cut, below: int) ->
     number = np.where(
         found.refers, source.number_of(columns, drawing.salt), drawing.own_number(item.child)
     )
-    unit = np.where(
-        found.refers, source.hash_of(columns, drawing.salt), drawing.own_hash(item.child)
-    )
+    salt = cut.salt_of_others(drawing.salt)
+    own_unit = source.hash_of(source.key, salt)
+    unit = np.where(found.refers, source.hash_of(columns, salt), own_unit)
+    size = np.zeros(source.count, np.int64)
     chosen = number < below
     probability = np.full(source.count, cut.share)
     above = row[holds]
     chosen[holds] = parents.role[above] != NOT_CHOSEN
     probability[holds] = parents.probability[above]
     unit[holds] = parents.unit[above]
+    size[holds] = parents.sample_size[above]
     hubs = drawing.hubs.get(item.parent)
     if hubs is not None and item.number in hubs.thinned:
         thinned = holds & hubs.thinned[item.number][row]
         chosen[thinned] = drawing.own_number(item.child)[thinned] < below
         probability[thinned] = cut.share
-        unit[thinned] = drawing.own_hash(item.child)[thinned]
-    return _chosen(chosen, probability, unit)
+        unit[thinned] = own_unit[thinned]
+        size[thinned] = 0
+    return _chosen(chosen, probability, unit, size)
 
 
-def _chosen(chosen: Mask, probability: npt.NDArray[np.float64], unit: Int64s) -> Chosen:
+def _chosen(
+    chosen: Mask, probability: npt.NDArray[np.float64], unit: Int64s, sample_size: Int64s
+) -> Chosen:
     rows = Chosen.none_of(len(chosen))
     rows.role[chosen] = np.where(probability[chosen] == 1.0, int(Role.CERTAIN), int(Role.SAMPLED))
     rows.probability[chosen] = probability[chosen]
     rows.unit[chosen] = unit[chosen]
+    rows.sample_size[chosen] = sample_size[chosen]
     return rows
