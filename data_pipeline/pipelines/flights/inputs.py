@@ -1,12 +1,10 @@
-"""Stage flights_inputs: the raw tables, whole or as a sample, with the weights of their rows."""
+"""Stage flights_inputs: the raw tables, whole or as a sample, with weights and a report."""
 
 import dagster as dg
 
 from data_pipeline.pipelines.flights import raw
-from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.sampling.report import sampled_inputs_with_report
 
-inputs = copy_filtered_inputs(
-    stage="flights_inputs", raw=raw.assets, owners=["team:data"], weights=True
+assets: list[dg.AssetsDefinition] = sampled_inputs_with_report(
+    stage="flights_inputs", raw=raw.assets, owners=["team:data"]
 )
-
-assets: list[dg.AssetsDefinition] = [inputs]
