@@ -9,6 +9,7 @@ from data_pipeline.caching.code_version import CodeVersion, code_versions
 from data_pipeline.caching.executor import memoised
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Configuration, load_configuration
+from data_pipeline.instances.problems import suggestion
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.resources import instance_resources
 from data_pipeline.run_progress import NAME as PROGRESS
@@ -58,6 +59,37 @@ def instance_definitions(
         resources={**instance_resources(), **others.pop("resources", {})},
         **others,
     )
+
+
+def check_roots(
+    assets: Iterable[dg.AssetsDefinition], configuration: Configuration | None = None
+) -> None:
+    """Checks that the roots of all samples are input tables; without, filters would copy them.
+
+    Use it where the assets are all that there are: several pipelines may have one configuration.
+
+    Args:
+        assets: All assets.
+        configuration: The instances; default: the configuration that is in force.
+
+    Raises:
+        ConfigurationError: A root is no input table.
+    """
+    configuration = configuration or load_configuration()
+    specs = (spec for asset in assets for spec in asset.specs)
+    inputs = [
+        StageTable.from_path(spec.key.path)
+        for spec in specs
+        if SOURCE_METADATA_KEY in spec.metadata
+    ]
+    known = {str(table) for table in inputs} | {table.name for table in inputs}
+    for name, instance in configuration.instances.items():
+        for root in instance.sample.roots if instance.sample else ():
+            if root not in known:
+                raise ConfigurationError(
+                    f"instances.{name}.attrs.sample.roots: there is no input table `{root}`. "
+                    f"{suggestion(root, sorted(known))}"
+                )
 
 
 def _jobs(configuration: Configuration) -> list[Any]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from data_pipeline.instances.merge import Located
 from data_pipeline.instances.problems import problem, shown, suggestion
-from data_pipeline.instances.settings import CopyFilterOverride, _Settings
+from data_pipeline.instances.settings import _Settings
 
 Settings = TypeVar("Settings", bound=_Settings)
 
@@ -51,9 +51,25 @@ def validated(
     path, written = origin(origins, key, details["loc"])
     if details["type"] == "extra_forbidden":
         name = str(details["loc"][-1])
-        remedy = suggestion(name, CopyFilterOverride.model_fields)
+        remedy = suggestion(name, _model_at(model, details["loc"][:-1]).model_fields)
         raise problem(file, path, f"unknown key {shown(name)}", remedy)
     raise problem(file, path, _what(details, written), _remedy(details))
+
+
+def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """Gives the model that a value of a model has to fit, by its location there."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is not None:  # else it is a key or number in a mapping or list of models
+            model = _model_in(field.annotation) or model
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Gives the model in a type such as `dict[str, Model]` or `Model | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def origin(origins: Any, key: str, loc: tuple[int | str, ...]) -> tuple[str, Located | None]:

@@ -170,7 +170,7 @@ def _of_stage(connection: sa.Connection, instance: Instance, stage: str, listed:
 
 def _rest(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> Part:
     """Gives the catalog, the working tables of sampling, and files of stages that are forgotten."""
-    names = (instance.catalog_schema, instance.sample_schema)
+    names = (instance.catalog_schema, instance.sample_work_schema)
     found = [_schema(connection, name, _tables(connection, name), [], True) for name in names]
     root = blobs.directory(instance)
     folders = sorted(path.name for path in root.iterdir()) if root.is_dir() else []

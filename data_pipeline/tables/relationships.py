@@ -13,7 +13,9 @@ from data_pipeline.tables.table_checks import EXAMPLES, key_text
 
 @dataclass(frozen=True)
 class References:
-    """References of one relationship; a reference with a NULL in it refers to nothing.
+    """References of one relationship.
+
+    A reference with a NULL in it refers to nothing, nor does one that its condition is not true of.
 
     Attributes:
         total: Rows that refer to something.
@@ -42,7 +44,9 @@ def referenced_table(referring: StageTable, key: ForeignKey) -> StageTable:
 
 def relationship_name(key: ForeignKey) -> str:
     """Gives a relationship in words: `dest -> airports (faa)`."""
-    return f"{', '.join(key.columns)} -> {key.references} ({', '.join(key.referenced_columns)})"
+    condition = f" where {key.where}" if key.where else ""
+    columns, referenced = ", ".join(key.columns), ", ".join(key.referenced_columns)
+    return f"{columns} -> {key.references} ({referenced}){condition}"
 
 
 def references(
@@ -75,12 +79,15 @@ def _query(
     names = [f"k{number}" for number in range(len(key.columns))]
     table = _table(referring, key.columns)
     columns = [table.c[name] for name in key.columns]
+    refers: list[sa.ColumnElement[bool]] = [column.is_not(None) for column in columns]
+    if key.where is not None:
+        refers.append(sa.literal_column(f"(({key.where}) IS TRUE)", sa.Boolean))
     used = (
         sa.select(
             *(column.label(name) for column, name in zip(columns, names, strict=True)),
             sa.func.count().label("n"),
         )
-        .where(*(column.is_not(None) for column in columns))
+        .where(*refers)
         .group_by(*columns)
         .cte("used")
     )
