@@ -8,7 +8,10 @@ import sqlalchemy as sa
 from data_pipeline_tests.sampling.in_memory.compared import chosen_in_database, chosen_in_memory
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
-PINS = {"planes": [{"tailnum": "N77"}, {"tailnum": "N2100"}], "flights": [{"at": 1, "flight": 7}]}
+PINS = {
+    "planes": [{"tailnum": f"N{number}"} for number in (77, 1234, 2100, 3333, 3500)],
+    "flights": [{"at": 1, "flight": 7}],
+}
 
 
 def flights(engine: sa.Engine) -> Schema:
@@ -24,7 +27,9 @@ def flights(engine: sa.Engine) -> Schema:
             "FROM generate_series(1, 4000) g",
             "CREATE TABLE weather AS SELECT g AS at, 'A' || o AS origin, "
             "g % 40 / 8.0::real AS wind FROM generate_series(1, 1500) g, generate_series(1, 3) o",
-            "CREATE TABLE flights AS SELECT g / 4 AS at, g AS flight, "
+            "CREATE TABLE gates AS SELECT 1 AS gate",
+            # All that one flight refers to is there.
+            "CREATE TABLE flights AS SELECT g / 4 AS at, g AS flight, abs(g - 5999) + 1 AS gate, "
             "'C' || 1 + g % 16 AS carrier, 'A' || 1 + g % 3 AS origin, 'A' || 1 + g % 310 AS dest, "
             "CASE WHEN g % 30 = 0 THEN NULL ELSE 'N' || (g::bigint * g) % 4400 END AS tailnum "
             "FROM generate_series(1, 7000) g",
@@ -36,9 +41,11 @@ def flights(engine: sa.Engine) -> Schema:
             "primary_key": ["at", "origin"],
             "foreign_keys": [to("origin", "airports", "faa")],
         },
+        gates={"primary_key": "gate"},
         flights={
             "primary_key": ["at", "flight"],
             "foreign_keys": [
+                to("gate", "gates", "gate"),
                 to("carrier", "airlines", "carrier"),
                 to("origin", "airports", "faa"),
                 to("dest", "airports", "faa"),
@@ -64,3 +71,17 @@ def test_the_same_rows_are_chosen(engine: sa.Engine, specification: dict[str, An
     source = flights(engine)
     in_memory = chosen_in_memory(source, **specification)
     assert in_memory == chosen_in_database(source, **specification)
+
+
+def test_a_pinned_parent_does_not_stand_for_parents_with_their_child(engine: sa.Engine) -> None:
+    source = schema(
+        engine,
+        [
+            "CREATE TABLE a AS SELECT g AS id FROM generate_series(1, 300) g",
+            "CREATE TABLE b AS SELECT g AS id, g AS a FROM generate_series(1, 200) g",
+        ],
+        a={"primary_key": "id"},
+        b={"primary_key": "id", "foreign_keys": [to("a", "a", "id")]},
+    )
+    options: dict[str, Any] = {"roots": {"a": {"rate": 0.0001}}, "pins": {"a": [{"id": 5}]}}
+    assert chosen_in_memory(source, **options) == chosen_in_database(source, **options)
