@@ -57,6 +57,7 @@ format: install
 	@$(BIN)/ruff format .
 
 bench: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	@$(BIN)/python -m benchmarks
 
 clean:

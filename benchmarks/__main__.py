@@ -14,7 +14,7 @@ def main() -> None:
         os.environ["DATA_PIPELINE_HOME"] = folder
         os.environ["DAGSTER_HOME"] = folder
         os.environ.pop("DATA_PIPELINE_DATABASE_URL", None)
-        from benchmarks import caching, commit
+        from benchmarks import caching, commit, sampling
         from benchmarks.steps import per_step
         from benchmarks.transfer import comparisons
         from data_pipeline.instances import load_configuration
@@ -29,6 +29,8 @@ def main() -> None:
                 print(comparison, flush=True)
             for comparison in caching.comparisons():
                 print(comparison, flush=True)
+            for gate in sampling.gates(Path(folder)):
+                print(gate, flush=True)
         finally:
             EmbeddedServer(Path(folder)).stop()
 
