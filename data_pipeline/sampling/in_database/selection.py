@@ -64,7 +64,8 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
     add_pins(drawing)
     add_core(drawing)
     if not plan.is_minimal and not plan.cover.covers_nothing:
-        add_fan_out_witnesses(drawing)
+        if plan.cover.fan_outs:
+            add_fan_out_witnesses(drawing)
         cover(drawing)
     close(drawing)
     return Selection(

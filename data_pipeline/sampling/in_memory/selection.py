@@ -56,7 +56,8 @@ def selection(
     add_pins(drawing)
     add_core(drawing)
     if not plan.is_minimal and not plan.cover.covers_nothing:
-        add_fan_out_witnesses(drawing)
+        if plan.cover.fan_outs:
+            add_fan_out_witnesses(drawing)
         cover(drawing)
     close(drawing)
     rows = {name: drawing.rows.get(name) for name in plan.graph.keys}
