@@ -133,7 +133,7 @@ def test_a_stage_that_does_not_exist_is_an_error_with_those_that_do() -> None:
     built("t", on="mini")
     text = refused("mini", "--stage", "t", "--yes")
     assert "has no stage `t`" in text
-    assert "raw, s, stage_1" in text
+    assert "raw, s, sample, stage_1" in text
     assert {key.path[0] for key in defs.resolve_all_asset_keys()} >= {"raw", "stage_1"}
 
 
