@@ -1,7 +1,7 @@
 """The memoised executor: leaves out of a run what has nothing to do, and hands over the rest."""
 
 import copy
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
@@ -16,6 +16,7 @@ from data_pipeline.caching.memo import Memo
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
+from data_pipeline.tables.leading import LeadingExecutors
 from data_pipeline.tables.session_name import reset_session_name, set_session_name
 from data_pipeline.tables.step_reads import close_reads
 
@@ -56,7 +57,7 @@ def memoised(inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
         name=f"memoised_{inner.name}",
         config_schema=cast("Any", inner.config_schema),  # accepted, though not declared
         requirements=inner.get_requirements,
-        executor_creation_fn=wrapped,
+        executor_creation_fn=LeadingExecutors(wrapped),
     )
 
 
@@ -99,9 +100,14 @@ class MemoisedExecutor(Executor):
             memo.lead(run.run_id, {run_id for run_id in before if run_id is not None})
             waves = memo.waves(step_by_step=isinstance(self._inner, InProcessExecutor))
             for wave in waves:
-                steps = memo.members(wave)
-                succeeded = yield from self._wave(plan_context, execution_plan, config, steps, memo)
-                memo.settle(wave, memo.unfinished(wave, succeeded))
+                try:
+                    steps = memo.members(wave)
+                    yield from self._wave(plan_context, execution_plan, config, steps, memo)
+                except Exception:  # a process of a step has crashed, say
+                    memo.settle(wave)
+                    memo.finish()
+                    raise
+                memo.settle(wave)
             memo.finish()
             memo.record_reused(plan_context.instance)
         finally:
@@ -116,17 +122,14 @@ class MemoisedExecutor(Executor):
         config: ResolvedRunConfig,
         steps: Sequence[str],
         memo: Memo,
-    ) -> Generator[dg.DagsterEvent, None, frozenset[str]]:
-        """Executes some of the steps; returns those that succeeded."""
-        finished: set[str] = set()
+    ) -> Iterator[dg.DagsterEvent]:
+        """Executes some of the steps."""
         for event in self._inner.execute(*_only(plan_context, plan, config, steps)):
             if event.step_key and event.event_type in _ENDS:
                 close_reads(plan_context.run_id, event.step_key)
             if event.event_type is dg.DagsterEventType.STEP_SUCCESS and event.step_key:
-                finished.add(event.step_key)
                 memo.succeeded(event.step_key)
             yield event
-        return frozenset(finished)
 
 
 def _check_needs_no_instance(job: dg.JobDefinition) -> None:

@@ -221,15 +221,6 @@ class Memo:
         """Gives the steps of the plan behind those of a wave."""
         return [member for key in wave for member in self._steps.members[key]]
 
-    def unfinished(self, wave: Sequence[str], succeeded: frozenset[str]) -> frozenset[str]:
-        """Gives the steps of a wave that failed or were not reached.
-
-        Args:
-            wave: The steps.
-            succeeded: The steps of the plan that succeeded.
-        """
-        return frozenset(key for key in wave if not succeeded.issuperset(self._steps.results[key]))
-
     def waves(self, *, step_by_step: bool) -> Iterator[list[str]]:
         """Gives the steps to execute, in waves; `settle` must be called after each.
 
@@ -330,8 +321,10 @@ class Memo:
             evaluated=evaluated,
         )
 
-    def settle(self, wave: Sequence[str], failed: frozenset[str]) -> None:
-        """Takes note of what became of a wave."""
+    def settle(self, wave: Sequence[str]) -> None:
+        """Takes note of what became of a wave: steps that have not succeeded have failed."""
+        results = self._steps.results
+        failed = {key for key in wave if not self._succeeded.issuperset(results[key])}
         self._done |= set(wave) - failed
         self._failed |= failed
         if any(not self._is_settled(key, ()) for key in self._computing):

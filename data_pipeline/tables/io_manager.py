@@ -17,7 +17,7 @@ from data_pipeline.tables.connection import database
 from data_pipeline.tables.fetch import fetch, is_in_memory, known_version
 from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of
 from data_pipeline.tables.inputs import InputVersions
-from data_pipeline.tables.leading import LedRun
+from data_pipeline.tables.leading import LedRun, has_leading_executor
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.op_context import op_context
 from data_pipeline.tables.planned_steps import only_checks, planned_steps, step_sources
@@ -94,10 +94,15 @@ class TableIOManager(dg.IOManager):
         """Names the sessions of a step, and leads its run if nobody else does."""
         set_session_name(step.run_id, step.step.key)
         if step.run_id not in self._runs:
-            with database(instance).begin() as connection:
-                is_led = runs.row(connection, instance, step.run_id) is not None
+            is_led = has_leading_executor(step) or self._is_led_here(step.run_id, instance)
             self._runs[step.run_id] = None if is_led else self._lead(step, instance, log)
         return self._runs[step.run_id]
+
+    def _is_led_here(self, run_id: str, instance: Instance) -> bool:
+        """Whether another IO manager of this process leads a run."""
+        with database(instance).begin() as connection:
+            run = runs.row(connection, instance, run_id)
+        return run is not None and run.is_alive and run.is_here
 
     def _lead(self, step: Any, instance: Instance, log: logging.Logger) -> LedRun:
         steps = planned_steps(step, self._configuration, instance)

@@ -1,16 +1,19 @@
-"""Runs that no memoised executor leads (`materialize`, `execute_in_process`): they lead themselves.
+"""Who leads a run: its executor, or, where that knows nothing of stages, the run itself.
 
-Such a run takes the locks of its stages before its first input or output, and commits a stage with
-the last of its tables.
+A run that leads itself (`materialize`, `execute_in_process`) takes the locks of its stages before
+its first input or output, and commits a stage with the last of its tables.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
 from data_pipeline.instances import Instance
+from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables import staging
 from data_pipeline.tables.commit import commit_stages
 from data_pipeline.tables.commit_order import CommitOrder
@@ -20,6 +23,26 @@ from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.planned_steps import PlannedStep
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.step_reads import close_reads
+
+
+@dataclass(frozen=True)
+class LeadingExecutors:
+    """Creates executors that lead the runs of instances.
+
+    Its type tells the steps, in whatever process, that they do not: also when the executor is gone.
+    """
+
+    create: Callable[[dg.InitExecutorContext], dg.Executor]
+
+    def __call__(self, context: dg.InitExecutorContext) -> dg.Executor:
+        """Creates the executor of a run."""
+        return self.create(context)
+
+
+def has_leading_executor(step: Any) -> bool:
+    """Whether the executor of a step's run leads it."""
+    create = step.job_def.executor_def.executor_creation_fn
+    return PARTITION_TAG in step.run_tags and isinstance(create, LeadingExecutors)
 
 
 class LedRun:

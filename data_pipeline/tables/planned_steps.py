@@ -71,6 +71,8 @@ def only_checks(step: Any) -> bool:
 def step_sources(step: Any, configuration: Configuration, instance: Instance) -> list[Source]:
     """Gives all tables that a step may read: what its assets are made from, and what it checks.
 
+    What it makes itself is not among them: that is not there yet when the step begins.
+
     Args:
         step: The context of the step.
         configuration: All instances.
@@ -84,7 +86,11 @@ def step_sources(step: Any, configuration: Configuration, instance: Instance) ->
     assets = _assets(step.step)
     if not assets and (definition := layer.get_assets_def_for_node(step.node_handle)):
         assets = sorted(definition.keys)  # one of the ops of a graph asset
-    return _upstream(layer.asset_graph, assets, configuration, instance)
+    own = {(instance.instance_id, "/".join(asset.path)) for asset in assets}
+    found = _upstream(layer.asset_graph, assets, configuration, instance)
+    return [
+        (source, table) for source, table in found if (source.instance_id, str(table)) not in own
+    ]
 
 
 def _assets(step: Any) -> list[dg.AssetKey]:

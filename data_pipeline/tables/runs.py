@@ -76,6 +76,11 @@ class ActiveRun:
     inputs: Mapping[str, str]
     is_alive: bool
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its process is this one."""
+        return (self.host, self.pid) == (socket.gethostname(), os.getpid())
+
     def __str__(self) -> str:
         since = f"{self.started_at:%Y-%m-%d %H:%M:%S %Z}"
         return f"run {self.run_id} of {self.username} on {self.host} (since {since})"

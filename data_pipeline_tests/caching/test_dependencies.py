@@ -1,5 +1,6 @@
 """What an asset depends on counts, also if it is not loaded, of another instance, or external."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from data_pipeline.caching.sources import outside_input
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS, RAW_TO_SAMPLED
+from data_pipeline.tables import View
 from data_pipeline_tests.caching.jobs import called
 from data_pipeline_tests.caching.world import World, new_storage
 
@@ -49,6 +51,27 @@ def test_dependencies_that_are_not_loaded_count_on_their_instances(
     world.made(lambda: [base("2"), b], "mini", selection=selection)
     assert world.calls["b"] == (0 if mapping is None else 1)
     assert world.made(lambda: [base("2"), b], "mini", selection=selection).steps == set()
+
+
+def test_what_a_step_makes_of_its_own_results_is_up_to_date_afterwards(world: World) -> None:
+    @dg.multi_asset(
+        outs={name: dg.AssetOut(key=["s", name], code_version="1") for name in ("a", "b")},
+        internal_asset_deps={"a": {dg.AssetKey(["t", "base"])}, "b": {dg.AssetKey(["s", "a"])}},
+        ins={"base": dg.AssetIn(key=["t", "base"])},
+        partitions_def=INSTANCE_PARTITIONS,
+    )
+    def both(base: pd.DataFrame) -> Iterator[dg.Output[Any]]:
+        called("both")
+        yield dg.Output(base, "a")
+        yield dg.Output(View(sa.text("SELECT * FROM full_s.a")), "b")
+
+    @dg.asset(key=["t", "base"], partitions_def=INSTANCE_PARTITIONS, code_version="1")
+    def given() -> pd.DataFrame:
+        return pd.DataFrame({"v": [1]})
+
+    world.made(lambda: [given, both])
+    assert world.calls == {"both": 1}
+    assert world.made(lambda: [given, both]).steps == set()
 
 
 @pytest.mark.parametrize("key", [["outside", "orders"], ["orders"], ["a", "b", "c"]])

@@ -87,11 +87,16 @@ class Launched:
             time.sleep(0.002)
 
     def finish(self) -> Outcome:
-        """Waits for the end of the run."""
-        code = self._process.end(PATIENCE)
-        assert code is not None, f"run {self.pid} does not end:\n{self.log[-4000:]}"
+        """Waits for the end of the run, and of all that it has started."""
+        code = self.await_end()
         self.await_others()
         return Outcome(success=code == 0, killed=code == -signal.SIGKILL, log=self.log)
+
+    def await_end(self) -> int:
+        """Waits for the end of the process of the run; gives its exit code."""
+        code = self._process.end(PATIENCE)
+        assert code is not None, f"run {self.pid} does not end:\n{self.log[-4000:]}"
+        return code
 
     def kill(self) -> None:
         """Ends the process of the run by signal 9; steps in processes of their own live on."""

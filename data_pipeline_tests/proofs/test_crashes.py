@@ -209,6 +209,28 @@ def test_what_was_staged_for_other_sources_is_dropped(built_on: World) -> None:
     built_on.check("always", "whole", "finished", generation=3)
 
 
+def test_a_step_that_outlives_its_run_commits_nothing(built_on: World) -> None:
+    """Dagster takes steps for crashed when their forkserver is gone, and ends the run."""
+    pipe = built_on.prepare_hold()
+    before = len(_callers(built_on, "raw/orders"))
+    run = built_on.launch(2, module=BY_PROCESSES, PROOF_HOLD="raw/orders")
+    run.wait_until("it is held", lambda: len(_callers(built_on, "raw/orders")) > before)
+    server = psutil.Process(_callers(built_on, "raw/orders")[-1]).parent()
+    assert server is not None
+    server.kill()
+    run.await_end()
+    pipe.write_text("go on")
+    run.await_others()
+    assert "Not committed: stage `raw`" in run.log
+    built_on.check("always", "whole")
+    built_on.succeed(2, module=BY_PROCESSES)
+    built_on.check("always", "whole", "finished", generation=2)
+
+
+def _callers(world: World, asset: str) -> list[int]:
+    return [pid for pid, name in world.calls() if name == asset]
+
+
 @pytest.mark.parametrize("module", [IN_PROCESS, pytest.param(BY_PROCESSES, marks=LONG)])
 def test_after_a_failure_the_stage_is_unchanged_and_the_next_run_resumes(
     built_on: World, module: str

@@ -191,7 +191,14 @@ class World:
             with engine.connect() as connection:
                 found = broken(connection, self.instance(name), *moments, **settings)
                 connection.rollback()
-            assert not found, f"{name}:\n" + "\n".join(found)
+            assert not found, f"{name}:\n" + "\n".join([*found, *self._evidence(name)])
+
+    def _evidence(self, instance: str) -> list[str]:
+        """Gives what helps to find out how an invariant came to be broken."""
+        columns = "stage, name, kind, inputs, run_id, committed_at, xmin::text"
+        rows = self.rows(f"SELECT {columns} FROM {instance}_catalog.tables ORDER BY committed_at")
+        logs = [f"Run in process {run.pid}:\n{run.log}" for run in self.launched[-2:]]
+        return [*map(str, rows), *logs]
 
     def calls(self) -> list[tuple[int, str]]:
         """Gives the calls of assets so far: process and asset."""
