@@ -11,6 +11,7 @@ from data_pipeline.sampling.in_database.source_tables import TID, SourceTable, T
 from data_pipeline.sampling.in_database.workspace import Workspace, work_table
 from data_pipeline.sampling.rules import Cut, Role
 from data_pipeline.sampling.sample_plan import Part, SamplePlan, TablePlan
+from data_pipeline.sampling.schema_graph import Relationship
 from data_pipeline.tables.names import RelationName
 
 
@@ -25,6 +26,7 @@ class Drawing:
         whole: The tables that come whole.
         rows: The chosen rows of the others: place (column `TID`), role, probability, unit, reason,
             and how many units were drawn with it (`sample_size`; NULL: it was drawn for itself).
+            Of the drawn ones also the values that they refer to, unless they came with them.
         cuts: Which rows of each root are sampled.
         hubs: The hubs of each root that has any: place, key columns `k0`, `k1`, ..., and for each
             relationship that makes it one `thinned_<number>`.
@@ -65,6 +67,11 @@ class Drawing:
         """Whether rows of the table are sampled, themselves or with their root."""
         part = self.plan_of(table).part
         return not self.plan.is_minimal and part in (Part.ROOT, Part.CHILD)
+
+    def came_with_parent(self, item: Relationship) -> bool:
+        """Whether drawn rows were chosen because of the row they refer to, which is there then."""
+        owner = self.plan_of(item.child).owner
+        return owner is not None and owner.number == item.number and item.refers_to_key
 
     def add(
         self, table: str, places: sa.FromClause, role: Role, reason: str | sa.ColumnElement[str]
@@ -110,7 +117,7 @@ def chosen_rows(schema: str, stage: str, table: str) -> sa.TableClause:
 
 
 def no_rows() -> sa.Select[Any]:
-    """Gives the query of an empty table of chosen rows."""
+    """Gives the query of an empty table of chosen rows, of which none is drawn."""
     return sa.select(*row_columns()).where(sa.false())
 
 

@@ -13,7 +13,12 @@ from data_pipeline.sampling.in_database.sampling_number import (
     parent_rows,
     reference_columns,
 )
-from data_pipeline.sampling.in_database.source_tables import TID, matches, refers
+from data_pipeline.sampling.in_database.source_tables import (
+    TID,
+    matches,
+    refers,
+    values_referred_to,
+)
 from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
 from data_pipeline.sampling.rules import Cut, Role, rows_besides_hubs
 from data_pipeline.sampling.sample_plan import Part, TablePlan
@@ -21,23 +26,29 @@ from data_pipeline.sampling.schema_graph import Relationship
 
 _Condition = sa.ColumnElement[bool]
 
+_FEW = 0.2
+"""Up to this share of rows, sending them to one process takes less than it saves to share a scan.
+
+The planner, which cannot know how many rows have low hashes, would expect a third.
+"""
+
 
 def draw(drawing: Drawing) -> None:
     """Chooses the sampled rows of all tables that do not come whole."""
     for table in drawing.plan.tables.values():
         if table.name in drawing.whole:
             continue
-        query: sa.Executable = no_rows()
-        if drawing.is_sampled(table.name):
-            cut = drawing.cuts[table.root or table.name]
-            if cut.below is None:
-                drawing.whole.add(table.name)
-                continue
-            parts = (
-                _root(drawing, table, cut) if table.owner is None else _child(drawing, table, cut)
-            )
-            query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
-        drawing.rows[table.name], _ = drawing.space.create(query, "rows", table.name)
+        if not drawing.is_sampled(table.name):
+            drawing.rows[table.name], _ = drawing.space.create(no_rows(), "rows", table.name)
+            continue
+        cut = drawing.cuts[table.root or table.name]
+        if cut.below is None:
+            drawing.whole.add(table.name)
+            continue
+        parts = _root(drawing, table, cut) if table.owner is None else _child(drawing, table, cut)
+        query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
+        with drawing.space.expecting_few_rows(if_=cut.share <= _FEW):
+            drawing.rows[table.name], _ = drawing.space.create(query, "rows", table.name)
 
 
 def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
@@ -68,14 +79,20 @@ def _below(number: sa.ColumnElement[int], cut: Cut) -> _Condition:
 
 
 def _row(
-    place: sa.ColumnElement[Any],
+    drawing: Drawing,
+    table: str,
+    rows: sa.FromClause,
     probability: Any,
     unit: sa.ColumnElement[int],
     sample_size: sa.ColumnElement[Any] | None = None,
 ) -> list[sa.ColumnElement[Any]]:
     value = sa.literal(probability) if isinstance(probability, float) else probability
     role = sa.case((value == 1.0, int(Role.CERTAIN)), else_=int(Role.SAMPLED))
-    return row_columns(place, role, value, unit, sample_size)
+    columns = row_columns(rows.c[TID], role, value, unit, sample_size)
+    for item in drawing.plan.graph.of_child(table):
+        if not drawing.came_with_parent(item):
+            columns += values_referred_to(item, rows)
+    return columns
 
 
 def _root(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
@@ -85,12 +102,14 @@ def _root(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
     drawn = sa.literal(cut.drawn, sa.BigInteger)
     hubs = drawing.hubs.get(table.name)
     if hubs is None:
-        return [sa.select(*_row(rows.c[TID], cut.probability, unit, drawn)).where(low)]
+        return [
+            sa.select(*_row(drawing, table.name, rows, cut.probability, unit, drawn)).where(low)
+        ]
     is_hub = hubs.c[TID].is_not(None)
     probability = sa.case((is_hub, 1.0), else_=cut.probability)
     of_hub: sa.ColumnElement[Any] = sa.case((is_hub, sa.null()), else_=drawn)
     return [
-        sa.select(*_row(rows.c[TID], probability, unit, of_hub))
+        sa.select(*_row(drawing, table.name, rows, probability, unit, of_hub))
         .select_from(rows.outerjoin(hubs, hubs.c[TID] == rows.c[TID]))
         .where(sa.or_(is_hub, low))
     ]
@@ -136,7 +155,9 @@ def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
     return (
         sa.select(
             *_row(
-                rows.c[TID],
+                drawing,
+                item.child,
+                rows,
                 sa.case(*probability, else_=cut.probability),
                 sa.case((alone, own_unit), else_=unit),
             )
@@ -160,13 +181,15 @@ def _with_parents(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[A
     hubs = drawing.hubs.get(item.parent)
     if hubs is None or f"thinned_{item.number}" not in hubs.c:
         facts = (parents.c.probability, parents.c.unit, parents.c.sample_size)
-        return sa.select(*_row(rows.c[TID], *facts)).select_from(joined)
+        return sa.select(*_row(drawing, item.child, rows, *facts)).select_from(joined)
     thinned = hubs.c[f"thinned_{item.number}"].is_(sa.true())
     own, own_unit = own_number(drawing, item.child, rows), _own_unit(drawing, item, rows, cut)
     return (
         sa.select(
             *_row(
-                rows.c[TID],
+                drawing,
+                item.child,
+                rows,
                 sa.case((thinned, cut.share), else_=parents.c.probability),
                 sa.case((thinned, own_unit), else_=parents.c.unit),
                 sa.case((thinned, sa.null()), else_=parents.c.sample_size),
@@ -180,7 +203,7 @@ def _with_parents(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[A
 def _without_reference(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
     rows = drawing.sources[item.child].rows("child")
     own, unit = own_number(drawing, item.child, rows), _own_unit(drawing, item, rows, cut)
-    return sa.select(*_row(rows.c[TID], cut.share, unit)).where(
+    return sa.select(*_row(drawing, item.child, rows, cut.share, unit)).where(
         sa.not_(refers(item, rows)), _below(own, cut)
     )
 
@@ -190,7 +213,7 @@ def _dangling(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
     parent = drawing.sources[item.parent].rows("parent")
     value = reference_columns(drawing, item, rows)
     unit = key_hash_sql(value, cut.salt_of_others(drawing.salt))
-    return sa.select(*_row(rows.c[TID], cut.share, unit)).where(
+    return sa.select(*_row(drawing, item.child, rows, cut.share, unit)).where(
         refers(item, rows),
         _below(permanent_random_sql(value, drawing.salt), cut),
         ~sa.exists().select_from(parent).where(matches(item, rows, parent)),

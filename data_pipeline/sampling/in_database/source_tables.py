@@ -88,6 +88,23 @@ def refers(item: Relationship, child: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(*parts)
 
 
+def values_referred_to(item: Relationship, child: sa.FromClause) -> list[sa.Label[Any]]:
+    """Gives what rows of the child refer to, in the order of the referring columns.
+
+    Where the relationship has a condition, it is NULL unless that holds.
+    """
+    columns: list[sa.ColumnElement[Any]] = [child.c[name] for name in item.columns]
+    if item.where is not None:
+        holds = child.c[_condition(item.number)]
+        columns = [sa.case((holds, column)) for column in columns]
+    return [column.label(name_of_value(item, i)) for i, column in enumerate(columns)]
+
+
+def name_of_value(item: Relationship, number: int) -> str:
+    """Names the column of a working table that holds what rows refer to."""
+    return f"refers_{item.number}_{number}"
+
+
 def matches(
     item: Relationship, child: sa.FromClause, parent: sa.FromClause
 ) -> sa.ColumnElement[bool]:

@@ -65,9 +65,9 @@ class Workspace:
         run(self.connection, "SET LOCAL enable_hashagg TO DEFAULT")
 
     @contextmanager
-    def expecting_few_rows(self) -> Iterator[None]:
+    def expecting_few_rows(self, *, if_: bool = True) -> Iterator[None]:
         """Lets scans run in parallel of which the planner expects many rows, but which find few."""
-        run(self.connection, "SET LOCAL parallel_tuple_cost = 0")
+        run(self.connection, f"SET LOCAL parallel_tuple_cost TO {'0' if if_ else 'DEFAULT'}")
         yield
         run(self.connection, "SET LOCAL parallel_tuple_cost TO DEFAULT")
 
