@@ -6,6 +6,7 @@ Values of one kind can be compared with each other, whatever their width or leng
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 TIMESTAMP = "timestamp"
 TIMESTAMP_WITH_ZONE = "timestamp with time zone"
@@ -31,6 +32,7 @@ _FAMILIES: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
     (sa.Date, "date"),
     (sa.Time, "time"),
     (sa.Interval, "interval"),
+    (postgresql.INTERVAL, "interval"),
     (sa.Uuid, "uuid"),
     (sa.LargeBinary, "bytea"),
 )

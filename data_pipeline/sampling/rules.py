@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.sampling.hub_limit import hub_limit
+from data_pipeline.sampling.hub_limit import design_effect, hub_limit
 from data_pipeline.sampling.key_hash import hash_threshold
 
 FOR_CERTAIN = -(2**63)
@@ -110,6 +110,17 @@ def limit_of_hubs(setting: int | str, parents: Mapping[int, int]) -> int | None:
     if isinstance(setting, int):
         return setting if max(parents, default=0) > setting else None
     return hub_limit(parents)
+
+
+def predicted_design_effect(setting: int | str, parents: Mapping[int, int]) -> float:
+    """Gives the design effect of sampling children with their root; see `hub_limit.design_effect`.
+
+    Args:
+        setting: `hubs` of the specification.
+        parents: The number of parents by their number of children.
+    """
+    with_children = {n: count for n, count in parents.items() if n > 0}
+    return design_effect(with_children, limit_of_hubs(setting, with_children))
 
 
 def brings_children(children: int, parents: Mapping[int, int], limit: int | None) -> bool:

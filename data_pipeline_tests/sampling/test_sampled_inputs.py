@@ -49,6 +49,23 @@ def test_the_rows_of_a_sample_refer_to_each_other(
     assert len(set(counted[0])) == 1
 
 
+def test_the_log_predicts_design_effects_before_the_rows_are_copied(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shop.frames["orders"].loc[800:, "customer"] = 7
+    config = configured(tmp_path, midi=MIDI, mini=MIDI | {"hubs": "off"})
+    run(shop.assets(), "full", config)
+    for name, said in (
+        ("midi", "is 1.5 (hubs: 1, with more than 512 each; 403.0 if there were none)"),
+        ("mini", "is 403.0 (no hubs)"),
+    ):
+        capfd.readouterr()
+        run(shop.assets(), name, config)
+        log = capfd.readouterr().err
+        predicted = f"predicted design effect of sampling `orders` with it {said}"
+        assert log.index(predicted) < log.index("Materialized value inputs orders")
+
+
 def test_roles_and_weights_stand_beside_the_rows_on_every_instance(
     pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
 ) -> None:

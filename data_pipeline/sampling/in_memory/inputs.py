@@ -13,6 +13,7 @@ from data_pipeline.sampling.in_memory.kept import Kept
 from data_pipeline.sampling.in_memory.selection import Selection, selection
 from data_pipeline.sampling.in_memory.source_tables import source_table
 from data_pipeline.sampling.input_outputs import InputOutput, OutputKind
+from data_pipeline.sampling.predictions import log_predictions
 from data_pipeline.sampling.refusals import check_weight_columns
 from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.sampled_inputs import Request
@@ -100,6 +101,7 @@ class InputsInMemory:
                 {table: self._properties[table].types for table in component},
             )
             found |= dict.fromkeys(component, chosen)
+            log_predictions(self._log, plan.part(component), chosen.fan_outs)
             self._log_left_out(plan, chosen)
         return found[name]
 

@@ -24,11 +24,14 @@ class Selection:
         sources: The tables that they were chosen from.
         rows: The chosen rows of each table; None for a table that comes whole.
         left_out: Columns with too many values for a witness of each, with their number.
+        fan_outs: By the number of a relationship, how many values are referred to by the number of
+            references, as far as they were counted.
     """
 
     sources: Mapping[str, SourceTable]
     rows: Mapping[str, Chosen | None]
     left_out: Mapping[tuple[str, str], int]
+    fan_outs: Mapping[int, Mapping[int, int]]
 
 
 def selection(
@@ -61,4 +64,4 @@ def selection(
         cover(drawing)
     close(drawing)
     rows = {name: drawing.rows.get(name) for name in plan.graph.keys}
-    return Selection(drawing.sources, rows, drawing.left_out)
+    return Selection(drawing.sources, rows, drawing.left_out, drawing.fan_outs)

@@ -17,11 +17,10 @@ from data_pipeline.sampling.report.relationships import (
     fan_out_coverage,
     fan_outs,
     joins,
-    predicted_design_effect,
     violations,
 )
 from data_pipeline.sampling.report.sizes import sizes
-from data_pipeline.sampling.rules import Role
+from data_pipeline.sampling.rules import Role, predicted_design_effect
 from data_pipeline.sampling.sample_plan import Part, SamplePlan
 
 _MOST_COUNTED = 20_000_000
@@ -82,14 +81,9 @@ class _Comparison:
         root = self.plan.tables[name].root
         if root is None or self.plan.is_minimal or self.plan.roots[root].rows is None:
             return None
-        probability = self.tables[root].roles.c.probability
-        query = (
-            sa.select(probability, sa.func.count())
-            .where(probability < 1)
-            .group_by(probability)
-            .order_by(sa.func.count().desc())
-            .limit(1)
-        )
+        roles = self.tables[root].roles
+        drawn = roles.c.sample_size
+        query = sa.select(roles.c.probability, drawn).where(drawn.is_not(None)).limit(1)
         row = self.connection.execute(query).one_or_none()
         return None if row is None else (float(row[0]), int(row[1]))
 
@@ -112,7 +106,9 @@ class _Comparison:
                 continue
             counts = fan_outs(self.connection, self.tables, item)
             if is_of_root:
-                self.predicted[item.child] = predicted_design_effect(self.plan, item, counts)
+                parents = {n: everywhere for n, (everywhere, _) in counts.items()}
+                hubs = self.plan.settings.hubs
+                self.predicted[item.child] = predicted_design_effect(hubs, parents)
             found = fan_out_coverage(item, counts, self.plan.settings.checks) if covers else None
             figures += [found] if found is not None else []
 

@@ -7,7 +7,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.instances.sample_settings import CheckSettings
-from data_pipeline.sampling.hub_limit import design_effect
 from data_pipeline.sampling.report.compared import (
     WEIGHT,
     Compared,
@@ -18,8 +17,6 @@ from data_pipeline.sampling.report.compared import (
 )
 from data_pipeline.sampling.report.figures import Figure
 from data_pipeline.sampling.report.moments import Moments
-from data_pipeline.sampling.rules import limit_of_hubs
-from data_pipeline.sampling.sample_plan import SamplePlan
 from data_pipeline.sampling.schema_graph import Relationship
 
 Tables = Mapping[str, Compared]
@@ -139,14 +136,6 @@ def fan_out_coverage(
     met = len(wanted) - len(missing)
     figure = Figure(item.parent, "coverage", met, len(wanted), item=str(item), text=text)
     return figure.judged(share, checks.uncovered)
-
-
-def predicted_design_effect(
-    plan: SamplePlan, item: Relationship, counts: Mapping[int, tuple[int, int]]
-) -> float:
-    """Gives the design effect of sampling children with their root, from the source alone."""
-    parents = {n: everywhere for n, (everywhere, _) in counts.items() if n > 0}
-    return design_effect(parents, limit_of_hubs(plan.settings.hubs, parents))
 
 
 def design_effects(

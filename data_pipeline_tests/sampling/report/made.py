@@ -104,7 +104,7 @@ def _made(connection: sa.Connection, name: str, made: Made) -> Compared:
         run(f"CREATE TABLE {schema}.{name} ({made.columns}, PRIMARY KEY ({key}))")
     run(
         f"CREATE TABLE roles.{name} ({key} {kind} PRIMARY KEY, role text, "
-        "probability double precision, unit bigint, reason text)"
+        "probability double precision, unit bigint, reason text, sample_size bigint)"
     )
     marks = ", ".join(["%s"] * len(made.names))
     kept = [row for row in made.source if row[0] in made.sample]
