@@ -18,6 +18,7 @@ from data_pipeline.tables.attached.statements import last_rows
 from data_pipeline.tables.attempts import blocking_sessions, is_busy, lock_timeouts
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
+from data_pipeline.tables.locks import commit_lock_name
 from data_pipeline.tables.names import RelationName, StageTable, literal, quoted
 from data_pipeline.tables.reader_role import let_read
 from data_pipeline.tables.replaced import Replaced
@@ -96,8 +97,8 @@ def commit_stages(
     for timeout in lock_timeouts(limit, log, waiting):
         try:
             with session.begin() as connection:
-                name = f"data_pipeline:commit:{instance.instance_id}"
-                run(connection, _BEGINNING.format(timeout=timeout, name=literal(name)))
+                lock = literal(commit_lock_name(instance))
+                run(connection, _BEGINNING.format(timeout=timeout, name=lock))
                 done, files = _Commit(connection, session, stages, log).execute()
         except _LateError:
             continue

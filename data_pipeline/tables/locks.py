@@ -6,12 +6,18 @@ from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 
+from data_pipeline.instances import Instance
 from data_pipeline.tables.connection import Database
 from data_pipeline.tables.names import RelationName
 
 _TRY = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 _WAIT = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
 _UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
+
+
+def commit_lock_name(instance: Instance) -> str:
+    """Names the lock that a commit holds: an instance has one at a time."""
+    return f"data_pipeline:commit:{instance.instance_id}"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import Database, run
+from data_pipeline.tables.locks import commit_lock_name
 from data_pipeline.tables.names import quoted
 
 _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
@@ -78,6 +79,5 @@ def let_read_committed(database: Database, instance: Instance) -> None:
         rows = catalog.rows(connection, instance.catalog_schema)
         schemas = sorted({instance.schema(table.stage) for table in rows})
         if reader_statements(connection, role, schemas):
-            name = f"data_pipeline:commit:{instance.instance_id}"  # as commits do
-            connection.execute(_ONE_AT_A_TIME, {"name": name})
+            connection.execute(_ONE_AT_A_TIME, {"name": commit_lock_name(instance)})
             let_read(connection, role, schemas)
