@@ -192,7 +192,7 @@ class Database:
             "`table_store_connections` in instances.yaml, or DATA_PIPELINE_DATABASE_URL."
         )
 
-    def lost(self, error: BaseException | None) -> DatabaseError:
+    def lost(self, error: object) -> DatabaseError:
         """Gives the error to raise when a connection broke."""
         return DatabaseError(
             f"Lost the connection to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"

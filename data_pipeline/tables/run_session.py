@@ -87,6 +87,8 @@ class RunSession:
         Raises:
             DatabaseError: The session is gone, and its locks with it.
         """
+        if self._connection.invalidated:  # SQLAlchemy would connect anew, without the locks
+            raise self.database.lost("the locks of the run went with it")
         try:
             with self._connection.begin():
                 yield self._connection

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import load_configuration
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.run_session import RunSession
@@ -50,6 +51,19 @@ def test_a_run_says_for_which_run_it_waits(world: World, pipeline_database: sa.E
         "of instance `full`",
         world.last.log,
     )
+
+
+def test_a_session_that_has_ended_is_not_replaced(pipeline_database: sa.Engine) -> None:
+    """A new one would not have the locks."""
+    instance = load_configuration().instance("full")
+    session = RunSession(database(instance), instance, "this run", logging.Logger("silent"))
+    session.take(["s"])
+    session.register({})
+    rows(pipeline_database, "SELECT pg_terminate_backend(backend_pid) FROM full_catalog.runs")
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match="Lost the connection"), session.begin() as own:
+            own.exec_driver_sql("SELECT 1")
+    session.close()
 
 
 def test_sessions_carry_run_and_step(world: World, pipeline_database: sa.Engine) -> None:
