@@ -14,12 +14,12 @@ from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import attached, blobs, catalog, replaced, slots, staging
 from data_pipeline.tables.attached.relations import Relation
-from data_pipeline.tables.attached.statements import last_rows
 from data_pipeline.tables.attempts import blocking_sessions, is_busy, lock_timeouts
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.locks import commit_lock_name
-from data_pipeline.tables.names import RelationName, StageTable, literal, quoted
+from data_pipeline.tables.moving import move
+from data_pipeline.tables.names import RelationName, StageTable, literal
 from data_pipeline.tables.reader_role import let_read
 from data_pipeline.tables.replaced import Replaced
 from data_pipeline.tables.run_session import RunSession
@@ -32,27 +32,6 @@ SET LOCAL search_path = '';
 SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))
 """
 
-_TYPES_IN_THE_WAY = """
-WITH staged AS (
-    SELECT c.relname, n.nspname AS schema, target.oid, target.nspname AS target, own.typarray
-    FROM unnest(ARRAY[{names}], ARRAY[{schemas}]) AS pair(name, schema)
-    JOIN pg_class c ON c.oid = to_regclass(pair.name)
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_type own ON own.oid = c.reltype
-    JOIN pg_namespace target ON target.oid = to_regnamespace(pair.schema)
-)
-SELECT s.schema, mine.typname FROM staged s JOIN pg_type mine ON mine.oid = s.typarray
-WHERE EXISTS (
-    SELECT FROM pg_type other WHERE other.typname = mine.typname AND other.typnamespace = s.oid
-)
-UNION ALL
-SELECT s.target, s.relname FROM staged s
-JOIN pg_type other ON other.typname = s.relname AND other.typnamespace = s.oid
-WHERE EXISTS (SELECT FROM pg_type element WHERE element.typarray = other.oid)
-"""
-
-_DUPLICATE_OBJECT = "42710"
-_SAVEPOINT = "moved"
 _DROP = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}
 
 
@@ -212,8 +191,11 @@ class _Commit:
             f"DROP {_DROP[hung.old[name].relkind]} {name.quoted}"
             for name in sorted(hung.old.keys() - kept.relations, key=str)
         ]
-        self._move(
-            [*kept.statements, *drops], {source: targets[name] for name, source in sources.items()}
+        move(
+            connection,
+            [*kept.statements, *drops],
+            {source: instance.schema(targets[name].stage) for name, source in sources.items()},
+            frozenset(source for name, source in sources.items() if targets[name].kind == "view"),
         )
         passing = {committed(instance, row.table): row for row in earlier.passing}
         broken = attached.put_up(
@@ -229,42 +211,6 @@ class _Commit:
             },
         )
         return broken, self._shown_through(rows, passing, hung)
-
-    def _move(self, first: Sequence[str], sources: Mapping[RelationName, CatalogRow]) -> None:
-        """Takes away what is replaced, and moves what is staged into the schemas of the stages.
-
-        The array type of a table `t` is called `_t`, which may be the name of another table in the
-        schema. PostgreSQL renames an array type, and nobody else can, for a table of its name.
-        """
-        schemas = {name: self._instance.schema(row.stage) for name, row in sources.items()}
-        moves = [
-            f"ALTER {'VIEW' if row.kind == 'view' else 'TABLE'} {name.quoted} "
-            f"SET SCHEMA {quoted(schemas[name])}"
-            for name, row in sources.items()
-        ]
-        if not (statements := [*first, *moves]):
-            return
-        steps = [f"SAVEPOINT {_SAVEPOINT}", *statements, f"RELEASE SAVEPOINT {_SAVEPOINT}"]
-        try:
-            run(self._connection, "; ".join(steps))
-        except sa.exc.DBAPIError as error:
-            if getattr(error.orig, "pgcode", None) != _DUPLICATE_OBJECT:
-                raise
-            run(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-            self._make_room(first, schemas)
-            run(self._connection, "; ".join(moves))
-
-    def _make_room(self, first: Sequence[str], schemas: Mapping[RelationName, str]) -> None:
-        """Takes away what is replaced, and renames array types that still are in the way."""
-        query = _TYPES_IN_THE_WAY.format(
-            names=", ".join(literal(name.quoted) for name in schemas),
-            schemas=", ".join(literal(quoted(schema)) for schema in schemas.values()),
-        )
-        statements = [*first, query]
-        while found := last_rows(self._connection, statements):
-            stand_ins = [quoted(schema, name) for schema, name in found]
-            creations = (f"CREATE TABLE {name} (); DROP TABLE {name}" for name in stand_ins)
-            statements = [*creations, query]
 
     def _shown_through(
         self,
