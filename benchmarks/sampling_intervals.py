@@ -26,7 +26,7 @@ from data_pipeline.tables.connection import database, run
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.table import properties
 
-SALTS = 200
+SALTS = 1000
 _SCHEMA, _WORK = "bench_accounts", "bench_accounts_work"
 _DECLARED = {
     "accounts": properties(primary_key="account"),

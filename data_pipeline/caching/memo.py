@@ -16,16 +16,15 @@ from data_pipeline.caching.decisions import (
     Key,
     Known,
     Step,
-    blocked_by_assertion,
     decide,
 )
 from data_pipeline.caching.fingerprints import declared_sources, digests, with_fingerprints
 from data_pipeline.caching.known import known, known_to_run
+from data_pipeline.caching.messages import check_no_fresh_input, listed, summary
 from data_pipeline.caching.recording import record_reused
 from data_pipeline.caching.restoring import can_restore, kept_results, restore
 from data_pipeline.caching.run_steps import node_name, run_steps
 from data_pipeline.caching.stage_commits import StageCommits, inherited
-from data_pipeline.errors import DataPipelineError
 from data_pipeline.instances import Configuration
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.tables.connection import database
@@ -127,7 +126,7 @@ class Memo:
                 f"load raw tables but copies from `{self._instance.root_source.name}`"
             )
         if self._validation.mode == "assert_no_fresh_input":
-            self._assert_no_fresh_input()
+            check_no_fresh_input(self.decisions(), self._computing.values())
         if (found := digests(list(self._computing.values()))) != "{}":
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
 
@@ -204,19 +203,6 @@ class Memo:
         if self._commits is not None:
             self._commits.close()
 
-    def _assert_no_fresh_input(self) -> None:
-        decisions = self.decisions()
-        if blocked := blocked_by_assertion(decisions.values(), self._computing.values()):
-            reasons = "\n".join(
-                str(item) for item in decisions.values() if item.action is Action.RUN
-            )
-            raise DataPipelineError(
-                f"Nothing was run: {', '.join(blocked)} would take input from outside, which "
-                f"`assert_no_fresh_input` rules out. What would run, and why:\n{reasons}\n"
-                "Run with another cache validation mode, or declare the asset with "
-                "outside_input(..., allow_fresh_input=True)."
-            )
-
     def members(self, wave: Sequence[str]) -> list[str]:
         """Gives the steps of the plan behind those of a wave."""
         return [member for key in wave for member in self._steps.members[key]]
@@ -258,14 +244,10 @@ class Memo:
             elif action is Action.RUN and all(self._is_settled(item, wave) for item in before):
                 wave.append(key)
                 running.append(decision)
-        self._say("Up to date", reused)
-        self._say("To execute", running)
+        for what, found in (("Up to date", reused), ("To execute", running)):
+            if found:
+                self._log.info(listed(what, found))
         return wave
-
-    def _say(self, what: str, decisions: Sequence[Decision]) -> None:
-        if decisions:
-            lines = "\n".join(f"  {decision}" for decision in decisions)
-            self._log.info(f"{what} ({len(decisions)}):\n{lines}")
 
     def _restore(self) -> None:
         """Swaps earlier versions back in, for all steps whose inputs are settled."""
@@ -342,14 +324,5 @@ class Memo:
 
     def summary(self) -> tuple[str, EngineEventData]:
         """Says what was executed and what was served from the cache, as message and metadata."""
-        tables = {
-            str(item.key[1]): "; ".join(decision.reasons)
-            for key, decision in self._reused.items()
-            if key in self._computing
-            for item in self._computing[key].computations
-        }
-        message = (
-            f"{len(self._done)} of {len(self._steps.order)} steps executed; "
-            f"{len(tables)} tables served from the cache"
-        )
-        return message, EngineEventData(metadata=tables)
+        planned = len(self._steps.order)
+        return summary(len(self._done), planned, self._reused, self._computing)
