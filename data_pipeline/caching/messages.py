@@ -1,0 +1,51 @@
+"""What a memoised run says of what it does and of what it leaves out."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from dagster._core.events import EngineEventData
+
+from data_pipeline.caching.decisions import Action, Decision, Step, blocked_by_assertion
+from data_pipeline.errors import DataPipelineError
+
+
+def check_no_fresh_input(decisions: Mapping[str, Decision], computing: Collection[Step]) -> None:
+    """Refuses a run that would take input from outside, in the mode `assert_no_fresh_input`.
+
+    Raises:
+        DataPipelineError: A table that takes input from outside would be computed.
+    """
+    if blocked := blocked_by_assertion(decisions.values(), computing):
+        reasons = "\n".join(str(item) for item in decisions.values() if item.action is Action.RUN)
+        raise DataPipelineError(
+            f"Nothing was run: {', '.join(blocked)} would take input from outside, which "
+            f"`assert_no_fresh_input` rules out. What would run, and why:\n{reasons}\n"
+            "Run with another cache validation mode, or declare the asset with "
+            "outside_input(..., allow_fresh_input=True)."
+        )
+
+
+def listed(what: str, decisions: Sequence[Decision]) -> str:
+    """Lists decisions, one a line, under a heading."""
+    lines = "\n".join(f"  {decision}" for decision in decisions)
+    return f"{what} ({len(decisions)}):\n{lines}"
+
+
+def summary(
+    executed: int, planned: int, reused: Mapping[str, Decision], computing: Mapping[str, Step]
+) -> tuple[str, EngineEventData]:
+    """Says what was executed and what was served from the cache, as message and metadata.
+
+    Args:
+        executed: The number of steps that were executed.
+        planned: The number of steps.
+        reused: Why steps were left out.
+        computing: The steps that compute assets.
+    """
+    tables = {
+        str(item.key[1]): "; ".join(decision.reasons)
+        for key, decision in reused.items()
+        if key in computing
+        for item in computing[key].computations
+    }
+    message = f"{executed} of {planned} steps executed; {len(tables)} tables served from the cache"
+    return message, EngineEventData(metadata=tables)
