@@ -100,6 +100,26 @@ def check_covered(table: str, names: Iterable[str], columns: Iterable[str]) -> N
             )
 
 
+def wrong_predicate(
+    table: str, name: str, text: str, reason: str, columns: Iterable[str]
+) -> ConfigurationError:
+    """Gives the error of a predicate that PostgreSQL does not understand."""
+    return ConfigurationError(
+        f"sample.cover.predicates: PostgreSQL does not understand the predicate `{name}` of "
+        f"`{table}`, {text!r}: {reason}\n"
+        f"Write an SQL condition on its columns, which are {listed(columns)}."
+    )
+
+
+def failing_predicate(table: str, name: str, text: str, reason: str) -> ConfigurationError:
+    """Gives the error of a predicate that cannot be computed for a row."""
+    return ConfigurationError(
+        f"sample.cover.predicates: the predicate `{name}` of `{table}`, {text!r}, fails on a row "
+        f"of the source: {reason}\n"
+        "Write it such that it holds for such rows or not, with CASE for example."
+    )
+
+
 def check_weight_columns(table: object, columns: Iterable[str]) -> None:
     """Checks that a table has no columns called like those of its weights.
 

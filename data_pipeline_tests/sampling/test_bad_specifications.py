@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables import ForeignKey
+from data_pipeline_tests.sampling.in_memory.compared import chosen_in_memory
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 ROOTS = {"a": {"rate": 0.5}}
@@ -52,6 +53,58 @@ def test_a_specification_that_does_not_fit_the_tables(
     with pytest.raises(ConfigurationError) as caught:
         source.sample(**{"roots": ROOTS, **settings})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("more", [{}, {"size": "minimal"}])
+@pytest.mark.parametrize(
+    ("cover", "message"),
+    [
+        ({"columns": {"b": ["idd"]}}, "sample.cover.columns: table `inputs/b` has no column `idd`"),
+        ({"predicates": {"b": {"bad": "idd > 0"}}}, "the predicate `bad` of `inputs/b`, 'idd > 0'"),
+    ],
+)
+def test_what_is_covered_is_checked_for_tables_that_come_whole_too(
+    engine: sa.Engine, cover: dict[str, Any], more: dict[str, Any], message: str
+) -> None:
+    source = made(engine)
+    with pytest.raises(ConfigurationError) as caught:
+        source.sample(roots=ROOTS, cover=cover, **more)
+    assert message in str(caught.value)
+
+
+def test_columns_to_cover_are_checked_in_memory_too(engine: sa.Engine) -> None:
+    source = made(engine)
+    with pytest.raises(ConfigurationError, match="table `inputs/b` has no column `idd`"):
+        chosen_in_memory(source, roots=ROOTS, cover={"columns": {"b": ["idd"]}}, size="minimal")
+
+
+def test_a_predicate_that_fails_on_some_row(engine: sa.Engine) -> None:
+    source = schema(
+        engine,
+        ["CREATE TABLE a AS SELECT g AS id, g AS r FROM generate_series(1, 1000) g"],
+        a={"primary_key": "id"},
+    )
+    predicates = {"good": "r > 3", "bad": "1 / (r - 5) > 0"}
+    with pytest.raises(ConfigurationError) as caught:
+        source.sample(roots={"a": {"rate": 0.01}}, cover={"predicates": {"a": predicates}})
+    assert str(caught.value) == (
+        "sample.cover.predicates: the predicate `bad` of `inputs/a`, '1 / (r - 5) > 0', fails on "
+        "a row of the source: division by zero\n"
+        "Write it such that it holds for such rows or not, with CASE for example."
+    )
+
+
+@pytest.mark.parametrize("text", ["true) or (false", "true, true", "true)) --", "id > 0;"])
+def test_a_predicate_that_is_no_condition(engine: sa.Engine, text: str) -> None:
+    with pytest.raises(ConfigurationError, match="does not understand the predicate `bad`"):
+        made(engine).sample(roots=ROOTS, cover={"predicates": {"a": {"bad": text}}})
+
+
+@pytest.mark.parametrize("text", ["word = 'x' -- rare", "word = 'x' /* rare */", "word <> ')'"])
+def test_a_predicate_with_comments_and_parentheses(engine: sa.Engine, text: str) -> None:
+    source = made(engine)
+    sample = source.sample(roots=ROOTS, cover={"columns": {}, "predicates": {"a": {"rare": text}}})
+    assert sample.keys("a") == {(1,)}
 
 
 @pytest.mark.parametrize(

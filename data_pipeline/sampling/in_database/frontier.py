@@ -6,13 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.families import AS_TEXT, GROUPED, ORDERED, family
+from data_pipeline.sampling.in_database.covered import naming_predicates
 from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.sampling_number import own_number
-from data_pipeline.sampling.in_database.source_tables import TID, Tid, is_true, refused
+from data_pipeline.sampling.in_database.source_tables import TID, Tid, is_true
 from data_pipeline.sampling.key_hash import hash_threshold
-from data_pipeline.sampling.refusals import check_covered, listed
 from data_pipeline.sampling.rules import FIRST_ROWS
 
 _PROBED = 20_000
@@ -106,15 +105,22 @@ def frontier(drawing: Drawing, table: str) -> Frontier | None:
     categories, or between its extremes) can show nothing that is not in the sample.
 
     Raises:
-        ConfigurationError: The specification names a column that the table does not have, or a
-            predicate that PostgreSQL does not understand.
+        ConfigurationError: A predicate fails on a row.
     """
     columns, predicates = _columns(drawing, table), drawing.plan.predicates.get(table, {})
     if not columns and not predicates:
         return None
+    with naming_predicates(drawing.connection, drawing.plan, drawing.sources[table]):
+        return _frontier(drawing, table, columns, predicates)
+
+
+def _frontier(
+    drawing: Drawing,
+    table: str,
+    columns: list[sa.Column[Any]],
+    predicates: Mapping[str, str],
+) -> Frontier:
     flags = {f"predicate_{i}": text for i, text in enumerate(predicates.values())}
-    for name, flag in zip(predicates, flags.values(), strict=True):
-        _check_predicate(drawing, table, name, flag)
     every = _with_flags(drawing, table, columns, flags)
     chosen = drawing.rows[table]
     count = int(drawing.connection.scalar(sa.select(sa.func.count()).select_from(chosen)) or 0)
@@ -143,19 +149,7 @@ def _columns(drawing: Drawing, table: str) -> list[sa.Column[Any]]:
     columns = drawing.sources[table].table.c
     if drawing.plan.columns is None:
         return list(columns)
-    names = drawing.plan.columns.get(table, ())
-    check_covered(f"{drawing.plan.graph.stage}/{table}", names, columns.keys())
-    return [columns[name] for name in names]
-
-
-def _check_predicate(drawing: Drawing, table: str, name: str, text: str) -> None:
-    source = drawing.sources[table].table
-    if reason := refused(drawing.connection, source, text):
-        raise ConfigurationError(
-            f"sample.cover.predicates: PostgreSQL does not understand the predicate `{name}` of "
-            f"`{drawing.plan.graph.stage}/{table}`, {text!r}: {reason}\n"
-            f"Write an SQL condition on its columns, which are {listed(source.c.keys())}."
-        )
+    return [columns[name] for name in drawing.plan.columns.get(table, ())]
 
 
 def _with_flags(

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from data_pipeline.sampling.in_database.closure import close
 from data_pipeline.sampling.in_database.core import add_core
 from data_pipeline.sampling.in_database.coverage import cover
+from data_pipeline.sampling.in_database.covered import check_coverage
 from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.fan_out_witnesses import add_fan_out_witnesses
 from data_pipeline.sampling.in_database.fan_outs import count_what_is_needed
@@ -54,6 +55,7 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
         ConfigurationError: Specification and tables do not fit.
     """
     sources = source_tables(space.connection, plan.graph, tables)
+    check_coverage(space.connection, plan, sources)
     drawing = Drawing(plan, sources, space)
     drawing.whole |= tables_that_come_whole(drawing)
     count_what_is_needed(drawing)

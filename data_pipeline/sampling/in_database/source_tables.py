@@ -117,13 +117,20 @@ def matches(
 
 
 def is_true(text: str) -> sa.ColumnElement[bool]:
-    """Gives a condition on the columns of a table that a user wrote, false where it is NULL."""
-    return sa.literal_column(f"(({text}) IS TRUE)", sa.Boolean)
+    """Gives a condition on the columns of a table that a user wrote, false where it is NULL.
+
+    It may end with a comment, which ends with the line.
+    """
+    return sa.literal_column(f"(({text}\n) IS TRUE)", sa.Boolean)
 
 
 def refused(connection: sa.Connection, table: sa.Table, text: str) -> str | None:
-    """Says why PostgreSQL does not understand a condition on the columns of a table."""
-    query = sa.select(table.alias("s")).where(is_true(text)).limit(0)
+    """Says why PostgreSQL does not understand a condition on the columns of a table.
+
+    What closes our parentheses and opens others, `true) OR (false`, is none without them.
+    """
+    bare = sa.literal_column(f"CASE WHEN {text}\nTHEN true END", sa.Boolean)
+    query = sa.select(table.alias("s")).where(is_true(text), bare).limit(0)
     try:
         with connection.begin_nested():
             connection.execute(query)

@@ -19,12 +19,22 @@ from data_pipeline.sampling.rules import Role
 from data_pipeline.sampling.witnesses import Obligation, witnesses
 
 
+def check_coverage(drawing: Drawing) -> None:
+    """Checks the columns to be covered, of tables that come whole, too.
+
+    Raises:
+        ConfigurationError: The specification names a column that the table does not have.
+    """
+    for table, names in (drawing.plan.columns or {}).items():
+        columns = drawing.sources[table].columns
+        check_covered(f"{drawing.plan.graph.stage}/{table}", names, columns)
+
+
 def cover(drawing: Drawing) -> None:
     """Adds witnesses for what the chosen rows do not show, to all tables that do not come whole.
 
     Raises:
-        ConfigurationError: The specification names a column that the table does not have, or a
-            predicate, which is SQL.
+        ConfigurationError: The specification names a predicate, which is SQL.
     """
     for table in drawing.plan.graph.keys:
         if table not in drawing.whole:
@@ -72,15 +82,14 @@ def _firsts(part: Candidates, rank: Int64s) -> Iterator[tuple[Obligation, int]]:
 
 
 def _columns(drawing: Drawing, table: str) -> list[Column]:
-    columns, name = drawing.sources[table].columns, f"{drawing.plan.graph.stage}/{table}"
+    columns = drawing.sources[table].columns
     for predicate in drawing.plan.predicates.get(table, {}):
         raise ConfigurationError(
-            f"sample.cover.predicates: the predicate `{predicate}` of `{name}` is SQL, which "
-            "cannot be evaluated on frames in memory. Build the instance in the database, or use a "
-            "configuration without predicates in memory (DATA_PIPELINE_CONFIG names another file)."
+            f"sample.cover.predicates: the predicate `{predicate}` of "
+            f"`{drawing.plan.graph.stage}/{table}` is SQL, which cannot be evaluated on frames in "
+            "memory. Build the instance in the database, or use a configuration without predicates "
+            "in memory (DATA_PIPELINE_CONFIG names another file)."
         )
     if drawing.plan.columns is None:
         return list(columns.values())
-    names = drawing.plan.columns.get(table, ())
-    check_covered(name, names, columns)
-    return [columns[column] for column in names]
+    return [columns[column] for column in drawing.plan.columns.get(table, ())]

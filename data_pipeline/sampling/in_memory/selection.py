@@ -6,7 +6,7 @@ from typing import Any
 
 from data_pipeline.sampling.in_memory.closure import close
 from data_pipeline.sampling.in_memory.core import add_core
-from data_pipeline.sampling.in_memory.coverage import cover
+from data_pipeline.sampling.in_memory.coverage import check_coverage, cover
 from data_pipeline.sampling.in_memory.drawing import Chosen, Drawing
 from data_pipeline.sampling.in_memory.fan_out_witnesses import add_fan_out_witnesses
 from data_pipeline.sampling.in_memory.fan_outs import count_what_is_needed
@@ -50,6 +50,7 @@ def selection(
         UnsupportedDataError: PostgreSQL could not hold a value.
     """
     drawing = Drawing(plan, source_tables(plan.graph, frames, types))
+    check_coverage(drawing)
     drawing.whole |= tables_that_come_whole(drawing)
     count_what_is_needed(drawing)
     for root, settings in plan.roots.items():
