@@ -82,6 +82,14 @@ class Cut:
         """
         return salt if self.drawn is None else salt ^ OTHER_SALT
 
+    def salt_of_certain(self, salt: int) -> int:
+        """Gives the salt of the numbers of hubs, which come for certain, as units.
+
+        Where each unit is drawn for itself, a row that is drawn by its own key is of the unit of
+        the root with this key. A hub has another probability, so it must be no such unit.
+        """
+        return salt if self.drawn is not None else salt ^ OTHER_SALT
+
 
 def rows_besides_hubs(table: str, wanted: int, hubs: int) -> int:
     """Gives the number of rows of a root to be sampled besides its hubs, which come for certain.

@@ -107,6 +107,8 @@ def _root(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
         ]
     is_hub = hubs.c[TID].is_not(None)
     probability = sa.case((is_hub, 1.0), else_=cut.probability)
+    key = drawing.sources[table.name].key_of(rows)
+    unit = sa.case((is_hub, key_hash_sql(key, cut.salt_of_certain(drawing.salt))), else_=unit)
     of_hub: sa.ColumnElement[Any] = sa.case((is_hub, sa.null()), else_=drawn)
     return [
         sa.select(*_row(drawing, table.name, rows, probability, unit, of_hub))
@@ -149,9 +151,11 @@ def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
             alone = sa.or_(alone, thinned.is_(sa.true()))
     chosen = [(alone, _below(own, cut))]
     probability: list[tuple[_Condition, Any]] = [(alone, cut.share)]
+    units = [(alone, own_unit)]
     if certain is not None:
         chosen.append((certain, sa.true()))
         probability.append((certain, 1.0))
+        units.append((certain, key_hash_sql(value, cut.salt_of_certain(drawing.salt))))
     return (
         sa.select(
             *_row(
@@ -159,7 +163,7 @@ def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
                 item.child,
                 rows,
                 sa.case(*probability, else_=cut.probability),
-                sa.case((alone, own_unit), else_=unit),
+                sa.case(*units, else_=unit),
             )
         )
         .select_from(joined)

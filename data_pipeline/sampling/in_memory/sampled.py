@@ -70,12 +70,16 @@ def _root(drawing: Drawing, table: TablePlan, cut: Cut, below: int) -> Chosen:
     chosen = drawing.own_number(table.name) < below
     probability = np.full(len(chosen), cut.probability)
     size = np.full(len(chosen), cut.drawn or 0)
+    unit = drawing.own_hash(table.name)
     if table.name in drawing.hubs:
+        source = drawing.sources[table.name]
+        of_hub = source.hash_of(source.key, cut.salt_of_certain(drawing.salt))
         is_hub = drawing.hubs[table.name].rows
         chosen |= is_hub
         probability[is_hub] = 1.0
         size[is_hub] = 0
-    return _chosen(chosen, probability, drawing.own_hash(table.name), size)
+        unit = np.where(is_hub, of_hub, unit)
+    return _chosen(chosen, probability, unit, size)
 
 
 def _direct(drawing: Drawing, item: Relationship, cut: Cut, below: int) -> Chosen:
@@ -92,8 +96,11 @@ def _direct(drawing: Drawing, item: Relationship, cut: Cut, below: int) -> Chose
     own, number = drawing.own_number(item.child), source.number_of(columns, drawing.salt)
     chosen = np.where(alone, own < below, certain | (number < below))
     probability = np.where(alone, cut.share, np.where(certain, 1.0, cut.probability))
-    value = source.hash_of(columns, drawing.salt)
-    unit = np.where(alone, drawing.own_hash(item.child), value)
+    unit = source.hash_of(columns, drawing.salt)
+    if certain.any():
+        of_hub = source.hash_of(columns, cut.salt_of_certain(drawing.salt))
+        unit = np.where(certain, of_hub, unit)
+    unit = np.where(alone, drawing.own_hash(item.child), unit)
     return _chosen(chosen, probability, unit, np.zeros(source.count, np.int64))
 
 
