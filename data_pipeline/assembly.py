@@ -11,6 +11,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Configuration, load_configuration
 from data_pipeline.instances.problems import suggestion
 from data_pipeline.instances.resource import PARTITION_TAG
+from data_pipeline.instances.sample_settings import SampleSettings
 from data_pipeline.resources import instance_resources
 from data_pipeline.run_progress import NAME as PROGRESS
 from data_pipeline.run_progress import progress_logger
@@ -61,10 +62,10 @@ def instance_definitions(
     )
 
 
-def check_roots(
+def check_samples(
     assets: Iterable[dg.AssetsDefinition], configuration: Configuration | None = None
 ) -> None:
-    """Checks that the roots of all samples are input tables; without, filters would copy them.
+    """Checks that all tables that samples name are input tables; a slip would go unnoticed.
 
     Use it where the assets are all that there are: several pipelines may have one configuration.
 
@@ -73,7 +74,8 @@ def check_roots(
         configuration: The instances; default: the configuration that is in force.
 
     Raises:
-        ConfigurationError: A root is no input table.
+        ConfigurationError: A table is no input table, or something is said of one whose stage has
+            no root, so that filters would copy it.
     """
     configuration = configuration or load_configuration()
     specs = (spec for asset in assets for spec in asset.specs)
@@ -82,13 +84,37 @@ def check_roots(
         for spec in specs
         if SOURCE_METADATA_KEY in spec.metadata
     ]
-    known = {str(table) for table in inputs} | {table.name for table in inputs}
     for name, instance in configuration.instances.items():
-        for root in instance.sample.roots if instance.sample else ():
-            if root not in known:
+        if instance.sample:
+            _check_sample(f"instances.{name}.attrs.sample", instance.sample, inputs)
+
+
+def _check_sample(where: str, sample: SampleSettings, inputs: Sequence[StageTable]) -> None:
+    stages: dict[str, set[str]] = {}
+    for table in inputs:
+        for name in (table.name, str(table)):
+            stages.setdefault(name, set()).add(table.stage)
+    named: dict[str, Iterable[str]] = {
+        "roots": sample.roots,
+        "cover.columns": sample.cover.columns or {},
+        "cover.predicates": sample.cover.predicates,
+        "pins": sample.pins,
+    }
+    for key, tables in named.items():
+        for table in tables:
+            if table not in stages:
                 raise ConfigurationError(
-                    f"instances.{name}.attrs.sample.roots: there is no input table `{root}`. "
-                    f"{suggestion(root, sorted(known))}"
+                    f"{where}.{key}: there is no input table `{table}`. "
+                    f"{suggestion(table, sorted(stages))}"
+                )
+    sampled = {stage for root in sample.roots for stage in stages[root]}
+    for key, tables in named.items():
+        for table in tables:
+            if not stages[table] & sampled:
+                stage = min(stages[table])
+                raise ConfigurationError(
+                    f"{where}.{key}: nothing of stage `{stage}` is sampled, so `{table}` has no "
+                    "effect here. Name a root of that stage, or leave it out."
                 )
 
 

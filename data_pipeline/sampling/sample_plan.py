@@ -121,9 +121,12 @@ class SamplePlan:
 def sample_plan(settings: SampleSettings, graph: SchemaGraph) -> SamplePlan | None:
     """Gives the plan for a stage; None where no root is among its tables.
 
+    What is said of `table` is left to the stages that have one of that name; `check_samples` finds
+    those that none has.
+
     Raises:
-        ConfigurationError: The specification names a table that the stage does not have, or a table
-            with pins has no primary key.
+        ConfigurationError: The specification names a table of this stage, as `stage/table`, that it
+            does not have, or a table with pins has no primary key.
     """
     if not any(_is_here(name, graph) for name in settings.roots):
         return None
@@ -167,12 +170,13 @@ def _by_table(
     found: dict[str, _Setting] = {}
     for name, value in settings.items():
         stage, _, table = name.rpartition("/")
-        if stage not in ("", graph.stage):
+        is_elsewhere = not stage and table not in graph.keys
+        if stage not in ("", graph.stage) or is_elsewhere:
             continue
         if table not in graph.keys:
             raise ConfigurationError(
                 f"sample.{key}: stage `{graph.stage}` has no table `{table}`. "
-                f"{_known(table, graph.keys)} A table of another stage is written `stage/{table}`."
+                f"{_known(table, graph.keys)}"
             )
         if table in found:
             raise ConfigurationError(

@@ -28,11 +28,13 @@ def made(engine: sa.Engine, *keys: ForeignKey) -> Schema:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"roots": {**ROOTS, "c": {"rate": 0.1}}}, "sample.roots: stage `inputs` has no table `c`"),
-        ({"roots": {"a": {"rate": 1}, "inputs/a": {"rate": 1}}}, "are the same table. Keep one"),
-        ({"roots": {**ROOTS, "inputs/c": {"rate": 0.1}}}, "has no table `c`"),
         (
-            {"cover": {"columns": {"c": ["id"]}}},
+            {"roots": {**ROOTS, "inputs/c": {"rate": 0.1}}},
+            "sample.roots: stage `inputs` has no table `c`",
+        ),
+        ({"roots": {"a": {"rate": 1}, "inputs/a": {"rate": 1}}}, "are the same table. Keep one"),
+        (
+            {"cover": {"columns": {"inputs/c": ["id"]}}},
             "sample.cover.columns: stage `inputs` has no table",
         ),
         ({"cover": {"columns": {"a": ["wort"]}}}, "no column `wort`. Its columns are `id`, `word`"),
@@ -128,6 +130,17 @@ def test_a_condition_of_a_relationship_with_a_syntax_error(engine: sa.Engine) ->
     source = made(engine, to("a", "a", "id", "text ="))
     with pytest.raises(ConfigurationError, match="PostgreSQL does not understand the condition"):
         source.sample(roots=ROOTS)
+
+
+def test_tables_of_other_stages_need_no_stage_before_their_names(engine: sa.Engine) -> None:
+    """Whether another stage has them is checked where all stages are known."""
+    plan = made(engine).plan(
+        roots={**ROOTS, "c": {"rate": 0.1}},
+        pins={"c": [{"id": 1}]},
+        cover={"columns": {"c": ["id"]}, "predicates": {"c": {"some": "id > 1"}}},
+    )
+    assert list(plan.roots) == ["a"]
+    assert (plan.pins, plan.columns, plan.predicates) == ({}, {}, {})
 
 
 def test_a_stage_without_a_root_has_no_plan(engine: sa.Engine) -> None:

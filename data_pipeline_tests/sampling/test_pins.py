@@ -43,7 +43,7 @@ def test_a_pinned_row_comes_with_what_it_refers_to(source: Schema) -> None:
         ({"days": [{"day": "2020-06-01"}]}, "the primary key, which are `day`, `shift`"),
         ({"days": [{"date": "2020-06-01", "shift": 2}]}, "which are `day`, `shift`"),
         ({"days": [{"day": "June", "shift": 2}]}, "`day` DATE, `shift` INTEGER"),
-        ({"dais": [{"day": "2020-06-01"}]}, "no table `dais`. Did you mean `days`"),
+        ({"inputs/dais": [{"day": "2020-06-01"}]}, "no table `dais`. Did you mean `days`"),
         ({"notes": [{"text": 1}]}, "`inputs/notes` cannot be pinned: its raw table has no primary"),
     ],
 )
