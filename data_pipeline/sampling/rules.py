@@ -1,6 +1,6 @@
 """The rules of sampling that do not depend on where the rows are: in the database or in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -104,6 +104,20 @@ def rows_besides_hubs(table: str, wanted: int, hubs: int) -> int:
             "children, or to off."
         )
     return wanted - hubs
+
+
+def check_key_of_root(table: str, key: Sequence[str], rows: int) -> None:
+    """Checks that the rows of a root can be told apart, so that a number of them can be drawn.
+
+    Raises:
+        ConfigurationError: It has no primary key: equal rows come all or none.
+    """
+    if not key:
+        raise ConfigurationError(
+            f"sample.roots: {rows} rows of `{table}` cannot be drawn: its raw table has no primary "
+            "key, so rows that are equal come all together or not at all. Declare one, "
+            "`@dg.asset(metadata=table_properties(primary_key=...))`, or give a rate instead."
+        )
 
 
 def limit_of_hubs(setting: int | str, parents: Mapping[int, int]) -> int | None:

@@ -20,7 +20,7 @@ from data_pipeline.sampling.in_database.source_tables import (
     values_referred_to,
 )
 from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
-from data_pipeline.sampling.rules import Cut, Role, rows_besides_hubs
+from data_pipeline.sampling.rules import Cut, Role, check_key_of_root, rows_besides_hubs
 from data_pipeline.sampling.sample_plan import Part, TablePlan
 from data_pipeline.sampling.schema_graph import Relationship
 
@@ -59,6 +59,8 @@ def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
     """
     if settings.rows is None:
         return Cut.of_rate(1.0 if settings.rate is None else settings.rate)
+    graph = drawing.plan.graph
+    check_key_of_root(f"{graph.stage}/{root}", graph.keys[root], settings.rows)
     source = drawing.sources[root].rows("root")
     others: sa.Select[Any] = sa.select(own_number(drawing, root, source).label("number"))
     count = sa.select(sa.func.count()).select_from(source)
@@ -69,7 +71,7 @@ def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
     total = int(drawing.connection.scalar(count) or 0) - hubs
     if settings.rows - hubs >= total:
         return Cut(None, 1.0, 1.0)
-    wanted = rows_besides_hubs(f"{drawing.plan.graph.stage}/{root}", settings.rows, hubs)
+    wanted = rows_besides_hubs(f"{graph.stage}/{root}", settings.rows, hubs)
     last = others.order_by("number").offset(wanted - 1).limit(1)
     return Cut.of_rows(wanted, total, int(drawing.connection.execute(last).scalar_one()))
 

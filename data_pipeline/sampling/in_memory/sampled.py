@@ -8,7 +8,7 @@ from data_pipeline.sampling.in_memory.column import Int64s, Mask
 from data_pipeline.sampling.in_memory.drawing import NOT_CHOSEN, Chosen, Drawing
 from data_pipeline.sampling.in_memory.references import NOTHING
 from data_pipeline.sampling.in_memory.sampling_number import is_direct
-from data_pipeline.sampling.rules import Cut, Role, rows_besides_hubs
+from data_pipeline.sampling.rules import Cut, Role, check_key_of_root, rows_besides_hubs
 from data_pipeline.sampling.sample_plan import Part, TablePlan
 from data_pipeline.sampling.schema_graph import Relationship
 
@@ -34,6 +34,8 @@ def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
     """
     if settings.rows is None:
         return Cut.of_rate(1.0 if settings.rate is None else settings.rate)
+    graph = drawing.plan.graph
+    check_key_of_root(f"{graph.stage}/{root}", graph.keys[root], settings.rows)
     numbers = drawing.own_number(root)
     hubs = 0
     if root in drawing.hubs:
@@ -42,7 +44,7 @@ def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
         numbers = numbers[~is_hub]
     if settings.rows - hubs >= len(numbers):
         return Cut(None, 1.0, 1.0)
-    wanted = rows_besides_hubs(f"{drawing.plan.graph.stage}/{root}", settings.rows, hubs)
+    wanted = rows_besides_hubs(f"{graph.stage}/{root}", settings.rows, hubs)
     last = int(np.partition(numbers, wanted - 1)[wanted - 1])
     return Cut.of_rows(wanted, len(numbers), last)
 
