@@ -91,9 +91,9 @@ def check_samples(
 
 def _check_sample(where: str, sample: SampleSettings, inputs: Sequence[StageTable]) -> None:
     stages: dict[str, set[str]] = {}
-    for table in inputs:
-        for name in (table.name, str(table)):
-            stages.setdefault(name, set()).add(table.stage)
+    for item in inputs:
+        for name in (item.name, str(item)):
+            stages.setdefault(name, set()).add(item.stage)
     named: dict[str, Iterable[str]] = {
         "roots": sample.roots,
         "cover.columns": sample.cover.columns or {},

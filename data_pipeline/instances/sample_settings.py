@@ -18,6 +18,24 @@ def _number(value: object) -> object:
     return value
 
 
+def _pins_of_table(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return value
+    names = list(value) if isinstance(value, Mapping) else ["column"]
+    row = ", ".join(f"{name}: ..." for name in names)
+    raise ValueError(f"a list is needed, with a mapping for each row, as in [{{{row}}}]")
+
+
+def _names(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return value
+    raise ValueError("a list of columns is needed, as in [column]")
+
+
+_Pins = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_pins_of_table)]
+_Columns = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
 class _Settings(BaseModel):
     """Immutable, and without unknown keys."""
 
@@ -54,7 +72,7 @@ class CoverSettings(_Settings):
         category_limit: A column with more values than this has no witness for each of them.
     """
 
-    columns: dict[TableKey, tuple[str, ...]] | None = None
+    columns: dict[TableKey, _Columns] | None = None
     predicates: dict[TableKey, dict[str, str]] = {}  # pydantic copies it
     fan_outs: bool = True
     category_limit: Annotated[int, Field(ge=0), BeforeValidator(_number)] = 100
@@ -178,7 +196,7 @@ class SampleSettings(_Settings):
     cover: Annotated[CoverSettings, BeforeValidator(_cover)] = CoverSettings()
     hubs: Annotated[int | str, BeforeValidator(_hubs)] = "auto"
     small_table_rows: Annotated[int, Field(ge=0), BeforeValidator(_number)] = 5000
-    pins: dict[TableKey, tuple[dict[str, Any], ...]] = {}  # pydantic copies it
+    pins: dict[TableKey, _Pins] = {}  # pydantic copies it
     size: Literal["minimal"] | None = None
     report: Annotated[Literal["auto", "off"], BeforeValidator(_report)] = "auto"
     checks: CheckSettings = CheckSettings()

@@ -93,6 +93,22 @@ def test_an_instance_that_loads_for_itself_has_no_sample(load: Load) -> None:
             "sample.salt: 'x' does not fit: input should be a val",
         ),
         (
+            "{roots: {f: {rate: 1}}, pins: {f: {time_hour: 1}}}",
+            "pins.f: a list is needed, with a mapping for each row, as in [{time_hour: ...}]",
+        ),
+        (
+            "{roots: {f: {rate: 1}}, pins: {f: 7}}",
+            "7 does not fit: a list is needed, with a mapping for each row, as in [{column: ...}]",
+        ),
+        (
+            "{roots: {f: {rate: 1}}, pins: {f: [7]}}",
+            "sample.pins.f.0: input should be a valid dictionary. Write a mapping",
+        ),
+        (
+            "{roots: {f: {rate: 1}}, cover: {columns: {f: dest}}}",
+            "'dest' does not fit: a list of columns is needed, as in [column]",
+        ),
+        (
             "{roots: {f: {rate: 1}}, size: tiny}",
             "sample.size: 'tiny' does not fit: input should be",
         ),
