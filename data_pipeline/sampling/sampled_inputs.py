@@ -110,7 +110,8 @@ class SampledInputs:
             relations = {name: self._relations[name] for name in graph.keys if name in tables}
             self.selection = selection(space, self._plan.part(tables), relations)
         self._whole |= {name: rows is None for name, rows in self.selection.rows.items()}
-        log_predictions(log, self.selection.plan, self.selection.fan_outs)
+        whole = {name for name, rows in self.selection.rows.items() if rows is None}
+        log_predictions(log, self.selection.plan, self.selection.fan_outs, whole)
         for (table, column), count in sorted(self.selection.left_out.items()):
             log.info(
                 f"`{graph.stage}/{table}`: the categories of `{column}` were left out, since there "

@@ -101,7 +101,8 @@ class InputsInMemory:
                 {table: self._properties[table].types for table in component},
             )
             found |= dict.fromkeys(component, chosen)
-            log_predictions(self._log, plan.part(component), chosen.fan_outs)
+            whole = {table for table, rows in chosen.rows.items() if rows is None}
+            log_predictions(self._log, plan.part(component), chosen.fan_outs, whole)
             self._log_left_out(plan, chosen)
         return found[name]
 
