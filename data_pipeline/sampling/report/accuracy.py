@@ -95,14 +95,14 @@ def _estimate(
     distance = abs(value - truth)
     if distance <= _ROUNDING * max(abs(truth), abs(value)):
         figure = Figure(found.table, measure, value, truth, column, text="exact")
-        return figure.judged(0.0, checks.estimates).judged(0.0, checks.relative_error)
+        return figure.judged(0.0, checks, "estimates").judged(0.0, checks, "relative_error")
     errors = distance / error if error else math.inf
     text = f"{_percent(off)} off, {errors:.1f} standard errors" if error else f"{_percent(off)} off"
     figure = Figure(found.table, measure, value, truth, column, text=text)
-    judged = figure.judged(errors, checks.estimates)
+    judged = figure.judged(errors, checks, "estimates")
     if judged.passed is False and judged.severity == "error":
         return judged
-    strict = figure.judged(math.inf if off is None else off, checks.relative_error)
+    strict = figure.judged(math.inf if off is None else off, checks, "relative_error")
     return strict if strict.passed is False else judged
 
 
@@ -121,7 +121,7 @@ def _distances(found: Accuracy, checks: CheckSettings, columns: int) -> Iterator
             name,
             text="weighted Kolmogorov-Smirnov distance; a random sample is seldom above the second",
         )
-        yield figure.judged(for_one_of(columns, _excess(distance, 0.0, root)), checks.ks)
+        yield figure.judged(for_one_of(columns, _excess(distance, 0.0, root)), checks, "ks")
     for name, groups in found.full.groups.items():
         distance = total_variation(groups, found.sample.groups[name])
         if distance is None:
@@ -136,7 +136,7 @@ def _distances(found: Accuracy, checks: CheckSettings, columns: int) -> Iterator
             text="of the weighted categories; the second is that of random samples on average",
         )
         excess = for_one_of(columns, _excess(distance, average, root))
-        yield figure.judged(excess, checks.total_variation)
+        yield figure.judged(excess, checks, "total_variation")
 
 
 def _excess(distance: float, expected: float, root: float) -> float:
@@ -170,7 +170,7 @@ def _in_groups(found: Accuracy, checks: CheckSettings) -> Iterator[Figure]:
                 "NULL" if value is None else value,
                 text=f"{_percent(off)} off, the most of the groups with at least 1 % of the rows",
             )
-            yield figure.judged(off, checks.group_error)
+            yield figure.judged(off, checks, "group_error")
 
 
 def _pairs(

@@ -81,7 +81,7 @@ def predicate_coverage(
         figure = Figure(
             table.name, "coverage", float(here), float(wanted), item=name, text=f"{words}: {text}"
         )
-        yield figure.judged(float(wanted and not here), checks.uncovered)
+        yield figure.judged(float(wanted and not here), checks, "uncovered")
 
 
 def _seen(connection: sa.Connection, table: Compared, name: str, limit: int) -> Seen:
@@ -179,7 +179,7 @@ def _column(
     if wanted:
         text = f"no witness: {', '.join(missing)}" if missing else "all obligations are met"
         figure = Figure(table, "coverage", number, wanted, name, text=text)
-        yield figure.judged((wanted - number) / wanted, checks.uncovered)
+        yield figure.judged((wanted - number) / wanted, checks, "uncovered")
     if is_grouped(seen.column) and not has_categories:
         text = f"has more than {limit} values, which need no witness each"
         yield Figure(table, "left out of coverage", None, column=name, text=text)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from data_pipeline.instances.sample_settings import Threshold
+from data_pipeline.instances.sample_settings import CheckSettings, Threshold
 
 Severity = Literal["warn", "error"]
 
@@ -52,20 +52,24 @@ class Figure:
     severity: Severity | None = None
     text: str = ""
 
-    def judged(self, excess: float | None, threshold: Threshold) -> "Figure":
-        """Gives the figure with a verdict.
+    def judged(self, excess: float | None, checks: CheckSettings, name: str) -> "Figure":
+        """Gives the figure with a verdict; the text says which limit it is over, unless that is 0.
 
         Args:
             excess: How far it is from what it should be, in the units of the threshold; None:
                 nothing can be said.
-            threshold: How far it may be.
+            checks: How far figures may be.
+            name: The threshold among these.
         """
+        threshold: Threshold = getattr(checks, name)
         if excess is None or (threshold.warn is None and threshold.error is None):
             return self
-        if threshold.error is not None and not excess <= threshold.error:
-            return replace(self, passed=False, severity="error")
-        if threshold.warn is not None and not excess <= threshold.warn:
-            return replace(self, passed=False, severity="warn")
+        limits: tuple[tuple[Severity, float | None], ...]
+        limits = (("error", threshold.error), ("warn", threshold.warn))
+        for severity, limit in limits:
+            if limit is not None and not excess <= limit:
+                over = f"; {excess:.3g} is over the limit `{name}` of {limit:g}" if limit else ""
+                return replace(self, passed=False, severity=severity, text=self.text + over)
         return replace(self, passed=True)
 
     @property

@@ -37,7 +37,7 @@ def violations(
     count = number_of(connection.scalar(lost.select_from(child)))
     text = "references that hold in the source and dangle in the sample"
     figure = Figure(item.child, "reference violations", count, 0.0, item=str(item), text=text)
-    return figure.judged(count, checks.reference_violations)
+    return figure.judged(count, checks, "reference_violations")
 
 
 def joins(
@@ -65,7 +65,7 @@ def joins(
             ratio = kept / expected
             text = f"weighted rows of the join over the {expected:,.0f} of the source"
             figure = Figure(item.child, "join retention", ratio, 1.0, item=str(item), text=text)
-            yield figure.judged(max(0.0, abs(ratio - 1) - chance), checks.join_retention)
+            yield figure.judged(max(0.0, abs(ratio - 1) - chance), checks, "join_retention")
 
 
 def _joined(
@@ -135,7 +135,7 @@ def fan_out_coverage(
     text = f"no witness: parent with {', '.join(missing)}" if missing else "all obligations are met"
     met = len(wanted) - len(missing)
     figure = Figure(item.parent, "coverage", met, len(wanted), item=str(item), text=text)
-    return figure.judged(share, checks.uncovered)
+    return figure.judged(share, checks, "uncovered")
 
 
 def design_effects(
@@ -156,7 +156,7 @@ def design_effects(
             predicted,
             text="from the numbers of children in the source, before copying",
         )
-        yield figure.judged(predicted, checks.design_effect)
+        yield figure.judged(predicted, checks, "design_effect")
     if moments.rows and math.isfinite(moments.effective_size):
         figure = Figure(
             table,
@@ -165,7 +165,7 @@ def design_effects(
             predicted,
             text="variance of the number of rows, over that of rows sampled one by one",
         )
-        yield figure.judged(moments.design_effect, checks.design_effect)
+        yield figure.judged(moments.design_effect, checks, "design_effect")
 
 
 def _same(one: sa.FromClause, other: sa.FromClause, item: Relationship) -> sa.ColumnElement[bool]:

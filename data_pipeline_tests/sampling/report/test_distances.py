@@ -43,6 +43,8 @@ def test_a_crooked_sample_fails(engine: sa.Engine) -> None:
     for measure, column in (("KS distance", "v"), ("total variation", "kind")):
         found = one(report, measure, "t", column)
         assert (found.passed, found.severity) == (False, "error")
+        limit = "`ks`" if column == "v" else "`total_variation`"
+        assert f" is over the limit {limit} of 1.95" in found.text
 
 
 @pytest.mark.parametrize("values", ["date", "timestamptz", "time", "numeric"])

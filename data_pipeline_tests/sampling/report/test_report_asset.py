@@ -89,6 +89,7 @@ def test_a_threshold_of_warnings_warns(pipeline_database: sa.Engine, tmp_path: P
     found = checks(result)["design_effects"]
     assert not found.passed
     assert found.severity is dg.AssetCheckSeverity.WARN
+    assert "is over the limit `design_effect` of 2)" in found.description
 
 
 def test_where_nothing_is_compared_it_says_so(pipeline_database: sa.Engine, tmp_path: Path) -> None:
