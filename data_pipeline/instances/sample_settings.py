@@ -180,7 +180,9 @@ class SampleSettings(_Settings):
 
     Attributes:
         roots: The tables that are sampled themselves; children are sampled with their roots.
-        salt: Added to every hash. Samples of the same salt are nested, others are independent.
+        salt: Added to every hash. A minimal sample lies in all others of its salt; another one in
+            those of more rows with the same roots, hubs, coverage and pins, and at least its
+            `small_table_rows`. Samples of other salts are independent.
         cover: What must have a witness row.
         hubs: Roots with more children than this come for certain, with some of their children;
             `auto` takes the number from the source, `off` knows no hubs.
