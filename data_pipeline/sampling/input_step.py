@@ -9,6 +9,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from data_pipeline.instances import CopyFilter, Instance
+from data_pipeline.sampling.declared_key import with_declared_key
 from data_pipeline.sampling.input_outputs import InputOutput, OutputKind
 from data_pipeline.sampling.sampled_inputs import Request, SampledInputs, sampled_inputs
 from data_pipeline.sampling.selection import selected_query
@@ -64,6 +65,10 @@ class InputStep:
             for name, output in ordered:
                 yield dg.Output(in_memory.output(output), name)
             return
+        sources = {
+            name: with_declared_key(source, self.raw[name], self.declared[name])
+            for name, source in sources.items()
+        }
         with sampled_inputs(self._request(instance, outputs, forced=forced), log) as sample:
             for name, output in ordered:
                 if sample is not None:

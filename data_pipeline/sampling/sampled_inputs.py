@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.sampling.code_identity import CODE_VERSION
+from data_pipeline.sampling.declared_key import with_declared_key
 from data_pipeline.sampling.in_database import Selection, selection
 from data_pipeline.sampling.in_database.drawing import chosen_rows
 from data_pipeline.sampling.in_database.source_tables import SourceTable
@@ -234,9 +235,13 @@ def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInp
         relations = [committed(source, raw) for raw in request.raw.values()]
         lock_for_selection(holder, schema, request.stage, relations)
         found = {name: fetch(source, raw, sa.Table, log) for name, raw in request.raw.items()}
+        sources = {
+            name: with_declared_key(table, request.raw[name], request.declared[name])
+            for name, (table, _) in found.items()
+        }
         properties = {
             name: request.declared[name].merged(properties_of(table))
-            for name, (table, _) in found.items()
+            for name, table in sources.items()
         }
         graph = schema_graph(request.stage, request.raw, properties)
         for item in graph.outside:
@@ -244,7 +249,6 @@ def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInp
         plan = sample_plan(settings, graph)
         if plan is None:
             raise AssertionError("the declared tables are those of the source")
-        sources = {name: table for name, (table, _) in found.items()}
         versions = {name: version for name, (_, version) in found.items()}
         inputs = SampledInputs(request, plan, sources, versions)
         try:
