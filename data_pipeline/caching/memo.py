@@ -1,8 +1,9 @@
 """The course of a memoised run: what runs in which order, what is reused, and why."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import partial
 
 import dagster as dg
 from dagster._core.events import EngineEventData
@@ -142,26 +143,35 @@ class Memo:
         """
         let_read_committed(self._database, self._instance)
         rows = inherited(self._database, self._instance, self._steps, before)
-        stages = self._stages_to_write() | {row.stage for row in rows}
-        if not stages:
+
+        def needed() -> set[str]:
+            rows[:] = inherited(self._database, self._instance, self._steps, before)
+            return self._stages_to_write() | {row.stage for row in rows}
+
+        if not needed():
             return
         self._commits = StageCommits(self._database, self._instance, run_id, self._steps, self._log)
-        self._commits.lock(lambda: self._stages_to_write() | {row.stage for row in rows})
+        self._commits.lock(needed)
         self._commits.begin(self._versions_read(), rows)
-        self._known = self._know()
+        while not self._stages_to_write() <= self._commits.session.stages:
+            # Somebody has changed something meanwhile.
+            held = self._commits.session.stages
+            self._commits.lock(partial(self._stages_to_write, held))
+            self._commits.begin(self._versions_read(), rows)
 
-    def _stages_to_write(self) -> set[str]:
-        """Names the stages in which there is something to do, or to clean up."""
+    def _stages_to_write(self, others: Set[str] = frozenset()) -> set[str]:
+        """Names the stages in which there is something to do, or to clean up, and others."""
         self._known = self._know()
         planned = {
             item.key[1].stage for step in self._steps.computing for item in step.computations
         }
-        return {
+        due = {
             item.key[1].stage
             for key, decision in self.decisions().items()
             if decision.action is not Action.REUSE
             for item in self._computing[key].computations
-        } | (planned & stages_with_leftovers(self._database, self._instance))
+        }
+        return due.union(others, planned & stages_with_leftovers(self._database, self._instance))
 
     def _versions_read(self) -> dict[str, str | None]:
         """Gives the data versions of what the run reads and does not compute."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables.catalog import fingerprint
-from data_pipeline.tables.connection import Database, ensure_schema, run
+from data_pipeline.tables.connection import Database, ensure_schema
 from data_pipeline.tables.names import (
     MAX_IDENTIFIER_BYTES,
     RelationName,
@@ -18,7 +18,6 @@ from data_pipeline.tables.names import (
 )
 from data_pipeline.tables.progress import Progress
 from data_pipeline.tables.refusal import refusal
-from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.table import Properties
 
 if TYPE_CHECKING:
@@ -132,14 +131,11 @@ def build_view(database: Database, table: StageTable, target: RelationName, quer
 def _building(
     database: Database, table: StageTable, target: RelationName
 ) -> Iterator["AdbcConnection"]:
-    """Opens a transaction in which `target` does not exist yet; explains what goes wrong in it."""
+    """Opens a transaction for `target`, which must not exist; explains what goes wrong in it."""
     import adbc_driver_manager
 
     with database.begin() as session:
         ensure_schema(session, target.schema)
-        if kind := relation_kind(session, target):
-            # With what is staged on top of it: a view of this table.
-            run(session, f"DROP {kind} {target.quoted} CASCADE")
     with database.adbc() as connection:
         try:
             yield connection

@@ -310,6 +310,13 @@ def is_there(
     return sa.case((has_rows, holds_rows), else_=relation.is_not(None))
 
 
+def holds(connection: sa.Connection, relation: RelationName, row: CatalogRow) -> bool:
+    """Whether a relation still is what a row says of it; see `is_there`."""
+    found = sa.func.to_regclass(relation.quoted)
+    condition = is_there(found, sa.literal(row.kind), sa.literal(row.row_count, sa.BigInteger()))
+    return bool(connection.scalar(sa.select(condition)))
+
+
 def _table(schema: str) -> sa.TableClause:
     return sa.table(TABLES, *columns(), schema=schema)
 

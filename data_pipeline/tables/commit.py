@@ -122,6 +122,7 @@ class _Commit:
         self._schema = session.instance.catalog_schema
         self._run_id = session.run_id
         self._stages = stages
+        self._locked = session.stages
 
     def execute(self) -> tuple[Committed, list[tuple[StageTable, str]]]:
         """Moves everything; gives what was committed, and the files that nothing refers to."""
@@ -131,6 +132,8 @@ class _Commit:
         rows = earlier.staged
         if not rows:
             return Committed(), []
+        if not {row.stage for row in rows} <= self._locked:
+            raise AssertionError(f"not all of {self._stages} are locked: {sorted(self._locked)}")
         for stage in earlier.missing:
             ensure_schema(connection, instance.schema(stage))
         rows, shown = self._as_shown(rows, earlier)
@@ -145,9 +148,7 @@ class _Commit:
         broken, views = self._replace(rows, earlier, kept)
         replaced.publish(connection, instance, self._run_id, self._stages)
         catalog.put(connection, self._schema, [*shown, *views])
-        if role := instance.table_store.reader_role:
-            schemas = map(instance.schema, replaced.stages(connection, instance))
-            let_read(connection, role, list(schemas))
+        let_read(connection, instance)
         gone = [old for old in earlier.rows.values() if old not in keeping]
         gone += slots.keep(connection, instance, kept)
         unused = slots.unused_files(connection, instance, gone)

@@ -18,6 +18,7 @@ from data_pipeline.tables import blobs, catalog, survey
 from data_pipeline.tables.attempts import is_busy, lock_timeouts
 from data_pipeline.tables.connection import Database, run
 from data_pipeline.tables.holdings import STAGED, holdings, is_empty
+from data_pipeline.tables.leftovers import referenced_files
 from data_pipeline.tables.names import RelationName, StageTable, quoted
 from data_pipeline.tables.part import Part
 from data_pipeline.tables.slots import SLOTS
@@ -42,10 +43,8 @@ def drop(database: Database, order: Order, log: logging.Logger) -> None:
             [part.stage for part in group] for group in survey.groups(connection, found.parts)
         ]
     for stages in ordered:
-        for part in _drop_group(database, order, stages, log):
-            for path in part.files:
-                path.unlink(missing_ok=True)
-                log.info(f"Removed {path}")
+        parts = _drop_group(database, order, stages, log)
+        _remove_files(database, order.instance, stages, parts, log)
     _remove_empty_folders(order.instance)
 
 
@@ -82,6 +81,26 @@ def _drop_group(
         f"{seconds:g} seconds (commit_wait_seconds). Ask them to end their queries (see "
         "pg_stat_activity), then try again."
     )
+
+
+def _remove_files(
+    database: Database,
+    instance: Instance,
+    stages: Sequence[str | None],
+    parts: Sequence[Part],
+    log: logging.Logger,
+) -> None:
+    """Removes files to which nothing refers: a run that has begun since may have made one again."""
+    with database.begin() as connection:
+        try:
+            _reserve(connection, instance, stages)
+        except IsolationError:
+            return  # that run removes them
+        folder = blobs.directory(instance)
+        used = {folder / location for location in referenced_files(connection, instance)}
+        for path in (path for part in parts for path in part.files if path not in used):
+            path.unlink(missing_ok=True)
+            log.info(f"Removed {path}")
 
 
 def _drop(connection: sa.Connection, order: Order, parts: Sequence[Part]) -> None:

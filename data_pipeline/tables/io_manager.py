@@ -17,7 +17,7 @@ from data_pipeline.tables.connection import database
 from data_pipeline.tables.fetch import fetch, is_in_memory, known_version
 from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of
 from data_pipeline.tables.inputs import InputVersions
-from data_pipeline.tables.leading import LedRun, has_leading_executor
+from data_pipeline.tables.leading import LedRun, check_leads_alone, has_leading_executor
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.op_context import op_context
 from data_pipeline.tables.planned_steps import only_checks, planned_steps, step_sources
@@ -51,7 +51,9 @@ class TableIOManager(dg.IOManager):
         run = self._enter(step, instance, context.log)
         declared = declared_properties(context.definition_metadata)
         origin = self._origin(context, instance)
-        stored = Store(instance, context.log).put(table, obj, declared, origin)
+        reads = reads_of(step.run_id, step.step.key)
+        store = Store(instance, context.log, reads.check if reads else lambda: None)
+        stored = store.put(table, obj, declared, origin)
         if run is not None:
             run.staged(step.step.key, table)
         context.add_output_metadata(dict(stored.metadata))
@@ -105,6 +107,7 @@ class TableIOManager(dg.IOManager):
         return run is not None and run.is_alive and run.is_here
 
     def _lead(self, step: Any, instance: Instance, log: logging.Logger) -> LedRun:
+        check_leads_alone(step)
         steps = planned_steps(step, self._configuration, instance)
         computed = {table for planned in steps for table in planned.tables}
         inputs = {
@@ -201,6 +204,9 @@ class TableIOManager(dg.IOManager):
         with database(source).begin() as connection:
             if staged := staging.row(connection, source, run_id, table):
                 return staged.data_version
+        run_here = self._runs.get(run_id)
+        if source == writer and run_here and (version := run_here.version_of(table)):
+            return version  # another run may have replaced it since
         with database(writer).begin() as connection:
             run = runs.row(connection, writer, run_id)
         name = f"{source.instance_id}/{table}"

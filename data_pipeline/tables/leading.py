@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables import staging
@@ -45,6 +46,27 @@ def has_leading_executor(step: Any) -> bool:
     return PARTITION_TAG in step.run_tags and isinstance(create, LeadingExecutors)
 
 
+def check_leads_alone(step: Any) -> None:
+    """Refuses to lead a run of which this process executes a part only.
+
+    It would commit what it knows of, and so a part of a stage.
+
+    Raises:
+        ConfigurationError: Other processes execute the rest, and no executor leads the run.
+    """
+    plan, run = step.plan_data.execution_plan, step.dagster_run
+    planned = run.step_keys_to_execute or [item.key for item in plan.get_all_steps_in_topo_order()]
+    if set(plan.step_keys_to_execute) != set(planned):
+        name = step.job_def.executor_def.name
+        raise ConfigurationError(
+            f"Run {step.run_id} executes its steps in several processes (executor `{name}`), and "
+            "nobody commits their stages as a whole. Let job and assets come from "
+            "instance_definitions(..., executor=...), or wrap the executor: "
+            "data_pipeline.caching.executor.memoised(dg.multiprocess_executor); and start the run "
+            "with a partition, which is the instance."
+        )
+
+
 class LedRun:
     """A run that this process leads, from its first input or output on.
 
@@ -70,6 +92,7 @@ class LedRun:
         self._storage = storage
         self._run_id = run_id
         self._missing = {step.key: set(step.tables) for step in steps}
+        self._versions: dict[StageTable, str] = {}
         members: defaultdict[str, set[str]] = defaultdict(set)
         for table in (table for step in steps for table in step.tables):
             members[table.stage].add(str(table))
@@ -95,6 +118,10 @@ class LedRun:
             close_reads(self._run_id)
             self._commit()
 
+    def version_of(self, table: StageTable) -> str | None:
+        """Gives the data version of a table as the run committed it; None where it did not."""
+        return self._versions.get(table)
+
     def finish(self) -> None:
         """Commits what is complete without optional tables that were not made.
 
@@ -116,7 +143,8 @@ class LedRun:
 
     def _commit(self) -> None:
         while group := self._order.ready():
-            commit_stages(self._session, group, self._log)
+            done = commit_stages(self._session, group, self._log)
+            self._versions |= {row.table: row.data_version for row in done.rows} if done else {}
             self._order.committed(group)
             self._session.give_back(group)
 

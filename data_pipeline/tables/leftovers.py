@@ -57,7 +57,7 @@ def collect(session: RunSession, *, unlisted_only: bool = False) -> None:
         for name, kind in found.items():
             if name not in kept:
                 staging.drop(connection, name, kind)
-        referenced = _referenced(connection, instance)
+        referenced = referenced_files(connection, instance)
     for stage in sorted(stages):
         for path in blobs.unreferenced(instance, stage, referenced):
             path.unlink(missing_ok=True)
@@ -65,7 +65,8 @@ def collect(session: RunSession, *, unlisted_only: bool = False) -> None:
         runs.cleared(connection, instance, stages)
 
 
-def _referenced(connection: sa.Connection, instance: Instance) -> set[str]:
+def referenced_files(connection: sa.Connection, instance: Instance) -> set[str]:
+    """Gives the locations of all blobs that are committed, kept in a slot or staged."""
     rows = [
         *catalog.rows(connection, instance.catalog_schema).values(),
         *(slot.row for slot in slots.all_slots(connection, instance)),

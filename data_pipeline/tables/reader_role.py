@@ -1,6 +1,6 @@
 """The role that may read every committed stage, and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -9,7 +9,8 @@ from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import Database, run
 from data_pipeline.tables.locks import commit_lock_name
-from data_pipeline.tables.names import quoted
+from data_pipeline.tables.names import RelationName, quoted
+from data_pipeline.tables.visible import committed
 
 _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -18,28 +19,37 @@ _LACKING = sa.text("""
 SELECT n.nspname AS schema, has_schema_privilege(r.oid, n.oid, 'USAGE') AS has_usage,
        ARRAY(SELECT c.relname::text FROM pg_class c
              WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
-               AND pg_has_role(c.relowner, 'USAGE')
+               AND (c.relowner = m.oid OR n.nspname || '.' || c.relname = ANY (:committed)
+                    AND pg_has_role(c.relowner, 'USAGE'))
                AND NOT has_table_privilege(r.oid, c.oid, 'SELECT') ORDER BY 1) AS relations
-FROM pg_roles r LEFT JOIN pg_namespace n ON n.nspname = ANY (:schemas)
+FROM pg_roles r JOIN pg_roles m ON m.rolname = current_user
+LEFT JOIN pg_namespace n ON n.nspname = ANY (:schemas)
 WHERE r.rolname = :role
 ORDER BY 1
 """)
 
 
-def reader_statements(connection: sa.Connection, role: str, schemas: Sequence[str]) -> list[str]:
-    """Gives the statements that let a role read all tables and views in schemas.
+def reader_statements(
+    connection: sa.Connection, role: str, relations: Collection[RelationName]
+) -> list[str]:
+    """Gives the statements that let a role read what is committed, and our own views beside it.
 
-    Objects of other users in these schemas are left to their owners.
+    Objects of other users in these schemas are left to their owners, also by a superuser.
 
     Args:
         connection: The transaction of the commit, behind its last change.
         role: The role, `table_store.reader_role` in the configuration.
-        schemas: The schemas of committed stages; those that do not exist yet are passed over.
+        relations: The committed tables and views; schemas that do not exist yet are passed over.
 
     Raises:
         ConfigurationError: There is no such role.
     """
-    lacking = connection.execute(_LACKING, {"role": role, "schemas": list(schemas)}).all()
+    parameters = {
+        "role": role,
+        "schemas": sorted({relation.schema for relation in relations}),
+        "committed": sorted(map(str, relations)),
+    }
+    lacking = connection.execute(_LACKING, parameters).all()
     if not lacking:
         raise ConfigurationError(
             f"table_store.reader_role names the role `{role}`, which does not exist on this "
@@ -47,21 +57,33 @@ def reader_statements(connection: sa.Connection, role: str, schemas: Sequence[st
             "instances.yaml, then run again."
         )
     statements = []
-    for schema, has_usage, relations in lacking:
+    for schema, has_usage, unreadable in lacking:
         if schema is None:
             continue
         if not has_usage:
             statements.append(f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}")
-        if relations:
-            listed = ", ".join(quoted(schema, name) for name in relations)
+        if unreadable:
+            listed = ", ".join(quoted(schema, name) for name in unreadable)
             statements.append(f"GRANT SELECT ON {listed} TO {quoted(role)}")
     return statements
 
 
-def let_read(connection: sa.Connection, role: str, schemas: Sequence[str]) -> None:
-    """Lets a role read all tables and views in schemas; see `reader_statements`."""
-    if statements := reader_statements(connection, role, schemas):
+def let_read(connection: sa.Connection, instance: Instance) -> None:
+    """Lets the reader role of an instance, if it has one, read all that is in the catalog now.
+
+    Raises:
+        ConfigurationError: There is no such role.
+    """
+    role = instance.table_store.reader_role
+    if role is None:
+        return
+    if statements := reader_statements(connection, role, _committed(connection, instance)):
         run(connection, "; ".join(statements))
+
+
+def _committed(connection: sa.Connection, instance: Instance) -> list[RelationName]:
+    rows = catalog.rows(connection, instance.catalog_schema)
+    return [committed(instance, table) for table in rows]
 
 
 def let_read_committed(database: Database, instance: Instance) -> None:
@@ -76,8 +98,6 @@ def let_read_committed(database: Database, instance: Instance) -> None:
     if role is None:
         return
     with database.begin() as connection:
-        rows = catalog.rows(connection, instance.catalog_schema)
-        schemas = sorted({instance.schema(table.stage) for table in rows})
-        if reader_statements(connection, role, schemas):
+        if reader_statements(connection, role, _committed(connection, instance)):
             connection.execute(_ONE_AT_A_TIME, {"name": commit_lock_name(instance)})
-            let_read(connection, role, schemas)
+            let_read(connection, instance)

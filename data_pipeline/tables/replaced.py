@@ -96,12 +96,6 @@ def publish(
     connection.execute(statement, {"run_id": run_id, "stages": list(stages)})
 
 
-def stages(connection: sa.Connection, instance: Instance) -> list[str]:
-    """Gives the stages that have anything in the catalog, which must exist."""
-    table = sa.table(catalog.TABLES, sa.column("stage", sa.Text()), schema=instance.catalog_schema)
-    return list(connection.scalars(sa.select(table.c.stage).distinct().order_by(table.c.stage)))
-
-
 @functools.cache
 def _query(catalog_schema: str) -> sa.TextClause:
     fits = catalog.is_there(

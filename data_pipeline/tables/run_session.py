@@ -17,6 +17,8 @@ from data_pipeline.tables.names import literal
 from data_pipeline.tables.session_name import session_name
 
 _MILLISECONDS_BETWEEN_MESSAGES = 10_000
+# A run may take hours between two commits.
+_NO_TIMEOUTS = "SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0"
 _LOCK_NOT_AVAILABLE = "55P03"
 _TRY = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 _WAIT = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
@@ -39,10 +41,13 @@ class RunSession:
         self._stages: set[str] = set()
         self._connection = database.private_connection()
         with self.begin() as connection:
+            run(connection, _NO_TIMEOUTS)
             catalog.ensure(connection, instance.catalog_schema)
             staging.ensure(connection, instance)
             runs.ensure(connection, instance.catalog_schema)
         self._lock(runs.lock_name(run_id), "the same run")
+        with self.begin() as connection:  # so that others know whom they wait for, even now
+            runs.register(connection, instance, run_id, (), {})
 
     def __repr__(self) -> str:
         stages = ", ".join(sorted(self._stages))

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import ensure_schema, run
+from data_pipeline.tables.locks import described, holding_session
 from data_pipeline.tables.names import quoted
 
 RUNS = "runs"
@@ -43,13 +44,6 @@ EXISTS (
       AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended({name}, 0)
 )
 """
-_HOLDER = sa.text("""
-SELECT a.pid, a.usename, a.application_name, a.client_addr, a.backend_start
-FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(:name, 0)
-""")
 
 
 @dataclass(frozen=True)
@@ -122,6 +116,8 @@ def register(
 
 def is_registered(connection: sa.Connection, instance: Instance, run_id: str) -> bool:
     """Whether a run is listed as being at work; it stays so until the transaction ends."""
+    if not catalog.exists(connection, instance.catalog_schema, RUNS):
+        return False
     table = _table(instance.catalog_schema)
     query = (
         sa.select(table.c.run_id)
@@ -186,17 +182,14 @@ def remove(connection: sa.Connection, instance: Instance, run_ids: Iterable[str]
 
 def holder(connection: sa.Connection, instance: Instance, name: str) -> str | None:
     """Says who holds a lock: a run, or a session that is none; None where nobody does."""
-    found = connection.execute(_HOLDER, {"name": name}).first()
+    found = holding_session(connection, name)
     if found is None:
         return None
     table = _table(instance.catalog_schema)
     query = sa.select(table).where(table.c.backend_pid == found.pid)
     listed = connection.execute(query).first()
     if listed is None:
-        return (
-            f"session {found.pid} (`{found.application_name}`, database user {found.usename}, "
-            f"since {found.backend_start:%Y-%m-%d %H:%M:%S %Z})"
-        )
+        return described(found)
     return (
         f"run {listed.run_id} of {listed.username} on {listed.host} "
         f"(since {listed.started_at:%Y-%m-%d %H:%M:%S %Z})"

@@ -79,8 +79,10 @@ def check_alive(connection: sa.Connection, instance: Instance, run_id: str) -> N
     if not runs.is_registered(connection, instance, run_id):
         raise DatabaseError(
             f"Run {run_id} may not write to instance `{instance.name}` any more: the process that "
-            "led it lost its database session, so that other runs took it for dead. Nothing that "
-            f"was committed has changed. Run again: {instance.build_command}"
+            "led it ended or lost its database session, so that other runs took it for dead; or "
+            f"its resources are those of another instance than `{instance.instance_id}` (another "
+            "configuration, or per_user, than that of its executor). Nothing that was committed "
+            f"has changed. Run again: {instance.build_command}"
         )
 
 

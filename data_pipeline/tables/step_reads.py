@@ -6,11 +6,12 @@ are all in memory.
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Lock
 
 import sqlalchemy as sa
 
+from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import Database, database, run
@@ -20,6 +21,9 @@ from data_pipeline.tables.visible import Visible, visible
 
 Source = tuple[Instance, StageTable]
 """A table of an instance."""
+
+# A step may compute for hours while its inputs are locked.
+_NO_TIMEOUT = "SET LOCAL idle_in_transaction_session_timeout = 0"
 
 _GONE = frozenset({"42P01", "3F000"})  # undefined table, invalid schema name
 
@@ -36,12 +40,15 @@ class StepReads:
         self._stack = ExitStack()
         self._is_closed = False
         self._found: dict[tuple[str, StageTable], Visible] = {}
+        self._sessions: dict[Database, sa.Connection] = {}
         by_database: dict[Database, list[Source]] = {}
         for instance, table in sources:
             by_database.setdefault(database(instance), []).append((instance, table))
         try:
             for source, tables in by_database.items():
                 connection = self._stack.enter_context(source.begin())
+                run(connection, _NO_TIMEOUT)
+                self._sessions[source] = connection
                 self._found |= lock(connection, run_id, tables)
         except BaseException:
             self.close()
@@ -54,10 +61,38 @@ class StepReads:
     def __getitem__(self, source: Source) -> Visible:
         return self._found[_key(source)]
 
+    def check(self) -> None:
+        """Makes sure that the tables have been locked until now.
+
+        Raises:
+            DatabaseError: A session that held locks is gone, so they may have changed.
+        """
+        if self._is_closed:
+            return
+        for database_, connection in self._sessions.items():
+            try:
+                run(connection, "SELECT 1")
+            except sa.exc.DBAPIError as error:
+                self._give_up()
+                raise database_.lost(error.orig) from None
+
+    def _give_up(self) -> None:
+        """Leaves the sessions, of which one is gone."""
+        self._is_closed = True
+        for connection in self._sessions.values():
+            connection.invalidate()
+        with suppress(sa.exc.SQLAlchemyError, DatabaseError):  # there is nothing to be ended
+            self._stack.close()
+
     def loaded(self, source: Source) -> None:
-        """Notes that a table is in memory; frees the locks when all of them are."""
+        """Notes that a table is in memory; frees the locks when all of them are.
+
+        Raises:
+            DatabaseError: The tables were not locked until now.
+        """
         self._locked.discard(_key(source))
         if not self._locked:
+            self.check()
             self.close()
 
     @property

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from data_pipeline.tables.build import (
     build_view,
 )
 from data_pipeline.tables.catalog import CatalogRow, fingerprint
+from data_pipeline.tables.clearing import make_room
 from data_pipeline.tables.connection import Database, database
 from data_pipeline.tables.identity import UNKNOWN, Identity
 from data_pipeline.tables.locks import building
@@ -27,7 +28,6 @@ from data_pipeline.tables.metadata import blob_metadata, sql_metadata, table_fac
 from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.progress import reporter
 from data_pipeline.tables.reference import catalog_row_of, properties_of
-from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.results import check_supported, is_query, unwrapped
 from data_pipeline.tables.sql import compiled
 from data_pipeline.tables.sql_names import renamed
@@ -80,11 +80,24 @@ class Stored:
 
 
 class Store:
-    """Stages the tables and blobs of one instance."""
+    """Stages the tables and blobs of one instance.
 
-    def __init__(self, instance: Instance, log: logging.Logger) -> None:
+    Args:
+        instance: The instance.
+        log: The log of the run.
+        check_inputs: Raises where a result cannot be relied on, since its inputs were not kept from
+            changing until it was built.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        log: logging.Logger,
+        check_inputs: Callable[[], None] = lambda: None,
+    ) -> None:
         self._instance = instance
         self._log = log
+        self._check_inputs = check_inputs
         self._database: Database = database(instance)
 
     def put(self, table: StageTable, obj: Any, declared: Properties, origin: Origin) -> Stored:
@@ -108,7 +121,7 @@ class Store:
         check_supported(table, obj, properties)
         self._check_case(table)
         with building(self._database, committed(self._instance, table), self._log):
-            self._check_alive(origin)
+            make_room(self._database, self._instance, table, origin.run_id, self._log)
             if isinstance(obj, View):
                 return self._put_view(table, obj, origin)
             if is_query(obj):
@@ -209,8 +222,7 @@ class Store:
     def _stage_view(self, row: CatalogRow, query: str, origin: Origin) -> Stored:
         started = time.monotonic()
         build_view(self._database, row.table, staged(self._instance, row.table), query)
-        with self._database.begin() as connection:
-            staging.put(connection, self._instance, row, origin.run_id)
+        self._list(row, origin)
         seconds = time.monotonic() - started
         return Stored(
             row.data_version, self._facts(row, staged(self._instance, row.table), seconds)
@@ -227,8 +239,7 @@ class Store:
             location=saved.location,
             bytes=saved.bytes,
         )
-        with self._database.begin() as connection:
-            staging.put(connection, self._instance, row, origin.run_id)
+        self._list(row, origin)
         path = str(Path(blobs.directory(self._instance)) / saved.location)
         seconds = time.monotonic() - started
         facts = blob_metadata(obj, path=path, size=saved.bytes, seconds=seconds, kind=saved.suffix)
@@ -238,8 +249,8 @@ class Store:
         relation = staged(self._instance, row.table)
         with self._database.begin() as connection:
             facts = table_facts(connection, relation, row.declared.primary_key)
-            row = replace(row, row_count=built.rows, bytes=facts.bytes)
-            staging.put(connection, self._instance, row, origin.run_id)
+        row = replace(row, row_count=built.rows, bytes=facts.bytes)
+        self._list(row, origin)
         metadata = table_metadata(
             facts,
             relation=committed(self._instance, row.table),
@@ -249,24 +260,29 @@ class Store:
         )
         return Stored(row.data_version, metadata)
 
+    def _list(self, row: CatalogRow, origin: Origin) -> None:
+        """Lists what was built; from here on it can be committed, by another run too."""
+        self._check_inputs()
+        with self._database.begin() as connection:
+            staging.put(connection, self._instance, row, origin.run_id)
+
     def _kept(self, row: CatalogRow, origin: Origin) -> Stored | None:
         """Leaves a table as it is that was made by the same query of the same data."""
         if origin.forced or row.query_key is None:
             return None
         started = time.monotonic()
+        relation = committed(self._instance, row.table)
         with self._database.begin() as connection:
+            staging.check_alive(connection, self._instance, origin.run_id)
             there = catalog.row(connection, self._instance.catalog_schema, row.table)
             if there is None or there.query_key != row.query_key:
                 return None
-            relation = committed(self._instance, row.table)
-            if relation_kind(connection, relation) is None:
+            if not catalog.holds(connection, relation, there):
                 return None
             confirmed = (
                 row if row.kind == "table" else replace(row, inputs={**row.inputs, **there.inputs})
             )
             catalog.confirm(connection, self._instance.catalog_schema, confirmed)
-            # An earlier attempt of this step may have built it again.
-            staging.forget(connection, self._instance, [row.table])
         self._log.info(f"`{row.table}`: query and inputs unchanged, it stays as it is")
         return Stored(there.data_version, self._facts(there, relation, time.monotonic() - started))
 
@@ -280,10 +296,6 @@ class Store:
             rows=row.row_count or 0,
             seconds=seconds,
         )
-
-    def _check_alive(self, origin: Origin) -> None:
-        with self._database.begin() as connection:
-            staging.check_alive(connection, self._instance, origin.run_id)
 
     def _shown_and_run(self, query: str, origin: Origin) -> tuple[str, str]:
         """Gives a query with the names of committed tables, and as it is run.

@@ -1,9 +1,13 @@
 """The reader role reads what is committed, new or replaced, and nothing else."""
 
+import uuid
+
 import pytest
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.tables.reader_role import let_read, reader_statements
+from data_pipeline.tables.connection import run
+from data_pipeline.tables.names import RelationName, quoted
+from data_pipeline.tables.reader_role import reader_statements
 from data_pipeline_tests.attached.conftest import Stage
 
 _PRIVILEGES = """
@@ -11,12 +15,14 @@ SELECT c.relname, a.privilege_type FROM pg_class c, LATERAL aclexplode(relacl) a
 WHERE relnamespace = ANY (ARRAY['s', 's__staging', 'aside', 'users']::regnamespace[])
   AND a.grantee <> relowner ORDER BY 1, 2
 """
+COMMITTED = [RelationName("s", "t"), RelationName("s", "v"), RelationName("not there yet", "t")]
 
 
 def commit(stage: Stage, role: str, *statements: str) -> None:
     stage.commit(*statements)
     with stage.engine.begin() as connection:
-        let_read(connection, role, ["s", "not there yet"])
+        for statement in reader_statements(connection, role, COMMITTED):
+            run(connection, statement)
 
 
 def test_it_reads_new_and_replaced_tables_and_views(stage: Stage, role: str) -> None:
@@ -28,11 +34,25 @@ def test_it_reads_new_and_replaced_tables_and_views(stage: Stage, role: str) -> 
     assert stage.rows(_PRIVILEGES) == [("t", "SELECT"), ("v", "SELECT")]
 
 
+def test_tables_of_others_are_left_to_them(stage: Stage, role: str) -> None:
+    """Also by a superuser, who could grant on all of them."""
+    owner = f"owner_{uuid.uuid4().hex}"
+    stage.execute(f"CREATE ROLE {owner}", "CREATE TABLE s.salaries (a int)")
+    stage.execute(f"ALTER TABLE s.salaries OWNER TO {owner}")
+    try:
+        commit(stage, role, "CREATE TABLE t (a int)", "CREATE TABLE v (a int)")
+        stage.execute(f"ALTER TABLE s.v OWNER TO {owner}", f"REVOKE ALL ON s.v FROM {quoted(role)}")
+        commit(stage, role)
+        assert stage.rows(_PRIVILEGES) == [("t", "SELECT"), ("v", "SELECT")]
+    finally:
+        stage.execute(f"DROP OWNED BY {owner} CASCADE", f"DROP ROLE {owner}")
+
+
 def test_nothing_is_done_where_it_can_read_already(stage: Stage, role: str) -> None:
     commit(stage, role, "CREATE TABLE t (a int)")
     stage.commit("CREATE TABLE t (a int)")
     with stage.engine.begin() as connection:
-        assert reader_statements(connection, role, ["s"]) == []
+        assert reader_statements(connection, role, COMMITTED) == []
 
 
 def test_a_missing_role_is_named(stage: Stage) -> None:
@@ -43,4 +63,4 @@ def test_a_missing_role_is_named(stage: Stage) -> None:
             match=r"table_store\.reader_role names the role `no one`.*CREATE ROLE \"no one\"",
         ),
     ):
-        reader_statements(connection, "no one", ["s"])
+        reader_statements(connection, "no one", COMMITTED)
