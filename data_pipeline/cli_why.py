@@ -25,6 +25,7 @@ def why(instance: str, table: str, key: tuple[str, ...]) -> None:
     order, or `column=value` for any columns.
     """
     from data_pipeline.instances import load_configuration
+    from data_pipeline.sampling.report.made_with import has_other_attrs
     from data_pipeline.sampling.report.sampled_row import Rows
     from data_pipeline.sampling.report.why import Why
     from data_pipeline.tables.connection import database
@@ -37,6 +38,11 @@ def why(instance: str, table: str, key: tuple[str, ...]) -> None:
         raise ConfigurationError(
             f"No `sample` of instance `{chosen.name}` has a root in stage `{inputs.stage}`, so all "
             "rows that it has were copied by `copy_filter_...`, or loaded. `why` explains samples."
+        )
+    if has_other_attrs(chosen, tables[name].roles):
+        raise ConfigurationError(
+            f"The sample of instance `{chosen.name}` was made with other attrs than those of "
+            f"today, which cannot explain it. Build it: {chosen.build_command}, or undo the edit."
         )
     with database(chosen).begin() as connection:
         rows = Rows(connection, tables)

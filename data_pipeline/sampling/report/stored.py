@@ -9,6 +9,7 @@ from data_pipeline.errors import TableNotFoundError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.sampling.report.figures import COLUMNS, Figure, figures_of
+from data_pipeline.sampling.report.made_with import has_other_attrs
 from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.names import StageTable
@@ -25,11 +26,14 @@ class StoredReport:
     Attributes:
         stage: The stage of the input tables.
         made: When it was committed.
+        is_current: Whether the instance had the attrs of today; where it had not, a run may give
+            another sample.
         figures: What it says.
     """
 
     stage: str
     made: str
+    is_current: bool
     figures: tuple[Figure, ...]
 
 
@@ -64,7 +68,11 @@ def _reports(
             continue  # the roles of a raw table that is called `report`
         lines = connection.execute(sa.select(relation).order_by(relation.c.number))
         made = f"{row.committed_at:%Y-%m-%d %H:%M:%S}" if row.committed_at else "not yet"
-        found.append(StoredReport(table.name.removesuffix(_SUFFIX), made, tuple(figures_of(lines))))
+        stage, is_current = (
+            table.name.removesuffix(_SUFFIX),
+            not has_other_attrs(instance, relation),
+        )
+        found.append(StoredReport(stage, made, is_current, tuple(figures_of(lines))))
     return found
 
 

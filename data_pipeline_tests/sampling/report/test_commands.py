@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from data_pipeline.cli import main
-from data_pipeline_tests.sampling.report.shop_report import built_midi, in_force
+from data_pipeline_tests.sampling.report.shop_report import MIDI, build, built_midi, in_force
 from data_pipeline_tests.sampling.shop import Shop, configured, rows
 
 
@@ -28,9 +28,9 @@ def test_report_prints_what_is_stored_and_refuses_what_is_not() -> None:
     assert "instance midi, stage inputs" in printed
     for title in ("Sizes", "Relationships", "Coverage", "Distributions", "Estimates"):
         assert title in printed.splitlines()
-    assert "nothing is sampled" in command("report", "full", "--stage", "inputs").output
     for arguments, message in (
         (["midi", "--stage", "other"], "there are reports of `inputs`. Build it:"),
+        (["full"], "`full` is no sample, so there is nothing to compare. Samples are: `midi`."),
         (["maxi"], "Known here: 'full', 'midi'"),
     ):
         result = command("report", *arguments)
@@ -69,4 +69,23 @@ def test_before_the_first_run_both_name_the_command_that_builds(
         result = command(*arguments)
         assert result.exit_code == 1
         assert "Build it: dagster job execute" in result.output
+    assert "`full` is no sample" in command("report", "full").output
     assert rows(pipeline_database, "SELECT 1") == [(1,)]
+
+
+def test_a_sample_of_another_specification_is_not_explained_by_that_of_today(
+    pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop()
+    built_midi(tmp_path, shop)
+    edited = configured(tmp_path, midi={**MIDI, "salt": 4})
+    in_force(monkeypatch, edited, shop)
+    explained, printed = command("why", "midi", "customers", "1"), command("report", "midi")
+    assert explained.exit_code == 1
+    assert "was made with other attrs than those of today, which cannot" in explained.output
+    assert "Build it: dagster job execute" in explained.output
+    assert "the attrs of `midi` have changed since: this is about the sample" in printed.output
+    assert "Sizes" in printed.output
+    build(shop, "midi", edited)
+    assert command("why", "midi", "customers", "1").exit_code == 0
+    assert "have changed since" not in command("report", "midi").output
