@@ -113,7 +113,7 @@ class InputStep:
             return weighted_view(instance, table, source, f"{keep.cnt} {keep.rate}", inputs)
         if output.kind is OutputKind.ROLES:
             rows = selected_query(table, source, keep)
-            return roles_without_selection(source, keep, rows, inputs)
+            return roles_without_selection(table, source, keep, rows, inputs)
         if not instance.copies:
             return View(source)
         return Table.of(selected_query(table, source, keep), properties_of(source), inputs)

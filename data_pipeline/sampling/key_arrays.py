@@ -26,6 +26,8 @@ NULL_INT8 = -(2**63)
 """What a NULL in a number, boolean, date or time is hashed as (as a timestamp: -infinity)."""
 NULL_TEXT = "NULL"
 """What a NULL in a text, numeric, uuid or bytea is hashed as."""
+NULL_INTERVAL_DAYS = -106_751_991
+"""What a NULL in an interval is hashed as: about the shortest one in microseconds of 64 bits."""
 
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 _POSTGRES_EPOCH_DAYS = 10_957
@@ -66,8 +68,8 @@ def hash_column(column: pa.Array, seeds: UInt64s) -> UInt64s:
             return hash_int8(values, seeds)
     raise UnsupportedDataError(
         f"A key of Arrow type {column.type} cannot be hashed. Choose a key of integers, floats, "
-        "decimals, booleans, text, categories, dates, times, timestamps, uuid or bytes, or cast "
-        "the column to one of them."
+        "decimals, booleans, text, categories, dates, times, timestamps, durations, uuid or bytes, "
+        "or cast the column to one of them."
     )
 
 
@@ -123,6 +125,16 @@ def _times(column: pa.Array) -> Int64s:
     if column.type.unit == "ns":
         return _filled(pc.divide(column.cast(pa.int64()), 1000))
     return _filled(column.cast(pa.time64("us")).cast(pa.int64()))
+
+
+def _intervals(column: pa.Array) -> Int64s:
+    """The length in microseconds; nanoseconds lose their excess towards zero, as on loading."""
+    if column.type.unit == "ns":
+        micros = pc.divide(column.cast(pa.int64()), 1000)
+    else:
+        micros = column.cast(pa.duration("us")).cast(pa.int64())
+    lengths: Int64s = micros.fill_null(NULL_INTERVAL_DAYS * _DAY).to_numpy(zero_copy_only=False)
+    return lengths
 
 
 def _filled(column: pa.Array, minus: int = 0) -> Int64s:
@@ -231,4 +243,5 @@ _INT8_RULES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], Int
     (pa.types.is_timestamp, _timestamps),
     (pa.types.is_date, _dates),
     (pa.types.is_time, _times),
+    (pa.types.is_duration, _intervals),
 )

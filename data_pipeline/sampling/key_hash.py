@@ -2,7 +2,7 @@
 
 The rule, for a key of one or more columns: start with the salt, and let each column in turn give
 `hash(column, seed = the hash so far)`, where `hash` is one of PostgreSQL's extended hash functions.
-Every type is first brought into one of four canonical forms:
+Every type is first brought into one of five canonical forms:
 
 | column                    | canonical form                         | hash function           |
 |---------------------------|----------------------------------------|-------------------------|
@@ -11,9 +11,13 @@ Every type is first brought into one of four canonical forms:
 | real, double precision    | double precision                       | hashfloat8extended      |
 | text, varchar, char, enum | text COLLATE "C"                       | hashtextextended        |
 | uuid, numeric, bytea      | text (trimmed numerals, bytes as hex)  | hashtextextended        |
+| interval                  | itself (its length: days of 24 hours)  | interval_hash_extended  |
+| json, inet, bits, arrays  | text, as PostgreSQL shows them         | hashtextextended        |
 
 All of these exist from PostgreSQL 14 on. The database must be encoded in UTF8. A NULL hashes as a
-fixed value of its form. Sampled rows depend on this rule, so it never changes.
+fixed value of its form. Arrays have a rule if their elements look the same in all sessions. Frames
+hold json and arrays in many ways, so in memory no rows are chosen by them. Sampled rows depend on
+these rules, so they never change.
 
 Rows are chosen by the lower half of the hash: in lookup3 it is the better mixed one. With the upper
 half, consecutive integers would make samples visibly different from simple random ones.
@@ -31,7 +35,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
-from data_pipeline.sampling.key_arrays import NULL_INT8, NULL_TEXT, hash_column
+from data_pipeline.sampling.key_arrays import (
+    NULL_INT8,
+    NULL_INTERVAL_DAYS,
+    NULL_TEXT,
+    hash_column,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +48,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
+_WITHOUT_KEY = (
+    " The table has no primary key, so its rows are told by all columns: declare one, "
+    "`@dg.asset(metadata=table_properties(primary_key=...))`, and other columns do not matter."
+)
 _BATCH_ROWS = 65_536  # keeps the intermediate arrays of one batch in the processor's cache
 
 
@@ -54,6 +67,10 @@ _INT8 = _Form("hashint8extended", f"CAST('{NULL_INT8}' AS BIGINT)")
 _TIMESTAMP = _Form("timestamp_hash_extended", "TIMESTAMP '-infinity'")
 _FLOAT8 = _Form("hashfloat8extended", "CAST('NaN' AS DOUBLE PRECISION)")
 _TEXT = _Form("hashtextextended", f"'{NULL_TEXT}'")
+_INTERVAL = _Form("interval_hash_extended", f"INTERVAL '{NULL_INTERVAL_DAYS} days'")
+
+_SHOWN_ALIKE = (sa.Integer, sa.Boolean, sa.String, sa.Uuid, sa.JSON)
+"""Elements of arrays whose text no setting of a session changes."""
 
 
 def key_hash_sql(columns: Sequence[sa.ColumnElement[Any]], salt: int) -> sa.ColumnElement[int]:
@@ -79,6 +96,27 @@ def key_hash_sql(columns: Sequence[sa.ColumnElement[Any]], salt: int) -> sa.Colu
             value = sa.collate(value, "C")
         hashed = getattr(sa.func, form.function)(value, hashed, type_=sa.BigInteger)
     return hashed
+
+
+def check_hashable(
+    table: object, columns: Sequence[sa.ColumnElement[Any]], *, has_key: bool
+) -> None:
+    """Checks that rows can be told by the hash of some columns.
+
+    Args:
+        table: Whose columns they are, for messages.
+        columns: The columns of its primary key, or all.
+        has_key: Whether there is a primary key.
+
+    Raises:
+        ConfigurationError: A column's type has no rule.
+    """
+    for column in columns:
+        try:
+            _canonical(column, column.type)
+        except ConfigurationError as error:
+            hint = "" if has_key else _WITHOUT_KEY
+            raise ConfigurationError(f"Table `{table}`: {error}{hint}") from None
 
 
 def key_hash(columns: Sequence[pa.Array | pa.ChunkedArray], salt: int) -> npt.NDArray[np.int64]:
@@ -206,8 +244,8 @@ def _canonical(
     match type_:
         case postgresql.DOMAIN():
             return _canonical(column, type_.data_type)
-        case sa.Interval():  # a type decorator, but an interval in PostgreSQL
-            pass
+        case sa.Interval() | postgresql.INTERVAL():  # the former is a type decorator
+            return _INTERVAL, column
         case sa.types.TypeDecorator():
             return _canonical(column, type_.load_dialect_impl(_DIALECT))
         case sa.Boolean():  # PostgreSQL casts booleans to integer only
@@ -230,6 +268,10 @@ def _canonical(
             return _TEXT, sa.func.encode(column, sa.literal_column("'hex'"), type_=sa.Text)
         case sa.String() | sa.Uuid(native_uuid=True):
             return _TEXT, sa.cast(column, sa.Text)
+        case sa.JSON() | postgresql.INET() | postgresql.CIDR() | postgresql.BIT():
+            return _TEXT, sa.cast(column, sa.Text)
+        case sa.ARRAY() if isinstance(type_.item_type, _SHOWN_ALIKE):
+            return _TEXT, sa.cast(column, sa.Text)
         case _:
             pass
     raise _unsupported(column, type_)
@@ -241,6 +283,6 @@ def _unsupported(
     name = getattr(column, "name", None) or str(column)
     return ConfigurationError(
         f'Column "{name}" of type {type_!r} cannot be hashed for sampling. Sample by columns of '
-        "integers, floats, numeric, boolean, text, enum, date, time, timestamp, uuid or bytea, or "
-        "cast the column to one of them."
+        "integers, floats, numeric, boolean, text, enum, date, time, timestamp, interval, uuid or "
+        "bytea, or cast the column to one of them."
     )

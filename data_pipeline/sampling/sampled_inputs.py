@@ -146,7 +146,8 @@ class SampledInputs:
     def _roles(self, name: str, *, whole: bool) -> Table:
         places = None if whole else self._places(name)
         version, inputs = self._version(name), self._inputs(name)
-        return roles_of_chosen(self._relations[name], places, version, inputs)
+        table = StageTable(self._request.stage, name)
+        return roles_of_chosen(table, self._relations[name], places, version, inputs)
 
     def _places(self, name: str) -> sa.TableClause:
         schema = self._request.instance.sample_work_schema

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable
-from data_pipeline.sampling.key_hash import key_hash_sql
+from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql
 from data_pipeline.sampling.refusals import WEIGHT_COLUMNS, check_weight_columns
 from data_pipeline.sampling.rules import Role
 from data_pipeline.tables.names import StageTable
@@ -43,16 +43,25 @@ def weighted_table(table: StageTable) -> StageTable:
 
 
 def roles_of_chosen(
-    source: sa.Table, places: sa.TableClause | None, version: str, inputs: Inputs
+    table: StageTable,
+    source: sa.Table,
+    places: sa.TableClause | None,
+    version: str,
+    inputs: Inputs,
 ) -> Table:
     """Gives the keys of the chosen rows of a table with role, probability, design and reason.
 
     Args:
+        table: The input table.
         source: The source of the table.
         places: The working table of the chosen rows; None for a table that comes whole.
         version: Identity of what the rows were chosen by.
         inputs: Data versions of the sources.
+
+    Raises:
+        ConfigurationError: Its rows cannot be told by a hash, and it has no key.
     """
+    _check_key(table, source)
     if places is None:
         return _roles_of_all(source, Role.CERTAIN, 1.0, version, inputs)
     rows = SourceTable("", source, (), {}).rows_at(places, "source")
@@ -67,7 +76,7 @@ def roles_of_chosen(
 
 
 def roles_without_selection(
-    source: sa.Table, keep: CopyFilter, rows: sa.Select[Any], inputs: Inputs
+    table: StageTable, source: sa.Table, keep: CopyFilter, rows: sa.Select[Any], inputs: Inputs
 ) -> Table:
     """Gives the same for the rows that a copy filter keeps.
 
@@ -75,11 +84,16 @@ def roles_without_selection(
     which are no random sample: they have no probability, and no weight.
 
     Args:
+        table: The input table.
         source: The source.
         keep: The filter.
         rows: The query for the rows that it keeps.
         inputs: Data versions of the source, where it is no input of the step.
+
+    Raises:
+        ConfigurationError: Its rows cannot be told by a hash, and it has no key.
     """
+    _check_key(table, source)
     kept = rows.subquery("kept")
     if keep.keeps_all_rows:
         return _roles_of_all(kept, Role.CERTAIN, 1.0, "", inputs, source)
@@ -106,6 +120,7 @@ def weighted_view(
         ConfigurationError: The table has a column of the same name as one of these.
     """
     check_weight_columns(table, source.c.keys())
+    _check_key(table, source)
     data, roles = _relation(instance, table), _relation(instance, roles_table(table))
     own = sa.table(data[1], *(sa.column(c.name, c.type) for c in source.c), schema=data[0])
     columns = _key_names(source)
@@ -170,6 +185,11 @@ def _key(source: sa.FromClause, rows: sa.FromClause) -> list[sa.Label[Any]]:
         return [sa.label(name, rows.c[name]) for name in names]
     columns = [rows.c[column.name] for column in source.columns]
     return [key_hash_sql(columns, _SALT).label(ROW_HASH)]
+
+
+def _check_key(table: StageTable, source: sa.Table) -> None:
+    key = list(source.primary_key)
+    check_hashable(table, key or list(source.c), has_key=bool(key))
 
 
 def _key_names(source: sa.Table) -> list[str]:

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable, Tid
 from data_pipeline.sampling.in_database.workspace import Workspace, work_table
+from data_pipeline.sampling.key_hash import check_hashable
 from data_pipeline.sampling.rules import Cut, Role
 from data_pipeline.sampling.sample_plan import Part, SamplePlan, TablePlan
 from data_pipeline.sampling.schema_graph import Relationship
@@ -67,6 +68,16 @@ class Drawing:
         """Whether rows of the table are sampled, themselves or with their root."""
         part = self.plan_of(table).part
         return not self.plan.is_minimal and part in (Part.ROOT, Part.CHILD)
+
+    def key_of(self, table: str, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+        """Gives the columns that a row is told and hashed by: the primary key, or all columns.
+
+        Raises:
+            ConfigurationError: One cannot be hashed.
+        """
+        key, graph = self.sources[table].key_of(rows), self.plan.graph
+        check_hashable(f"{graph.stage}/{table}", key, has_key=bool(graph.keys[table]))
+        return key
 
     def came_with_parent(self, item: Relationship) -> bool:
         """Whether drawn rows were chosen because of the row they refer to, which is there then."""

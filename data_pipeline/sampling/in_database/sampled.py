@@ -109,7 +109,7 @@ def _root(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
         ]
     is_hub = hubs.c[TID].is_not(None)
     probability = sa.case((is_hub, 1.0), else_=cut.probability)
-    key = drawing.sources[table.name].key_of(rows)
+    key = drawing.key_of(table.name, rows)
     unit = sa.case((is_hub, key_hash_sql(key, cut.salt_of_certain(drawing.salt))), else_=unit)
     of_hub: sa.ColumnElement[Any] = sa.case((is_hub, sa.null()), else_=drawn)
     return [
@@ -230,7 +230,7 @@ def _own_unit(
     drawing: Drawing, item: Relationship, rows: sa.FromClause, cut: Cut
 ) -> sa.ColumnElement[int]:
     """Gives the unit of children that are drawn by themselves."""
-    key = drawing.sources[item.child].key_of(rows)
+    key = drawing.key_of(item.child, rows)
     return key_hash_sql(key, cut.salt_of_others(drawing.salt))
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.in_database.drawing import Drawing
 from data_pipeline.sampling.in_database.source_tables import TID, matches, refers
-from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
+from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql, permanent_random_sql
 from data_pipeline.sampling.rules import FOR_CERTAIN, OTHER_SALT
 from data_pipeline.sampling.sample_plan import Part
 from data_pipeline.sampling.schema_graph import Relationship
@@ -18,12 +18,12 @@ _Case = tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]
 
 def own_number(drawing: Drawing, table: str, rows: sa.FromClause) -> sa.ColumnElement[int]:
     """Gives the sampling number of rows that are chosen by a hash of their own key."""
-    return permanent_random_sql(drawing.sources[table].key_of(rows), drawing.salt)
+    return permanent_random_sql(drawing.key_of(table, rows), drawing.salt)
 
 
 def own_hash(drawing: Drawing, table: str, rows: sa.FromClause) -> sa.ColumnElement[int]:
     """Gives the hash of the rows' own key."""
-    return key_hash_sql(drawing.sources[table].key_of(rows), drawing.salt)
+    return key_hash_sql(drawing.key_of(table, rows), drawing.salt)
 
 
 def reference_columns(
@@ -33,7 +33,9 @@ def reference_columns(
     names = item.columns
     if item.refers_to_key:
         names = item.in_order_of(drawing.plan.graph.keys[item.parent])
-    return [child.c[name] for name in names]
+    columns: list[sa.ColumnElement[Any]] = [child.c[name] for name in names]
+    check_hashable(f"{drawing.plan.graph.stage}/{item.child}", columns, has_key=True)
+    return columns
 
 
 def is_direct(drawing: Drawing, item: Relationship) -> bool:
@@ -53,7 +55,7 @@ def parent_rows(drawing: Drawing, item: Relationship, alias: str) -> sa.FromClau
     if item.number not in drawing.representatives:
         rows = source.rows("parent")
         columns = [rows.c[name] for name in item.referenced_columns]
-        order = key_hash_sql(source.key_of(rows), drawing.salt ^ OTHER_SALT)
+        order = key_hash_sql(drawing.key_of(item.parent, rows), drawing.salt ^ OTHER_SALT)
         query = sa.select(rows.c[TID]).ext(distinct_on(*columns)).order_by(*columns, order)
         table, _ = drawing.space.create(query, "representatives", str(item.number))
         drawing.representatives[item.number] = table

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.in_memory.column import Int64s, Mask
 from data_pipeline.sampling.in_memory.references import References, references
 from data_pipeline.sampling.in_memory.source_tables import SourceTable
 from data_pipeline.sampling.rules import Cut, Role
 from data_pipeline.sampling.sample_plan import Part, SamplePlan, TablePlan
 from data_pipeline.sampling.schema_graph import Relationship
+
+_ONLY_IN_DATABASE = frozenset({"json", "jsonb", "array"})
 
 NOT_CHOSEN = 0
 """Stands for the role of a row that is not chosen."""
@@ -109,13 +112,11 @@ class Drawing:
 
     def own_hash(self, table: str) -> Int64s:
         """Gives the hash of the rows' own key."""
-        source = self.sources[table]
-        return source.hash_of(source.key, self.salt)
+        return self._key_source(table).hash_of(self.sources[table].key, self.salt)
 
     def own_number(self, table: str) -> Int64s:
         """Gives the sampling number of rows that are chosen by a hash of their own key."""
-        source = self.sources[table]
-        return source.number_of(source.key, self.salt)
+        return self._key_source(table).number_of(self.sources[table].key, self.salt)
 
     def reference_columns(self, item: Relationship) -> tuple[str, ...]:
         """Gives the referring columns such that they hash as the key of the row they refer to."""
@@ -128,6 +129,19 @@ class Drawing:
         if item.number not in self._references:
             self._references[item.number] = references(item, self.sources, self.salt)
         return self._references[item.number]
+
+    def _key_source(self, table: str) -> SourceTable:
+        """Gives a table whose rows can be told by the hash that the database gives them."""
+        source = self.sources[table]
+        for name in source.key:
+            if source.columns[name].kind in _ONLY_IN_DATABASE:
+                raise ConfigurationError(
+                    f"Table `{self.plan.graph.stage}/{table}`: rows cannot be chosen by its column "
+                    f"`{name}` in memory: what PostgreSQL makes of "
+                    f"{source.columns[name].declared}, only it knows. Declare a primary key of "
+                    "other columns, or build the instance in the database."
+                )
+        return source
 
     def add(self, table: str, rows: Int64s, role: Role, reason: object) -> None:
         """Adds rows to the chosen ones, unless they are there.

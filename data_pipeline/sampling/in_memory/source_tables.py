@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_pipeline.errors import ConfigurationError
+from data_pipeline.errors import ConfigurationError, UnsupportedDataError
 from data_pipeline.sampling.in_memory.column import Column, Int64s
 from data_pipeline.sampling.key_hash import key_hash
 from data_pipeline.sampling.refusals import check_relationship_columns, check_relationship_types
@@ -46,7 +46,14 @@ class SourceTable:
         """Gives the hash of some columns in each row."""
         wanted = (tuple(columns), salt)
         if wanted not in self._hashes:
-            self._hashes[wanted] = key_hash([self.columns[name].values for name in columns], salt)
+            values = [self.columns[name].values for name in columns]
+            try:
+                self._hashes[wanted] = key_hash(values, salt)
+            except UnsupportedDataError as error:
+                listed = ", ".join(columns)
+                raise UnsupportedDataError(
+                    f"Table `{self.name}` (columns {listed}): {error}"
+                ) from error
         return self._hashes[wanted]
 
     def number_of(self, columns: Sequence[str], salt: int) -> Int64s:
