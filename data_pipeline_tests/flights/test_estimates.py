@@ -15,7 +15,7 @@ from data_pipeline.pipelines.flights.estimates import (
     prediction_estimates,
 )
 from data_pipeline.pipelines.flights.estimator import fit_late_arrival_model
-from data_pipeline.pipelines.flights.metrics import metrics_table, predict
+from data_pipeline.pipelines.flights.metrics import PREDICTORS, metrics_table, predict
 from data_pipeline_tests.flights.made import WITNESS, busy_departures, departure, departures
 from data_pipeline_tests.flights.test_features import features_of
 
@@ -70,6 +70,21 @@ def test_the_scheduled_hour_is_a_score_that_nothing_was_learnt_for() -> None:
     late = pl.col("arrival_delay") > 15
     told = BUSY.with_columns(pl.when(late).then(20).otherwise(6).alias("scheduled_hour"))
     assert estimate(estimates_of(told), "test roc auc", FIXED_SCORE)["value"] == 1.0
+
+
+def test_figures_of_what_was_learnt_here_say_that_full_learns_another_one() -> None:
+    table = estimates_of(HALF)
+    learnt = table["subject"].isin(list(PREDICTORS))
+    assert learnt.sum() == 7
+    assert table.loc[learnt, "note"].str.startswith("learnt in this instance").all()
+    assert estimate(table, "test roc auc", FIXED_SCORE)["note"].startswith("learnt nowhere")
+    assert table.loc[~learnt & (table["subject"] != FIXED_SCORE), "note"].isna().all()
+
+
+def test_they_say_too_why_one_is_missing() -> None:
+    note = estimate(estimates_of(WITNESSES), "test roc auc", "model")["note"]
+    assert note.startswith("no flight in this part has a weight")
+    assert "learnt in this instance" in note
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ FIXED_SCORE = "scheduled hour"
 """Delays grow through the day. As a score, the hour is the same in each instance, learnt by none,
 so that its ROC AUC in the sample is an estimate of that in full."""
 
+LEARNT = "learnt in this instance, and in each another one: of this one, on all test flights of full"
+LEARNT_NOWHERE = "learnt nowhere, so the same in each instance: the one to compare"
+
 _NUMBERS = ["value", "standard_error", "low", "high"]
 _Statistic = Callable[[pd.DataFrame, Weights], float]
 
@@ -79,7 +82,8 @@ def estimates_table(flights: pd.DataFrame, predictions: pd.DataFrame) -> pd.Data
     Returns:
         `figure`, `subject` (of which flights or predictor), `value`, `standard_error`, `low`,
         `high` (the 95 % confidence interval), `units` and `rows` that it rests on, and `note`; what
-        the sample cannot tell is NULL, and the note says why.
+        the sample cannot tell is NULL, and the note says why. It also says whether a predictor is
+        another one in full.
     """
     found = [flight_estimates(flights), prediction_estimates(predictions)]
     return pd.concat(found, ignore_index=True)
@@ -123,15 +127,19 @@ def _skill(predictor: str, rows: pd.DataFrame, weights: Weights) -> float:
 
 def _row(figure: str, subject: str, estimate: Estimate) -> dict[str, Any]:
     found = asdict(estimate)
-    note = None
+    notes = []
     if not found["units"]:
-        note = NO_WEIGHTS
+        notes.append(NO_WEIGHTS)
         found |= dict.fromkeys(_NUMBERS, np.nan)
     elif np.isnan(found["value"]):
-        note = "there is no prediction, or all flights had the same outcome"
+        notes.append("there is no prediction, or all flights had the same outcome")
     elif np.isnan(found["standard_error"]):
-        note = "there are too few units for a standard error"
-    return {"figure": figure, "subject": subject, **found, "note": note}
+        notes.append("there are too few units for a standard error")
+    if subject in PREDICTORS:
+        notes.append(LEARNT)
+    elif subject == FIXED_SCORE:
+        notes.append(LEARNT_NOWHERE)
+    return {"figure": figure, "subject": subject, **found, "note": "; ".join(notes) or None}
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
