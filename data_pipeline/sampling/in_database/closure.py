@@ -1,6 +1,7 @@
 """Closure: what a chosen row refers to is chosen as well, until nothing is missing."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +16,12 @@ from data_pipeline.sampling.in_database.source_tables import (
 )
 from data_pipeline.sampling.rules import Role
 from data_pipeline.sampling.schema_graph import Relationship
+from data_pipeline.tables.sql import compiled
 
 _New = dict[str, sa.TableClause]
+
+_FRESH_WAVES = 8
+"""So many waves have tables of their own; later ones, which are small, use them again."""
 
 
 def close(drawing: Drawing) -> None:
@@ -26,27 +31,98 @@ def close(drawing: Drawing) -> None:
     same table come to an end.
     """
     new: _New | None = None
-    wave = 0
+    waves = _Waves(drawing)
     while new is None or new:
-        wave += 1
+        waves.number += 1
         added: _New = {}
         for table in drawing.plan.graph.keys:
-            if table in drawing.whole:
-                continue
-            parts = [
-                query
+            items = [
+                item
                 for item in drawing.plan.graph.of_parent(table)
-                if (query := _missing(drawing, item, new)) is not None
+                if new is None or item.child in new
             ]
-            if not parts:
+            if table in drawing.whole or not items:
                 continue
-            one = parts[0] if len(parts) == 1 else _first_reasons(parts)
-            places, count = drawing.space.create(one, "wave", str(wave % 2), table)
-            if count:
-                added[table] = places
-        for table, places in added.items():
-            drawing.add_new(table, places, Role.REFERENCE, places.c.reason)
+            found, count = waves.add(table, items, new)
+            if found is not None and count:
+                added[table] = found
+        waves.finish()
         new = added
+
+
+@dataclass
+class _Waves:
+    """The waves, with the places that they add: each one needs those of the last one.
+
+    Attributes:
+        drawing: The selection.
+        number: The number of the wave.
+        made: The working tables of the places, by whether the wave is an odd one, and source table.
+        statements: What adds rows in later waves, with the relationships that lead to them.
+        found: The places that are to be added at the end of the wave: in the first one, tables look
+            for references of all chosen rows.
+    """
+
+    drawing: Drawing
+    number: int = 0
+    made: dict[tuple[int, str], sa.TableClause] = field(default_factory=dict)
+    statements: dict[tuple[int | str, ...], str] = field(default_factory=dict)
+    found: _New = field(default_factory=dict)
+
+    def finish(self) -> None:
+        """Ends a wave."""
+        for table, places in self.found.items():
+            self.drawing.add_new(table, places, Role.REFERENCE, places.c.reason)
+        self.found.clear()
+
+    def add(
+        self, table: str, items: list[Relationship], new: _New | None
+    ) -> tuple[sa.TableClause | None, int]:
+        """Adds the rows of a table that new rows refer to; gives their places and number."""
+        place, drawing = (self.number % 2, table), self.drawing
+        if self.number > _FRESH_WAVES and place in self.made:
+            return self.made[place], self._again(place, items, new)
+        query = _all_missing(drawing, items, new)
+        if query is None:
+            return None, 0
+        found, count = drawing.space.create(query, "wave", str(place[0]), table)
+        self.made[place] = found
+        if count:
+            self.found[table] = found
+        return found, count
+
+    def _again(self, place: tuple[int, str], items: list[Relationship], new: _New | None) -> int:
+        """Adds them by a statement and a working table that was made before."""
+        space, (_, table) = self.drawing.space, place
+        key: tuple[int | str, ...] = (*place, *(item.number for item in items))
+        if key not in self.statements:
+            query = _all_missing(self.drawing, items, new)
+            if query is None:
+                raise AssertionError("a wave has references")
+            if all(table != other[1] for other in self.statements):
+                # Few places are looked for, again and again, in what may be very many.
+                space.index(self.drawing.rows[table], TID)
+            self.statements[key] = _adding(self.made[place], self.drawing.rows[table], query)
+        return space.refill(self.made[place], self.statements[key])
+
+
+def _adding(places: sa.TableClause, rows: sa.TableClause, query: sa.Select[Any]) -> str:
+    """Gives the statement that adds the rows of a query to places, and to the chosen rows."""
+    names = [column.name for column in query.selected_columns]
+    made = sa.insert(places).from_select(names, query)
+    added = made.returning(places.c[TID], places.c.reason).cte("added")
+    role = sa.literal(int(Role.REFERENCE))
+    chosen = sa.select(added.c[TID], role, added.c.reason)
+    return compiled(sa.insert(rows).from_select([TID, "role", "reason"], chosen))
+
+
+def _all_missing(
+    drawing: Drawing, items: list[Relationship], new: _New | None
+) -> sa.Select[Any] | None:
+    parts = [query for item in items if (query := _missing(drawing, item, new)) is not None]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return _first_reasons(parts)
 
 
 def _first_reasons(parts: list[sa.Select[Any]]) -> sa.Select[Any]:
@@ -73,12 +149,15 @@ def _missing(drawing: Drawing, item: Relationship, new: _New | None) -> sa.Selec
     )
 
 
-def _keys(drawing: Drawing, item: Relationship, new: _New | None) -> sa.TableClause | None:
+def _keys(drawing: Drawing, item: Relationship, new: _New | None) -> sa.FromClause | None:
     """Gives the values that new rows refer to.
 
-    They have a table of their own: how many there are, the planner could only guess.
+    Those of rows that were chosen before have a table of their own: how many there are, the planner
+    could only guess. Of the places that a wave has added, it knows.
     """
-    parts = list(_values(drawing, item, new))
+    if new is not None:
+        return _of_working_table(item, new[item.child]).subquery("keys")
+    parts = list(_values(drawing, item))
     if not parts:
         return None
     query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
@@ -86,21 +165,17 @@ def _keys(drawing: Drawing, item: Relationship, new: _New | None) -> sa.TableCla
     return keys if count else None
 
 
-def _values(drawing: Drawing, item: Relationship, new: _New | None) -> Iterator[sa.Select[Any]]:
+def _values(drawing: Drawing, item: Relationship) -> Iterator[sa.Select[Any]]:
     source = drawing.sources[item.child]
     if item.child in drawing.whole:
-        if new is None:
-            yield _of_rows(item, source.rows("child"))
-    elif new is not None:
-        if item.child in new:
-            yield _of_working_table(item, new[item.child])
-    else:
-        chosen = drawing.rows[item.child]
-        if name_of_value(item, 0) in chosen.c:
-            yield _of_working_table(item, chosen)
-        # What was added to the drawn rows is little, and known by its place alone.
-        others = sa.select(chosen.c[TID]).where(chosen.c.role > int(Role.SAMPLED))
-        yield _of_rows(item, source.rows_at(others.subquery("others"), "child"))
+        yield _of_rows(item, source.rows("child"))
+        return
+    chosen = drawing.rows[item.child]
+    if name_of_value(item, 0) in chosen.c:
+        yield _of_working_table(item, chosen)
+    # What was added to the drawn rows is little, and known by its place alone.
+    others = sa.select(chosen.c[TID]).where(chosen.c.role > int(Role.SAMPLED))
+    yield _of_rows(item, source.rows_at(others.subquery("others"), "child"))
 
 
 def _of_rows(item: Relationship, child: sa.Subquery) -> sa.Select[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.tables.connection import ensure_schema, run
-from data_pipeline.tables.names import MAX_IDENTIFIER_BYTES, RelationName
+from data_pipeline.tables.names import MAX_IDENTIFIER_BYTES, RelationName, quoted
 from data_pipeline.tables.sql import compiled
 
 _SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
@@ -56,6 +56,26 @@ class Workspace:
         self.analyze(name)
         columns = [sa.column(c.name, c.type) for c in _columns(query)]
         return sa.table(name.name, *columns, schema=name.schema), rows
+
+    def refill(self, table: sa.TableClause, statement: str) -> int:
+        """Empties a working table and fills it by a statement; gives how many rows that adds.
+
+        A table that is dropped keeps its lock until the transaction ends, and so does the next one
+        of its name, so a loop of many turns must use its tables again. The planner still expects
+        as many rows in a page as when the table was made.
+
+        Args:
+            table: A working table of this transaction.
+            statement: What fills it.
+        """
+        name = RelationName(table.schema or "public", table.name)
+        run(self.connection, f"TRUNCATE {name.quoted}")
+        return self._execute(statement)
+
+    def index(self, table: sa.TableClause, column: str) -> None:
+        """Makes an index, for many searches for few rows."""
+        name = RelationName(table.schema or "public", table.name)
+        run(self.connection, f"CREATE INDEX ON {name.quoted} ({quoted(column)})")
 
     @contextmanager
     def sorting(self, *, if_: bool) -> Iterator[None]:
