@@ -31,7 +31,7 @@ FIXED_SCORE = "scheduled hour"
 """Delays grow through the day. As a score, the hour is the same in each instance, learnt by none,
 so that its ROC AUC in the sample is an estimate of that in full."""
 
-LEARNT = "learnt in this instance, and in each another one: of this one, on all test flights of full"
+LEARNT = "learnt in this instance: what it would reach on all test flights; full learns another one"
 LEARNT_NOWHERE = "learnt nowhere, so the same in each instance: the one to compare"
 
 _NUMBERS = ["value", "standard_error", "low", "high"]
