@@ -49,6 +49,24 @@ def test_the_rows_of_a_sample_refer_to_each_other(
     assert len(set(counted[0])) == 1
 
 
+def test_tables_that_come_whole_anyhow_stay_when_the_specification_changes(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    for name in ("full", "midi"):
+        run(shop.assets(weights=True), name, config)
+    roles = "SELECT to_regclass('midi_sample.inputs__notes')::oid"
+    before = [nodes(pipeline_database), rows(pipeline_database, roles)]
+    changes: list[dict[str, Any]] = [{"salt": 4}, {"hubs": 50}, {"cover": "off"}]
+    for change in changes:
+        run(shop.assets(weights=True), "midi", configured(tmp_path, midi=MIDI | change))
+        after = [nodes(pipeline_database), rows(pipeline_database, roles)]
+        assert after[0]["midi_inputs.notes"] == before[0]["midi_inputs.notes"]
+        assert after[1] == before[1]
+        assert after[0]["midi_inputs.orders"] != before[0]["midi_inputs.orders"]
+        before = after
+
+
 def test_the_log_predicts_design_effects_before_the_rows_are_copied(
     pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, capfd: pytest.CaptureFixture[str]
 ) -> None:
