@@ -1,7 +1,10 @@
 """What others do meanwhile, and when a process ends, makes no result pass for another one."""
 
+import logging
+import queue
 import threading
 import time
+from logging.handlers import QueueHandler
 from typing import Any
 
 import dagster as dg
@@ -11,8 +14,15 @@ import sqlalchemy as sa
 
 from data_pipeline import instance_resources
 from data_pipeline.caching.stage_commits import StageCommits
-from data_pipeline.tables import sql_query
+from data_pipeline.instances import load_configuration
+from data_pipeline.tables import blobs, dropping, sql_query
+from data_pipeline.tables.clearing import make_room
+from data_pipeline.tables.connection import database
+from data_pipeline.tables.holdings import Selection
+from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.store import Store
+from data_pipeline.tables.survey import Order
 from data_pipeline_tests.caching.stages import asset, constant, failing
 from data_pipeline_tests.caching.world import World
 from data_pipeline_tests.io_manager.runs import execute, rows
@@ -37,6 +47,27 @@ def test_a_listing_goes_with_the_relation_that_it_speaks_of(
         assert not world.made(lambda: [constant("s/a", 2), constant("s/b", 2)]).success
     assert world.made(lambda: [constant("s/a", 1), constant("s/b", 2)]).success
     assert rows(pipeline_database, "SELECT v FROM full_s.a") == [(1,)]
+
+
+def test_who_looks_at_a_staged_table_is_named_and_waited_for(
+    world: World, pipeline_database: sa.Engine
+) -> None:
+    assert not world.made(lambda: [constant("s/a", 1), failing("s/b")]).success
+    instance, said = load_configuration().instance("full"), queue.Queue[logging.LogRecord]()
+    log = logging.Logger("test")
+    log.addHandler(QueueHandler(said))
+    session = RunSession(database(instance), instance, "this run", log)
+    session.register({})
+    arguments = database(instance), instance, StageTable("s", "a"), "this run", log
+    thread = threading.Thread(target=make_room, args=arguments)
+    with pipeline_database.connect() as looking:
+        pid = looking.scalar(sa.text("SELECT pg_backend_pid() FROM full_s__staging.a"))
+        thread.start()
+        message = said.get(timeout=60).getMessage()
+    thread.join()
+    session.close()
+    assert f"Waiting to drop full_s__staging.a: session {pid} (" in message
+    assert rows(pipeline_database, "SELECT to_regclass('full_s__staging.a')::text") == [(None,)]
 
 
 def test_an_emptied_table_of_a_query_is_built_again(
@@ -126,3 +157,25 @@ def test_timeouts_of_the_server_end_no_run(
     name = pipeline_database.url.database
     execute(pipeline_database, f'ALTER DATABASE "{name}" SET {setting} = 300')
     assert world.made(lambda: [constant("s/a", 1), asset("s/q", slow, "s/a")]).success
+
+
+def test_a_file_that_a_run_makes_again_while_it_is_dropped_stays(
+    world: World, pipeline_database: sa.Engine
+) -> None:
+    def model() -> dict[str, int]:
+        return {"weight": 1}
+
+    assert world.made(lambda: [asset("s/m", model)]).success
+    instance, drop_group = load_configuration().instance("full"), dropping._drop_group
+
+    def drop_before_a_run(*arguments: Any) -> Any:
+        parts = drop_group(*arguments)
+        assert world.made(lambda: [asset("s/m", model)]).success
+        return parts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dropping, "_drop_group", drop_before_a_run)
+        order = Order(instance, Selection(frozenset({"s"}), "s", None))
+        dropping.drop(database(instance), order, logging.getLogger("test"))
+    [(location,)] = rows(pipeline_database, "SELECT location FROM full_catalog.tables")
+    assert (blobs.directory(instance) / location).is_file()
