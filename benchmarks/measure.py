@@ -1,9 +1,14 @@
 """Measuring two things in turn, so that both meet the same noise."""
 
+import logging
+import os
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,19 @@ def compare(
     return Comparison(
         name, statistics.median(seconds[ours]), statistics.median(seconds[bare]), goal
     )
+
+
+@contextmanager
+def own_server() -> Iterator[Path]:
+    """Gives a folder in which all is measured, on an embedded PostgreSQL of its own."""
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        os.environ["DATA_PIPELINE_HOME"] = folder
+        os.environ["DAGSTER_HOME"] = folder
+        os.environ.pop("DATA_PIPELINE_DATABASE_URL", None)
+        from data_pipeline.tables.embedded import EmbeddedServer
+
+        try:
+            yield Path(folder)
+        finally:
+            EmbeddedServer(Path(folder)).stop()

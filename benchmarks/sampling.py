@@ -4,14 +4,13 @@ The scale is 1 unless the environment variable DATA_PIPELINE_BENCH_SCALE says ot
 of accuracy hold at scale 1.
 """
 
-import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.gates import Gate
+from benchmarks.measure import own_server
 
 
 def gates(folder: Path) -> Iterator[Gate]:
@@ -37,20 +36,11 @@ def gates(folder: Path) -> Iterator[Gate]:
 
 def main() -> None:
     """Measures and prints, on an embedded PostgreSQL of its own."""
-    logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        os.environ["DATA_PIPELINE_HOME"] = folder
-        os.environ["DAGSTER_HOME"] = folder
-        os.environ.pop("DATA_PIPELINE_DATABASE_URL", None)
-        from data_pipeline.tables.embedded import EmbeddedServer
-
-        started = time.monotonic()
-        try:
-            for gate in gates(Path(folder)):
-                print(gate, flush=True)
-        finally:
-            EmbeddedServer(Path(folder)).stop()
-        print(f"{time.monotonic() - started:.0f} s")
+    started = time.monotonic()
+    with own_server() as folder:
+        for gate in gates(folder):
+            print(gate, flush=True)
+    print(f"{time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -37,11 +37,6 @@ class Relationship:
         condition = f" where {self.where}" if self.where else ""
         return f"{self.child} ({own}) -> {self.parent} ({other}){condition}"
 
-    @property
-    def is_to_itself(self) -> bool:
-        """Whether rows refer to rows of the same table."""
-        return self.child == self.parent
-
     def in_order_of(self, key: tuple[str, ...]) -> tuple[str, ...]:
         """Gives the referring columns in the order of the parent's primary key."""
         by_referenced = dict(zip(self.referenced_columns, self.columns, strict=True))

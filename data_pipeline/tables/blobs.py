@@ -59,15 +59,6 @@ def save(instance: Instance, table: StageTable, obj: Any) -> Saved:
     return Saved(location, version(content), len(content), serializer.suffix)
 
 
-def serialised(table: StageTable, obj: Any) -> bytes:
-    """Gives the bytes of a pickled blob.
-
-    Raises:
-        UnsupportedDataError: The object cannot be pickled.
-    """
-    return PICKLE.dumps(table, obj)
-
-
 def version(content: bytes) -> str:
     """Gives the identity of a blob's content."""
     return hashlib.sha256(content).hexdigest()[:32]

@@ -7,20 +7,18 @@ the tables they describe.
 import getpass
 import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from data_pipeline.tables.connection import ensure_schema, run
+from data_pipeline.tables.connection import ensure_schema, lock_for_transaction, run
 from data_pipeline.tables.names import RelationName, StageTable, literal, quoted
 from data_pipeline.tables.table import Properties
 
 TABLES = "tables"
-
-_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 _PRESENT = sa.text("""
 SELECT attname::text FROM pg_attribute
@@ -128,7 +126,7 @@ def ensure(
     if not _missing(connection, relation, columns):
         return
     ensure_schema(connection, schema)
-    connection.execute(_LOCK, {"name": f"data_pipeline:catalog:{schema}"})
+    lock_for_transaction(connection, f"data_pipeline:catalog:{schema}")
     # Another session may have created it while this one waited for the lock.
     missing = _missing(connection, relation, columns)
     if len(missing) == len(columns):
@@ -237,26 +235,6 @@ def upsert(
             set_={name: value for name, value in changed.items() if name not in ("stage", "name")},
         )
     )
-
-
-def views_of(
-    connection: sa.Connection, schema: str, sources: Iterable[RelationName]
-) -> list[CatalogRow]:
-    """Gives the rows of the views that pass any of `sources` through under another name."""
-    target = _table(schema)
-    is_one = target.c.location.in_([str(source) for source in sources])
-    query = sa.select(target).where(target.c.kind == "view", is_one)
-    return [row_of(item) for item in connection.execute(query)]
-
-
-def rows_of(
-    connection: sa.Connection, schema: str, tables: Iterable[StageTable]
-) -> dict[StageTable, CatalogRow]:
-    """Gives the rows of some tables and blobs; the catalog must exist."""
-    target = _table(schema)
-    key = sa.tuple_(target.c.stage, target.c.name)
-    query = sa.select(target).where(key.in_([(table.stage, table.name) for table in tables]))
-    return {row.table: row for row in map(row_of, connection.execute(query))}
 
 
 def confirm(connection: sa.Connection, schema: str, row: CatalogRow) -> None:

@@ -220,12 +220,17 @@ def run(connection: sa.Connection, statement: str) -> None:
     connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
+def lock_for_transaction(connection: sa.Connection, name: str) -> None:
+    """Takes an advisory lock, which the end of the transaction frees."""
+    connection.execute(_LOCK_FOR_TRANSACTION, {"name": name})
+
+
 def ensure_schema(connection: sa.Connection, schema: str) -> None:
     """Creates a schema where it does not exist yet; safe beside other sessions."""
     present = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
     if connection.scalar(present, {"name": schema}):
         return
-    connection.execute(_LOCK_FOR_TRANSACTION, {"name": f"data_pipeline:schema:{schema}"})
+    lock_for_transaction(connection, f"data_pipeline:schema:{schema}")
     run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
 
 

@@ -19,6 +19,7 @@ from data_pipeline.tables.attempts import is_busy, lock_timeouts
 from data_pipeline.tables.connection import Database, run
 from data_pipeline.tables.holdings import STAGED, holdings, is_empty
 from data_pipeline.tables.leftovers import referenced_files
+from data_pipeline.tables.locks import stage_lock_name
 from data_pipeline.tables.names import RelationName, StageTable, quoted
 from data_pipeline.tables.part import Part
 from data_pipeline.tables.slots import SLOTS
@@ -165,8 +166,7 @@ def _forget_views(
 def _reserve(connection: sa.Connection, instance: Instance, stages: Sequence[str | None]) -> None:
     """Keeps runs from beginning to write these stages until the transaction ends."""
     for stage in sorted(filter(None, stages)):
-        name = f"data_pipeline:stage:{instance.schema(stage)}"
-        if not connection.scalar(_RESERVE, {"name": name}):
+        if not connection.scalar(_RESERVE, {"name": stage_lock_name(instance, stage)}):
             raise IsolationError(
                 f"Stage `{stage}` of instance `{instance.name}` is not dropped, since a run is at "
                 "work on it. Wait for its end, or end it."

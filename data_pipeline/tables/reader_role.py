@@ -7,12 +7,10 @@ import sqlalchemy as sa
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
-from data_pipeline.tables.connection import Database, run
+from data_pipeline.tables.connection import Database, lock_for_transaction, run
 from data_pipeline.tables.locks import commit_lock_name
 from data_pipeline.tables.names import RelationName, quoted
 from data_pipeline.tables.visible import committed
-
-_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 # Only what it lacks: two commits that grant on the same schema at once get in each other's way.
 _LACKING = sa.text("""
@@ -99,5 +97,5 @@ def let_read_committed(database: Database, instance: Instance) -> None:
         return
     with database.begin() as connection:
         if reader_statements(connection, role, _committed(connection, instance)):
-            connection.execute(_ONE_AT_A_TIME, {"name": commit_lock_name(instance)})
+            lock_for_transaction(connection, commit_lock_name(instance))
             let_read(connection, instance)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog, runs, staging
 from data_pipeline.tables.connection import Database, run
+from data_pipeline.tables.locks import TRY, UNLOCK, WAIT, stage_lock_name
 from data_pipeline.tables.names import literal
 from data_pipeline.tables.session_name import session_name
 
@@ -20,9 +21,6 @@ _MILLISECONDS_BETWEEN_MESSAGES = 10_000
 # A run may take hours between two commits.
 _NO_TIMEOUTS = "SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0"
 _LOCK_NOT_AVAILABLE = "55P03"
-_TRY = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
-_WAIT = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
-_UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
 
 
 class RunSession:
@@ -75,14 +73,17 @@ class RunSession:
         if new and self._stages and min(new) < max(self._stages):
             self.give_back(self._stages)
         for stage in sorted(wanted - self._stages):
-            self._lock(self._name(stage), f"stage `{stage}` of instance `{self.instance.name}`")
+            self._lock(
+                stage_lock_name(self.instance, stage),
+                f"stage `{stage}` of instance `{self.instance.name}`",
+            )
             self._stages.add(stage)
 
     def give_back(self, stages: Iterable[str]) -> None:
         """Frees the locks of stages for other runs."""
         for stage in set(stages) & self._stages:
             with self.begin() as connection:
-                connection.execute(_UNLOCK, {"name": self._name(stage)})
+                connection.execute(UNLOCK, {"name": stage_lock_name(self.instance, stage)})
             self._stages.discard(stage)
 
     @contextmanager
@@ -111,13 +112,10 @@ class RunSession:
         with suppress(Exception):
             self._connection.close()
 
-    def _name(self, stage: str) -> str:
-        return f"data_pipeline:stage:{self.instance.schema(stage)}"
-
     def _lock(self, name: str, what: str) -> None:
         with self.begin() as connection:
             run(connection, f"SET application_name = {literal(session_name())}")
-            if connection.scalar(_TRY, {"name": name}):
+            if connection.scalar(TRY, {"name": name}):
                 return
         while True:
             with self.begin() as connection:
@@ -127,7 +125,7 @@ class RunSession:
             try:
                 with self.begin() as connection:
                     run(connection, f"SET LOCAL lock_timeout = {_MILLISECONDS_BETWEEN_MESSAGES}")
-                    connection.execute(_WAIT, {"name": name})
+                    connection.execute(WAIT, {"name": name})
                     return
             except sa.exc.DBAPIError as error:
                 if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
-from data_pipeline.tables.connection import ensure_schema, run
+from data_pipeline.tables.connection import ensure_schema, lock_for_transaction, run
 from data_pipeline.tables.locks import described, holding_session
 from data_pipeline.tables.names import quoted
 
@@ -35,7 +35,6 @@ _COLUMNS = {
     "inputs": "jsonb",
     "is_buried": "boolean NOT NULL DEFAULT false",
 }
-_LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _HELD = """
 EXISTS (
     SELECT 1 FROM pg_locks l
@@ -201,7 +200,7 @@ def ensure(connection: sa.Connection, schema: str) -> None:
     if catalog.exists(connection, schema, RUNS):
         return
     ensure_schema(connection, schema)
-    connection.execute(_LOCK_FOR_TRANSACTION, {"name": f"data_pipeline:catalog:{schema}"})
+    lock_for_transaction(connection, f"data_pipeline:catalog:{schema}")
     columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
     relation = quoted(schema, RUNS)
     run(connection, f"CREATE TABLE IF NOT EXISTS {relation} ({columns})")

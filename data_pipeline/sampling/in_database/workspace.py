@@ -8,12 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.tables.connection import ensure_schema, run
+from data_pipeline.tables.connection import ensure_schema, lock_for_transaction, run
 from data_pipeline.tables.names import MAX_IDENTIFIER_BYTES, RelationName, quoted
 from data_pipeline.tables.sql import compiled
 
 _SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
-_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _DROPPED = sa.text("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(:schema)")
 
 
@@ -143,7 +142,7 @@ def lock_for_selection(
     As long as the transaction lasts, every statement of any session finds the same rows of the
     sources in the same places.
     """
-    connection.execute(_LOCK, {"name": f"data_pipeline:sampling:{schema}:{stage}"})
+    lock_for_transaction(connection, f"data_pipeline:sampling:{schema}:{stage}")
     listed = ", ".join(relation.quoted for relation in relations)
     run(connection, f"LOCK TABLE {listed} IN ACCESS SHARE MODE")
 
