@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 _CONNECT_TIMEOUT_SECONDS = 10
 _NAME_KEY = "data_pipeline/application_name"
+# How often the server looks, while it works on a statement, whether the client still is there. It
+# would go on to the end for a process that was killed, and keep its locks from the next run.
+_CLIENT_CHECK = "SET client_connection_check_interval = '2s'"
+_NO_CLIENT_CHECK = "22023"  # invalid_parameter_value: the server's system cannot look
 _LOCK = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
 _LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -55,6 +59,7 @@ class Database:
                 "fallback_application_name": "data_pipeline",
             },
         )
+        sa.event.listen(self.engine, "connect", _watch_client)
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"
@@ -149,6 +154,7 @@ class Database:
 
         try:
             connection = self._adbc_root().adbc_clone()
+            _watch_client(connection)
             if (name := session_name()) != "data_pipeline":
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET application_name = {literal(name)}")
@@ -213,6 +219,19 @@ class Database:
         for form in forms - {""}:
             text = text.replace(form, "***")
         return text
+
+
+def _watch_client(connection: Any, _record: object = None) -> None:
+    """Lets the server end what it does for a client that is gone, where it can tell."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_CLIENT_CHECK)
+        connection.commit()
+    except Exception as error:
+        code = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+        if code != _NO_CLIENT_CHECK:
+            raise
+        connection.rollback()
 
 
 def run(connection: sa.Connection, statement: str) -> None:

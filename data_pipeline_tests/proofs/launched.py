@@ -13,8 +13,11 @@ import psutil
 
 from data_pipeline_tests.proofs.runs import Outcome
 
-PATIENCE = 300
+PATIENCE = 150
 """Seconds after which a wait is given up; no test expects anything to take so long."""
+
+SHOW_STACKS = signal.SIGUSR1
+"""Lets a process of the project write the stacks of its threads into the log of its run."""
 
 
 class Process(Protocol):
@@ -104,29 +107,51 @@ class Launched:
         self._process.end(PATIENCE)
 
     def others(self) -> list[psutil.Process]:
-        """Gives the living processes that the run has started, whoever is their parent now."""
-        return [item for item in self._group.members() if item.pid != self.pid]
+        """Gives the living processes that the run has started, whoever is their parent now.
+
+        Left out is the `tail` by which Dagster shows the output of steps. It lives on for ever when
+        its parent is killed before it has started the watcher of the `tail`.
+        """
+        others = (item for item in self._group.members() if item.pid != self.pid)
+        return [item for item in others if not _shows_output(item)]
 
     def await_others(self) -> None:
         """Waits until all processes that the run has started have ended."""
         deadline = time.monotonic() + PATIENCE
         while self.others():
-            assert time.monotonic() < deadline, f"processes of run {self.pid} do not end"
+            assert time.monotonic() < deadline, f"processes do not end:\n{self._what_they_do()}"
             time.sleep(0.05)
+
+    def _what_they_do(self) -> str:
+        """Lets the processes that are left write into the log where they are."""
+        left = []
+        for process in self.others():
+            with suppress(psutil.NoSuchProcess):
+                left.append(f"{process.pid}, child of {process.ppid()}: {process.cmdline()}")
+                process.send_signal(SHOW_STACKS)
+        time.sleep(1)
+        return "\n".join([*left, self.log[-20_000:]])
 
     def kill_all(self) -> None:
         """Ends the run and all that it has started, at once."""
-        while True:  # it may not have joined its group at first
+        ended = False
+        while not ended:  # it may not have joined its group at first, or have started another one
             for process in self._group.members():
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            if self._process.end(0.05) is not None:
-                return
+            ended = self._process.end(0.05) is not None and not self._group.members()
 
     def end(self) -> None:
         """Ends all that it has started; afterwards, it can only be asked for its log."""
         self.kill_all()
         self._group.end()
+
+
+def _shows_output(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "tail"
+    except psutil.NoSuchProcess:
+        return True
 
 
 def storage_of(output: Path) -> Path:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from data_pipeline.tables.embedded.binaries import BINDIR_VARIABLE
 from data_pipeline_tests.embedded.processes import await_end, postmaster_of
-from data_pipeline_tests.proofs.launched import Launched
+from data_pipeline_tests.proofs.launched import PATIENCE, Launched
 from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
@@ -20,6 +20,10 @@ from data_pipeline_tests.proofs.world import World
 PACE = 0.05
 READER = "proof_reader"
 VICTIMS = ("run", "step", "server", "all")
+QUERYING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE wait_event = 'PgSleep' AND datname = current_database()
+"""
 COMMITTING = sa.text("""
 SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -224,6 +228,19 @@ def test_a_step_that_outlives_its_run_commits_nothing(built_on: World) -> None:
     assert "Not committed: stage `raw`" in run.log
     built_on.check("always", "whole")
     built_on.succeed(2, module=BY_PROCESSES)
+    built_on.check("always", "whole", "finished", generation=2)
+
+
+@pytest.mark.parametrize("module", [IN_PROCESS, BY_PROCESSES])
+def test_a_query_ends_with_the_process_that_asked_for_it(built_on: World, module: str) -> None:
+    """It would keep its locks until it is done, and the next run waiting."""
+    built_on.pace(100 * PATIENCE)
+    run = built_on.launch(2, module=module)
+    run.wait_until("it queries", lambda: built_on.rows(QUERYING) != [(0,)])
+    run.kill_all()
+    built_on.pace(0)
+    built_on.succeed(2)
+    assert built_on.rows(QUERYING) == [(0,)]
     built_on.check("always", "whole", "finished", generation=2)
 
 

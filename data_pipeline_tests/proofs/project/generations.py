@@ -6,12 +6,15 @@ its process. PROOF_FAIL names an asset that raises, PROOF_KILL one that ends its
 PROOF_HOLD one that waits until somebody writes to the named pipe beside the file of the calls.
 """
 
+import faulthandler
 import os
 import signal
 import time
 from pathlib import Path
 
 import pandas as pd
+
+faulthandler.register(signal.SIGUSR1)  # for whoever wants to know why a process does not end
 
 TORN = -1
 """The generation of what was made from inputs of several."""
