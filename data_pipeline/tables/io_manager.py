@@ -22,6 +22,7 @@ from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.op_context import op_context
 from data_pipeline.tables.planned_steps import only_checks, planned_steps, step_sources
 from data_pipeline.tables.session_name import reset_session_name, set_session_name
+from data_pipeline.tables.step_process import end_with_leader
 from data_pipeline.tables.step_reads import StepReads, close_reads, open_reads, reads_of
 from data_pipeline.tables.store import Origin, Store
 from data_pipeline.tables.table import declared_properties
@@ -248,7 +249,8 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
     _managers: list[TableIOManager] = PrivateAttr(default_factory=list)
 
     def create_io_manager(self, context: dg.InitResourceContext) -> TableIOManager:
-        """Gives the IO manager of a run."""
+        """Gives the IO manager of a run; a step in a process of its own ends with its run."""
+        end_with_leader()
         configuration = load_configuration(self.config, per_user=self.per_user)
         manager = TableIOManager(configuration, self.instance)
         self._managers.append(manager)

@@ -213,22 +213,56 @@ def test_what_was_staged_for_other_sources_is_dropped(built_on: World) -> None:
     built_on.check("always", "whole", "finished", generation=3)
 
 
-def test_a_step_that_outlives_its_run_commits_nothing(built_on: World) -> None:
+def test_steps_end_with_the_process_of_their_run(built_on: World) -> None:
+    """They would go on computing what nobody commits, and the next run would wait for them."""
+    built_on.prepare_hold()
+    held = Held(built_on, "raw/orders")
+    held.run.kill()
+    held.run.await_others()
+    assert "its step in process" in held.run.log
+    built_on.check("always", "whole")
+
+
+def test_steps_end_with_a_run_that_takes_them_for_dead(built_on: World) -> None:
     """Dagster takes steps for crashed when their forkserver is gone, and ends the run."""
-    pipe = built_on.prepare_hold()
-    before = len(_callers(built_on, "raw/orders"))
-    run = built_on.launch(2, module=BY_PROCESSES, PROOF_HOLD="raw/orders")
-    run.wait_until("it is held", lambda: len(_callers(built_on, "raw/orders")) > before)
-    server = psutil.Process(_callers(built_on, "raw/orders")[-1]).parent()
-    assert server is not None
-    server.kill()
-    run.await_end()
-    pipe.write_text("go on")
-    run.await_others()
-    assert "Not committed: stage `raw`" in run.log
+    built_on.prepare_hold()
+    held = Held(built_on, "raw/orders")
+    held.forkserver().kill()
+    held.run.await_end()
+    held.run.await_others()
     built_on.check("always", "whole")
     built_on.succeed(2, module=BY_PROCESSES)
     built_on.check("always", "whole", "finished", generation=2)
+
+
+def test_a_step_that_outlives_its_run_commits_nothing(built_on: World) -> None:
+    """As one can that was started on another machine."""
+    pipe = built_on.prepare_hold()
+    held = Held(built_on, "raw/orders", PROOF_OUTLIVES="yes")
+    held.forkserver().kill()
+    held.run.await_end()
+    pipe.write_text("go on")
+    held.run.await_others()
+    assert "Not committed: stage `raw`" in held.run.log
+    built_on.check("always", "whole")
+    built_on.succeed(2, module=BY_PROCESSES)
+    built_on.check("always", "whole", "finished", generation=2)
+
+
+class Held:
+    """A run with processes for its steps, one of which is waiting in the code of an asset."""
+
+    def __init__(self, world: World, asset: str, **environment: str) -> None:
+        before = len(_callers(world, asset))
+        self.run = world.launch(2, module=BY_PROCESSES, PROOF_HOLD=asset, **environment)
+        self.run.wait_until("it is held", lambda: len(_callers(world, asset)) > before)
+        self._step = psutil.Process(_callers(world, asset)[-1])
+
+    def forkserver(self) -> psutil.Process:
+        """Gives the process that has started the step for the run."""
+        parent = self._step.parent()
+        assert parent is not None
+        return parent
 
 
 @pytest.mark.parametrize("module", [IN_PROCESS, BY_PROCESSES])

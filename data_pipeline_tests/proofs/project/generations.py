@@ -3,7 +3,8 @@
 The environment says how a run goes on: PROOF_GENERATION is the generation of the sources,
 PROOF_PACE the seconds that every asset takes at least, PROOF_CALLS a file that notes each call with
 its process. PROOF_FAIL names an asset that raises, PROOF_KILL one that ends its process (signal 9),
-PROOF_HOLD one that waits until somebody writes to the named pipe beside the file of the calls.
+PROOF_HOLD one that waits until somebody writes to the named pipe beside the file of the calls. With
+PROOF_OUTLIVES, steps in processes of their own do not end with their run.
 """
 
 import faulthandler
