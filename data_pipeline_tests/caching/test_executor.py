@@ -15,7 +15,8 @@ from data_pipeline_tests.caching.world import Run, World, new_storage, shared_st
 
 SAMPLED = {"stage_1__copy_filtered_inputs", "stage_1__a2", "stage_2__b2", "stage_2__a3"}
 RAW = {"raw__dfa", "raw__dfb"}
-FORKSERVER = {"start_method": {"forkserver": {}}, "max_concurrent": 2}
+# Not the fork server: one that an earlier test has started does not know the environment of this one.
+SPAWN = {"start_method": {"spawn": {}}, "max_concurrent": 2}
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_run_with_nothing_to_do_executes_no_step_and_succeeds(world: World) ->
 
 def test_several_processes_share_what_is_decided(world: World, tmp_path: Path) -> None:
     settings = {
-        "run_config": {"execution": {"config": FORKSERVER}},
+        "run_config": {"execution": {"config": SPAWN}},
         "storage": shared_storage(tmp_path),
     }
     first = world.run(builder="changing_by_processes", **settings)
