@@ -15,7 +15,7 @@ from data_pipeline_tests.caching.world import Run, World, new_storage, shared_st
 
 SAMPLED = {"stage_1__copy_filtered_inputs", "stage_1__a2", "stage_2__b2", "stage_2__a3"}
 RAW = {"raw__dfa", "raw__dfb"}
-# Not the fork server: one that an earlier test has started does not know the environment of this one.
+# Not the fork server: one that an earlier test has started does not know this environment.
 SPAWN = {"start_method": {"spawn": {}}, "max_concurrent": 2}
 
 
