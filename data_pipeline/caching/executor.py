@@ -18,7 +18,7 @@ from data_pipeline.instances import load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables.leading import LeadingExecutors
 from data_pipeline.tables.session_name import reset_session_name, set_session_name
-from data_pipeline.tables.step_process import leading_steps
+from data_pipeline.tables.step_process import lead_steps
 from data_pipeline.tables.step_reads import close_reads
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class MemoisedExecutor(Executor):
         )
         run = plan_context.dagster_run
         memo.announce(plan_context.instance, run.run_id)
+        lead_steps()
         set_session_name(run.run_id)
         try:
             before = {run.parent_run_id, run.root_run_id} - {run.run_id}
@@ -125,13 +126,12 @@ class MemoisedExecutor(Executor):
         memo: Memo,
     ) -> Iterator[dg.DagsterEvent]:
         """Executes some of the steps."""
-        with leading_steps():
-            for event in self._inner.execute(*_only(plan_context, plan, config, steps)):
-                if event.step_key and event.event_type in _ENDS:
-                    close_reads(plan_context.run_id, event.step_key)
-                if event.event_type is dg.DagsterEventType.STEP_SUCCESS and event.step_key:
-                    memo.succeeded(event.step_key)
-                yield event
+        for event in self._inner.execute(*_only(plan_context, plan, config, steps)):
+            if event.step_key and event.event_type in _ENDS:
+                close_reads(plan_context.run_id, event.step_key)
+            if event.event_type is dg.DagsterEventType.STEP_SUCCESS and event.step_key:
+                memo.succeeded(event.step_key)
+            yield event
 
 
 def _check_needs_no_instance(job: dg.JobDefinition) -> None:

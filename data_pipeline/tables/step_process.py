@@ -6,28 +6,18 @@ the next run would wait for the tables that it is building.
 
 import multiprocessing
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from multiprocessing.process import BaseProcess
+from select import select
 from threading import Thread
 
 LEADER = "DATA_PIPELINE_LEADING_PROCESS"
 """The environment variable that tells new processes which one leads the run."""
 
 
-@contextmanager
-def leading_steps() -> Iterator[None]:
-    """Within the block, steps in processes that this one starts end with it."""
-    before = os.environ.get(LEADER)
+def lead_steps() -> None:
+    """Lets steps in processes that this one starts from now on end with it."""
     os.environ[LEADER] = str(os.getpid())
-    try:
-        yield
-    finally:
-        del os.environ[LEADER]
-        if before is not None:
-            os.environ[LEADER] = before
 
 
 @cache
@@ -41,5 +31,8 @@ def end_with_leader() -> None:
 def _outlive(leader: BaseProcess) -> None:
     leader.join()
     message = f"The process of the run ({leader.pid}) is gone: its step in process {os.getpid()} "
-    print(f"{message}ends, and nothing of it is committed.", file=sys.stderr, flush=True)
-    os._exit(1)
+    try:  # nobody may be left to read it, and others may hold the locks of sys.stderr
+        if select([], [2], [], 0)[1]:
+            os.write(2, f"{message}ends, and nothing of it is committed.\n".encode())
+    finally:
+        os._exit(1)

@@ -10,12 +10,14 @@ PROOF_OUTLIVES, steps in processes of their own do not end with their run.
 import faulthandler
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 
-faulthandler.register(signal.SIGUSR1)  # for whoever wants to know why a process does not end
+# For whoever wants to know why a process does not end.
+faulthandler.register(signal.SIGUSR1, file=sys.__stderr__)
 
 TORN = -1
 """The generation of what was made from inputs of several."""
