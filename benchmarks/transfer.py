@@ -11,14 +11,17 @@ import sqlalchemy as sa
 
 from benchmarks.measure import Comparison, compare
 from data_pipeline.instances import Instance
+from data_pipeline.tables.commit import commit_stages
 from data_pipeline.tables.connection import database, run
 from data_pipeline.tables.fetch import fetch
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.store import Origin, Store
 from data_pipeline.tables.table import Properties
 
 ROWS = 1_000_000
 TABLE = StageTable("bench", "frame")
+RUN = "bench"
 BARE = "bench_bare"
 COLUMNS = (
     "id bigint NOT NULL, amount double precision, day timestamp, flag boolean, name text, "
@@ -46,12 +49,15 @@ def comparisons(instance: Instance) -> Iterator[Comparison]:
     """Measures writing, reading and a SQL asset."""
     log = logging.getLogger("benchmarks")
     store = Store(instance, log)
+    session = RunSession(database(instance), instance, RUN, log)
+    session.take([TABLE.stage])
+    session.register({})
     data = frame()
     url = database(instance).url.set(drivername="postgresql").render_as_string(hide_password=False)
     bare = adbc_driver_postgresql.dbapi.connect(url)
 
     def write() -> None:
-        store.put(TABLE, data, Properties(primary_key=("id",)), Origin("bench"))
+        store.put(TABLE, data, Properties(primary_key=("id",)), Origin(RUN))
 
     def write_bare() -> None:
         with bare.cursor() as cursor:
@@ -70,9 +76,11 @@ def comparisons(instance: Instance) -> Iterator[Comparison]:
             cursor.fetch_arrow_table().to_pandas()
 
     yield compare("write 1 M rows x 6 columns with primary key", write, write_bare, goal="1.15 x")
+    commit_stages(session, [TABLE.stage], log)
     yield compare("read them as a pandas frame", read, read_bare, goal="1.15 x")
     yield sql_asset(instance, store, "1 M rows", ROWS)
     yield sql_asset(instance, store, "1 row", 1)
+    session.close()
     bare.close()
 
 
@@ -87,7 +95,7 @@ def sql_asset(instance: Instance, store: Store, name: str, rows: int) -> Compari
         return sa.select(source, sa.literal(salt).label("salt")).where(source.c.id < rows)
 
     def ours() -> None:
-        store.put(StageTable("bench", "query"), query(next(number)), Properties(), Origin("bench"))
+        store.put(StageTable("bench", "query"), query(next(number)), Properties(), Origin(RUN))
 
     def bare() -> None:
         with engine.begin() as connection:
