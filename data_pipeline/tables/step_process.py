@@ -25,10 +25,10 @@ def end_with_leader() -> None:
     """Lets this process end with the one that leads its run, if that has started it."""
     leader = multiprocessing.parent_process()
     if leader is not None and os.environ.get(LEADER) == str(leader.pid):
-        Thread(target=_outlive, args=(leader,), name="end-with-leader", daemon=True).start()
+        Thread(target=_end_after, args=(leader,), name="end-with-leader", daemon=True).start()
 
 
-def _outlive(leader: BaseProcess) -> None:
+def _end_after(leader: BaseProcess) -> None:
     leader.join()
     message = f"The process of the run ({leader.pid}) is gone: its step in process {os.getpid()} "
     try:  # nobody may be left to read it, and others may hold the locks of sys.stderr

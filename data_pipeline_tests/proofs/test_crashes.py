@@ -1,6 +1,5 @@
 """Signal 9 at any moment: committed stages stay whole, and the next run finishes by itself."""
 
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import sqlalchemy as sa
 
 from data_pipeline.tables.embedded.binaries import BINDIR_VARIABLE
 from data_pipeline_tests.embedded.processes import await_end, postmaster_of
-from data_pipeline_tests.proofs.launched import PATIENCE, Launched
+from data_pipeline_tests.proofs.launched import Launched
 from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
@@ -21,10 +20,6 @@ from data_pipeline_tests.proofs.world import World
 PACE = 0.05
 READER = "proof_reader"
 VICTIMS = ("run", "step", "server", "all")
-QUERYING = """
-SELECT count(*) FROM pg_stat_activity
-WHERE wait_event = 'PgSleep' AND datname = current_database()
-"""
 COMMITTING = sa.text("""
 SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -212,77 +207,6 @@ def test_what_was_staged_for_other_sources_is_dropped(built_on: World) -> None:
     assert built_on.launch(2, PROOF_KILL="pong/score").finish().killed
     built_on.succeed(3)
     built_on.check("always", "whole", "finished", generation=3)
-
-
-def test_steps_end_with_the_process_of_their_run(built_on: World) -> None:
-    """They would go on computing what nobody commits, and the next run would wait for them."""
-    built_on.prepare_hold()
-    held = Held(built_on, "raw/orders")
-    held.run.kill()
-    held.run.await_others()
-    written = [file.read_text() for file in held.run.storage.rglob("*.err")]
-    assert any("its step in process" in text for text in written)
-    built_on.check("always", "whole")
-
-
-def test_steps_end_with_a_run_that_takes_them_for_dead(built_on: World) -> None:
-    """Dagster takes steps for crashed when their forkserver is gone, and ends the run."""
-    built_on.prepare_hold()
-    held = Held(built_on, "raw/orders")
-    held.forkserver().kill()
-    held.run.await_end()
-    held.run.await_others()
-    built_on.check("always", "whole")
-    built_on.succeed(2, module=BY_PROCESSES)
-    built_on.check("always", "whole", "finished", generation=2)
-
-
-def test_a_step_that_outlives_its_run_commits_nothing(built_on: World) -> None:
-    """As one can that was started on another machine."""
-    pipe = built_on.prepare_hold()
-    held = Held(built_on, "raw/orders", PROOF_OUTLIVES="yes")
-    held.forkserver().kill()
-    held.run.await_end()
-    with open(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "w") as held_at:  # fails if nobody reads
-        held_at.write("go on")
-    held.run.await_others()
-    assert "Not committed: stage `raw`" in held.run.log
-    built_on.check("always", "whole")
-    built_on.succeed(2, module=BY_PROCESSES)
-    built_on.check("always", "whole", "finished", generation=2)
-
-
-class Held:
-    """A run with processes for its steps, one of which is waiting in the code of an asset."""
-
-    def __init__(self, world: World, asset: str, **environment: str) -> None:
-        before = len(_callers(world, asset))
-        self.run = world.launch(2, module=BY_PROCESSES, PROOF_HOLD=asset, **environment)
-        self.run.wait_until("it is held", lambda: len(_callers(world, asset)) > before)
-        self._step = psutil.Process(_callers(world, asset)[-1])
-
-    def forkserver(self) -> psutil.Process:
-        """Gives the process that has started the step for the run."""
-        parent = self._step.parent()
-        assert parent is not None
-        return parent
-
-
-@pytest.mark.parametrize("module", [IN_PROCESS, BY_PROCESSES])
-def test_a_query_ends_with_the_process_that_asked_for_it(built_on: World, module: str) -> None:
-    """It would keep its locks until it is done, and the next run waiting."""
-    built_on.pace(100 * PATIENCE)
-    run = built_on.launch(2, module=module)
-    run.wait_until("it queries", lambda: built_on.rows(QUERYING) != [(0,)])
-    run.kill_all()
-    built_on.pace(0)
-    built_on.succeed(2)
-    assert built_on.rows(QUERYING) == [(0,)]
-    built_on.check("always", "whole", "finished", generation=2)
-
-
-def _callers(world: World, asset: str) -> list[int]:
-    return [pid for pid, name in world.calls() if name == asset]
 
 
 @pytest.mark.parametrize("module", [IN_PROCESS, pytest.param(BY_PROCESSES, marks=LONG)])

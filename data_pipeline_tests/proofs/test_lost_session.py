@@ -2,21 +2,10 @@
 
 import pytest
 
-from data_pipeline_tests.proofs.launched import Launched
 from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS
 from data_pipeline_tests.proofs.world import World
 
 END_SESSION = "SELECT pg_terminate_backend(backend_pid) FROM full_catalog.runs"
-
-
-def launched_until(world: World, moment: str, *, module: str, hold: str = "") -> Launched:
-    """Starts a run, and waits until it calls an asset (and is held there, if asked for)."""
-    before = len(world.calls())
-    run = world.launch(2, module=module, PROOF_PACE="0.5", PROOF_HOLD=hold)
-    run.wait_until(
-        f"it calls {moment}", lambda: moment in {name for _, name in world.calls()[before:]}
-    )
-    return run
 
 
 @pytest.mark.parametrize(
@@ -33,7 +22,7 @@ def launched_until(world: World, moment: str, *, module: str, hold: str = "") ->
 def test_a_run_that_loses_its_locks_ends_with_an_error_and_the_next_one_finishes(
     built_on: World, module: str, moment: str
 ) -> None:
-    run = launched_until(built_on, moment, module=module)
+    run = built_on.launch_until(moment, module=module, PROOF_PACE="0.5")
     assert built_on.rows(END_SESSION) == [(True,)]
     ended = run.finish()
     assert not ended.success
@@ -46,7 +35,7 @@ def test_a_run_that_loses_its_locks_ends_with_an_error_and_the_next_one_finishes
 def test_a_run_taken_for_dead_writes_nothing_beside_its_successor(built_on: World) -> None:
     """The run has lost its locks without noticing it, and another one has done its work."""
     pipe = built_on.prepare_hold()
-    first = launched_until(built_on, "shop/large", module=IN_PROCESS, hold="shop/large")
+    first = built_on.launch_until("shop/large", PROOF_PACE="0.5", PROOF_HOLD="shop/large")
     assert built_on.rows(END_SESSION) == [(True,)]
     built_on.succeed(3)
     built_on.check("always", "whole", "finished", generation=3)

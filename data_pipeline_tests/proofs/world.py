@@ -156,6 +156,15 @@ class World:
         TALLY.runs += 1
         return run
 
+    def launch_until(self, asset: str, **settings: Any) -> Launched:
+        """Starts a run of generation 2, and waits until it calls an asset; see `launch`."""
+        before = len(self.calls())
+        run = self.launch(2, **settings)
+        run.wait_until(
+            f"it calls {asset}", lambda: asset in {name for _, name in self.calls()[before:]}
+        )
+        return run
+
     def succeed(self, generation: int, instance: str = "full", **settings: Any) -> Outcome:
         """Runs an instance in a process of its own, which must succeed."""
         ended = self.launch(generation, instance, **settings).finish()
