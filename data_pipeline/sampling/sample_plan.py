@@ -97,13 +97,19 @@ class SamplePlan:
     def as_json(self) -> dict[str, Any]:
         """Gives all that decides which rows are chosen, besides the source's data."""
         keep = {"salt", "hubs", "small_table_rows", "size"}
-        return {
+        of_tables = {
             "keys": [[name, list(key)] for name, key in self.graph.keys.items()],
             "relationships": [str(item) for item in self.graph.relationships],
-            "roots": [[name, root.model_dump(mode="json")] for name, root in self.roots.items()],
             "columns": None if self.columns is None else _lists(self.columns),
             "predicates": {name: dict(item) for name, item in self.predicates.items()},
             "pins": {name: [_texts(pin) for pin in pins] for name, pins in self.pins.items()},
+        }
+        if not self.is_minimal and all(item.part is Part.WHOLE for item in self.tables.values()):
+            # All rows come, whatever else is said of other tables.
+            return of_tables | {"columns": of_tables["columns"] or {}}
+        return {
+            **of_tables,
+            "roots": [[name, root.model_dump(mode="json")] for name, root in self.roots.items()],
             "fan_outs": self.cover.fan_outs,
             "category_limit": self.cover.category_limit,
             **self.settings.model_dump(mode="json", include=keep),

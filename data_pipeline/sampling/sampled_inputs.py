@@ -16,7 +16,7 @@ from data_pipeline.sampling.in_database.drawing import chosen_rows
 from data_pipeline.sampling.in_database.source_tables import SourceTable
 from data_pipeline.sampling.in_database.workspace import Workspace, lock_for_selection, work_table
 from data_pipeline.sampling.predictions import log_predictions
-from data_pipeline.sampling.sample_plan import Part, SamplePlan, sample_plan
+from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.schema_graph import schema_graph
 from data_pipeline.sampling.weights import marked, roles_of_chosen, roles_table, weighted_view
 from data_pipeline.tables import catalog
@@ -168,13 +168,7 @@ class SampledInputs:
     def _version(self, name: str) -> str:
         """Gives the identity of what decides which rows of a table are chosen, besides the data."""
         component = self._plan.part(self._plan.graph.components[name])
-        decides = component.as_json()
-        parts = {table.part for table in component.tables.values()}
-        if parts == {Part.WHOLE} and not component.is_minimal:
-            # All rows come, whatever else is said of the others.
-            kept = ("keys", "relationships", "columns", "predicates", "pins")
-            decides = {key: decides[key] or {} for key in kept}
-        return fingerprint("sample-1", CODE_VERSION, decides)
+        return fingerprint("sample-1", CODE_VERSION, component.as_json())
 
     def _inputs(self, name: str) -> dict[str, str | None]:
         source = self._request.source.instance_id
