@@ -73,18 +73,23 @@ def commit_stages(
     def waiting() -> str:
         return f"Waiting to commit {_listed(stages)}: {_readers(session, stages)}"
 
+    failures: set[str] = set()
     for timeout in lock_timeouts(limit, log, waiting):
         try:
             with session.begin() as connection:
                 lock = literal(commit_lock_name(instance))
                 run(connection, _BEGINNING.format(timeout=timeout, name=lock))
                 done, files = _Commit(connection, session, stages, log).execute()
-        except _LateError:
+        except attached.ChangedError:
             continue
         except sa.exc.DBAPIError as error:
-            if not is_busy(error):
-                text = session.database.scrubbed(error.orig)
-                raise _refused(instance, stages, f"PostgreSQL says: {text}") from None
+            if is_busy(error):
+                continue
+            # It may come from what somebody changes right now: only what comes again is lasting.
+            text = f"PostgreSQL says: {session.database.scrubbed(error.orig)}"
+            if text in failures:
+                raise _refused(instance, stages, text) from None
+            failures.add(text)
         except attached.CannotCarryError as error:
             raise _refused(instance, stages, str(error)) from None
         else:
@@ -100,10 +105,6 @@ def commit_stages(
         f"For {limit:g} seconds (`table_store.commit_wait_seconds`) it had to wait: "
         f"{_readers(session, stages)}.",
     )
-
-
-class _LateError(Exception):
-    """Somebody attached something to a table while it was about to be replaced."""
 
 
 class _Commit:
@@ -186,8 +187,7 @@ class _Commit:
         }
         hung = attached.read(connection, list(targets), sources)
         # All in one go, since a reader that comes in between may make us wait for each other.
-        if attached.take_down_and_lock(connection, hung):
-            raise _LateError
+        attached.take_down(connection, hung)
         drops = [
             f"DROP {_DROP[hung.old[name].relkind]} {name.quoted}"
             for name in sorted(hung.old.keys() - kept.relations, key=str)

@@ -6,17 +6,16 @@ one transaction with an empty search path.
 """
 
 from data_pipeline.tables.attached.attached import Attached, read
-from data_pipeline.tables.attached.errors import Broken, CannotCarryError
+from data_pipeline.tables.attached.errors import Broken, CannotCarryError, ChangedError
 from data_pipeline.tables.attached.put_up import put_up
-from data_pipeline.tables.attached.take_down import is_late, take_down, take_down_and_lock
+from data_pipeline.tables.attached.take_down import take_down
 
 __all__ = [
     "Attached",
     "Broken",
     "CannotCarryError",
-    "is_late",
+    "ChangedError",
     "put_up",
     "read",
     "take_down",
-    "take_down_and_lock",
 ]

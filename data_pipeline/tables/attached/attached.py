@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from data_pipeline.tables.attached.default_privileges import Default, read_defaults
+from data_pipeline.tables.attached.errors import ChangedError
 from data_pipeline.tables.attached.graph import FUNCTION, RELATION, Graph, read_graph
 from data_pipeline.tables.attached.parts import Part, read_parts
 from data_pipeline.tables.attached.relations import (
@@ -15,6 +16,7 @@ from data_pipeline.tables.attached.relations import (
     read_relations,
     read_routines,
 )
+from data_pipeline.tables.attached.state import State, read_state
 from data_pipeline.tables.names import RelationName
 
 
@@ -30,6 +32,7 @@ class Attached:
         dependents: Views and functions built on them, each behind what it is built on.
         parts: What belongs to relations, by the relation's oid.
         graph: What depends on what.
+        state: A fingerprint of all of this.
         defaults: The default privileges of the current role.
         new: The relations that are to take their places, if they were read beforehand.
     """
@@ -39,6 +42,7 @@ class Attached:
     dependents: tuple[Relation | Routine, ...]
     parts: Mapping[int, tuple[Part, ...]]
     graph: Graph
+    state: State
     defaults: tuple[Default, ...]
     new: Mapping[RelationName, Relation] | None = None
 
@@ -57,18 +61,23 @@ def read(
 
     Raises:
         CannotCarryError: Something depends on them that cannot be put up again.
+        ChangedError: Somebody dropped some of it meanwhile.
     """
     graph = read_graph(connection, relations)
+    # Whatever is read later, and may wait for somebody, is compared with this in the end.
+    state = read_state(connection, graph)
     views = [node.oid for node in graph.dependents if node.catalog == RELATION]
     routines = [node.oid for node in graph.dependents if node.catalog == FUNCTION]
     roots = [node.oid for node in graph.roots]
     found = read_relations(connection, roots + views, list((sources or {}).values()))
+    functions = read_routines(connection, routines) if routines else {}
+    if not found.keys() | functions.keys() >= {*roots, *views, *routines}:
+        raise ChangedError
     new = None
     if sources is not None:
         staged = {relation.name: relation for relation in found.values()}
         new = {name: replace(staged[source], name=name) for name, source in sources.items()}
         found = {oid: found[oid] for oid in roots + views}
-    functions = read_routines(connection, routines) if routines else {}
     others = {node.oid: relation for node, relation in graph.others.items()}
     return Attached(
         tuple(relations),
@@ -76,6 +85,7 @@ def read(
         tuple((found | functions)[node.oid] for node in graph.dependents),
         read_parts(connection, list(found), _catalogs(graph, found.values()), others),
         graph,
+        state,
         read_defaults(connection),
         new,
     )

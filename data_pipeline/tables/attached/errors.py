@@ -1,4 +1,4 @@
-"""What keeps a stage from being committed: an object that does not go along with its table."""
+"""What keeps a stage from being committed: what does not go along with a table, or changes."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,10 @@ class CannotCarryError(DatabaseError):
         self.subject = subject
         self.column = column
         self.reason = reason
+
+
+class ChangedError(Exception):
+    """Somebody changed what hangs on a table while it was about to be replaced: read it anew."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ FROM (
     SELECT 0, 0, NULL, 'pg_class'::regclass, oid, 0, false FROM root
 ) e
 LEFT JOIN pg_class c ON e.class = 'pg_class'::regclass AND c.oid = e.oid
-ORDER BY e.oid, e.of
+ORDER BY e.oid, e.of, e.class, e.of_class
 """
 
 _OF_OTHERS = """

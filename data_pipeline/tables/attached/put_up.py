@@ -15,8 +15,9 @@ from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName
 
 # What says nothing about what is put up: a broken connection (08), a deadlock or the like (40), a
-# lack of resources (53), a lock that is not free (55P03), an operator who intervened (57).
-_PASSED_ON = ("08", "40", "53", "55P03", "57")
+# lack of resources (53), a lock that is not free (55P03), an operator who intervened (57), an
+# internal error, such as of an object that somebody drops or grants at the same time (XX).
+_PASSED_ON = ("08", "40", "53", "55P03", "57", "XX")
 _SAVEPOINT = "attached"
 _REMEDY = (
     "Drop it or adapt it, then run again; with `on_broken_view: drop` under `table_store`, commits "

@@ -1,0 +1,176 @@
+"""What users change at what they built on a table, at the very moment at which it is replaced."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline.tables import attempts
+from data_pipeline_tests.io_manager.runs import execute, rows, write
+
+LOG = logging.getLogger("commits")
+
+BUILT = """
+CREATE SCHEMA reports;
+CREATE TABLE reports.other AS SELECT 1 AS a;
+CREATE VIEW reports.across AS SELECT t.a FROM full_s.t JOIN reports.other USING (a);
+CREATE VIEW reports.v AS SELECT a FROM full_s.t;
+CREATE FUNCTION reports.f() RETURNS bigint BEGIN ATOMIC SELECT max(a) FROM full_s.t; END;
+CREATE FUNCTION reports.noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER noted BEFORE INSERT ON full_s.t FOR EACH ROW EXECUTE FUNCTION reports.noted();
+CREATE POLICY p ON full_s.t USING (a > 0);
+"""
+
+READABLE = "SELECT has_table_privilege('pg_monitor', '{}', 'SELECT')"
+
+# What a user does, and a query that finds it done, with what it gives.
+CHANGES = {
+    "replaces a table behind a view": (
+        "DROP VIEW reports.across; DROP TABLE reports.other; CREATE TABLE reports.other (a int); "
+        "CREATE VIEW reports.across AS SELECT t.a FROM full_s.t JOIN reports.other USING (a)",
+        "SELECT count(*) FROM reports.across",
+        0,
+    ),
+    "drops a view": ("DROP VIEW reports.v", "SELECT to_regclass('reports.v')", None),
+    "replaces a view": (
+        "CREATE OR REPLACE VIEW reports.v AS SELECT a + 40 AS a FROM full_s.t",
+        "SELECT a FROM reports.v",
+        42,
+    ),
+    "builds a view on a view": (
+        "CREATE VIEW reports.late AS SELECT a FROM reports.v",
+        "SELECT a FROM reports.late",
+        2,
+    ),
+    "builds a view on the table": (
+        "CREATE VIEW reports.late AS SELECT a FROM full_s.t",
+        "SELECT a FROM reports.late",
+        2,
+    ),
+    "grants the table": (
+        "GRANT SELECT ON full_s.t TO pg_monitor", READABLE.format("full_s.t"), True
+    ),
+    "grants a view": (
+        "GRANT SELECT ON reports.v TO pg_monitor", READABLE.format("reports.v"), True
+    ),
+    "grants a column": (
+        "GRANT SELECT (a) ON full_s.t TO pg_monitor",
+        "SELECT has_column_privilege('pg_monitor', 'full_s.t', 'a', 'SELECT')",
+        True,
+    ),
+    "comments": (
+        "COMMENT ON TABLE full_s.t IS 'new'", "SELECT obj_description('full_s.t'::regclass)", "new"
+    ),
+    "adapts a policy": (
+        "ALTER POLICY p ON full_s.t USING (a > 1)",
+        "SELECT pg_get_expr(polqual, polrelid) FROM pg_policy",
+        "(a > 1)",
+    ),
+    "disables a trigger": (
+        "ALTER TABLE full_s.t DISABLE TRIGGER noted",
+        "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'noted'",
+        "D",
+    ),
+    "replaces a function": (
+        "CREATE OR REPLACE FUNCTION reports.f() RETURNS bigint "
+        "BEGIN ATOMIC SELECT 40 + max(a) FROM full_s.t; END",
+        "SELECT reports.f()",
+        42,
+    ),
+    "drops a function": ("DROP FUNCTION reports.f()", "SELECT to_regproc('reports.f')", None),
+    "adds an index": (
+        "CREATE INDEX late ON full_s.t (a)", "SELECT to_regclass('full_s.late') IS NOT NULL", True
+    ),
+}  # fmt: skip
+
+changes = pytest.mark.parametrize(
+    ("change", "query", "expected"), [pytest.param(*CHANGES[name], id=name) for name in CHANGES]
+)
+
+
+@pytest.fixture
+def users(pipeline_database: sa.Engine) -> sa.Engine:
+    """Connections to a database in which users have built something on a table."""
+    write("t", pd.DataFrame({"a": [1]}))
+    with pipeline_database.begin() as connection:
+        connection.exec_driver_sql(BUILT)
+    return pipeline_database
+
+
+def replace() -> None:
+    write("t", pd.DataFrame({"a": [2]}), LOG, run_id="second")
+
+
+@pytest.fixture
+def long_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every attempt of a commit waits long enough for the test to see it waiting."""
+    monkeypatch.setattr(attempts, "_QUICK_TRIES", 0)
+    monkeypatch.setattr(attempts, "_SLOW_MS", (800,))
+
+
+@changes
+@pytest.mark.usefixtures("long_attempts")
+def test_what_was_changed_while_the_commit_waited_for_it_stays(
+    users: sa.Engine, change: str, query: str, expected: Any
+) -> None:
+    failures: list[Exception] = []
+
+    def commit() -> None:
+        try:
+            replace()
+        except Exception as error:
+            failures.append(error)
+
+    with users.connect() as user:
+        user.exec_driver_sql(change)
+        run = threading.Thread(target=commit)
+        run.start()
+        wait_until_somebody_waits(users)
+        user.commit()
+        run.join()
+    assert not failures
+    assert rows(users, "SELECT a FROM full_s.t") == [(2,)]
+    assert rows(users, query) == [(expected,)]
+
+
+@changes
+def test_what_was_changed_after_the_commit_has_read_it_stays(
+    users: sa.Engine, change: str, query: str, expected: Any
+) -> None:
+    todo, later = [change], []
+
+    def act(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "LOCK TABLE" in statement and todo:
+            try:
+                execute(users, "SET LOCAL lock_timeout = 200", todo.pop())
+            except sa.exc.OperationalError:  # what was read is locked for some changes
+                later.append(change)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", act)
+    try:
+        replace()
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", act)
+    assert not todo
+    execute(users, *later)
+    assert rows(users, "SELECT a FROM full_s.t") == [(2,)]
+    assert rows(users, query) == [(expected,)]
+
+
+def wait_until_somebody_waits(engine: sa.Engine) -> None:
+    for _ in patience():
+        if rows(engine, "SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0]:
+            return
+
+
+def patience(seconds: float = 30) -> Iterator[None]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(0.01)
+    raise AssertionError("the commit does not wait")
