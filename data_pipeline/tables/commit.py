@@ -186,6 +186,9 @@ class _Commit:
             if row.kind != "blob"
         }
         hung = attached.read(connection, list(targets), sources)
+        if lost := [str(sources[name]) for name in sources if name not in (hung.new or ())]:
+            reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."
+            raise _refused(instance, self._stages, reason)
         # All in one go, since a reader that comes in between may make us wait for each other.
         attached.take_down(connection, hung)
         drops = [

@@ -259,3 +259,17 @@ class _Setting(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage().startswith("Waiting to commit stage `s`: session "):
             self._event.set()
+
+
+def test_a_staged_table_that_somebody_drops_is_named(pipeline_database: sa.Engine) -> None:
+    write("a", pd.DataFrame({"v": [1]}))
+
+    def drops() -> pd.DataFrame:
+        execute(pipeline_database, "DROP TABLE full_s__staging.a")
+        return pd.DataFrame({"v": [2]})
+
+    first = table_asset("a", lambda: pd.DataFrame({"v": [2]}))
+    error = refusal(first, table_asset("b", drops, deps=[first]))
+    assert "has dropped what this run had staged: full_s__staging.a." in str(error)
+    assert "run again: dagster job execute" in str(error)
+    assert rows(pipeline_database, "SELECT v FROM full_s.a") == [(1,)]

@@ -34,7 +34,8 @@ class Attached:
         graph: What depends on what.
         state: A fingerprint of all of this.
         defaults: The default privileges of the current role.
-        new: The relations that are to take their places, if they were read beforehand.
+        new: The relations that are to take their places, if they were read beforehand; those that
+            are there.
     """
 
     names: tuple[RelationName, ...]
@@ -76,7 +77,11 @@ def read(
     new = None
     if sources is not None:
         staged = {relation.name: relation for relation in found.values()}
-        new = {name: replace(staged[source], name=name) for name, source in sources.items()}
+        new = {
+            name: replace(staged[source], name=name)
+            for name, source in sources.items()
+            if source in staged
+        }
         found = {oid: found[oid] for oid in roots + views}
     others = {node.oid: relation for node, relation in graph.others.items()}
     return Attached(
