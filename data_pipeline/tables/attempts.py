@@ -19,6 +19,8 @@ from data_pipeline.tables.names import RelationName
 _QUICK_TRIES, _QUICK_MS = 8, 5
 _SLOW_MS = (50, 100, 200, 400, 800)
 _BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
+# PostgreSQL's internal error, in no other language, for grants and the like in two transactions.
+_CONCURRENTLY = "tuple concurrently "
 _SECONDS_BETWEEN_MESSAGES = 10.0
 
 _BLOCKING = sa.text("""
@@ -32,8 +34,8 @@ ORDER BY a.pid
 
 
 def is_busy(error: sa.exc.DBAPIError) -> bool:
-    """Whether a statement failed only because somebody else holds a lock."""
-    return getattr(error.orig, "pgcode", None) in _BUSY
+    """Whether a statement failed only because somebody else is at work on the same."""
+    return getattr(error.orig, "pgcode", None) in _BUSY or str(error.orig).startswith(_CONCURRENTLY)
 
 
 def blocking_sessions(connection: sa.Connection, relations: Sequence[RelationName]) -> list[str]:

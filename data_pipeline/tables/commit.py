@@ -119,6 +119,7 @@ class _Commit:
     ) -> None:
         self._connection = connection
         self._log = log
+        self._database = session.database
         self._instance = session.instance
         self._schema = session.instance.catalog_schema
         self._run_id = session.run_id
@@ -189,7 +190,6 @@ class _Commit:
         if lost := [str(sources[name]) for name in sources if name not in (hung.new or ())]:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."
             raise _refused(instance, self._stages, reason)
-        # All in one go, since a reader that comes in between may make us wait for each other.
         attached.take_down(connection, hung)
         drops = [
             f"DROP {_DROP[hung.old[name].relkind]} {name.quoted}"
@@ -201,6 +201,9 @@ class _Commit:
             {source: instance.schema(targets[name].stage) for name, source in sources.items()},
             frozenset(source for name, source in sources.items() if targets[name].kind == "view"),
         )
+        with self._database.begin() as outside:
+            run(outside, "SET LOCAL search_path = ''")
+            attached.check_unchanged(outside, hung)
         passing = {committed(instance, row.table): row for row in earlier.passing}
         broken = attached.put_up(
             connection,

@@ -22,7 +22,8 @@ STAGED = "staged"
 
 _RELATIONS = sa.text("""
 SELECT c.oid::bigint AS oid, c.relname AS name, c.relkind::text AS kind,
-       CASE WHEN c.relkind = 'v' THEN 0 ELSE pg_total_relation_size(c.oid) END AS bytes
+       CASE WHEN c.relkind = 'v' THEN 0
+            ELSE coalesce(pg_total_relation_size(c.oid), 0) END AS bytes  -- 0: dropped by now
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v') ORDER BY c.relname
 """)
@@ -40,7 +41,7 @@ WITH RECURSIVE part_of(classid, objid) AS (
 )
 SELECT i.type || ' ' || i.identity
 FROM pg_depend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) i
-WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n'
+WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n' AND i.identity IS NOT NULL
   AND d.refobjid = (SELECT oid FROM pg_namespace WHERE nspname = :schema)
   AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM part_of)
 ORDER BY 1

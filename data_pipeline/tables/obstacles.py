@@ -58,7 +58,8 @@ SELECT DISTINCT i.type AS type, i.identity AS identity, n.nspname AS schema, c.r
 FROM dependent d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) i
 LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
 LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE d.refuses AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM part_of)
+WHERE d.refuses AND i.identity IS NOT NULL
+  AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM part_of)
 ORDER BY 1, 2
 """)
 

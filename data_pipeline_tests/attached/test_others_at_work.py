@@ -41,21 +41,23 @@ def test_what_is_attached_in_the_meantime_is_seen(stage: Stage, late: str) -> No
     with stage.engine.begin() as connection:
         hanging = begun(connection)
         stage.execute(late)
-        with pytest.raises(attached.ChangedError):
-            attached.take_down(connection, hanging)
+        with stage.engine.connect() as outside, pytest.raises(attached.ChangedError):
+            attached.check_unchanged(outside, hanging)
 
 
-def test_what_was_there_before_is_taken_down(stage: Stage) -> None:
+def test_what_the_commit_takes_down_itself_is_no_change(stage: Stage) -> None:
     stage.create(
         "CREATE TABLE t (a int PRIMARY KEY, b text CHECK (b <> ''))",
         "CREATE INDEX i ON t (b)",
         "CREATE VIEW shown AS SELECT a FROM t",
         "CREATE VIEW users.v AS SELECT a FROM shown",
     )
-    with stage.engine.begin() as connection:
+    with stage.engine.begin() as connection, stage.engine.connect() as outside:
         run(connection, "SET LOCAL search_path = ''")
         hanging = attached.read(connection, [T, RelationName("s", "shown")])
         attached.take_down(connection, hanging)
+        run(connection, "DROP VIEW s.shown; DROP TABLE s.t")
+        attached.check_unchanged(outside, hanging)
 
 
 def test_a_lock_that_is_not_free_is_no_misfit(stage: Stage) -> None:

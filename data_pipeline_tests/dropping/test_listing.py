@@ -4,13 +4,14 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from data_pipeline_tests.dropping.commands import built, drop, files, schemas
-from data_pipeline_tests.io_manager.runs import execute
+from data_pipeline_tests.io_manager.runs import execute, rows
 
 
 def test_schemas_tables_rows_bytes_and_files_are_listed_and_stay(
@@ -58,3 +59,23 @@ def test_at_a_terminal_one_is_asked(
     assert "Drop all of this? [y/N]:" in text
     assert text.endswith("Dropped.\n") == dropped
     assert ("mini_s" in schemas(pipeline_database)) != dropped
+
+
+def test_a_table_that_somebody_drops_while_it_is_listed_has_no_size(
+    pipeline_database: sa.Engine,
+) -> None:
+    built("t", on="mini")
+
+    def listed() -> None:
+        texts.append(drop("mini"))
+
+    texts: list[str] = []
+    with pipeline_database.connect() as user:
+        user.exec_driver_sql("DROP TABLE mini_s.t")
+        listing = threading.Thread(target=listed)
+        listing.start()
+        while not rows(pipeline_database, "SELECT FROM pg_locks WHERE NOT granted"):
+            assert listing.is_alive()
+        user.commit()
+        listing.join()
+    assert "table t, 2 rows, 0 bytes\n" in texts[0]

@@ -65,8 +65,7 @@ def read(
         ChangedError: Somebody dropped some of it meanwhile.
     """
     graph = read_graph(connection, relations)
-    # Whatever is read later, and may wait for somebody, is compared with this in the end.
-    state = read_state(connection, graph)
+    state = read_state(connection, graph)  # before all that it stands for
     views = [node.oid for node in graph.dependents if node.catalog == RELATION]
     routines = [node.oid for node in graph.dependents if node.catalog == FUNCTION]
     roots = [node.oid for node in graph.roots]
@@ -94,6 +93,28 @@ def read(
         read_defaults(connection),
         new,
     )
+
+
+def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
+    """Refuses to go on if anybody has changed what hangs on relations since it was read.
+
+    To be asked when all of it is taken down and the relations are put aside: from then on nobody
+    can change it without waiting for that. So it has to be asked in another session, which still
+    sees what was there.
+
+    Args:
+        connection: A transaction of another session, with an empty search path.
+        attached: What was read.
+
+    Raises:
+        CannotCarryError: Something depends on the relations now that cannot be put up again.
+        ChangedError: Somebody has changed something.
+    """
+    if not attached.old:
+        return
+    graph = read_graph(connection, attached.names)
+    if graph != attached.graph or read_state(connection, graph) != attached.state:
+        raise ChangedError
 
 
 def read_new(

@@ -12,8 +12,7 @@ from data_pipeline.tables.names import RelationName, literal, quoted
 _RELATIONS = """
 SELECT c.oid::bigint, n.nspname, c.relname,
        CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END,
-       relkind::text, pg_get_userbyid(relowner),
-       pg_has_role(relowner, 'USAGE') AND relpersistence <> 't', relispopulated, amname,
+       relkind::text, pg_get_userbyid(relowner), relispopulated, amname,
        CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
        a.names, a.types,
        array_remove(ARRAY[
@@ -79,8 +78,6 @@ class Relation:
         kind: TABLE, VIEW or MATERIALIZED VIEW.
         relkind: The same, as in pg_class.
         owner: The role that owns it.
-        is_ours: Whether the current role may alter it; nobody may alter what another session made
-            for itself (temporary views).
         is_populated: False for a materialized view that was never filled.
         method: The access method of its storage.
         definition: The query of a view.
@@ -94,7 +91,6 @@ class Relation:
     kind: str
     relkind: str
     owner: str
-    is_ours: bool
     is_populated: bool
     method: str | None
     definition: str | None
@@ -236,7 +232,7 @@ def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, R
 def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]:
     found = {}
     for item in _rows(connection, _RELATIONS.format(oids=oids)):
-        oid, schema, name, kind, relkind, owner, ours, populated, method, definition, *arrays = item
+        oid, schema, name, kind, relkind, owner, populated, method, definition, *arrays = item
         columns, types, has = (tuple(array or ()) for array in arrays)
         found[oid] = Relation(
             oid,
@@ -244,7 +240,6 @@ def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]
             kind,
             relkind,
             owner,
-            ours,
             populated,
             method,
             definition,

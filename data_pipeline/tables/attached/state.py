@@ -4,12 +4,11 @@ PostgreSQL writes a new version of a catalog row with each change, so the transa
 those about an object (their `xmin`) stand for all that is known of it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 
 from data_pipeline.tables.attached.graph import FUNCTION, RELATION, Graph, Node
-from data_pipeline.tables.attached.statements import last_rows
 
 State = frozenset[tuple[str, int, str]]
 
@@ -35,13 +34,12 @@ WHERE p.oid = ANY ({functions})
 """
 
 
-def read_state(connection: sa.Connection, graph: Graph, first: Sequence[str] = ()) -> State:
+def read_state(connection: sa.Connection, graph: Graph) -> State:
     """Gives the fingerprint of relations, and of all that depends on them.
 
     Args:
         connection: A transaction with an empty search path.
         graph: What depends on the relations.
-        first: Statements to execute before, in the same round trip.
     """
     nodes = (
         *graph.roots,
@@ -55,7 +53,8 @@ def read_state(connection: sa.Connection, graph: Graph, first: Sequence[str] = (
         relations=_oids(nodes, RELATION),
         functions=_oids(nodes, FUNCTION),
     )
-    return frozenset(tuple(row) for row in last_rows(connection, [*first, query]))
+    found = connection.exec_driver_sql(query, execution_options={"no_parameters": True})
+    return frozenset(tuple(row) for row in found)
 
 
 def _oids(nodes: Iterable[Node], catalog: str) -> str:
