@@ -11,6 +11,7 @@ class Tally:
     kills: int = 0
     commits: int = 0
     reads: int = 0
+    changes: int = 0
     rounds: int = 0
     histories: int = 0
     reused_after_kills: int = 0

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline_tests.proofs.commits import COMMITS, commit_stages
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
 
@@ -30,10 +31,6 @@ SELECT DISTINCT s.generation, b.generation, f.generation FROM full_ping.serve s
 JOIN full_pong.backhand b ON b.id = s.id JOIN full_ping.forehand f ON f.id = s.id
 """
 QUERIES = (SHOP, RAW, RALLY)
-COMMITS = [
-    pytest.param(20, id="20 commits"),
-    pytest.param(300, id="300 commits", marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
-]
 
 
 class Reader(threading.Thread):
@@ -90,22 +87,6 @@ def reading(world: World) -> Iterator[list[Reader]]:
     wrong = [line for reader in readers for line in reader.wrong]
     assert not wrong, f"{len(wrong)} wrong reads, such as {wrong[:3]}"
     assert all(reader.reads > 0 for reader in readers)
-
-
-def commit_stages(world: World, wanted: int) -> Iterator[int]:
-    """Runs new generations until so many stages have been committed; gives the generations."""
-    before, count, generation = world.commits(), 0, 1
-    while count < wanted:
-        generation += 1
-        ended = world.run_here(generation)
-        assert ended.success, ended.log[-8000:]
-        after = world.commits()
-        new = after - before
-        stages = [stage for stage, _ in new]
-        assert len(stages) == len(set(stages)), f"committed in several parts: {sorted(stages)}"
-        count, before = count + len(new), after
-        yield generation
-    TALLY.commits += count
 
 
 @pytest.mark.parametrize("wanted", COMMITS)
