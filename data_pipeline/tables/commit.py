@@ -14,8 +14,9 @@ from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import attached, blobs, catalog, replaced, slots, staging
 from data_pipeline.tables.attached.relations import Relation
-from data_pipeline.tables.attempts import blocking_sessions, is_busy, lock_timeouts
+from data_pipeline.tables.attempts import blocking_sessions, lock_timeouts
 from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.commit_trouble import PerhapsError, Trouble
 from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.locks import commit_lock_name
 from data_pipeline.tables.moving import move
@@ -70,28 +71,31 @@ def commit_stages(
     stages = sorted(stages)
     limit = instance.table_store.commit_wait_seconds if seconds is None else seconds
 
-    def waiting() -> str:
-        return f"Waiting to commit {_listed(stages)}: {_readers(session, stages)}"
+    trouble = Trouble()
 
-    failures: set[str] = set()
+    def reason() -> str:
+        return trouble.text or _readers(session, stages)
+
+    def waiting() -> str:
+        return f"Waiting to commit {_listed(stages)}: {reason()}"
+
     for timeout in lock_timeouts(limit, log, waiting):
         try:
-            with session.begin() as connection:
+            with session.outside() as outside, session.begin() as connection:
                 lock = literal(commit_lock_name(instance))
                 run(connection, _BEGINNING.format(timeout=timeout, name=lock))
-                done, files = _Commit(connection, session, stages, log).execute()
+                # Whoever locks a whole catalog would wait for this very transaction.
+                run(outside, f"SET LOCAL lock_timeout = {timeout}; SET LOCAL search_path = ''")
+                done, files = _Commit(connection, outside, session, stages, log).execute()
+                if done.broken:
+                    trouble.check_again("; ".join(map(str, done.broken)))
         except attached.ChangedError:
+            trouble.passes("users go on changing what they have built on its tables.")
+        except PerhapsError:
             continue
-        except sa.exc.DBAPIError as error:
-            if is_busy(error):
-                continue
-            # It may come from what somebody changes right now: only what comes again is lasting.
-            text = f"PostgreSQL says: {session.database.scrubbed(error.orig)}"
-            if text in failures:
-                raise _refused(instance, stages, text) from None
-            failures.add(text)
-        except attached.CannotCarryError as error:
-            raise _refused(instance, stages, str(error)) from None
+        except (sa.exc.DBAPIError, attached.CannotCarryError) as error:
+            if trouble.is_lasting(error, session.database):
+                raise _refused(instance, stages, trouble.text) from None
         else:
             for table, location in files:
                 blobs.remove(instance, table, location)
@@ -102,8 +106,7 @@ def commit_stages(
     raise _refused(
         instance,
         stages,
-        f"For {limit:g} seconds (`table_store.commit_wait_seconds`) it had to wait: "
-        f"{_readers(session, stages)}.",
+        f"For {limit:g} seconds (`table_store.commit_wait_seconds`) it had to wait: {reason()}",
     )
 
 
@@ -113,13 +116,14 @@ class _Commit:
     def __init__(
         self,
         connection: sa.Connection,
+        outside: sa.Connection,
         session: RunSession,
         stages: Sequence[str],
         log: logging.Logger,
     ) -> None:
         self._connection = connection
+        self._outside = outside
         self._log = log
-        self._database = session.database
         self._instance = session.instance
         self._schema = session.instance.catalog_schema
         self._run_id = session.run_id
@@ -147,7 +151,7 @@ class _Commit:
             and slots.is_kept(instance, old, row)
         ]
         kept = slots.aside(connection, instance, keeping)
-        broken, views = self._replace(rows, earlier, kept)
+        broken, views, hung = self._replace(rows, earlier, kept)
         replaced.publish(connection, instance, self._run_id, self._stages)
         catalog.put(connection, self._schema, [*shown, *views])
         let_read(connection, instance)
@@ -155,6 +159,7 @@ class _Commit:
         gone += slots.keep(connection, instance, kept)
         unused = slots.unused_files(connection, instance, gone)
         files = [(row.table, row.location) for row in gone if row.location in unused]
+        attached.check_unchanged(self._outside, hung)
         return Committed(rows, broken), [(table, file) for table, file in files if file]
 
     def _as_shown(
@@ -177,7 +182,7 @@ class _Commit:
 
     def _replace(
         self, rows: Sequence[CatalogRow], earlier: Replaced, kept: slots.Aside
-    ) -> tuple[Sequence[attached.Broken], list[CatalogRow]]:
+    ) -> tuple[Sequence[attached.Broken], list[CatalogRow], attached.Attached]:
         """Puts the staged relations in the place of the earlier ones; files need nothing."""
         connection, instance = self._connection, self._instance
         targets = {committed(instance, row.table): row for row in rows}
@@ -201,9 +206,6 @@ class _Commit:
             {source: instance.schema(targets[name].stage) for name, source in sources.items()},
             frozenset(source for name, source in sources.items() if targets[name].kind == "view"),
         )
-        with self._database.begin() as outside:
-            run(outside, "SET LOCAL search_path = ''")
-            attached.check_unchanged(outside, hung)
         passing = {committed(instance, row.table): row for row in earlier.passing}
         broken = attached.put_up(
             connection,
@@ -217,7 +219,7 @@ class _Commit:
                 if row.location == str(committed(instance, source.table))
             },
         )
-        return broken, self._shown_through(rows, passing, hung)
+        return broken, self._shown_through(rows, passing, hung), hung
 
     def _shown_through(
         self,

@@ -109,3 +109,68 @@ def test_triggers_and_rules_survive(stage: Stage) -> None:
     for put_aside in (False, True):
         stage.commit("CREATE TABLE t (a int)", put_aside=put_aside)
         assert stage.rows(_TRIGGERS) == before
+
+
+_SEQUENCES = """
+SELECT d.objid::regclass::text, a.attname, pg_get_expr(adbin, adrelid)
+FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+LEFT JOIN pg_attrdef ON adrelid = a.attrelid AND adnum = a.attnum
+WHERE d.refobjid = 's.t'::regclass AND d.deptype = 'a'
+"""
+
+
+def test_sequences_that_belong_to_columns_survive(stage: Stage) -> None:
+    stage.create(
+        "CREATE TABLE t (a int, b text)",
+        "CREATE SEQUENCE numbers OWNED BY t.a",
+        "ALTER TABLE t ALTER COLUMN a SET DEFAULT nextval('s.numbers')",
+        "SELECT nextval('s.numbers')",
+    )
+    before = stage.rows(_SEQUENCES)
+    assert before == [("s.numbers", "a", "nextval('s.numbers'::regclass)")]
+    for put_aside in (False, True):
+        stage.commit("CREATE TABLE t (b text, a int)", put_aside=put_aside)
+        assert stage.rows(_SEQUENCES) == before
+    assert stage.rows("SELECT last_value FROM s.numbers") == [(1,)]
+    stage.commit("CREATE TABLE t (b text)")
+    assert stage.rows("SELECT last_value FROM s.numbers") == [(1,)]
+
+
+def test_all_kinds_of_parts_survive_together(stage: Stage, role: str) -> None:
+    kinds = [
+        f'GRANT SELECT ON t TO "{role}"',
+        "COMMENT ON TABLE t IS 'of a user'",
+        "ALTER TABLE t SET (fillfactor = 50)",
+        "ALTER TABLE t ALTER COLUMN a SET STATISTICS 7",
+        "ALTER TABLE t ALTER COLUMN b SET DEFAULT 'x'",
+        "CREATE INDEX i ON t (b)",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)",
+        "CREATE STATISTICS users.st ON a, b FROM t",
+        "CREATE PUBLICATION p FOR TABLE t",
+        "CREATE SEQUENCE numbers OWNED BY t.a",
+        "CREATE POLICY pol ON t USING (a > 0)",
+        "CREATE RULE r AS ON DELETE TO t DO ALSO SELECT 1",
+        "CREATE FUNCTION users.noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION users.noted()",
+    ]
+    stage.create("CREATE TABLE t (a int, b text)", *kinds)
+    for _ in range(2):
+        assert stage.commit("CREATE TABLE t (a int, b text)") == []
+        assert stage.rows(_EVERYTHING) == [(1, 1, 1, 1, 1, 1, 1, 1, 1)]
+
+
+_EVERYTHING = """
+WITH t AS (SELECT 's.t'::regclass::oid AS oid)
+SELECT (SELECT count(*) FROM pg_class JOIN t USING (oid)
+        WHERE reloptions = '{fillfactor=50}' AND relacl IS NOT NULL
+          AND obj_description(oid) IS NOT NULL),
+       (SELECT count(*) FROM pg_attribute, t WHERE attrelid = oid AND attstattarget = 7),
+       (SELECT count(*) FROM pg_attrdef, t WHERE adrelid = t.oid),
+       (SELECT count(*) FROM pg_index, t WHERE indrelid = oid),
+       (SELECT count(*) FROM pg_constraint, t WHERE conrelid = t.oid),
+       (SELECT count(*) FROM pg_statistic_ext, t WHERE stxrelid = t.oid),
+       (SELECT count(*) FROM pg_publication_rel, t WHERE prrelid = t.oid),
+       (SELECT count(*) FROM pg_policy, t WHERE polrelid = t.oid),
+       (SELECT count(*) FROM pg_rewrite r, pg_trigger, t WHERE ev_class = t.oid AND tgrelid = t.oid)
+"""

@@ -15,15 +15,20 @@ from data_pipeline_tests.io_manager.runs import execute, rows, write
 
 LOG = logging.getLogger("commits")
 
-BUILT = """
+PARTS = """
 CREATE SCHEMA reports;
 CREATE TABLE reports.other AS SELECT 1 AS a;
-CREATE VIEW reports.across AS SELECT t.a FROM full_s.t JOIN reports.other USING (a);
-CREATE VIEW reports.v AS SELECT a FROM full_s.t;
-CREATE FUNCTION reports.f() RETURNS bigint BEGIN ATOMIC SELECT max(a) FROM full_s.t; END;
 CREATE FUNCTION reports.noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER noted BEFORE INSERT ON full_s.t FOR EACH ROW EXECUTE FUNCTION reports.noted();
 CREATE POLICY p ON full_s.t USING (a > 0);
+CREATE INDEX i ON full_s.t (a);
+CREATE STATISTICS reports.st ON a, (a + 1) FROM full_s.t;
+ALTER TABLE full_s.t ADD CONSTRAINT c CHECK (a > 0) NOT VALID;
+"""
+VIEWS = """
+CREATE FUNCTION reports.f() RETURNS bigint BEGIN ATOMIC SELECT max(a) FROM full_s.t; END;
+CREATE VIEW reports.across AS SELECT t.a FROM full_s.t JOIN reports.other USING (a);
+CREATE VIEW reports.v AS SELECT a FROM full_s.t;
 """
 
 READABLE = "SELECT has_table_privilege('pg_monitor', '{}', 'SELECT')"
@@ -88,17 +93,73 @@ CHANGES = {
     ),
 }  # fmt: skip
 
-changes = pytest.mark.parametrize(
-    ("change", "query", "expected"), [pytest.param(*CHANGES[name], id=name) for name in CHANGES]
-)
+# A change for which nobody waits.
+FREE_CHANGES = {
+    "sets default privileges": (
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA reports GRANT EXECUTE ON FUNCTIONS TO pg_monitor",
+        "SELECT count(*) FROM pg_proc, aclexplode(proacl) WHERE proname = 'f' "
+        "AND grantee = 'pg_monitor'::regrole",
+        0,
+    ),
+}
+
+# Changes that views on the table keep out: reading their definitions locks it.
+CHANGES_OF_PARTS = {
+    "grants the table": CHANGES["grants the table"],
+    "adapts a policy": CHANGES["adapts a policy"],
+    "disables a trigger": CHANGES["disables a trigger"],
+    "renames an index": (
+        "ALTER INDEX full_s.i RENAME TO better", "SELECT to_regclass('full_s.better')::text",
+        "full_s.better",
+    ),
+    "sets an option of an index": (
+        "ALTER INDEX full_s.i SET (fillfactor = 50)",
+        "SELECT array_to_string(reloptions, ' ') FROM pg_class WHERE relname = 'i'",
+        "fillfactor=50",
+    ),
+    "comments on an index": (
+        "COMMENT ON INDEX full_s.i IS 'new'",
+        "SELECT obj_description('full_s.i'::regclass)",
+        "new",
+    ),
+    "comments on a policy": (
+        "COMMENT ON POLICY p ON full_s.t IS 'new'",
+        "SELECT obj_description(oid, 'pg_policy') FROM pg_policy",
+        "new",
+    ),
+    "comments on a column": (
+        "COMMENT ON COLUMN full_s.t.a IS 'new'",
+        "SELECT col_description('full_s.t'::regclass, 1)",
+        "new",
+    ),
+    "validates a constraint": (
+        "ALTER TABLE full_s.t VALIDATE CONSTRAINT c",
+        "SELECT convalidated FROM pg_constraint WHERE conname = 'c'",
+        True,
+    ),
+    "sets the target of statistics": (
+        "ALTER STATISTICS reports.st SET STATISTICS 7",
+        "SELECT stxstattarget FROM pg_statistic_ext",
+        7,
+    ),
+    "renames a schema": (
+        "ALTER SCHEMA reports RENAME TO papers",
+        "SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgname = 'noted'",
+        "papers.noted",
+    ),
+}  # fmt: skip
+
+
+def all_of(changes: dict[str, tuple[str, str, Any]]) -> pytest.MarkDecorator:
+    cases = [pytest.param(*case, id=name) for name, case in changes.items()]
+    return pytest.mark.parametrize(("change", "query", "expected"), cases)
 
 
 @pytest.fixture
 def users(pipeline_database: sa.Engine) -> sa.Engine:
     """Connections to a database in which users have built something on a table."""
     write("t", pd.DataFrame({"a": [1]}))
-    with pipeline_database.begin() as connection:
-        connection.exec_driver_sql(BUILT)
+    execute(pipeline_database, PARTS)
     return pipeline_database
 
 
@@ -113,11 +174,12 @@ def long_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "_SLOW_MS", (800,))
 
 
-@changes
+@all_of(CHANGES)
 @pytest.mark.usefixtures("long_attempts")
 def test_what_was_changed_while_the_commit_waited_for_it_stays(
     users: sa.Engine, change: str, query: str, expected: Any
 ) -> None:
+    execute(users, VIEWS)
     failures: list[Exception] = []
 
     def commit() -> None:
@@ -127,10 +189,11 @@ def test_what_was_changed_while_the_commit_waited_for_it_stays(
             failures.append(error)
 
     with users.connect() as user:
+        pid = user.exec_driver_sql("SELECT pg_backend_pid()").scalar()
         user.exec_driver_sql(change)
         run = threading.Thread(target=commit)
         run.start()
-        wait_until_somebody_waits(users)
+        wait_until_somebody_waits_for(users, pid)
         user.commit()
         run.join()
     assert not failures
@@ -138,19 +201,17 @@ def test_what_was_changed_while_the_commit_waited_for_it_stays(
     assert rows(users, query) == [(expected,)]
 
 
-@changes
-@pytest.mark.parametrize("moment", ["DROP VIEW", "SAVEPOINT moved"])
-def test_what_was_changed_after_the_commit_has_read_it_stays(
-    users: sa.Engine, moment: str, change: str, query: str, expected: Any
-) -> None:
-    todo, later = [change], []
+def replace_while(users: sa.Engine, moment: str, change: str) -> bool:
+    """Replaces the table; gives whether the change succeeded before a statement of the commit."""
+    todo, done = [change], []
 
     def act(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if moment in statement and "lock_timeout" not in statement and todo:
             try:
                 execute(users, "SET LOCAL lock_timeout = 200", todo.pop())
+                done.append(change)
             except sa.exc.OperationalError:  # what was read is locked for some changes
-                later.append(change)
+                pass
 
     sa.event.listen(sa.Engine, "before_cursor_execute", act)
     try:
@@ -158,14 +219,32 @@ def test_what_was_changed_after_the_commit_has_read_it_stays(
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", act)
     assert not todo
-    execute(users, *later)
     assert rows(users, "SELECT a FROM full_s.t") == [(2,)]
+    return bool(done)
+
+
+@all_of(CHANGES | FREE_CHANGES)
+@pytest.mark.parametrize("moment", ["DROP VIEW", "SAVEPOINT moved"])
+def test_what_was_changed_after_the_commit_has_read_it_stays(
+    users: sa.Engine, moment: str, change: str, query: str, expected: Any
+) -> None:
+    execute(users, VIEWS)
+    if replace_while(users, moment, change):
+        assert rows(users, query) == [(expected,)]
+
+
+@all_of(CHANGES_OF_PARTS)
+def test_what_was_changed_at_a_table_without_views_stays(
+    users: sa.Engine, change: str, query: str, expected: Any
+) -> None:
+    assert replace_while(users, "DROP POLICY", change)
     assert rows(users, query) == [(expected,)]
 
 
-def wait_until_somebody_waits(engine: sa.Engine) -> None:
+def wait_until_somebody_waits_for(engine: sa.Engine, pid: int) -> None:
+    query = f"SELECT count(*) FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
     for _ in patience():
-        if rows(engine, "SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0]:
+        if rows(engine, query)[0][0]:
             return
 
 

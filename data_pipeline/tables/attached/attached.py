@@ -98,9 +98,8 @@ def read(
 def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
     """Refuses to go on if anybody has changed what hangs on relations since it was read.
 
-    To be asked when all of it is taken down and the relations are put aside: from then on nobody
-    can change it without waiting for that. So it has to be asked in another session, which still
-    sees what was there.
+    To be asked at the end: what is dropped by then can only be changed by those who wait for that,
+    and fail. And in another session, which still sees what was there.
 
     Args:
         connection: A transaction of another session, with an empty search path.
@@ -110,10 +109,12 @@ def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
         CannotCarryError: Something depends on the relations now that cannot be put up again.
         ChangedError: Somebody has changed something.
     """
-    if not attached.old:
-        return
     graph = read_graph(connection, attached.names)
-    if graph != attached.graph or read_state(connection, graph) != attached.state:
+    if (
+        graph != attached.graph
+        or read_state(connection, graph) != attached.state
+        or set(read_defaults(connection)) != set(attached.defaults)
+    ):
         raise ChangedError
 
 
@@ -137,4 +138,5 @@ def read_new(
 def _catalogs(graph: Graph, relations: Iterable[Relation]) -> set[str]:
     """Gives where parts of the relations are to be found."""
     catalogs = {node.catalog for node in (*graph.parts, *graph.others)} - {"pg_constraint"}
+    catalogs |= {"sequence" for edge in graph.edges if edge.kind == "S"}
     return catalogs.union(*(relation.has for relation in relations))

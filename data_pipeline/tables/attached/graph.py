@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from data_pipeline.tables.attached.errors import CannotCarryError
+from data_pipeline.tables.attached.errors import CannotCarryError, ChangedError
 from data_pipeline.tables.names import RelationName, literal
 
 # The walk goes on behind views (which depend on what their rule `_RETURN` depends on), functions
@@ -65,8 +65,7 @@ LEFT JOIN pg_attribute a
 ORDER BY o.class, o.oid
 """
 
-RELATION, FUNCTION = "pg_class", "pg_proc"
-_TYPE = "pg_type"
+RELATION, FUNCTION, TYPE = "pg_class", "pg_proc", "pg_type"
 _NOT_TO_CARRY = frozenset("rpfc")  # kinds of relations: tables, and composite types
 _REMEDY = "It cannot be carried over to the new table. Drop it, then run again."
 
@@ -127,7 +126,7 @@ class Graph:
         return {
             edge.node: edge.of
             for edge in self.edges
-            if edge.is_part and edge.of.catalog == RELATION and edge.node.catalog != _TYPE
+            if edge.is_part and edge.of.catalog == RELATION and edge.node.catalog != TYPE
         }
 
     @cached_property
@@ -136,7 +135,7 @@ class Graph:
         return frozenset(
             edge.node
             for edge in self.edges
-            if edge.node.catalog not in (_TYPE, FUNCTION)
+            if edge.node.catalog not in (TYPE, FUNCTION)
             and edge.kind is None
             and self._stands_for(edge.of) != self.parts.get(edge.node)
         )
@@ -185,7 +184,7 @@ class Graph:
     @cached_property
     def _types(self) -> dict[Node, Node]:
         """Row types and their array types, with what they belong to."""
-        return {e.node: e.of for e in self.edges if e.node.catalog == _TYPE and e.is_part}
+        return {e.node: e.of for e in self.edges if e.node.catalog == TYPE and e.is_part}
 
     def _stands_for(self, node: Node) -> Node:
         while node in self._types:
@@ -202,6 +201,7 @@ def read_graph(connection: sa.Connection, relations: Sequence[RelationName]) -> 
 
     Raises:
         CannotCarryError: Something depends on them that cannot be put up again.
+        ChangedError: Somebody dropped some of it meanwhile.
     """
     if not relations:
         return Graph(frozenset(), ())
@@ -233,6 +233,8 @@ def _of_others(connection: sa.Connection, strangers: Iterable[Edge]) -> dict[Nod
     for catalog, oid, relation, subject, of, column in connection.exec_driver_sql(
         _OF_OTHERS.format(objects=objects), execution_options={"no_parameters": True}
     ):
+        if subject is None or of is None:
+            raise ChangedError
         if relation is None:
             raise CannotCarryError(subject, column, f"depends on {of}.", _REMEDY)
         others[Node(catalog, oid)] = relation

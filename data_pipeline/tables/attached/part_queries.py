@@ -164,7 +164,7 @@ JOIN pg_description ON classoid = 'pg_constraint'::regclass AND objoid = k.oid
 """
 
 _POLICIES = """
-SELECT c.oid::bigint, 'policy', polname, NULL,
+SELECT c.oid::bigint, 'policy', polname, NULL::text[],
        concat_ws('; ', format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', polname, x,
            CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
            CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
@@ -183,7 +183,7 @@ WHERE (c.inside OR p.oid = ANY ({others}))
 """
 
 _TRIGGERS = """
-SELECT c.oid::bigint, 'trigger', tgname, NULL,
+SELECT c.oid::bigint, 'trigger', tgname, NULL::text[],
        concat_ws('; ', pg_get_triggerdef(t.oid),
            CASE tgenabled WHEN 'D' THEN format('ALTER TABLE %s DISABLE TRIGGER %I', x, tgname)
                 WHEN 'R' THEN format('ALTER TABLE %s ENABLE REPLICA TRIGGER %I', x, tgname)
@@ -198,7 +198,7 @@ WHERE NOT tgisinternal
 """
 
 _RULES = """
-SELECT c.oid::bigint, 'rule', rulename, NULL,
+SELECT c.oid::bigint, 'rule', rulename, NULL::text[],
        concat_ws('; ', rtrim(pg_get_ruledef(r.oid), ';'),
            CASE ev_enabled WHEN 'D' THEN format('ALTER TABLE %s DISABLE RULE %I', x, rulename)
                 WHEN 'R' THEN format('ALTER TABLE %s ENABLE REPLICA RULE %I', x, rulename)
@@ -233,7 +233,7 @@ CROSS JOIN LATERAL (
 """
 
 _PUBLICATIONS = """
-SELECT rel.oid::bigint, 'publication', pubname, NULL,
+SELECT rel.oid::bigint, 'publication', pubname, NULL::text[],
        format('ALTER PUBLICATION %I ADD TABLE ONLY %s', pubname, x)
        || coalesce((SELECT ' (' || string_agg(quote_ident(attname), ', ') || ')' FROM pg_attribute
                     WHERE attrelid = rel.oid AND attnum = ANY (prattrs)), '')
@@ -242,6 +242,19 @@ SELECT rel.oid::bigint, 'publication', pubname, NULL,
 FROM rel
 JOIN pg_publication_rel ON prrelid = rel.oid
 JOIN pg_publication p ON p.oid = prpubid
+"""
+
+_SEQUENCES = """
+SELECT rel.oid::bigint, 'sequence', format('%I.%I', n.nspname, s.relname),
+       ARRAY[attname::text],
+       format('ALTER SEQUENCE %I.%I OWNED BY %s.%I', n.nspname, s.relname, x, attname),
+       format('ALTER SEQUENCE %I.%I OWNED BY NONE', n.nspname, s.relname)
+FROM rel
+JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = rel.oid
+    AND d.classid = 'pg_class'::regclass AND d.deptype = 'a'
+JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+JOIN pg_namespace n ON n.oid = s.relnamespace
+JOIN pg_attribute ON attrelid = rel.oid AND attnum = d.refobjsubid
 """
 
 REL = """
@@ -265,8 +278,9 @@ WITHOUT_OID = {
     "pg_index": _INDEXES,
     "pg_statistic_ext": _STATISTICS,
     "pg_publication_rel": _PUBLICATIONS,
+    "sequence": _SEQUENCES,
 }
-"""The queries, by the catalog or column in which they look."""
+"""The queries, by the catalog or column in which they look, or the kind of relation."""
 
 WITH_OID = {
     "pg_constraint": _CONSTRAINTS,

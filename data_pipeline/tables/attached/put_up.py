@@ -11,13 +11,13 @@ from data_pipeline.tables.attached.errors import Broken, CannotCarryError
 from data_pipeline.tables.attached.misfit import explain
 from data_pipeline.tables.attached.relations import Relation
 from data_pipeline.tables.attached.units import Unit, units
+from data_pipeline.tables.attempts import is_busy
 from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName
 
 # What says nothing about what is put up: a broken connection (08), a deadlock or the like (40), a
-# lack of resources (53), a lock that is not free (55P03), an operator who intervened (57), an
-# internal error, such as of an object that somebody drops or grants at the same time (XX).
-_PASSED_ON = ("08", "40", "53", "55P03", "57", "XX")
+# lack of resources (53), a lock that is not free (55P03), an operator who intervened (57).
+_PASSED_ON = ("08", "40", "53", "55P03", "57")
 _SAVEPOINT = "attached"
 _REMEDY = (
     "Drop it or adapt it, then run again; with `on_broken_view: drop` under `table_store`, commits "
@@ -41,7 +41,7 @@ def put_up(
         connection: The transaction, with an empty search path.
         attached: What was read of the old ones.
         policy: What becomes of what does not fit: `fail`, or `drop` it and go on.
-        log: Says what is left out.
+        log: Says what makes no sense any more.
         definitions: Queries for views that are to get another one than they had.
 
     Returns:
@@ -62,7 +62,7 @@ def put_up(
         run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
     else:
         return []
-    return list(_one_by_one(connection, attached, todo, new, policy, log))
+    return list(_one_by_one(connection, attached, todo, new, policy))
 
 
 def _one_by_one(
@@ -71,7 +71,6 @@ def _one_by_one(
     todo: list[Unit],
     new: Mapping[RelationName, Relation],
     policy: Literal["fail", "drop"],
-    log: logging.Logger,
 ) -> Iterator[Broken]:
     """Puts up each by itself, to find out which does not fit; gives those that are left out."""
     gone: dict[int, str] = {}
@@ -92,7 +91,6 @@ def _one_by_one(
                 raise CannotCarryError(unit.subject, column, reason, remedy)
         if unit.creates is not None:
             gone[unit.creates] = unit.subject
-        log.warning("Dropped: %s %s", unit.subject, reason)
         yield Broken(unit.subject, reason)
 
 
@@ -112,4 +110,9 @@ def _attempt(connection: sa.Connection, statements: list[str]) -> None:
 
 def _is_passed_on(error: sa.exc.DBAPIError) -> bool:
     code = getattr(error.orig, "pgcode", None)
-    return error.connection_invalidated or code is None or code.startswith(_PASSED_ON)
+    return (
+        error.connection_invalidated
+        or code is None
+        or code.startswith(_PASSED_ON)
+        or is_busy(error)
+    )

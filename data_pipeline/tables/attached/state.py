@@ -1,36 +1,40 @@
-"""A fingerprint of relations and functions, which tells whether anybody has changed one of them.
+"""A fingerprint of relations and of all that hangs on them: whether anybody has changed any of it.
 
 PostgreSQL writes a new version of a catalog row with each change, so the transactions that wrote
-those about an object (their `xmin`) stand for all that is known of it.
+the rows about an object (their `xmin`) stand for what is known of it; the names of its schema, of
+its owner and of those who may use it are in other rows.
 """
 
 from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from data_pipeline.tables.attached.graph import FUNCTION, RELATION, Graph, Node
+from data_pipeline.tables.attached.graph import FUNCTION, RELATION, TYPE, Graph, Node
 
 State = frozenset[tuple[str, int, str]]
 
-# Where rows about a relation change though what depends on it, which the graph shows, does not.
-_ABOUT_RELATIONS = {
-    "pg_attribute": "attrelid = c.oid AND attnum > 0",
-    "pg_rewrite": "ev_class = c.oid",
-    "pg_policy": "polrelid = c.oid",
-    "pg_trigger": "tgrelid = c.oid",
-    "pg_description": "objoid = c.oid AND classoid = 'pg_class'::regclass",
-}
+_RELATIONS = """
+SELECT '{catalog}', c.oid::bigint,
+       concat_ws(' ', c.xmin, c.relnamespace::regnamespace, c.relowner::regrole, c.relacl,
+                 (SELECT concat(count(*), ':', sum(xmin::text::bigint))
+                  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0),
+                 (SELECT concat(count(*), ':', sum(xmin::text::bigint))
+                  FROM pg_rewrite WHERE ev_class = c.oid),
+                 (SELECT xmin FROM pg_index WHERE indexrelid = c.oid))
+FROM pg_class c WHERE c.oid = ANY ({oids})
+"""
 
-_WRITTEN = "(SELECT concat(count(*), ':', sum(xmin::text::bigint)) FROM {} WHERE {})"
+_FUNCTIONS = """
+SELECT '{catalog}', oid::bigint,
+       concat_ws(' ', xmin, oid::regprocedure, proowner::regrole, proacl)
+FROM pg_proc WHERE oid = ANY ({oids})
+"""
 
-_STATE = """
-SELECT '{relation}', c.oid::bigint, concat_ws(' ', c.xmin, {written})
-FROM pg_class c WHERE c.oid = ANY ({relations})
-UNION ALL
-SELECT '{function}', p.oid::bigint, concat_ws(' ', p.xmin, d.xmin)
-FROM pg_proc p
-LEFT JOIN pg_description d ON d.objoid = p.oid AND d.classoid = 'pg_proc'::regclass
-WHERE p.oid = ANY ({functions})
+_PARTS = "SELECT '{catalog}', oid::bigint, xmin::text FROM {catalog} WHERE oid = ANY ({oids})"
+
+_TEXTS = """
+SELECT '{catalog}', objoid::bigint, concat_ws(' ', classoid, objsubid, xmin)
+FROM {catalog} WHERE objoid = ANY ({oids})
 """
 
 
@@ -41,22 +45,24 @@ def read_state(connection: sa.Connection, graph: Graph) -> State:
         connection: A transaction with an empty search path.
         graph: What depends on the relations.
     """
-    nodes = (
-        *graph.roots,
-        *graph.dependents,
-        *(Node(RELATION, oid) for oid in graph.others.values()),
+    nodes = graph.roots | {edge.node for edge in graph.edges} | {edge.of for edge in graph.edges}
+    nodes |= {Node(RELATION, oid) for oid in graph.others.values()}
+    special = {RELATION: _RELATIONS, FUNCTION: _FUNCTIONS}
+    queries = [
+        special.get(catalog, _PARTS).format(
+            catalog=catalog, oids=_oids(node for node in nodes if node.catalog == catalog)
+        )
+        for catalog in sorted({node.catalog for node in nodes} - {TYPE})
+    ]
+    queries += [
+        _TEXTS.format(catalog=catalog, oids=_oids(nodes))
+        for catalog in ("pg_description", "pg_seclabel")
+    ]
+    found = connection.exec_driver_sql(
+        " UNION ALL ".join(queries), execution_options={"no_parameters": True}
     )
-    query = _STATE.format(
-        relation=RELATION,
-        function=FUNCTION,
-        written=", ".join(_WRITTEN.format(*item) for item in _ABOUT_RELATIONS.items()),
-        relations=_oids(nodes, RELATION),
-        functions=_oids(nodes, FUNCTION),
-    )
-    found = connection.exec_driver_sql(query, execution_options={"no_parameters": True})
     return frozenset(tuple(row) for row in found)
 
 
-def _oids(nodes: Iterable[Node], catalog: str) -> str:
-    oids = sorted(str(node.oid) for node in nodes if node.catalog == catalog)
-    return f"'{{{','.join(oids)}}}'::oid[]"
+def _oids(nodes: Iterable[Node]) -> str:
+    return f"'{{{','.join(sorted(str(node.oid) for node in nodes))}}}'::oid[]"

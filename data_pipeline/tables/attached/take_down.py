@@ -8,7 +8,9 @@ from data_pipeline.tables.attached.attached import Attached
 from data_pipeline.tables.connection import run
 
 # Their names would be in the way, or they would go on working on a table that is put aside.
-_TAKEN_OFF = frozenset({"policy", "rule", "trigger", "statistics", "publication", "foreign key"})
+_TAKEN_OFF = frozenset(
+    {"policy", "rule", "trigger", "statistics", "publication", "foreign key", "sequence"}
+)
 
 
 def take_down(connection: sa.Connection, attached: Attached) -> None:

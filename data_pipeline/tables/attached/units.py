@@ -16,6 +16,7 @@ _WITH_VIEW = (*_AT_ONCE, "index", "comment of index")
 _AT_LAST = (
     "index",
     "comment of index",
+    "sequence",
     "default",
     "constraint",
     "foreign key",
