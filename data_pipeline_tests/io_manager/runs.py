@@ -14,6 +14,7 @@ from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.tables.commit import commit_stages
 from data_pipeline.tables.connection import database
+from data_pipeline.tables.identity import Identity
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.store import Origin, Store
@@ -66,7 +67,13 @@ def run(
 
 
 def write(
-    name: str, obj: Any, log: logging.Logger = _SILENT, *, run_id: str = "a_run", on: str = "full"
+    name: str,
+    obj: Any,
+    log: logging.Logger = _SILENT,
+    *,
+    run_id: str = "a_run",
+    on: str = "full",
+    code_version: str | None = None,
 ) -> None:
     """Writes the table `s/<name>` as a run of this one asset does, without Dagster."""
     instance = load_configuration().instance(on)
@@ -75,7 +82,8 @@ def write(
         session.take([STAGE])
         session.register({})
         store = Store(instance, log)
-        store.put(StageTable(STAGE, name), obj, Properties(), Origin(run_id))
+        origin = Origin(run_id, Identity(code_version=code_version))
+        store.put(StageTable(STAGE, name), obj, Properties(), origin)
         commit_stages(session, [STAGE], log)
     finally:
         session.close()

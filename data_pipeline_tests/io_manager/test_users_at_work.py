@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.tables import attempts
+from data_pipeline_tests.caching.settings import table_store
 from data_pipeline_tests.io_manager.runs import execute, rows, write
 
 LOG = logging.getLogger("commits")
@@ -254,3 +256,58 @@ def patience(seconds: float = 30) -> Iterator[None]:
         yield
         time.sleep(0.01)
     raise AssertionError("the commit does not wait")
+
+
+def test_a_role_that_is_renamed_meanwhile_costs_no_view(
+    users: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (f"{word}_{users.url.database}" for word in ("before", "after"))
+    table_store("on_broken_view: drop", tmp_path, monkeypatch)
+    execute(users, VIEWS, f"CREATE ROLE {first}", f"GRANT SELECT ON reports.v TO {first}")
+    try:
+        assert replace_while(users, "SAVEPOINT moved", f"ALTER ROLE {first} RENAME TO {second}")
+        assert rows(users, f"SELECT has_table_privilege('{second}', 'reports.v', 'SELECT')") == [
+            (True,)
+        ]
+    finally:
+        execute(users, f"DROP OWNED BY {second}", f"DROP ROLE {second}")
+
+
+def test_what_cannot_be_carried_and_is_dropped_meanwhile_is_no_obstacle(users: sa.Engine) -> None:
+    execute(users, "CREATE TABLE reports.rows_of (r full_s.t)")
+    assert replace_while(users, "AS o(class, oid", "DROP TABLE reports.rows_of")
+
+
+def test_a_column_granted_while_its_table_is_kept_is_granted(users: sa.Engine) -> None:
+    write("t", pd.DataFrame({"a": [5]}), code_version="of the table that is kept")
+    # By now it has been put aside.
+    change = "GRANT SELECT (a) ON full_s.t TO pg_monitor"
+    replace_while(users, "WITH published", change)
+    assert rows(users, "SELECT count(*) FROM full_catalog.slots") == [(1,)]
+    assert rows(users, "SELECT has_column_privilege('pg_monitor', 'full_s.t', 'a', 'SELECT')") == [
+        (True,)
+    ]
+
+
+def test_who_locks_a_catalog_does_not_wait_for_ever(users: sa.Engine) -> None:
+    """`VACUUM FULL pg_class` waits for the commit, and whoever looks into it waits behind it."""
+    locked: list[bool] = []
+
+    def lock() -> None:
+        execute(users, "SET LOCAL lock_timeout = '20s'; LOCK TABLE pg_class")
+        locked.append(True)
+
+    locking = threading.Thread(target=lock)
+
+    def act(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "WITH published" in statement and not locking.ident:
+            locking.start()
+            time.sleep(0.5)  # nobody can look whether it waits
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", act)
+    try:
+        replace()
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", act)
+    locking.join()
+    assert locked
