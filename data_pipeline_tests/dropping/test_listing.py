@@ -61,6 +61,12 @@ def test_at_a_terminal_one_is_asked(
     assert ("mini_s" in schemas(pipeline_database)) != dropped
 
 
+_WAITING = """
+SELECT FROM pg_locks WHERE NOT granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
 def test_a_table_that_somebody_drops_while_it_is_listed_has_no_size(
     pipeline_database: sa.Engine,
 ) -> None:
@@ -74,7 +80,7 @@ def test_a_table_that_somebody_drops_while_it_is_listed_has_no_size(
         user.exec_driver_sql("DROP TABLE mini_s.t")
         listing = threading.Thread(target=listed)
         listing.start()
-        while not rows(pipeline_database, "SELECT FROM pg_locks WHERE NOT granted"):
+        while not rows(pipeline_database, _WAITING):
             assert listing.is_alive()
         user.commit()
         listing.join()

@@ -239,7 +239,7 @@ def test_what_was_changed_after_the_commit_has_read_it_stays(
 def test_what_was_changed_at_a_table_without_views_stays(
     users: sa.Engine, change: str, query: str, expected: Any
 ) -> None:
-    assert replace_while(users, "DROP POLICY", change)
+    assert replace_while(users, "DROP POLICY p", change)
     assert rows(users, query) == [(expected,)]
 
 
@@ -258,11 +258,12 @@ def patience(seconds: float = 30) -> Iterator[None]:
     raise AssertionError("the commit does not wait")
 
 
+@pytest.mark.parametrize("policy", ["fail", "drop"])
 def test_a_role_that_is_renamed_meanwhile_costs_no_view(
-    users: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    users: sa.Engine, policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (f"{word}_{users.url.database}" for word in ("before", "after"))
-    table_store("on_broken_view: drop", tmp_path, monkeypatch)
+    table_store(f"on_broken_view: {policy}", tmp_path, monkeypatch)
     execute(users, VIEWS, f"CREATE ROLE {first}", f"GRANT SELECT ON reports.v TO {first}")
     try:
         assert replace_while(users, "SAVEPOINT moved", f"ALTER ROLE {first} RENAME TO {second}")
