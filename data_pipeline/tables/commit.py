@@ -33,6 +33,14 @@ SET LOCAL search_path = '';
 SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))
 """
 
+# The session that looks at what is committed. Whoever locks a whole catalog may wait for the
+# commit, so this must not wait behind them for long.
+_OUTSIDE = """
+SET LOCAL lock_timeout = {timeout};
+SET LOCAL search_path = '';
+SET LOCAL idle_in_transaction_session_timeout = 0
+"""
+
 _DROP = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}
 
 
@@ -70,7 +78,6 @@ def commit_stages(
     instance = session.instance
     stages = sorted(stages)
     limit = instance.table_store.commit_wait_seconds if seconds is None else seconds
-
     trouble = Trouble()
 
     def reason() -> str:
@@ -81,11 +88,11 @@ def commit_stages(
 
     for timeout in lock_timeouts(limit, log, waiting):
         try:
-            with session.outside() as outside, session.begin() as connection:
+            # The other session is opened now, while nobody has to wait for that.
+            with session.database.begin() as outside, session.begin() as connection:
+                run(outside, _OUTSIDE.format(timeout=timeout))
                 lock = literal(commit_lock_name(instance))
                 run(connection, _BEGINNING.format(timeout=timeout, name=lock))
-                # Whoever locks a whole catalog would wait for this very transaction.
-                run(outside, f"SET LOCAL lock_timeout = {timeout}; SET LOCAL search_path = ''")
                 done, files = _Commit(connection, outside, session, stages, log).execute()
                 if done.broken:
                     trouble.check_again("; ".join(map(str, done.broken)))

@@ -38,7 +38,6 @@ class RunSession:
         self._log = log
         self._stages: set[str] = set()
         self._connection = database.private_connection()
-        self._outside: sa.Connection | None = None
         with self.begin() as connection:
             run(connection, _NO_TIMEOUTS)
             catalog.ensure(connection, instance.catalog_schema)
@@ -104,16 +103,6 @@ class RunSession:
                 raise self.database.lost(error.orig) from None
             raise
 
-    @contextmanager
-    def outside(self) -> Iterator[sa.Connection]:
-        """Opens a transaction of another session, which sees only what is committed."""
-        if self._outside is None or self._outside.invalidated:
-            self._outside = self.database.private_connection()
-            run(self._outside, _NO_TIMEOUTS)
-            self._outside.commit()
-        with self._outside.begin():
-            yield self._outside
-
     def close(self) -> None:
         """Takes the run off the list, and ends the session."""
         # Where the session is gone already, other runs see that this one is dead.
@@ -122,9 +111,6 @@ class RunSession:
         self._stages.clear()
         with suppress(Exception):
             self._connection.close()
-        with suppress(Exception):
-            if self._outside is not None:
-                self._outside.close()
 
     def _lock(self, name: str, what: str) -> None:
         with self.begin() as connection:
