@@ -234,9 +234,13 @@ def _watch_client(connection: Any, _record: object = None) -> None:
         connection.rollback()
 
 
-def run(connection: sa.Connection, statement: str) -> None:
-    """Executes a statement as it stands: no parameters, and a percent sign is a percent sign."""
-    connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+def run(connection: sa.Connection, statement: str) -> "sa.CursorResult[*tuple[Any, ...]]":
+    """Executes a statement as it stands: no parameters, and a percent sign is a percent sign.
+
+    Returns:
+        Its rows; of several statements, those of the last one.
+    """
+    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def lock_for_transaction(connection: sa.Connection, name: str) -> None:

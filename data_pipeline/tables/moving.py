@@ -5,7 +5,6 @@ PostgreSQL renames an array type, and nobody else can, for a table of its name.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -75,13 +74,7 @@ def _make_room(
         schemas=", ".join(literal(quoted(schema)) for schema in targets.values()),
     )
     statements = [*first, query]
-    while found := _last_rows(connection, statements):
+    while found := run(connection, "; ".join(statements)).all():
         stand_ins = [quoted(schema, name) for schema, name in found]
         creations = (f"CREATE TABLE {name} (); DROP TABLE {name}" for name in stand_ins)
         statements = [*creations, query]
-
-
-def _last_rows(connection: sa.Connection, statements: Sequence[str]) -> Sequence[Any]:
-    """Executes statements in one round trip; gives the rows of the last one, which is a query."""
-    text = "; ".join(statements)
-    return connection.exec_driver_sql(text, execution_options={"no_parameters": True}).all()

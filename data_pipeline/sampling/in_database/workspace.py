@@ -113,10 +113,7 @@ class Workspace:
                 )
 
     def _execute(self, statement: str) -> int:
-        result = self.connection.exec_driver_sql(
-            statement, execution_options={"no_parameters": True}
-        )
-        return int(result.rowcount)
+        return int(run(self.connection, statement).rowcount)
 
 
 def compiled_insert(target: sa.TableClause, names: list[str], query: sa.Select[Any]) -> str:

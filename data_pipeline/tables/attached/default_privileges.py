@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName, quoted
 
 _DEFAULTS = """
@@ -41,10 +42,9 @@ class Default:
 
 def read_defaults(connection: sa.Connection) -> tuple[Default, ...]:
     """Gives the default privileges that the current role has set up for what it creates."""
-    rows = connection.exec_driver_sql(_DEFAULTS, execution_options={"no_parameters": True})
     return tuple(
         Default(schema, kind == "f", privilege, grantable, own, quoted(who) if who else "PUBLIC")
-        for schema, kind, privilege, grantable, own, who in rows
+        for schema, kind, privilege, grantable, own, who in run(connection, _DEFAULTS)
     )
 
 

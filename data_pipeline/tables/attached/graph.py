@@ -9,6 +9,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from data_pipeline.tables.attached.errors import CannotCarryError, ChangedError
+from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName, literal
 
 # The walk goes on behind views (which depend on what their rule `_RETURN` depends on), functions
@@ -207,8 +208,8 @@ def read_graph(connection: sa.Connection, relations: Sequence[RelationName]) -> 
         return Graph(frozenset(), ())
     listed = ", ".join(f"to_regclass({literal(relation.quoted)})" for relation in relations)
     roots, edges = set(), []
-    for of_class, of, columns, catalog, oid, number, is_part, kind in connection.exec_driver_sql(
-        _EDGES.format(relations=listed), execution_options={"no_parameters": True}
+    for of_class, of, columns, catalog, oid, number, is_part, kind in run(
+        connection, _EDGES.format(relations=listed)
     ):
         node = Node(catalog, oid)
         if of_class == "-":
@@ -230,8 +231,8 @@ def _of_others(connection: sa.Connection, strangers: Iterable[Edge]) -> dict[Nod
         for e in strangers
     )
     others = {}
-    for catalog, oid, relation, subject, of, column in connection.exec_driver_sql(
-        _OF_OTHERS.format(objects=objects), execution_options={"no_parameters": True}
+    for catalog, oid, relation, subject, of, column in run(
+        connection, _OF_OTHERS.format(objects=objects)
     ):
         if subject is None or of is None:
             raise ChangedError

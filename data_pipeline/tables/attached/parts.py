@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from data_pipeline.tables.attached.oids import oid_array
 from data_pipeline.tables.attached.part_queries import REL, WITH_OID, WITHOUT_OID
+from data_pipeline.tables.connection import run
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,11 @@ def read_parts(
     queries += [WITH_OID[c] for c in WITH_OID if c in catalogs]
     if not queries:
         return {}
-    query = (REL + " UNION ALL ".join(queries)).replace("{relations}", _oids(relations))
-    query = query.replace("{others_relations}", _oids(set(others.values())))
-    query = query.replace("{others}", _oids(others))
+    query = (REL + " UNION ALL ".join(queries)).replace("{relations}", oid_array(relations))
+    query = query.replace("{others_relations}", oid_array(set(others.values())))
+    query = query.replace("{others}", oid_array(others))
     found: dict[int, list[Part]] = {}
-    for relation, kind, name, columns, sql, undo, oid in connection.exec_driver_sql(
-        query, execution_options={"no_parameters": True}
-    ):
+    for relation, kind, name, columns, sql, undo, oid in run(connection, query):
         part = Part(relation, kind, name, tuple(columns or ()), sql, undo, oid)
         found.setdefault(relation, []).append(part)
     return {oid: tuple(sorted(parts, key=lambda part: part.key)) for oid, parts in found.items()}
-
-
-def _oids(oids: Collection[int]) -> str:
-    return f"'{{{','.join(map(str, sorted(oids)))}}}'::oid[]"

@@ -16,8 +16,8 @@ from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName
 
 # What says nothing about what is put up: a broken connection (08), a deadlock or the like (40), a
-# lack of resources (53), a lock that is not free (55P03), an operator who intervened (57).
-_PASSED_ON = ("08", "40", "53", "55P03", "57")
+# lack of resources (53), an operator who intervened (57); and somebody at work on the same.
+_PASSED_ON = ("08", "40", "53", "57")
 _SAVEPOINT = "attached"
 _REMEDY = (
     "Drop it or adapt it, then run again; with `on_broken_view: drop` under `table_store`, commits "

@@ -1,12 +1,13 @@
 """Relations and functions as they stand: what it takes to create them again."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from data_pipeline.tables.attached.errors import CannotCarryError
+from data_pipeline.tables.attached.oids import oid_array
+from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName, literal, quoted
 
 _RELATIONS = """
@@ -64,7 +65,7 @@ SELECT p.oid::bigint, (SELECT nspname FROM pg_namespace n WHERE n.oid = pronames
                            CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
              FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
              WHERE grantee <> proowner ORDER BY grantee)
-FROM pg_proc p WHERE p.oid = ANY ({oids}::oid[])
+FROM pg_proc p WHERE p.oid = ANY ({oids})
 """
 
 
@@ -211,9 +212,9 @@ def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, R
     Raises:
         CannotCarryError: One of them is an aggregate.
     """
-    query = _ROUTINES.format(oids=literal(f"{{{','.join(map(str, oids))}}}"))
+    query = _ROUTINES.format(oids=oid_array(oids))
     found = {}
-    for oid, schema, identity, kind, owner, definition, comment, default, grants in _rows(
+    for oid, schema, identity, kind, owner, definition, comment, default, grants in run(
         connection, query
     ):
         if kind == "a":
@@ -231,7 +232,7 @@ def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, R
 
 def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]:
     found = {}
-    for item in _rows(connection, _RELATIONS.format(oids=oids)):
+    for item in run(connection, _RELATIONS.format(oids=oids)):
         oid, schema, name, kind, relkind, owner, populated, method, definition, *arrays = item
         columns, types, has = (tuple(array or ()) for array in arrays)
         found[oid] = Relation(
@@ -248,7 +249,3 @@ def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]
             frozenset(has),
         )
     return found
-
-
-def _rows(connection: sa.Connection, query: str) -> Iterable[Any]:
-    return connection.exec_driver_sql(query, execution_options={"no_parameters": True})

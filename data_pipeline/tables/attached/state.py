@@ -5,11 +5,11 @@ the rows about an object (their `xmin`) stand for what is known of it; the names
 its owner and of those who may use it are in other rows.
 """
 
-from collections.abc import Iterable
-
 import sqlalchemy as sa
 
 from data_pipeline.tables.attached.graph import FUNCTION, RELATION, TYPE, Graph, Node
+from data_pipeline.tables.attached.oids import oid_array
+from data_pipeline.tables.connection import run
 
 State = frozenset[tuple[str, int, str]]
 
@@ -46,23 +46,18 @@ def read_state(connection: sa.Connection, graph: Graph) -> State:
         graph: What depends on the relations.
     """
     nodes = graph.roots | {edge.node for edge in graph.edges} | {edge.of for edge in graph.edges}
+    if not nodes:
+        return frozenset()
     nodes |= {Node(RELATION, oid) for oid in graph.others.values()}
     special = {RELATION: _RELATIONS, FUNCTION: _FUNCTIONS}
     queries = [
         special.get(catalog, _PARTS).format(
-            catalog=catalog, oids=_oids(node for node in nodes if node.catalog == catalog)
+            catalog=catalog, oids=oid_array(node.oid for node in nodes if node.catalog == catalog)
         )
         for catalog in sorted({node.catalog for node in nodes} - {TYPE})
     ]
     queries += [
-        _TEXTS.format(catalog=catalog, oids=_oids(nodes))
+        _TEXTS.format(catalog=catalog, oids=oid_array(node.oid for node in nodes))
         for catalog in ("pg_description", "pg_seclabel")
     ]
-    found = connection.exec_driver_sql(
-        " UNION ALL ".join(queries), execution_options={"no_parameters": True}
-    )
-    return frozenset(tuple(row) for row in found)
-
-
-def _oids(nodes: Iterable[Node]) -> str:
-    return f"'{{{','.join(sorted(str(node.oid) for node in nodes))}}}'::oid[]"
+    return frozenset(tuple(row) for row in run(connection, " UNION ALL ".join(queries)))
