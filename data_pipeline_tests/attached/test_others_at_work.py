@@ -26,6 +26,29 @@ def test_two_reads_differ_if_something_changed_in_between(stage: Stage, role: st
         assert begun(connection) != before
 
 
+def test_a_view_built_on_a_view_in_the_meantime_is_not_dropped(stage: Stage) -> None:
+    stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
+    with stage.engine.connect() as connection:
+        hanging = begun(connection)
+        stage.execute("CREATE VIEW users.late AS SELECT a FROM users.v")
+        with pytest.raises(
+            sa.exc.InternalError, match=r"view users\.late depends on view users\.v"
+        ):
+            attached.take_down(connection, hanging)
+    assert stage.rows("SELECT a FROM users.late") == []
+
+
+def test_a_view_built_on_a_table_in_the_meantime_is_seen(stage: Stage) -> None:
+    stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
+    with stage.engine.begin() as connection, stage.engine.connect() as outside:
+        hanging = begun(connection)
+        attached.take_down(connection, hanging)
+        attached.check_unchanged(outside, hanging)
+        stage.execute("CREATE VIEW users.late AS SELECT a FROM s.t")
+        with pytest.raises(attached.ChangedError):
+            attached.check_unchanged(outside, hanging)
+
+
 @pytest.mark.parametrize(
     "late",
     [

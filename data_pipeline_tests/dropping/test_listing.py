@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline_tests.dropping.commands import built, drop, files, schemas
-from data_pipeline_tests.io_manager.runs import execute, rows
+from data_pipeline_tests.io_manager.runs import execute, rows, wait_until
 
 
 def test_schemas_tables_rows_bytes_and_files_are_listed_and_stay(
@@ -80,8 +80,7 @@ def test_a_table_that_somebody_drops_while_it_is_listed_has_no_size(
         user.exec_driver_sql("DROP TABLE mini_s.t")
         listing = threading.Thread(target=listed)
         listing.start()
-        while not rows(pipeline_database, _WAITING):
-            assert listing.is_alive()
+        wait_until(lambda: bool(rows(pipeline_database, _WAITING)))
         user.commit()
         listing.join()
     assert "table t, 2 rows, 0 bytes\n" in texts[0]

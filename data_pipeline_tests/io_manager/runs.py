@@ -1,6 +1,7 @@
 """Assets and runs, as short as tests need them."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -121,3 +122,11 @@ def execute(engine: sa.Engine, *statements: str) -> None:
     with engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns when a condition holds, which must be within a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waiting in vain"
+        time.sleep(0.01)

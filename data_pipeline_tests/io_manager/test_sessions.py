@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline_tests.io_manager.runs import rows
+from data_pipeline_tests.io_manager.runs import rows, wait_until
 
 BY_SQLALCHEMY = 'with at.begin() as session: session.exec_driver_sql("SELECT pg_sleep(9999)")'
 BY_ADBC = 'with at.adbc() as session: session.cursor().execute("SELECT pg_sleep(9999)")'
@@ -24,17 +22,10 @@ WHERE wait_event = 'PgSleep' AND datname = current_database()
 """
 
 
-def await_(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("query", [BY_SQLALCHEMY, BY_ADBC], ids=["SQLAlchemy", "ADBC"])
 def test_a_query_ends_with_its_process(pipeline_database: sa.Engine, query: str) -> None:
     program = [sys.executable, "-c", PROGRAM.format(query=query)]
     with subprocess.Popen(program) as process:
-        await_(lambda: rows(pipeline_database, QUERYING) == [(True,)])
+        wait_until(lambda: rows(pipeline_database, QUERYING) == [(True,)])
         process.kill()
-    await_(lambda: rows(pipeline_database, QUERYING) == [(False,)])
+    wait_until(lambda: rows(pipeline_database, QUERYING) == [(False,)])

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,148 +14,17 @@ import sqlalchemy as sa
 
 from data_pipeline.tables import attempts
 from data_pipeline_tests.caching.settings import table_store
-from data_pipeline_tests.io_manager.runs import execute, rows, write
+from data_pipeline_tests.io_manager.changes_of_users import (
+    CHANGES,
+    CHANGES_OF_PARTS,
+    FREE_CHANGES,
+    PARTS,
+    VIEWS,
+    all_of,
+)
+from data_pipeline_tests.io_manager.runs import execute, rows, wait_until, write
 
 LOG = logging.getLogger("commits")
-
-PARTS = """
-CREATE SCHEMA reports;
-CREATE TABLE reports.other AS SELECT 1 AS a;
-CREATE FUNCTION reports.noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-CREATE TRIGGER noted BEFORE INSERT ON full_s.t FOR EACH ROW EXECUTE FUNCTION reports.noted();
-CREATE POLICY p ON full_s.t USING (a > 0);
-CREATE INDEX i ON full_s.t (a);
-CREATE STATISTICS reports.st ON a, (a + 1) FROM full_s.t;
-ALTER TABLE full_s.t ADD CONSTRAINT c CHECK (a > 0) NOT VALID;
-"""
-VIEWS = """
-CREATE FUNCTION reports.f() RETURNS bigint BEGIN ATOMIC SELECT max(a) FROM full_s.t; END;
-CREATE VIEW reports.across AS SELECT t.a FROM full_s.t JOIN reports.other USING (a);
-CREATE VIEW reports.v AS SELECT a FROM full_s.t;
-"""
-
-READABLE = "SELECT has_table_privilege('pg_monitor', '{}', 'SELECT')"
-
-# What a user does, and a query that finds it done, with what it gives.
-CHANGES = {
-    "replaces a table behind a view": (
-        "DROP VIEW reports.across; DROP TABLE reports.other; CREATE TABLE reports.other (a int); "
-        "CREATE VIEW reports.across AS SELECT t.a FROM full_s.t JOIN reports.other USING (a)",
-        "SELECT count(*) FROM reports.across",
-        0,
-    ),
-    "drops a view": ("DROP VIEW reports.v", "SELECT to_regclass('reports.v')", None),
-    "replaces a view": (
-        "CREATE OR REPLACE VIEW reports.v AS SELECT a + 40 AS a FROM full_s.t",
-        "SELECT a FROM reports.v",
-        42,
-    ),
-    "builds a view on a view": (
-        "CREATE VIEW reports.late AS SELECT a FROM reports.v",
-        "SELECT a FROM reports.late",
-        2,
-    ),
-    "builds a view on the table": (
-        "CREATE VIEW reports.late AS SELECT a FROM full_s.t",
-        "SELECT a FROM reports.late",
-        2,
-    ),
-    "grants the table": (
-        "GRANT SELECT ON full_s.t TO pg_monitor", READABLE.format("full_s.t"), True
-    ),
-    "grants a view": (
-        "GRANT SELECT ON reports.v TO pg_monitor", READABLE.format("reports.v"), True
-    ),
-    "grants a column": (
-        "GRANT SELECT (a) ON full_s.t TO pg_monitor",
-        "SELECT has_column_privilege('pg_monitor', 'full_s.t', 'a', 'SELECT')",
-        True,
-    ),
-    "comments": (
-        "COMMENT ON TABLE full_s.t IS 'new'", "SELECT obj_description('full_s.t'::regclass)", "new"
-    ),
-    "adapts a policy": (
-        "ALTER POLICY p ON full_s.t USING (a > 1)",
-        "SELECT pg_get_expr(polqual, polrelid) FROM pg_policy",
-        "(a > 1)",
-    ),
-    "disables a trigger": (
-        "ALTER TABLE full_s.t DISABLE TRIGGER noted",
-        "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'noted'",
-        "D",
-    ),
-    "replaces a function": (
-        "CREATE OR REPLACE FUNCTION reports.f() RETURNS bigint "
-        "BEGIN ATOMIC SELECT 40 + max(a) FROM full_s.t; END",
-        "SELECT reports.f()",
-        42,
-    ),
-    "drops a function": ("DROP FUNCTION reports.f()", "SELECT to_regproc('reports.f')", None),
-    "adds an index": (
-        "CREATE INDEX late ON full_s.t (a)", "SELECT to_regclass('full_s.late') IS NOT NULL", True
-    ),
-}  # fmt: skip
-
-# A change for which nobody waits.
-FREE_CHANGES = {
-    "sets default privileges": (
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA reports GRANT EXECUTE ON FUNCTIONS TO pg_monitor",
-        "SELECT count(*) FROM pg_proc, aclexplode(proacl) WHERE proname = 'f' "
-        "AND grantee = 'pg_monitor'::regrole",
-        0,
-    ),
-}
-
-# Changes that views on the table keep out: reading their definitions locks it.
-CHANGES_OF_PARTS = {
-    "grants the table": CHANGES["grants the table"],
-    "adapts a policy": CHANGES["adapts a policy"],
-    "disables a trigger": CHANGES["disables a trigger"],
-    "renames an index": (
-        "ALTER INDEX full_s.i RENAME TO better", "SELECT to_regclass('full_s.better')::text",
-        "full_s.better",
-    ),
-    "sets an option of an index": (
-        "ALTER INDEX full_s.i SET (fillfactor = 50)",
-        "SELECT array_to_string(reloptions, ' ') FROM pg_class WHERE relname = 'i'",
-        "fillfactor=50",
-    ),
-    "comments on an index": (
-        "COMMENT ON INDEX full_s.i IS 'new'",
-        "SELECT obj_description('full_s.i'::regclass)",
-        "new",
-    ),
-    "comments on a policy": (
-        "COMMENT ON POLICY p ON full_s.t IS 'new'",
-        "SELECT obj_description(oid, 'pg_policy') FROM pg_policy",
-        "new",
-    ),
-    "comments on a column": (
-        "COMMENT ON COLUMN full_s.t.a IS 'new'",
-        "SELECT col_description('full_s.t'::regclass, 1)",
-        "new",
-    ),
-    "validates a constraint": (
-        "ALTER TABLE full_s.t VALIDATE CONSTRAINT c",
-        "SELECT convalidated FROM pg_constraint WHERE conname = 'c'",
-        True,
-    ),
-    "sets the target of statistics": (
-        "ALTER STATISTICS reports.st SET STATISTICS 7",
-        "SELECT stxstattarget FROM pg_statistic_ext",
-        7,
-    ),
-    "renames a schema": (
-        "ALTER SCHEMA reports RENAME TO papers",
-        "SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgname = 'noted'",
-        "papers.noted",
-    ),
-}  # fmt: skip
-
-
-def all_of(changes: dict[str, tuple[str, str, Any]]) -> pytest.MarkDecorator:
-    cases = [pytest.param(*case, id=name) for name, case in changes.items()]
-    return pytest.mark.parametrize(("change", "query", "expected"), cases)
 
 
 @pytest.fixture
@@ -195,7 +65,8 @@ def test_what_was_changed_while_the_commit_waited_for_it_stays(
         user.exec_driver_sql(change)
         run = threading.Thread(target=commit)
         run.start()
-        wait_until_somebody_waits_for(users, pid)
+        waiting = f"SELECT FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
+        wait_until(lambda: bool(rows(users, waiting)))
         user.commit()
         run.join()
     assert not failures
@@ -203,11 +74,25 @@ def test_what_was_changed_while_the_commit_waited_for_it_stays(
     assert rows(users, query) == [(expected,)]
 
 
+@contextmanager
+def before_statements(act: Callable[[str], None]) -> Iterator[None]:
+    """Lets something happen before each statement of the commit, which is given."""
+
+    def listener(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        act(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", listener)
+    try:
+        yield
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", listener)
+
+
 def replace_while(users: sa.Engine, moment: str, change: str) -> bool:
     """Replaces the table; gives whether the change succeeded before a statement of the commit."""
     todo, done = [change], []
 
-    def act(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def act(statement: str) -> None:
         if moment in statement and "lock_timeout" not in statement and todo:
             try:
                 execute(users, "SET LOCAL lock_timeout = 200", todo.pop())
@@ -215,11 +100,8 @@ def replace_while(users: sa.Engine, moment: str, change: str) -> bool:
             except sa.exc.OperationalError:  # what was read is locked for some changes
                 pass
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", act)
-    try:
+    with before_statements(act):
         replace()
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", act)
     assert not todo
     assert rows(users, "SELECT a FROM full_s.t") == [(2,)]
     return bool(done)
@@ -241,21 +123,6 @@ def test_what_was_changed_at_a_table_without_views_stays(
 ) -> None:
     assert replace_while(users, "DROP POLICY p", change)
     assert rows(users, query) == [(expected,)]
-
-
-def wait_until_somebody_waits_for(engine: sa.Engine, pid: int) -> None:
-    query = f"SELECT count(*) FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
-    for _ in patience():
-        if rows(engine, query)[0][0]:
-            return
-
-
-def patience(seconds: float = 30) -> Iterator[None]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield
-        time.sleep(0.01)
-    raise AssertionError("the commit does not wait")
 
 
 @pytest.mark.parametrize("policy", ["fail", "drop"])
@@ -299,15 +166,12 @@ def test_who_locks_a_catalog_does_not_wait_for_ever(users: sa.Engine) -> None:
 
     locking = threading.Thread(target=lock)
 
-    def act(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def act(statement: str) -> None:
         if "WITH published" in statement and not locking.ident:
             locking.start()
             time.sleep(0.5)  # nobody can look whether it waits
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", act)
-    try:
+    with before_statements(act):
         replace()
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", act)
     locking.join()
     assert locked
