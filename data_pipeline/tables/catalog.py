@@ -7,63 +7,56 @@ the tables they describe.
 import getpass
 import json
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from data_pipeline.tables.connection import ensure_schema, lock_for_transaction, run
-from data_pipeline.tables.names import RelationName, StageTable, literal, quoted
+from data_pipeline.tables.catalog_versions import ensure as ensure
+from data_pipeline.tables.catalog_versions import is_readable as is_readable
+from data_pipeline.tables.names import RelationName, StageTable, quoted
 from data_pipeline.tables.table import Properties
 
 TABLES = "tables"
-
-_PRESENT = sa.text("""
-SELECT attname::text FROM pg_attribute
-WHERE attrelid = to_regclass(:relation) AND attnum > 0 AND NOT attisdropped
-""")
-
-_COMMENTS = {
-    TABLES: "Tables and blobs of this instance, one row each",
-    "slots": "Earlier versions of tables and blobs that are kept aside",
-    "staged": "Tables and blobs that are built, and wait for the commit of their stage",
-}
-_KEYS = {TABLES: "stage, name", "slots": "cache_key", "staged": "stage, name"}
 
 MISSING = frozenset({"42P01", "3F000", "42703"})
 """SQLSTATE of a query on a catalog that does not exist, or lacks columns of this version."""
 
 Kind = Literal["table", "view", "blob"]
 
-_COLUMNS = {
-    "stage": ("text", "Stage: the first part of the asset key"),
-    "name": ("text", "Table or blob: the second part of the asset key"),
-    "kind": ("text", "table, view (shows another table under this name) or blob (a file)"),
-    "location": ("text", "Relation behind a view, or file of a blob, below the blob store"),
-    "cache_key": ("text", "Identity of the computation that made it; NULL when it is not reusable"),
-    "query_key": ("text", "Identity of query, inputs and properties of what is made by a query"),
-    "code_version": ("text", "Identity of the code that made it"),
-    "code_parts": ("jsonb", "Digest of each function, class, constant and file of that code"),
-    "identity": ("jsonb", "Digests of configuration, declared properties, attrs and source"),
-    "data_version": ("text", "Identity of the data in it"),
-    "checksum": ("text", "SHA-256 of its content, of frames and blobs; NULL where none was taken"),
-    "inputs": ("jsonb", "Data version of every input that was read, by asset"),
-    "properties": ("jsonb", "Primary key, indexes, types and more that it was made with"),
-    "row_count": ("bigint", "Number of rows; NULL for a blob"),
-    "bytes": ("bigint", "Size on disk with indexes, in bytes"),
-    "run_id": ("text", "Dagster run that made it"),
-    "username": ("text", "Operating-system user of that run"),
-    "host": ("text", "Machine of that run"),
-    "built_at": ("timestamptz", "When it was built, which is some time before it is visible"),
-    "committed_at": ("timestamptz", "When it became visible"),
-}
-
 
 @dataclass(frozen=True)
 class CatalogRow:
-    """What the catalog knows about one table or blob."""
+    """What the catalog knows about one table or blob.
+
+    Attributes:
+        stage: The first part of the asset key.
+        name: The second part.
+        kind: `table`, `view` (a query, or another table under this name) or `blob` (a file).
+        data_version: Identity of the data in it.
+        location: The relation behind a view, or the file of a blob, below the blob store.
+        cache_key: Identity of the computation that made it; None when it is not reusable.
+        query_key: Identity of query, inputs and properties of what is made by a query.
+        code_version: Identity of the code that made it.
+        code_parts: A digest of each function, class, constant and file of that code.
+        identity: Digests of configuration, declared properties, attrs, resources and source.
+        checksum: SHA-256 of the content of frames and blobs; None where none was taken.
+        content_hash: Hash of the rows in the database, in any order; None where none was taken.
+        inputs: Data version of every input that was read, by asset.
+        properties: Primary key, indexes, types and more that it was made with.
+        relation: What the relation was when it was built, see `relation_state`.
+        row_count: Number of rows; None for a blob.
+        bytes: Size on disk with indexes.
+        run_id: Dagster run that made it.
+        made_in: Code location of that run.
+        seen_in: Code location that last had an asset of this name.
+        username: Operating-system user of that run.
+        host: Machine of that run.
+        built_at: When it was built, which is some time before it is visible.
+        committed_at: When it became visible.
+    """
 
     stage: str
     name: str
@@ -76,11 +69,15 @@ class CatalogRow:
     code_parts: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
     checksum: str | None = None
+    content_hash: str | None = None
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
+    relation: Mapping[str, Any] = field(default_factory=dict)
     row_count: int | None = None
     bytes: int | None = None
     run_id: str | None = None
+    made_in: str | None = None
+    seen_in: str | None = None
     username: str | None = None
     host: str | None = None
     built_at: datetime | None = None
@@ -98,7 +95,9 @@ class CatalogRow:
 
 
 _FIELDS = [item.name for item in fields(CatalogRow)]
-_MAPPINGS = [name for name in _FIELDS if _COLUMNS[name][0] == "jsonb"]
+_MAPPINGS = ("code_parts", "identity", "inputs", "properties", "relation")
+_NUMBERS = ("row_count", "bytes")
+_TIMES = ("built_at", "committed_at")
 
 
 def exists(connection: sa.Connection, schema: str, table: str = TABLES) -> bool:
@@ -107,69 +106,9 @@ def exists(connection: sa.Connection, schema: str, table: str = TABLES) -> bool:
     return connection.scalar(sa.select(sa.func.to_regclass(name))) is not None
 
 
-def ensure(
-    connection: sa.Connection,
-    schema: str,
-    table: str = TABLES,
-    more: Mapping[str, tuple[str, str]] | None = None,
-) -> None:
-    """Creates the catalog, or adds columns that an older one lacks; safe beside other sessions.
-
-    Args:
-        connection: A transaction.
-        schema: The catalog schema of an instance.
-        table: A table of the catalog.
-        more: Further columns that it has: type and comment by name.
-    """
-    relation = quoted(schema, table)
-    columns = {**_COLUMNS, **(more or {})}
-    if not _missing(connection, relation, columns):
-        return
-    ensure_schema(connection, schema)
-    lock_for_transaction(connection, f"data_pipeline:catalog:{schema}")
-    # Another session may have created it while this one waited for the lock.
-    missing = _missing(connection, relation, columns)
-    if len(missing) == len(columns):
-        for statement in _creation(relation, columns, _KEYS[table], _COMMENTS[table]):
-            run(connection, statement)
-    for name in missing:
-        for statement in _addition(relation, name, *columns[name]):
-            run(connection, statement)
-
-
-def _is_readable(connection: sa.Connection, schema: str) -> bool:
-    """Whether there is a catalog; one of an earlier version gets the columns that it lacks."""
-    missing = _missing(connection, quoted(schema, TABLES), _COLUMNS)
-    if len(missing) == len(_COLUMNS):
-        return False
-    if missing:
-        ensure(connection, schema)
-    return True
-
-
-def _missing(
-    connection: sa.Connection, relation: str, columns: Mapping[str, tuple[str, str]]
-) -> list[str]:
-    present = set(connection.scalars(_PRESENT, {"relation": relation}))
-    return [name for name in columns if name not in present]
-
-
-def _creation(
-    relation: str, columns: Mapping[str, tuple[str, str]], key: str, comment: str
-) -> Iterator[str]:
-    listed = ", ".join(f"{name} {kind}" for name, (kind, _) in columns.items())
-    yield f"CREATE TABLE {relation} ({listed}, PRIMARY KEY ({key}))"
-    yield f"COMMENT ON TABLE {relation} IS {literal(comment)}"
-
-
-def _addition(relation: str, name: str, kind: str, comment: str) -> Iterator[str]:
-    yield f"ALTER TABLE {relation} ADD COLUMN IF NOT EXISTS {name} {kind}"
-    yield f"COMMENT ON COLUMN {relation}.{name} IS {literal(comment)}"
-
-
 def rows(connection: sa.Connection, schema: str) -> dict[StageTable, CatalogRow]:
     """Gives all rows of a catalog in one query; none where it does not exist."""
-    if not _is_readable(connection, schema):
+    if not is_readable(connection, schema):
         return {}
     found = connection.execute(select_rows(schema).order_by("stage", "name"))
     return {row.table: row for row in map(row_of, found)}
@@ -182,7 +121,7 @@ def select_rows(schema: str) -> sa.Select[Any]:
 
 def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow | None:
     """Gives the row of one table or blob, or None where there is none."""
-    if not _is_readable(connection, schema):
+    if not is_readable(connection, schema):
         return None
     target = _table(schema)
     query = sa.select(target).where(target.c.stage == table.stage, target.c.name == table.name)
@@ -302,8 +241,12 @@ def _table(schema: str) -> sa.TableClause:
 def _column(name: str) -> sa.ColumnClause[Any]:
     from sqlalchemy.dialects.postgresql import JSONB
 
-    kinds: dict[str, Any] = {"jsonb": JSONB(), "bigint": sa.BigInteger(), "text": sa.Text()}
-    return sa.column(name, kinds.get(_COLUMNS[name][0], sa.DateTime(timezone=True)))
+    kinds: list[tuple[Sequence[str], sa.types.TypeEngine[Any]]] = [
+        (_MAPPINGS, JSONB()),
+        (_NUMBERS, sa.BigInteger()),
+        (_TIMES, sa.DateTime(timezone=True)),
+    ]
+    return sa.column(name, next((kind for names, kind in kinds if name in names), sa.Text()))
 
 
 def _username() -> str:

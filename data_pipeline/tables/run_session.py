@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
-from data_pipeline.tables import catalog, runs, staging
+from data_pipeline.tables import catalog, runs
 from data_pipeline.tables.connection import Database, run
 from data_pipeline.tables.locks import TRY, UNLOCK, WAIT, stage_lock_name
 from data_pipeline.tables.names import literal
@@ -41,8 +41,6 @@ class RunSession:
         with self.begin() as connection:
             run(connection, _NO_TIMEOUTS)
             catalog.ensure(connection, instance.catalog_schema)
-            staging.ensure(connection, instance)
-            runs.ensure(connection, instance.catalog_schema)
         self._lock(runs.lock_name(run_id), "the same run")
         with self.begin() as connection:  # so that others know whom they wait for, even now
             runs.register(connection, instance, run_id, (), {})

@@ -17,24 +17,22 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
-from data_pipeline.tables.connection import ensure_schema, lock_for_transaction, run
 from data_pipeline.tables.locks import described, holding_session
-from data_pipeline.tables.names import quoted
 
 RUNS = "runs"
 _LOCK = "data_pipeline:run:"
 
-_COLUMNS = {
-    "run_id": "text PRIMARY KEY",
-    "username": "text",
-    "host": "text",
-    "pid": "integer",
-    "backend_pid": "integer",
-    "started_at": "timestamptz",
-    "stages": "jsonb",
-    "inputs": "jsonb",
-    "is_buried": "boolean NOT NULL DEFAULT false",
-}
+_COLUMNS = (
+    "run_id",
+    "username",
+    "host",
+    "pid",
+    "backend_pid",
+    "started_at",
+    "stages",
+    "inputs",
+    "is_buried",
+)
 _HELD = """
 EXISTS (
     SELECT 1 FROM pg_locks l
@@ -193,18 +191,6 @@ def holder(connection: sa.Connection, instance: Instance, name: str) -> str | No
         f"run {listed.run_id} of {listed.username} on {listed.host} "
         f"(since {listed.started_at:%Y-%m-%d %H:%M:%S %Z})"
     )
-
-
-def ensure(connection: sa.Connection, schema: str) -> None:
-    """Creates the list; safe beside other sessions."""
-    if catalog.exists(connection, schema, RUNS):
-        return
-    ensure_schema(connection, schema)
-    lock_for_transaction(connection, f"data_pipeline:catalog:{schema}")
-    columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
-    relation = quoted(schema, RUNS)
-    run(connection, f"CREATE TABLE IF NOT EXISTS {relation} ({columns})")
-    run(connection, f"COMMENT ON TABLE {relation} IS 'Runs that are at work on this instance'")
 
 
 def _table(schema: str) -> sa.TableClause:

@@ -20,11 +20,6 @@ from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.names import RelationName, StageTable, quoted
 
 SLOTS = "slots"
-_OWN_COLUMNS = {
-    "indexes": ("jsonb", "Names of its indexes, in the stage, by their names here"),
-    "kept_at": ("timestamptz", "When it was put aside"),
-}
-
 _INDEXES = sa.text("""
 SELECT n.nspname AS schema, t.relname AS relation, c.relname AS name
 FROM pg_index i
@@ -93,7 +88,6 @@ def aside(connection: sa.Connection, instance: Instance, rows: Sequence[CatalogR
     """
     if not rows:
         return Aside()
-    catalog.ensure(connection, instance.catalog_schema, SLOTS, _OWN_COLUMNS)
     tables = {
         RelationName(instance.schema(row.stage), row.name): row
         for row in rows
@@ -168,9 +162,8 @@ def keep(connection: sa.Connection, instance: Instance, kept: Aside) -> list[Cat
 
 def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
     """Gives all kept versions of an instance, the newest of each table first."""
-    if not catalog.exists(connection, instance.catalog_schema, SLOTS):
+    if not catalog.is_readable(connection, instance.catalog_schema):
         return []
-    catalog.ensure(connection, instance.catalog_schema, SLOTS, _OWN_COLUMNS)
     slots = _table(instance)
     prefix = sa.literal(instance.table_store.schema_prefix)
     schema = prefix.op("||")(slots.c.stage).op("||")(SLOTS_SUFFIX)

@@ -17,9 +17,6 @@ from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName, StageTable
 
 STAGED = "staged"
-_OWN_COLUMNS = {
-    "owner": ("text", "Dagster run that is to commit it"),
-}
 
 _RELATIONS = sa.text("""
 SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind
@@ -52,11 +49,6 @@ class Staged:
 def relation_of(instance: Instance, table: StageTable) -> RelationName:
     """Names the relation of a table while it is staged."""
     return RelationName(instance.staging_schema(table.stage), table.name)
-
-
-def ensure(connection: sa.Connection, instance: Instance) -> None:
-    """Creates the list of what is staged."""
-    catalog.ensure(connection, instance.catalog_schema, STAGED, _OWN_COLUMNS)
 
 
 def put(connection: sa.Connection, instance: Instance, row: CatalogRow, owner: str) -> None:
