@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from data_pipeline.tables.names import RelationName, quoted
+from data_pipeline.tables.names import DIALECT, RelationName, quoted
 from data_pipeline.tables.sql_text import parts
 
 _IDENTIFIER = re.compile(r'"(?:[^"]|"")*"|[A-Za-z_\u0080-\uffff][\w$]*')
@@ -35,12 +35,21 @@ def renamed(sql: str, names: Mapping[RelationName, RelationName]) -> str:
     def replaced(match: re.Match[str]) -> str:
         old = RelationName(_plain(match["schema"]), _plain(match["name"]))
         new = names.get(old)
-        return quoted(new.schema, new.name) if new else match[0]
+        if new is None:
+            return match[0]
+        return f"{_written(match['schema'], new.schema)}.{_written(match['name'], new.name)}"
 
     changed = _QUALIFIED.sub(replaced, text)
     if changed == text:
         return sql
     return re.sub(" \0(\\d+)\0 ", lambda match: kept[int(match[1])], changed)
+
+
+def _written(before: str, name: str) -> str:
+    """Writes a name as the one before: a query reads the same, wherever its tables lie."""
+    if before.startswith('"'):
+        return quoted(name)
+    return str(DIALECT.identifier_preparer.quote(name))
 
 
 def _plain(identifier: str) -> str:

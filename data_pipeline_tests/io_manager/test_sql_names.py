@@ -11,17 +11,34 @@ OLD, NEW = RelationName("full_s", "t"), RelationName("full_s__staging", "t")
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["full_s.t", "FULL_S.T", '"full_s"."t"', 'full_s."t"', "full_s . t", "full_s\n.\n  t"],
+    ("name", "new"),
+    [
+        ("full_s.t", "full_s__staging.t"),
+        ("FULL_S.T", "full_s__staging.t"),
+        ('"full_s"."t"', '"full_s__staging"."t"'),
+        ('full_s."t"', 'full_s__staging."t"'),
+        ("full_s . t", "full_s__staging.t"),
+        ("full_s\n.\n  t", "full_s__staging.t"),
+    ],
 )
-def test_every_way_to_write_a_name_is_understood(name: str) -> None:
+def test_every_way_to_write_a_name_is_understood(name: str, new: str) -> None:
     sql = f"SELECT a FROM {name} WHERE b"
-    assert renamed(sql, {OLD: NEW}) == 'SELECT a FROM "full_s__staging"."t" WHERE b'
+    assert renamed(sql, {OLD: NEW}) == f"SELECT a FROM {new} WHERE b"
+
+
+def test_a_query_reads_the_same_wherever_its_tables_lie() -> None:
+    for sql in ("SELECT a FROM full_s.t", 'SELECT a FROM "full_s"."t"'):
+        assert renamed(renamed(sql, {OLD: NEW}), {NEW: OLD}) == sql
+
+
+def test_a_name_that_needs_quotes_gets_them() -> None:
+    new = RelationName("full_S", "t")
+    assert renamed("SELECT * FROM full_s.t", {OLD: new}) == 'SELECT * FROM "full_S".t'
 
 
 def test_columns_that_are_named_with_their_table_follow_it() -> None:
     sql = "SELECT full_s.t.a FROM full_s.t, full_s.u"
-    new = '"full_s__staging"."t"'
+    new = "full_s__staging.t"
     assert renamed(sql, {OLD: NEW}) == f"SELECT {new}.a FROM {new}, full_s.u"
 
 
@@ -48,7 +65,7 @@ def test_columns_that_are_named_with_their_table_follow_it() -> None:
 def test_what_only_looks_like_the_name_stays(text: str) -> None:
     sql = f"SELECT {text}, full_s.t"
     names = {OLD: NEW, RelationName("ü", "t"): NEW}
-    assert renamed(sql, names) == f'SELECT {text}, "full_s__staging"."t"'
+    assert renamed(sql, names) == f"SELECT {text}, full_s__staging.t"
 
 
 def test_quotes_and_unusual_letters_in_names_are_understood() -> None:
