@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from data_pipeline.caching.changes import change
 from data_pipeline.instances.cache_validation import Validation
@@ -54,10 +55,24 @@ class Step:
 
 @dataclass(frozen=True)
 class Known:
-    """What the database knows of an asset: its catalog row, and whether it is still there."""
+    """What the database knows of an asset.
+
+    Attributes:
+        row: Its catalog row, with the version of the data that is there now.
+        exists: Whether its relation or file is there.
+        change: What somebody did to it by hand; None where nothing was done.
+        state: What identifies its relation now; None for a blob.
+    """
 
     row: CatalogRow
     exists: bool
+    change: str | None = None
+    state: Mapping[str, Any] | None = None
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether it is what was committed."""
+        return self.exists and self.change is None
 
 
 @dataclass(frozen=True)
@@ -133,7 +148,9 @@ def own_reason(item: Computation, found: Known | None, validation: Validation) -
         return "not built yet"
     if not found.exists:
         blob = found.row.kind == "blob"
-        return "file was dropped" if blob else "table was dropped or emptied"
+        return "file was dropped" if blob else f"{found.row.kind} was dropped"
+    if found.change is not None:
+        return found.change
     if validation.mode == "force_cache_invalid":
         return "everything is computed (force_cache_invalid)"
     before = Identity.from_row(found.row)

@@ -1,14 +1,17 @@
 """What the catalogs know, of all instances that a run writes and reads, in one query."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSON
 
 from data_pipeline.caching.decisions import Key, Known
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, staging
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import Database
+from data_pipeline.tables.relation_state import Verdict, judge, state_of
+from data_pipeline.tables.visible import committed
 
 
 def known_to_run(
@@ -22,7 +25,7 @@ def known_to_run(
 
 
 def known(database: Database, instances: Iterable[Instance]) -> dict[Key, Known]:
-    """Gives the catalog rows of instances, and whether their tables and files are still there.
+    """Gives the catalog rows of instances, and what became of their tables and files since.
 
     An instance that has not committed anything yet has none.
     """
@@ -40,31 +43,56 @@ def known(database: Database, instances: Iterable[Instance]) -> dict[Key, Known]
         return _query(connection, present)
 
 
+def remember(database: Database, instance: Instance, found: Mapping[Key, Known]) -> None:
+    """Notes what identifies relations now that a look at their rows found unchanged.
+
+    Maintenance, a crash of the server and a restored database change what identifies a relation.
+    """
+    with database.begin() as connection:
+        for (instance_id, _), item in found.items():
+            if instance_id == instance.instance_id and item.is_intact and item.state is not None:
+                catalog.remember(connection, instance.catalog_schema, item.row, item.state)
+
+
 def _query(connection: sa.Connection, instances: list[Instance]) -> dict[Key, Known]:
     if not instances:
         return {}
     by_id = {instance.instance_id: instance for instance in instances}
-    found = {}
     query = sa.union_all(*(_rows(instance) for instance in instances))
-    for item in connection.execute(query):
-        row = catalog.row_of(item)
-        instance = by_id[item.instance_id]
-        there = _file_exists(instance, row) if row.kind == "blob" else item.present
-        found[instance.instance_id, row.table] = Known(row, there)
-    return found
+    found = {
+        (item.instance_id, row.table): (row, item.state)
+        for item in connection.execute(query)
+        for row in [catalog.row_of(item)]
+    }
+    verdicts = judge(
+        connection,
+        [
+            (committed(by_id[instance_id], table), row, state)
+            for (instance_id, table), (row, state) in found.items()
+            if row.is_relation
+        ],
+    )
+    relations = iter(verdicts)
+    return {
+        key: _of(row, next(relations)) if row.is_relation else _of_blob(by_id[key[0]], row)
+        for key, (row, _) in found.items()
+    }
 
 
 def _rows(instance: Instance) -> sa.Select[tuple[object, ...]]:
-    rows = catalog.select_rows(instance.catalog_schema)
-    column = rows.selected_columns
-    stage, name = column["stage"], column["name"]
-    schema = sa.literal(instance.table_store.schema_prefix).op("||")(stage)
-    relation = sa.func.to_regclass(sa.func.format(sa.literal("%I.%I"), schema, name))
-    return rows.add_columns(
+    schema = instance.catalog_schema
+    prefix = instance.table_store.schema_prefix
+    state = state_of(catalog.relation_sql(prefix, "tables.stage", "tables.name"))
+    return catalog.select_rows(schema).add_columns(
         sa.literal(instance.instance_id).label("instance_id"),
-        catalog.is_there(relation, column["kind"], column["row_count"]).label("present"),
+        sa.literal_column(state, JSON()).label("state"),
     )
 
 
-def _file_exists(instance: Instance, row: CatalogRow) -> bool:
-    return row.location is not None and blobs.exists(instance, row.table, row.location)
+def _of(row: CatalogRow, verdict: Verdict) -> Known:
+    return Known(verdict.seen(row), verdict.is_there, verdict.change, verdict.state)
+
+
+def _of_blob(instance: Instance, row: CatalogRow) -> Known:
+    there = row.location is not None and blobs.exists(instance, row.table, row.location)
+    return Known(row, there)

@@ -20,7 +20,7 @@ from data_pipeline.caching.decisions import (
     decide,
 )
 from data_pipeline.caching.fingerprints import declared_sources, digests, with_fingerprints
-from data_pipeline.caching.known import known, known_to_run
+from data_pipeline.caching.known import known, known_to_run, remember
 from data_pipeline.caching.messages import check_no_fresh_input, listed, summary
 from data_pipeline.caching.recording import record_reused
 from data_pipeline.caching.restoring import can_restore, kept_results, restore
@@ -142,6 +142,7 @@ class Memo:
             ConfigurationError: The configured reader role does not exist.
         """
         let_read_committed(self._database, self._instance)
+        remember(self._database, self._instance, self._known)
         rows = inherited(self._database, self._instance, self._steps, before)
 
         def needed() -> set[str]:

@@ -60,7 +60,7 @@ def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, Kept]
 
 
 def _is_current(found: Known | None, key: str) -> bool:
-    return found is not None and found.exists and found.row.cache_key == key
+    return found is not None and found.is_intact and found.row.cache_key == key
 
 
 def restore(

@@ -111,6 +111,7 @@ class CacheValidation(_Settings):
     mode: CacheMode = "normal"
     ignore_code_version: bool = False
     cache_slots: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 1
+    content_hash_max_bytes: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 10**10
 
 
 class Identity(_Settings):

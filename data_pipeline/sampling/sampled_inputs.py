@@ -24,7 +24,9 @@ from data_pipeline.tables.catalog import fingerprint
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.fetch import fetch
 from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline.tables.query_identity import QueryIdentity
 from data_pipeline.tables.reference import properties_of
+from data_pipeline.tables.relation_state import verdict_on
 from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.sql import compiled
 from data_pipeline.tables.table import Properties, Table
@@ -200,16 +202,16 @@ class SampledInputs:
     def _is_there(
         self, connection: sa.Connection, target: StageTable, table: Table, declared: Properties
     ) -> bool:
-        """Whether the store would keep a table: by the same key as `Store` makes of a query."""
+        """Whether the store would keep a table, if it were given it."""
         if None in table.inputs.values():
             return False
         properties = declared.merged(table.properties).as_json()
-        version = fingerprint("query-1", compiled(table.obj), table.inputs, properties["types"])
+        made_by = QueryIdentity.of_table(compiled(table.obj), table.inputs, properties)
         instance = self._request.instance
         row = catalog.row(connection, instance.catalog_schema, target)
-        if row is None or row.query_key != fingerprint(version, properties):
+        if row is None or row.query_key != made_by.query_key:
             return False
-        return relation_kind(connection, committed(instance, target)) is not None
+        return verdict_on(connection, committed(instance, target), row).is_intact
 
 
 @contextmanager

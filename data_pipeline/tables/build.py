@@ -1,5 +1,6 @@
 """Building a table in its staging schema, with its properties: from batches or from a query."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from data_pipeline.tables.names import (
 )
 from data_pipeline.tables.progress import Progress
 from data_pipeline.tables.refusal import refusal
+from data_pipeline.tables.relation_state import State, built_state, state_of
 from data_pipeline.tables.table import Properties
 
 if TYPE_CHECKING:
@@ -31,10 +33,11 @@ _STATISTICS_TARGET = 10
 
 @dataclass(frozen=True)
 class Built:
-    """What was built: rows, and the seconds it took."""
+    """What was built: rows, the seconds it took, and what tells the relation from others."""
 
     rows: int
     seconds: float
+    state: State
 
 
 def build_from_batches(
@@ -71,7 +74,8 @@ def build_from_batches(
             on_progress=on_progress,
         )
         _apply_properties(connection, target, properties)
-    return Built(result.rows, time.monotonic() - started)
+        state = _state(connection, target, result.rows)
+    return Built(result.rows, time.monotonic() - started, state)
 
 
 def build_from_query(
@@ -108,11 +112,12 @@ def build_from_query(
         _check_columns(table, properties, names)
         _execute(connection, *_not_null(target, properties, names))
         _apply_properties(connection, target, properties)
-    return Built(rows, time.monotonic() - started)
+        state = _state(connection, target, rows)
+    return Built(rows, time.monotonic() - started, state)
 
 
-def build_view(database: Database, table: StageTable, target: RelationName, query: str) -> None:
-    """Creates `target` as a view of a query.
+def build_view(database: Database, table: StageTable, target: RelationName, query: str) -> State:
+    """Creates `target` as a view of a query; gives what tells it from others.
 
     Raises:
         DatabaseError: PostgreSQL refused (with the query and the position), or went away.
@@ -125,6 +130,7 @@ def build_view(database: Database, table: StageTable, target: RelationName, quer
             _execute(connection, f"{prefix}{query}")
         except adbc_driver_manager.Error as error:
             raise refusal(error, f"View `{table}` could not be built", query, prefix) from None
+        return _state(connection, target, 0)
 
 
 @contextmanager
@@ -217,6 +223,14 @@ def _execute(connection: "AdbcConnection", *statements: str) -> int:
         for statement in statements:
             cursor.execute(statement)
         return cursor.rowcount if statements else 0
+
+
+def _state(connection: "AdbcConnection", target: RelationName, rows: int) -> State:
+    state = state_of(f"{literal(target.quoted)}::regclass")
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {state}::text, pg_current_xact_id()::xid::text")
+        found, transaction = cursor.fetchall()[0]
+    return built_state(json.loads(found), rows, transaction)
 
 
 def _columns(connection: "AdbcConnection", relation: RelationName) -> list[str]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from data_pipeline.tables.catalog_versions import ensure as ensure
 from data_pipeline.tables.catalog_versions import is_readable as is_readable
-from data_pipeline.tables.names import RelationName, StageTable, quoted
+from data_pipeline.tables.names import StageTable, literal, quoted
 from data_pipeline.tables.table import Properties
 
 TABLES = "tables"
@@ -87,6 +87,11 @@ class CatalogRow:
     def table(self) -> StageTable:
         """Stage and name."""
         return StageTable(self.stage, self.name)
+
+    @property
+    def is_relation(self) -> bool:
+        """Whether it lies in the database, as a table or a view."""
+        return self.kind in ("table", "view")
 
     @property
     def declared(self) -> Properties:
@@ -187,6 +192,22 @@ def confirm(connection: sa.Connection, schema: str, row: CatalogRow) -> None:
     )
 
 
+def remember(
+    connection: sa.Connection, schema: str, row: CatalogRow, state: Mapping[str, Any]
+) -> None:
+    """Note what identifies a relation now, if the row still speaks of the same one."""
+    if state == row.relation:
+        return
+    target = _table(schema)
+    connection.execute(
+        sa.update(target)
+        .where(target.c.stage == row.stage, target.c.name == row.name)
+        .where(target.c.data_version == row.data_version)
+        .where(target.c.relation.is_not_distinct_from(row.relation or None))
+        .values(relation=state)
+    )
+
+
 def row_of(found: sa.Row[Any]) -> CatalogRow:
     """Reads a row of a query that has all columns of the catalog.
 
@@ -201,37 +222,17 @@ def columns() -> list[sa.ColumnClause[Any]]:
     return [_column(name) for name in _FIELDS]
 
 
-def is_there(
-    relation: sa.ColumnElement[Any],
-    kind: sa.ColumnElement[Any],
-    row_count: sa.ColumnElement[Any],
-) -> sa.ColumnElement[bool]:
-    """Gives the condition that a relation still is what the catalog says of it.
-
-    A table is there, but empty, if somebody truncated it by hand, and after a crash of the server
-    if it is unlogged. The size of a table can only be read when nobody has locked it, so for logged
-    ones the pages tell that ANALYZE has counted and TRUNCATE sets to 0.
+def relation_sql(prefix: str, stage: str, name: str, suffix: str = "") -> str:
+    """Return the SQL for the `regclass` of a result, given the SQL of stage and name.
 
     Args:
-        relation: Its `regclass`, or NULL.
-        kind: Its kind in the catalog.
-        row_count: Its row count in the catalog.
+        prefix: The schema prefix of the instance.
+        stage: SQL of the stage.
+        name: SQL of the relation's name.
+        suffix: What follows the stage in the name of the schema.
     """
-    found = sa.table(
-        "pg_class", sa.column("oid"), sa.column("relpersistence"), sa.column("relpages")
-    )
-    size = sa.func.coalesce(sa.func.pg_relation_size(found.c.oid), 0)
-    pages = sa.case((found.c.relpersistence == "u", size), else_=found.c.relpages)
-    holds_rows = sa.exists().where(found.c.oid == relation, pages > 0)
-    has_rows = sa.and_(kind == "table", row_count > 0)
-    return sa.case((has_rows, holds_rows), else_=relation.is_not(None))
-
-
-def holds(connection: sa.Connection, relation: RelationName, row: CatalogRow) -> bool:
-    """Whether a relation still is what a row says of it; see `is_there`."""
-    found = sa.func.to_regclass(relation.quoted)
-    condition = is_there(found, sa.literal(row.kind), sa.literal(row.row_count, sa.BigInteger()))
-    return bool(connection.scalar(sa.select(condition)))
+    schema = f"{literal(prefix)} || {stage} || {literal(suffix)}"
+    return f"to_regclass(format('%I.%I', {schema}, {name}))"
 
 
 def _table(schema: str) -> sa.TableClause:

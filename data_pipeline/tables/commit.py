@@ -154,13 +154,14 @@ class _Commit:
             old
             for row in rows
             if (old := earlier.rows.get(row.table)) is not None
-            and row.table in earlier.present
+            and row.table in earlier.intact
             and slots.is_kept(instance, old, row)
         ]
         kept = slots.aside(connection, instance, keeping)
         broken, views, hung = self._replace(rows, earlier, kept)
         replaced.publish(connection, instance, self._run_id, self._stages)
         catalog.put(connection, self._schema, [*shown, *views])
+        replaced.remember_views(connection, instance, [*rows, *views])
         let_read(connection, instance)
         gone = [old for old in earlier.rows.values() if old not in keeping]
         gone += slots.keep(connection, instance, kept)

@@ -243,6 +243,21 @@ def run(connection: sa.Connection, statement: str) -> "sa.CursorResult[*tuple[An
     return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
+@contextmanager
+def with_settings(connection: sa.Connection, statement: str) -> Iterator[None]:
+    """Executes a statement that changes settings, which are as before when the block ends.
+
+    Only reads belong into the block: the savepoint around it is rolled back.
+    """
+    savepoint = connection.begin_nested()
+    try:
+        run(connection, statement)
+        yield
+    finally:
+        if savepoint.is_active:
+            savepoint.rollback()
+
+
 def lock_for_transaction(connection: sa.Connection, name: str) -> None:
     """Takes an advisory lock, which the end of the transaction frees."""
     connection.execute(_LOCK_FOR_TRANSACTION, {"name": name})

@@ -69,6 +69,11 @@ class TableIOManager(dg.IOManager):
             self._enter(step, writer, context.log)
         reads = self._reads(step, instance, table)
         found = reads[instance, table]
+        if found.change is not None:
+            context.log.warning(
+                f"`{table}` of instance `{instance.name}` is not what was committed: "
+                f"{found.change}. What is computed from it is computed again once it is rebuilt."
+            )
         value, version = fetch(
             instance, table, context.dagster_type.typing_type, context.log, found
         )
@@ -187,8 +192,11 @@ class TableIOManager(dg.IOManager):
                 name: self._version_of(step.run_id, instance, reads, source, table)
             }
         tags = step.dagster_run.tags
-        forced = validation(instance, tags).mode == "force_cache_invalid"
-        return Origin(context.run_id, self._identity(context, instance), inputs, forced)
+        mode, identity = validation(instance, tags).mode, self._identity(context, instance)
+        forced = mode == "force_cache_invalid" or (
+            mode == "force_fresh_input" and identity.takes_outside_input
+        )
+        return Origin(context.run_id, identity, inputs, forced)
 
     def _version_of(
         self,

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog, staging
 from data_pipeline.tables.catalog import CatalogRow
-from data_pipeline.tables.names import DIALECT, StageTable, quoted
+from data_pipeline.tables.connection import run
+from data_pipeline.tables.names import StageTable, literal, quoted
+from data_pipeline.tables.relation_state import Verdict, filtered, state_of
 from data_pipeline.tables.visible import committed
 
 _NAMES = [item.name for item in fields(CatalogRow)]
@@ -23,19 +25,18 @@ ON CONFLICT (stage, name) DO UPDATE SET {changes}, committed_at = EXCLUDED.commi
 """
 
 
-# `fits` says of what is staged whether its schema exists, of what is committed whether its relation
-# is there, and the rows in it.
 _READ = """
 WITH staged AS (
     SELECT {columns}, {schema} AS schema FROM {staged} s
     WHERE owner = :run_id AND stage = ANY (:stages)
 ), committed AS (
-    SELECT {columns}, {schema} AS schema, {fits} AS fits FROM {tables} s
+    SELECT {columns}, {schema} AS schema FROM {tables} s
 )
-SELECT {columns}, true AS is_staged, to_regnamespace(quote_ident(schema)) IS NOT NULL AS fits
+SELECT {columns}, true AS is_staged, to_regnamespace(quote_ident(schema)) IS NOT NULL AS has_schema,
+       NULL AS state
 FROM staged
 UNION ALL
-SELECT {columns}, false, fits FROM committed c
+SELECT {columns}, false, true, {state} FROM committed c
 WHERE EXISTS (
     SELECT FROM staged s WHERE s.stage = c.stage AND s.name = c.name
        OR s.schema || '.' || s.name = c.location AND c.kind = 'view'
@@ -52,7 +53,8 @@ class Replaced:
         staged: The rows that take the place of the earlier ones.
         missing: Stages that have no schema yet.
         rows: Of the earlier versions of its tables and blobs.
-        present: Those of which the relation is there, and the rows in it; or the pointer to a file.
+        intact: Those whose relation is what was built, as far as can be told without reading rows;
+            and all blobs.
         passing: Views that show one of its tables under another name.
         behind: What its own views show, by the name of the relation, where that is committed.
     """
@@ -60,7 +62,7 @@ class Replaced:
     staged: Sequence[CatalogRow]
     missing: Sequence[str]
     rows: Mapping[StageTable, CatalogRow]
-    present: frozenset[StageTable]
+    intact: frozenset[StageTable]
     passing: Sequence[CatalogRow]
     behind: Mapping[str, CatalogRow]
 
@@ -72,17 +74,25 @@ def read(
     prefix = instance.table_store.schema_prefix
     parameters = {"run_id": run_id, "stages": list(stages), "prefix": prefix}
     new: list[tuple[CatalogRow, bool]] = []
-    found: list[tuple[CatalogRow, bool]] = []
+    found: list[tuple[CatalogRow, Verdict | None]] = []
     for item in connection.execute(_query(instance.catalog_schema), parameters):
-        (new if item.is_staged else found).append((catalog.row_of(item), item.fits))
+        row = catalog.row_of(item)
+        if item.is_staged:
+            new.append((row, item.has_schema))
+        else:
+            found.append((row, filtered(row, item.state)))
     staged = sorted((row for row, _ in new), key=lambda row: str(row.table))
     keys = {row.table for row in staged}
     relations = {str(committed(instance, row.table)) for row in staged}
     return Replaced(
         staged,
-        sorted({row.stage for row, fits in new if not fits}),
+        sorted({row.stage for row, has_schema in new if not has_schema}),
         {row.table: row for row, _ in found if row.table in keys},
-        frozenset(row.table for row, fits in found if fits or row.kind == "blob"),
+        frozenset(
+            row.table
+            for row, verdict in found
+            if row.kind == "blob" or (verdict is not None and verdict.is_intact)
+        ),
         [row for row, _ in found if row.kind == "view" and row.location in relations],
         {str(committed(instance, row.table)): row for row, _ in found},
     )
@@ -96,16 +106,29 @@ def publish(
     connection.execute(statement, {"run_id": run_id, "stages": list(stages)})
 
 
+def remember_views(
+    connection: sa.Connection, instance: Instance, rows: Sequence[CatalogRow]
+) -> None:
+    """Note what identifies views that were put in place, with their queries as they now read."""
+    views = [[row.stage, row.name] for row in rows if row.kind == "view"]
+    if not views:
+        return
+    prefix = instance.table_store.schema_prefix
+    relation = catalog.relation_sql(prefix, "t.stage", "t.name")
+    name = quoted(instance.catalog_schema, catalog.TABLES)
+    chosen = ", ".join(f"({literal(stage)}, {literal(name)})" for stage, name in views)
+    run(
+        connection,
+        f"UPDATE {name} t SET relation = {state_of(relation)}::jsonb"
+        f" || jsonb_build_object('definition', md5(pg_get_viewdef({relation})))"
+        f" WHERE (t.stage, t.name) IN ({chosen})",
+    )
+
+
 @functools.cache
 def _query(catalog_schema: str) -> sa.TextClause:
-    fits = catalog.is_there(
-        sa.literal_column("to_regclass(format('%I.%I', :prefix || s.stage, s.name))"),
-        sa.literal_column("s.kind"),
-        sa.literal_column("s.row_count"),
-    ).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
-    return _text(
-        _READ, catalog_schema, ", ".join(_NAMES), schema=":prefix || s.stage", fits=str(fits)
-    )
+    state = state_of("to_regclass(format('%I.%I', c.schema, c.name))").replace(":", "\\:")
+    return _text(_READ, catalog_schema, ", ".join(_NAMES), schema=":prefix || s.stage", state=state)
 
 
 @functools.cache

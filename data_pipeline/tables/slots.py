@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from data_pipeline.instances import Instance
-from data_pipeline.instances.instance import SLOTS_SUFFIX
 from data_pipeline.tables import blobs, catalog
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.names import RelationName, StageTable, quoted
+from data_pipeline.tables.relation_state import intact_relations
 
 SLOTS = "slots"
 _INDEXES = sa.text("""
@@ -38,7 +38,7 @@ class Slot:
     Attributes:
         row: What the catalog said of it.
         indexes: Names of its indexes in the stage, by their names here.
-        is_there: Whether its table or file still is.
+        is_there: Whether its table or file still is, as it was kept.
     """
 
     row: CatalogRow
@@ -165,12 +165,18 @@ def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
     if not catalog.is_readable(connection, instance.catalog_schema):
         return []
     slots = _table(instance)
-    prefix = sa.literal(instance.table_store.schema_prefix)
-    schema = prefix.op("||")(slots.c.stage).op("||")(SLOTS_SUFFIX)
-    relation = sa.func.to_regclass(sa.func.format(sa.literal("%I.%I"), schema, slots.c.cache_key))
-    present = catalog.is_there(relation, slots.c.kind, slots.c.row_count).label("present")
-    query = sa.select(slots, present).order_by("stage", "name", slots.c.kept_at.desc())
-    return [_slot(instance, item) for item in connection.execute(query)]
+    query = sa.select(slots).order_by("stage", "name", slots.c.kept_at.desc())
+    found = [(catalog.row_of(item), item.indexes) for item in connection.execute(query)]
+    relations = {relation_of(instance, row): row for row, _ in found if row.is_relation}
+    intact = intact_relations(connection, relations)
+    return [
+        Slot(
+            row,
+            indexes,
+            relation_of(instance, row) in intact if row.is_relation else _is_file(instance, row),
+        )
+        for row, indexes in found
+    ]
 
 
 def unused_files(
@@ -201,12 +207,8 @@ def drop(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None
         run(connection, _dropping([relation_of(instance, row)]))
 
 
-def _slot(instance: Instance, item: sa.Row[Any]) -> Slot:
-    row = catalog.row_of(item)
-    if row.kind != "blob":
-        return Slot(row, item.indexes, item.present)
-    there = row.location is not None and blobs.exists(instance, row.table, row.location)
-    return Slot(row, item.indexes, there)
+def _is_file(instance: Instance, row: CatalogRow) -> bool:
+    return row.location is not None and blobs.exists(instance, row.table, row.location)
 
 
 def _dropping(relations: Iterable[RelationName]) -> str:

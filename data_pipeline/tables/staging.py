@@ -15,6 +15,7 @@ from data_pipeline.tables import blobs, catalog, runs
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline.tables.relation_state import intact_relations
 
 STAGED = "staged"
 
@@ -33,7 +34,7 @@ class Staged:
     Attributes:
         row: The catalog row that it will get.
         owner: The run that is to commit it.
-        is_there: Whether its relation, the rows in it, or its file still are.
+        is_there: Whether its relation, the rows in it, or its file still are, as they were built.
     """
 
     row: CatalogRow
@@ -108,17 +109,19 @@ def everything(connection: sa.Connection, instance: Instance) -> list[Staged]:
     """Gives all that is staged, by whatever run."""
     if not catalog.exists(connection, instance.catalog_schema, STAGED):
         return []
-    staged = _table(instance)
-    prefix = sa.literal(instance.table_store.schema_prefix)
-    suffix = instance.staging_schema("").removeprefix(instance.schema(""))
-    schema = prefix.op("||")(staged.c.stage).op("||")(sa.literal(suffix))
-    relation = sa.func.to_regclass(sa.func.format(sa.literal("%I.%I"), schema, staged.c.name))
-    present = catalog.is_there(relation, staged.c.kind, staged.c.row_count).label("present")
-    query = sa.select(staged, present).order_by("stage", "name")
-    found = [(catalog.row_of(item), item.owner, item.present) for item in connection.execute(query)]
+    query = sa.select(_table(instance)).order_by("stage", "name")
+    found = [(catalog.row_of(item), item.owner) for item in connection.execute(query)]
+    relations = {relation_of(instance, row.table): row for row, _ in found if row.is_relation}
+    intact = intact_relations(connection, relations)
     return [
-        Staged(row, owner, _is_file(instance, row) if row.kind == "blob" else present)
-        for row, owner, present in found
+        Staged(
+            row,
+            owner,
+            relation_of(instance, row.table) in intact
+            if row.is_relation
+            else _is_file(instance, row),
+        )
+        for row, owner in found
     ]
 
 

@@ -7,6 +7,7 @@ are all in memory.
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from threading import Lock
 
 import sqlalchemy as sa
@@ -16,8 +17,9 @@ from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import Database, database, run
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.relation_state import judge, read_states
 from data_pipeline.tables.relations import relation_kind
-from data_pipeline.tables.visible import Visible, visible
+from data_pipeline.tables.visible import Visible, committed, visible
 
 Source = tuple[Instance, StageTable]
 """A table of an instance."""
@@ -49,7 +51,8 @@ class StepReads:
                 connection = self._stack.enter_context(source.begin())
                 run(connection, _NO_TIMEOUT)
                 self._sessions[source] = connection
-                self._found |= lock(connection, run_id, tables)
+                found = lock(connection, run_id, tables)
+                self._found |= {**found, **_looked_at(connection, tables, found)}
         except BaseException:
             self.close()
             raise
@@ -184,6 +187,34 @@ def _lock_blobs(
     for instance, table in sources:
         if found[instance.instance_id, table].is_blob:
             catalog.keep(connection, instance.catalog_schema, table)
+
+
+def _looked_at(
+    connection: sa.Connection,
+    sources: Iterable[Source],
+    found: Mapping[tuple[str, StageTable], Visible],
+) -> dict[tuple[str, StageTable], Visible]:
+    """Returns what is committed, with the version of the data that is there now.
+
+    Results must not pass for computed from what was committed if somebody has changed that by hand.
+    """
+    items = [
+        (_key(source), item, item.row)
+        for source in sources
+        if (item := found[_key(source)]).row is not None
+        and item.row.is_relation
+        and item.relation == committed(*source)
+    ]
+    states = read_states(connection, [item.relation for _, item, _ in items])
+    verdicts = judge(
+        connection,
+        [(item.relation, row, states[item.relation]) for _, item, row in items],
+        look_at_small=True,
+    )
+    return {
+        key: replace(item, row=verdict.seen(row), change=verdict.change)
+        for (key, item, row), verdict in zip(items, verdicts, strict=True)
+    }
 
 
 def _key(source: Source) -> tuple[str, StageTable]:

@@ -22,12 +22,15 @@ from data_pipeline.tables.build import (
 from data_pipeline.tables.catalog import CatalogRow, fingerprint
 from data_pipeline.tables.clearing import make_room
 from data_pipeline.tables.connection import Database, database
+from data_pipeline.tables.early_cutoff import with_earned_version
 from data_pipeline.tables.identity import UNKNOWN, Identity
 from data_pipeline.tables.locks import building
 from data_pipeline.tables.metadata import blob_metadata, sql_metadata, table_facts, table_metadata
 from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.progress import reporter
+from data_pipeline.tables.query_identity import QueryIdentity
 from data_pipeline.tables.reference import catalog_row_of, properties_of
+from data_pipeline.tables.relation_state import verdict_on
 from data_pipeline.tables.results import check_supported, is_query, unwrapped
 from data_pipeline.tables.sql import compiled
 from data_pipeline.tables.sql_names import renamed
@@ -51,6 +54,27 @@ class Origin:
     identity: Identity = UNKNOWN
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     forced: bool = False
+
+    @property
+    def outside(self) -> dict[str, str | None]:
+        """What a query can see besides its text and known inputs: the source, or what is unknown.
+
+        Data of an unknown version may be new in every run, and so is what is made of it.
+        """
+        known = None not in self.inputs.values()
+        return self._of_source(known=known)
+
+    @property
+    def outside_of_view(self) -> dict[str, str | None]:
+        """The same for a view of one relation, whose version is that of what it shows."""
+        return self._of_source(known=True)
+
+    def _of_source(self, *, known: bool) -> dict[str, str | None]:
+        source = None
+        if self.identity.takes_outside_input:
+            source = self.identity.source
+            known = known and source is not None and not self.forced
+        return {"source": source, "run_id": None if known else self.run_id}
 
     def row(
         self, table: StageTable, kind: catalog.Kind, data_version: str, **facts: Any
@@ -161,17 +185,14 @@ class Store:
         shown, query = self._shown_and_run(query, origin)
         if self._instance.table_store.print_sql:
             self._log.info(f"Query of `{table}`:\n{shown}")
-        reusable = None not in origin.inputs.values()
-        # Data of an unknown version may be new in every run, and so is what is made of it.
-        run = None if reusable else origin.run_id
-        types = properties.as_json()["types"]
-        version = fingerprint("query-1", shown, origin.inputs, types, *filter(None, [run]))
-        key = fingerprint(version, properties.as_json())
+        made_by = QueryIdentity.of_table(
+            shown, origin.inputs, properties.as_json(), **origin.outside
+        )
         row = origin.row(
             table,
             "table",
-            version,
-            query_key=key if reusable else None,
+            made_by.data_version,
+            query_key=made_by.query_key,
             properties=properties.as_json(),
         )
         if kept := self._kept(row, origin):
@@ -194,13 +215,15 @@ class Store:
         committed_names = {new: old for old, new in self._names(origin).items()}
         location = str(committed_names.get(source, source))
         behind = catalog_row_of(view.source)
-        version = behind.data_version if behind else fingerprint("view-1", location)
+        made_by = QueryIdentity.of_view(
+            location, behind.data_version if behind else None, **origin.outside_of_view
+        )
         row = origin.row(
             table,
             "view",
-            version,
+            made_by.data_version,
             location=location,
-            query_key=fingerprint("view-1", location),
+            query_key=made_by.query_key,
             properties=properties_of(view.source).as_json(),
             row_count=behind.row_count if behind else None,
         )
@@ -211,9 +234,8 @@ class Store:
 
     def _put_query_view(self, table: StageTable, query: str, origin: Origin) -> Stored:
         shown, query = self._shown_and_run(query, origin)
-        version = fingerprint("query-view-1", shown, origin.inputs)
-        known = None not in origin.inputs.values()
-        row = origin.row(table, "view", version, query_key=version if known else None)
+        made_by = QueryIdentity.of_query_view(shown, origin.inputs, **origin.outside)
+        row = origin.row(table, "view", made_by.data_version, query_key=made_by.query_key)
         if shown == query and (kept := self._kept(row, origin)):
             return Stored(kept.data_version, {**kept.metadata, **sql_metadata(shown)})
         stored = self._stage_view(row, query, origin)
@@ -221,7 +243,8 @@ class Store:
 
     def _stage_view(self, row: CatalogRow, query: str, origin: Origin) -> Stored:
         started = time.monotonic()
-        build_view(self._database, row.table, staged(self._instance, row.table), query)
+        state = build_view(self._database, row.table, staged(self._instance, row.table), query)
+        row = replace(row, relation=state)
         self._list(row, origin)
         seconds = time.monotonic() - started
         return Stored(
@@ -249,7 +272,8 @@ class Store:
         relation = staged(self._instance, row.table)
         with self._database.begin() as connection:
             facts = table_facts(connection, relation, row.declared.primary_key)
-        row = replace(row, row_count=built.rows, bytes=facts.bytes)
+        row = replace(row, row_count=built.rows, bytes=facts.bytes, relation=built.state)
+        row = with_earned_version(self._database, self._instance, row, forced=origin.forced)
         self._list(row, origin)
         metadata = table_metadata(
             facts,
@@ -277,7 +301,7 @@ class Store:
             there = catalog.row(connection, self._instance.catalog_schema, row.table)
             if there is None or there.query_key != row.query_key:
                 return None
-            if not catalog.holds(connection, relation, there):
+            if not verdict_on(connection, relation, there).is_intact:
                 return None
             confirmed = (
                 row if row.kind == "table" else replace(row, inputs={**row.inputs, **there.inputs})

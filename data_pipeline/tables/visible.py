@@ -16,11 +16,13 @@ class Visible:
 
     Attributes:
         relation: Its relation, which need not exist: it is a blob, not built yet, or gone.
-        row: Its catalog row; None where there is none.
+        row: Its catalog row, with the version of the data that is there; None where there is none.
+        change: What somebody did to it by hand since it was committed.
     """
 
     relation: RelationName
     row: CatalogRow | None
+    change: str | None = None
 
     @property
     def is_blob(self) -> bool:

@@ -124,6 +124,13 @@ def execute(engine: sa.Engine, *statements: str) -> None:
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
+def by_hand(engine: sa.Engine, *statements: str) -> None:
+    """Does what a user does to the database; the statistics have counted it when this returns."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in (*statements, "SELECT pg_stat_force_next_flush()"):
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     """Returns when a condition holds, which must be within a minute."""
     deadline = time.monotonic() + 60
