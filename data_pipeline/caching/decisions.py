@@ -147,8 +147,8 @@ def own_reason(item: Computation, found: Known | None, validation: Validation) -
     if found is None:
         return "not built yet"
     if not found.exists:
-        blob = found.row.kind == "blob"
-        return "file was dropped" if blob else f"{found.row.kind} was dropped"
+        what = "file of blob" if found.row.kind == "blob" else found.row.kind
+        return f"{what} `{found.row.table}` was dropped"
     if found.change is not None:
         return found.change
     if validation.mode == "force_cache_invalid":

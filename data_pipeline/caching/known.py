@@ -29,17 +29,8 @@ def known(database: Database, instances: Iterable[Instance]) -> dict[Key, Known]
 
     An instance that has not committed anything yet has none.
     """
-    present = list(instances)
     with database.begin() as connection:
-        try:
-            with connection.begin_nested():
-                return _query(connection, present)
-        except sa.exc.ProgrammingError as error:
-            if getattr(error.orig, "pgcode", None) not in catalog.MISSING:
-                raise
-        present = [item for item in present if catalog.exists(connection, item.catalog_schema)]
-        for item in present:
-            catalog.ensure(connection, item.catalog_schema)
+        present = [i for i in instances if catalog.is_readable(connection, i.catalog_schema)]
         return _query(connection, present)
 
 

@@ -21,9 +21,6 @@ from data_pipeline.tables.table import Properties
 
 TABLES = "tables"
 
-MISSING = frozenset({"42P01", "3F000", "42703"})
-"""SQLSTATE of a query on a catalog that does not exist, or lacks columns of this version."""
-
 Kind = Literal["table", "view", "blob"]
 
 

@@ -170,16 +170,16 @@ def filtered(row: CatalogRow, state: State | None) -> Verdict | None:
     large = state["pages"] > SMALL_PAGES
     known = row.relation
     if state["kind"] != ("v" if row.kind == "view" else "r"):
-        return Verdict(True, f"another relation has taken the place of the {row.kind}", state)
+        return Verdict(True, f"another relation has taken the place of `{row.table}`", state)
     if known.get("database") != state["database"]:
         return None  # of an earlier version of this package, or restored into another database
     if row.kind == "view":
         same = all(known.get(name) == state[name] for name in ("oid", "rule"))
         return Verdict(True, None, known) if same else None
     if known["oid"] != state["oid"]:
-        return Verdict(True, "table was dropped and created again by hand", state, large)
+        return Verdict(True, f"`{row.table}` was dropped and created again by hand", state, large)
     if known["columns"] != state["columns"]:
-        return Verdict(True, "columns of the table were changed by hand", state, large)
+        return Verdict(True, f"columns of `{row.table}` were changed by hand", state, large)
     if all(known[name] == state[name] for name in _IDENTIFYING):
         return Verdict(True, None, known, large)
     return None
@@ -225,7 +225,8 @@ def _look_at_view(
         found = run(connection, _DEFINITION.format(oid=state["oid"])).scalar()
     before = row.relation.get("definition")
     is_known = row.relation.get("database") == state["database"] and before is not None
-    change = "query of the view was changed by hand" if is_known and before != found else None
+    is_changed = is_known and before != found
+    change = f"query of view `{row.table}` was changed by hand" if is_changed else None
     return Verdict(True, change, remembered(state, writer=None, definition=found))
 
 
@@ -247,7 +248,7 @@ def _look_at_rows(
         return Verdict(True, None, remembered(state, writer=by), large)
 
     if row.row_count and not count:
-        return Verdict(True, "table was emptied by hand", state, large)
+        return Verdict(True, f"`{row.table}` was emptied by hand", state, large)
     if count == row.row_count:
         if not is_known:
             return intact(first_writer if own == count else None)
@@ -257,7 +258,7 @@ def _look_at_rows(
             return intact(first_writer)
         if row.content_hash and row.content_hash == row_hash(connection, relation):
             return intact(None)
-    return Verdict(True, "rows of the table were changed by hand", state, large)
+    return Verdict(True, f"rows of `{row.table}` were changed by hand", state, large)
 
 
 def _was_only_moved(

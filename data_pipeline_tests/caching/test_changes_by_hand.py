@@ -14,8 +14,8 @@ from data_pipeline_tests.caching.stages import asset
 from data_pipeline_tests.caching.world import World
 from data_pipeline_tests.io_manager.runs import by_hand, execute, rows
 
-ROWS = "rows of the table were changed by hand"
-COLUMNS = "columns of the table were changed by hand"
+ROWS = "rows of `{t}` were changed by hand"
+COLUMNS = "columns of `{t}` were changed by hand"
 
 CHANGES = {
     "update": ("UPDATE {t} SET v = v + 1", ROWS),
@@ -25,14 +25,14 @@ CHANGES = {
     "delete": ("DELETE FROM {t} WHERE k = 1", ROWS),
     "as many rows as before": ("DELETE FROM {t}; INSERT INTO {t} SELECT i, 0, '' FROM "
                                "generate_series(1, 3) i", ROWS),
-    "truncate": ("TRUNCATE {t}", "table was emptied by hand"),
+    "truncate": ("TRUNCATE {t}", "`{t}` was emptied by hand"),
     "truncate and load": ("BEGIN; TRUNCATE {t}; INSERT INTO {t} SELECT i, 0, '' FROM "
                           "generate_series(1, 3) i; COMMIT", ROWS),
     "load from a copy": ("CREATE TABLE copied AS TABLE {t}; DROP TABLE {t}; "
-                         "CREATE TABLE {t} AS TABLE copied", "dropped and created again"),
-    "drop": ("DROP TABLE {t}", "table was dropped"),
+                         "CREATE TABLE {t} AS TABLE copied", "`{t}` was dropped and created again"),
+    "drop": ("DROP TABLE {t}", "table `{t}` was dropped"),
     "another relation": ("ALTER TABLE {t} SET SCHEMA public; CREATE VIEW {t} AS SELECT 1 AS k, "
-                         "2 AS v, 'x' AS w", "another relation has taken the place of the table"),
+                         "2 AS v, 'x' AS w", "another relation has taken the place of `{t}`"),
     "rewrite": ("ALTER TABLE {t} ALTER v TYPE bigint USING v * 10", ROWS),
     "other type": ("ALTER TABLE {t} ALTER v TYPE numeric", COLUMNS),
     "new column": ("ALTER TABLE {t} ADD COLUMN x int DEFAULT 3", COLUMNS),
@@ -115,7 +115,7 @@ def test_it_is_named_and_built_again(
     again = built.made(assets)
     name = table.removeprefix("full_s.")
     assert again.success
-    assert f"s__{name}: {reason}" in again.log.replace("table was dropped and", "dropped and")
+    assert f"s__{name}: {reason.format(t=f's/{name}')}" in again.log
     # What was computed before the change is still that of the same rows.
     assert set(built.calls) == {name}
     assert rows(pipeline_database, f"SELECT k, v, w FROM {table} ORDER BY k") == [
@@ -149,7 +149,7 @@ def test_what_was_computed_from_changed_rows_is_computed_again(
     # A run of a part reads the rows that are there, and says so.
     partial = built.made(assets, selection=[_key("later/total")])
     assert partial.success
-    assert "is not what was committed: rows of the table were changed by hand" in partial.log
+    assert "is not what was committed: rows of `s/" in partial.log
     assert rows(pipeline_database, "SELECT total FROM full_later.total") == [(3060,)]
     assert built.made(assets).success
     assert set(built.calls) == {table.removeprefix("full_s."), "total"}
@@ -190,7 +190,7 @@ def test_another_query_of_a_view_is_named_and_the_view_is_made_again(
     other = "SELECT k, -v AS v FROM full_s.frame"
     by_hand(pipeline_database, f"CREATE OR REPLACE VIEW full_s.view AS {other}")
     again = world.made(things)
-    assert "s__view: query of the view was changed by hand" in again.log
+    assert "s__view: query of view `s/view` was changed by hand" in again.log
     assert set(world.calls) == {"view"}
     assert rows(pipeline_database, "SELECT max(v) FROM full_s.view") == [(30,)]
     # A rewrite of what it shows is none of the view.

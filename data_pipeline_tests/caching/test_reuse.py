@@ -92,7 +92,7 @@ def test_other_properties_rebuild_the_table(
 def test_a_table_dropped_by_hand_comes_back(world: World, pipeline_database: sa.Engine) -> None:
     world.run()
     execute(pipeline_database, "DROP TABLE full_stage_1.b CASCADE")
-    assert "stage_1__b: table was dropped" in world.run().log
+    assert "stage_1__b: table `stage_1/b` was dropped" in world.run().log
     assert world.calls == {"b": 1}
     assert identity(pipeline_database, "full_stage_1.b")
 
@@ -101,7 +101,7 @@ def test_a_blob_whose_file_is_gone_comes_back(world: World, tmp_path) -> None:
     world.run()
     (file,) = (tmp_path / "home").rglob("c.*.pickle")
     file.unlink()
-    assert "stage_2__c: file was dropped" in world.run().log
+    assert "stage_2__c: file of blob `stage_2/c` was dropped" in world.run().log
     assert world.calls == {"c": 1}
 
 
