@@ -11,6 +11,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter
 from data_pipeline.sampling.key_hash import sampled_mask, sampled_sql
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.reference import catalog_row_of
 
 SALT = 0
 """Added to the hash of every key; another salt would choose other rows."""
@@ -23,7 +24,8 @@ def selected_query(table: StageTable, source: sa.Table, keep: CopyFilter) -> sa.
         table: The sampled table, for messages.
         source: The source table, with its primary key.
         keep: The filter. A number of rows takes the first ones by primary key, or in load order
-            where there is none; a rate takes those whose hash of the primary key is low.
+            where there is none (any rows of a view); a rate takes those whose hash of the primary
+            key is low.
 
     Raises:
         ConfigurationError: A rate, but no primary key.
@@ -33,7 +35,10 @@ def selected_query(table: StageTable, source: sa.Table, keep: CopyFilter) -> sa.
     if keep.keeps_all_rows:
         return query
     if keep.cnt is not None:
-        order = [_sortable(column) for column in key] or [sa.literal_column("ctid")]
+        row = catalog_row_of(source)
+        order = [_sortable(column) for column in key]
+        if not order and (row is None or row.kind != "view"):  # a view has no places
+            order = [sa.literal_column("ctid")]
         return query.order_by(*order).limit(keep.cnt)
     _check_key(table, [column.name for column in key])
     return query.where(sampled_sql(key, _rate(keep), SALT))

@@ -106,5 +106,6 @@ def test_a_catalog_of_an_older_version_leads_to_a_new_computation(
         dropped = ", ".join(f"DROP COLUMN {name}" for name in columns)
         with pipeline_database.begin() as connection:
             connection.execute(sa.text(f"ALTER TABLE full_catalog.tables {dropped}"))
+            connection.execute(sa.text("DROP TABLE full_catalog.version"))
         assert world.run().success
         assert world.run().steps == set()

@@ -84,7 +84,8 @@ def test_nothing_is_computed_again_in_a_copy_of_the_database(
     copy = pipeline_database.url.set(database=f"copy_{uuid.uuid4().hex[:8]}")
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     source = pipeline_database.url.database
-    by_hand(admin, f'CREATE DATABASE "{copy.database}" TEMPLATE "{source}"')
+    others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{source}'"
+    by_hand(admin, others, f'CREATE DATABASE "{copy.database}" TEMPLATE "{source}"')
     monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", _dsn(copy))
     try:
         for _ in range(2):
