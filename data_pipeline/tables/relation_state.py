@@ -39,16 +39,8 @@ STATE = """
     'kind', of_state.relkind,
     'file', of_state.relfilenode::bigint,
     'persistence', of_state.relpersistence,
-    'columns', (
-        SELECT hashtextextended(
-            string_agg(attname || ' ' || atttypid || ' ' || atttypmod, ',' ORDER BY attnum), 0
-        )::text
-        FROM pg_attribute WHERE attrelid = of_state.oid AND attnum > 0 AND NOT attisdropped
-    ),
-    'attributes', (
-        SELECT hashtextextended(string_agg(xmin::text, ',' ORDER BY attnum), 0)::text
-        FROM pg_attribute WHERE attrelid = of_state.oid AND attnum > 0
-    ),
+    'columns', described.columns,
+    'attributes', described.versions,
     'inserted', pg_stat_get_tuples_inserted(of_state.oid),
     'updated', pg_stat_get_tuples_updated(of_state.oid),
     'deleted', pg_stat_get_tuples_deleted(of_state.oid),
@@ -56,7 +48,16 @@ STATE = """
         SELECT xmin::text FROM pg_rewrite WHERE ev_class = of_state.oid AND rulename = '_RETURN'
     ),
     'pages', of_state.relpages
-) FROM pg_class of_state WHERE of_state.oid = {relation})
+)
+FROM pg_class of_state, LATERAL (
+    SELECT hashtextextended(
+               string_agg(attname || ' ' || atttypid || ' ' || atttypmod, ',' ORDER BY attnum)
+               FILTER (WHERE NOT attisdropped), 0
+           )::text AS columns,
+           hashtextextended(string_agg(xmin::text, ',' ORDER BY attnum), 0)::text AS versions
+    FROM pg_attribute WHERE attrelid = of_state.oid AND attnum > 0
+) described
+WHERE of_state.oid = {relation})
 """
 """The SQL of the state of a `regclass`; NULL where there is no such relation."""
 
