@@ -1,5 +1,7 @@
 """What an asset depends on, compared with what its result was computed from, in words."""
 
+from collections.abc import Iterable, Mapping
+
 from data_pipeline.caching.changed_parts import changed_parts
 from data_pipeline.tables.identity import Identity
 
@@ -34,7 +36,23 @@ def change(
     for item, reason in _DIGESTS.items():
         if getattr(now, item) != getattr(before, item):
             return reason
+    return _resource_change(now.resources, before.resources)
+
+
+def _resource_change(now: Mapping[str, str | None], before: Mapping[str, str | None]) -> str | None:
+    if unstable := _quoted(key for key, digest in now.items() if digest is None):
+        return f"resource {unstable} has no stable identity"
+    if changed := _quoted(key for key in now.keys() & before.keys() if now[key] != before[key]):
+        return f"configuration of resource {changed} changed"
+    if added := _quoted(now.keys() - before.keys()):
+        return f"configuration of resource {added} was not recorded"
+    if gone := _quoted(before.keys() - now.keys()):
+        return f"resource {gone} is not asked for any more"
     return None
+
+
+def _quoted(keys: Iterable[str]) -> str:
+    return ", ".join(f"`{key}`" for key in sorted(keys))
 
 
 def _source_change(now: Identity, before: Identity) -> str | None:

@@ -17,6 +17,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables.leading import LeadingExecutors
+from data_pipeline.tables.op_context import resources_of_run
 from data_pipeline.tables.session_name import reset_session_name, set_session_name
 from data_pipeline.tables.step_process import lead_steps
 from data_pipeline.tables.step_reads import close_reads
@@ -77,7 +78,8 @@ class MemoisedExecutor(Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Executes what has something to do, in as many waves as it takes to find out."""
-        name = plan_context.dagster_run.tags.get(PARTITION_TAG)
+        run = plan_context.dagster_run
+        name = run.tags.get(PARTITION_TAG)
         job = plan_context.job.get_definition()
         if name is None:
             _check_needs_no_instance(job)
@@ -88,12 +90,12 @@ class MemoisedExecutor(Executor):
             execution_plan,
             job,
             config,
-            plan_context.dagster_run.tags,
+            run.tags,
             load_configuration(),
             name,
+            resources_of_run(job, config, run.run_id),
             cast("logging.Logger", plan_context.log),
         )
-        run = plan_context.dagster_run
         memo.announce(plan_context.instance, run.run_id)
         lead_steps()
         set_session_name(run.run_id)

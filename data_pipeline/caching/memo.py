@@ -21,7 +21,12 @@ from data_pipeline.caching.decisions import (
 )
 from data_pipeline.caching.fingerprints import declared_sources, digests, with_fingerprints
 from data_pipeline.caching.known import known, known_to_run, remember
-from data_pipeline.caching.messages import check_no_fresh_input, listed, summary
+from data_pipeline.caching.messages import (
+    check_no_fresh_input,
+    listed,
+    summary,
+    without_identity,
+)
 from data_pipeline.caching.recording import record_reused
 from data_pipeline.caching.restoring import can_restore, kept_results, restore
 from data_pipeline.caching.run_steps import node_name, run_steps
@@ -32,6 +37,7 @@ from data_pipeline.tables.connection import database
 from data_pipeline.tables.identity import SOURCES_TAG
 from data_pipeline.tables.leftovers import stages_with_leftovers
 from data_pipeline.tables.reader_role import let_read_committed
+from data_pipeline.tables.run_resources import RunResources
 
 
 class Memo:
@@ -44,6 +50,7 @@ class Memo:
         tags: The run's tags.
         configuration: All instances.
         name: The instance of the run.
+        resources: The resources of the run.
         log: The run's log.
     """
 
@@ -55,12 +62,15 @@ class Memo:
         tags: Mapping[str, str],
         configuration: Configuration,
         name: str,
+        resources: RunResources,
         log: logging.Logger,
     ) -> None:
         self._log = log
         self._instance = configuration.instance(name)
         self._validation = validation(self._instance, tags)
-        self._steps = run_steps(plan, job, run_config, configuration, self._instance)
+        self._steps = run_steps(plan, job, run_config, configuration, self._instance, resources)
+        for warning in without_identity(self._steps.computing, resources.problems):
+            log.warning(warning)
         self._computing = {step.key: step for step in self._fingerprinted(job)}
         self._database = database(self._instance)
         self._known = known(self._database, self._steps.instances.values())

@@ -1,11 +1,12 @@
 """What a memoised run says of what it does and of what it leaves out."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from dagster._core.events import EngineEventData
 
 from data_pipeline.caching.decisions import Action, Decision, Step, blocked_by_assertion
 from data_pipeline.errors import DataPipelineError
+from data_pipeline.tables.run_resources import IDENTITY_METHOD
 
 
 def check_no_fresh_input(decisions: Mapping[str, Decision], computing: Collection[Step]) -> None:
@@ -21,6 +22,28 @@ def check_no_fresh_input(decisions: Mapping[str, Decision], computing: Collectio
             f"`assert_no_fresh_input` rules out. What would run, and why:\n{reasons}\n"
             "Run with another cache validation mode, or declare the asset with "
             "outside_input(..., allow_fresh_input=True)."
+        )
+
+
+def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> Iterator[str]:
+    """Says of each resource without a stable identity what that means, and how to give it one.
+
+    Args:
+        computing: The steps that compute assets.
+        problems: Why resources have none, by key.
+    """
+    for key, problem in sorted(problems.items()):
+        tables = [
+            f"`{item.key[1]}`"
+            for step in computing
+            for item in step.computations
+            if key in item.identity.resources
+        ]
+        yield (
+            f"Resource `{key}` has no stable identity, so nothing tells whether it has changed, "
+            f"and {', '.join(tables)} never count as unchanged. {problem} Or make the resource a "
+            "dg.ConfigurableResource or a frozen dataclass, or give its class a method "
+            f"`{IDENTITY_METHOD}()` that returns a plain value, which differs when results would."
         )
 
 

@@ -7,6 +7,7 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.caching.memo import Memo
 from data_pipeline.instances import Configuration
+from data_pipeline.tables.run_resources import RunResources
 
 # `create_execution_plan` is private, as in `executor.py`; `data_pipeline_tests/cli/test_plan.py`
 # fails when it changes.
@@ -19,4 +20,5 @@ def planned(configuration: Configuration, name: str, log: logging.Logger) -> Mem
     job = defs.resolve_job_def(name)
     plan = create_execution_plan(job, run_config=job.run_config, tags=dict(job.tags))
     config = ResolvedRunConfig.build(job, job.run_config)
-    return Memo(plan, job, config, job.tags, configuration, name, log)
+    resources = RunResources(job.resource_defs, config.resources)
+    return Memo(plan, job, config, job.tags, configuration, name, resources, log)

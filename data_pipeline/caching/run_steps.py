@@ -15,6 +15,7 @@ from data_pipeline.instances import Configuration, Instance
 from data_pipeline.tables.identity import RAW_TAG, identity_of
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.op_context import OpContext, op_context
+from data_pipeline.tables.run_resources import RunResources
 from data_pipeline.tables.upstream import upstream
 
 # Private names of Dagster, as in `executor.py`: the plan of a run and the graph of its assets have
@@ -56,9 +57,10 @@ def run_steps(
     run_config: ResolvedRunConfig,
     configuration: Configuration,
     instance: Instance,
+    resources: RunResources,
 ) -> RunSteps:
     """Reads the steps that a plan executes."""
-    return _Reader(job, run_config, configuration, instance).read(plan)
+    return _Reader(job, run_config, configuration, instance, resources).read(plan)
 
 
 @dataclass
@@ -80,12 +82,14 @@ class _Reader:
         run_config: ResolvedRunConfig,
         configuration: Configuration,
         instance: Instance,
+        resources: RunResources,
     ) -> None:
         self._job = job
         self._graph = job.asset_layer.asset_graph
         self._run_config = run_config
         self._configuration = configuration
         self._instance = instance
+        self._resources = resources
         self._keys: dict[Key, dg.AssetKey] = {}
         self._instances = {item.instance_id: item for item in _sources(instance)}
 
@@ -103,7 +107,7 @@ class _Reader:
             if self._instance.copies and everything and all(map(self._is_raw, everything)):
                 raw.append(name)
             elif node.assets and all(len(key.path) == 2 for key in node.assets):
-                context = op_context(self._job, node.handle, self._run_config)
+                context = op_context(self._job, node.handle, self._run_config, self._resources)
                 found = [self._computation(key, context) for key in node.assets]
                 computing.append(Step(name, found))
             elif checked:

@@ -1,6 +1,6 @@
 """The instance resource: tells an asset's code which instance it runs for."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -27,6 +27,9 @@ class InstanceResource(dg.ConfigurableResource):  # type: ignore[type-arg] # its
     instance: str | None = None
     config: str | None = None
     per_user: bool | None = None
+
+    chooses_instance_by: ClassVar[frozenset[str]] = frozenset({"instance", "config", "per_user"})
+    """The fields that say where results lie, not what they are: attrs count in their place."""
 
     _name: str | None = PrivateAttr(default=None)
 

@@ -38,6 +38,8 @@ class Identity:
         wiring: Digest of which asset arrives at which parameter.
         declared: Digest of the table properties that its definition declares.
         attrs: Digest of the instance's attrs; None for an asset that cannot see them.
+        resources: A digest of what each resource that it asks for really is in the run, by key;
+            None for one without a stable identity.
         takes_outside_input: Whether it loads from a source system.
         source: Digest of its source's fingerprint; None where there is none.
         source_problem: Why there is none.
@@ -50,6 +52,7 @@ class Identity:
     wiring: str = ""
     declared: str = ""
     attrs: str | None = None
+    resources: Mapping[str, str | None] = field(default_factory=dict)
     takes_outside_input: bool = False
     source: str | None = None
     source_problem: str = NO_FINGERPRINT
@@ -62,17 +65,21 @@ class Identity:
 
     def as_json(self) -> dict[str, Any]:
         """Gives what the catalog keeps besides code version and parts."""
-        return {
+        digests = {
             "config": self.config,
             "wiring": self.wiring,
             "declared": self.declared,
             "attrs": self.attrs,
             "source": self.source,
         }
+        # Without any, keys stay what they were before resources counted.
+        return digests | ({"resources": dict(self.resources)} if self.resources else {})
 
     def cache_key(self, table: str, inputs: Mapping[str, str | None]) -> str | None:
         """Gives the identity of the computation with its inputs; None where it is not reusable."""
         if self.code_version is None or None in inputs.values():
+            return None
+        if None in self.resources.values():
             return None
         if self.takes_outside_input and self.source is None:
             return None
@@ -104,7 +111,8 @@ def identity_of(spec: dg.AssetSpec, context: OpContext, instance: Instance) -> I
         config=stable_hash(context.config),
         wiring=stable_hash({name: key.path for name, key in context.wiring.items()}),
         declared=fingerprint(declared_properties(spec.metadata).as_json()),
-        attrs=stable_hash(instance.attrs) if context.sees_instance else None,
+        attrs=stable_hash(instance.attrs) if context.resources.instance else None,
+        resources=context.resources.digests,
         takes_outside_input=source is not None or RAW_TAG in spec.tags,
         allow_fresh_input=bool((source or {}).get("allow_fresh_input")),
     )

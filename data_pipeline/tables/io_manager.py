@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -11,7 +11,7 @@ from pydantic import PrivateAttr
 from data_pipeline.errors import ConfigurationError, IsolationError
 from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.cache_validation import validation
-from data_pipeline.instances.resource import PARTITION_TAG
+from data_pipeline.instances.resource import PARTITION_TAG, InstanceResource
 from data_pipeline.tables import runs, staging
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.fetch import fetch, is_in_memory, known_version
@@ -19,8 +19,9 @@ from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of
 from data_pipeline.tables.inputs import InputVersions
 from data_pipeline.tables.leading import LedRun, check_leads_alone, has_leading_executor
 from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.op_context import op_context
+from data_pipeline.tables.op_context import op_context, resources_of_run
 from data_pipeline.tables.planned_steps import only_checks, planned_steps, step_sources
+from data_pipeline.tables.run_resources import remember_objects
 from data_pipeline.tables.session_name import reset_session_name, set_session_name
 from data_pipeline.tables.step_process import end_with_leader
 from data_pipeline.tables.step_reads import StepReads, close_reads, open_reads, reads_of
@@ -225,7 +226,9 @@ class TableIOManager(dg.IOManager):
 
     def _identity(self, context: dg.OutputContext, instance: Instance) -> Identity:
         step = context.step_context
-        sees = op_context(step.job_def, step.node_handle, step.resolved_run_config)
+        config = step.resolved_run_config
+        resources = resources_of_run(step.job_def, config, step.run_id)
+        sees = op_context(step.job_def, step.node_handle, config, resources)
         identity = identity_of(context.asset_spec, sees, instance)
         if not identity.takes_outside_input:
             return identity
@@ -254,11 +257,15 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
     config: str | None = None
     per_user: bool | None = None
 
+    chooses_instance_by: ClassVar[frozenset[str]] = InstanceResource.chooses_instance_by
+
     _managers: list[TableIOManager] = PrivateAttr(default_factory=list)
 
     def create_io_manager(self, context: dg.InitResourceContext) -> TableIOManager:
         """Gives the IO manager of a run; a step in a process of its own ends with its run."""
         end_with_leader()
+        if context.run is not None:
+            remember_objects(context.run.run_id, context.all_resource_defs.values())
         configuration = load_configuration(self.config, per_user=self.per_user)
         manager = TableIOManager(configuration, self.instance)
         self._managers.append(manager)

@@ -1,17 +1,16 @@
-"""What an asset's ops can see besides their code and inputs: configuration and the instance."""
+"""What an asset's ops can see besides their code and inputs: configuration and resources."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
-from data_pipeline.instances.resource import InstanceResource
+from data_pipeline.tables.run_resources import RunResources, SeenResources, objects_of_run
 
 # Dagster has no public form of a step's node and of the resolved configuration of a run: handles
-# and `ResolvedRunConfig.ops` come from there; `nested_resources` and `configurable_resource_cls`
-# are undocumented. `data_pipeline_tests/caching/test_visible_configuration.py` fails when they
-# change.
+# and `ResolvedRunConfig` come from there.
+# `data_pipeline_tests/caching/test_visible_configuration.py` fails when they change.
 
 
 @dataclass(frozen=True)
@@ -20,22 +19,25 @@ class OpContext:
 
     Attributes:
         config: Their configuration with its defaults and environment variables, by op.
-        sees_instance: Whether they get at the instance, by a resource.
+        resources: What they get at by the resources that they ask for.
         wiring: The asset that arrives at each input.
     """
 
     config: Mapping[str, Any]
-    sees_instance: bool
+    resources: SeenResources
     wiring: Mapping[str, dg.AssetKey]
 
 
-def op_context(job: dg.JobDefinition, handle: Any, resolved: Any) -> OpContext:
+def op_context(
+    job: dg.JobDefinition, handle: Any, resolved: Any, resources: RunResources
+) -> OpContext:
     """Gives what the ops of an asset can see: its one op, or all of a graph asset.
 
     Args:
         job: The job.
         handle: The handle of one of the ops.
         resolved: The resolved configuration of the run.
+        resources: The resources of the run.
     """
     root = handle.root if handle.parent else handle
     name = str(root)
@@ -45,31 +47,19 @@ def op_context(job: dg.JobDefinition, handle: Any, resolved: Any) -> OpContext:
         names = [op for op in resolved.ops if op.startswith(f"{name}.")]
     else:
         ops, names = [definition], [name]
-    keys = {key for op in ops for key in op.required_resource_keys}
-    assets = job.asset_layer.get_assets_def_for_node(handle)
     return OpContext(
         config={op: resolved.ops[op].config for op in names if op in resolved.ops},
-        sees_instance=any(map(_is_instance, _resources(job, keys))),
-        wiring=assets.keys_by_input_name if assets else {},
+        resources=resources.seen({key for op in ops for key in op.required_resource_keys}),
+        wiring=wiring(job, handle),
     )
 
 
-def _resources(job: dg.JobDefinition, keys: set[str]) -> Iterator[Any]:
-    """Gives resources and those that they hold or require, directly or by way of others."""
-    seen: set[int] = set()
-    stack = [job.resource_defs[key] for key in keys if key in job.resource_defs]
-    while stack:
-        resource = stack.pop()
-        if id(resource) in seen:
-            continue
-        seen.add(id(resource))
-        yield resource
-        stack += getattr(resource, "nested_resources", {}).values()
-        required = getattr(resource, "required_resource_keys", ())
-        stack += [job.resource_defs[key] for key in required if key in job.resource_defs]
+def wiring(job: dg.JobDefinition, handle: Any) -> Mapping[str, dg.AssetKey]:
+    """Return the asset that arrives at each input of an asset or check."""
+    assets = job.asset_layer.get_assets_def_for_node(handle)
+    return assets.keys_by_input_name if assets else {}
 
 
-def _is_instance(resource: Any) -> bool:
-    return isinstance(resource, InstanceResource) or issubclass(
-        getattr(resource, "configurable_resource_cls", type(None)), InstanceResource
-    )
+def resources_of_run(job: dg.JobDefinition, resolved: Any, run_id: str) -> RunResources:
+    """Return the resources of a run, in whatever process of it."""
+    return RunResources(job.resource_defs, resolved.resources, objects_of_run(run_id))

@@ -9,7 +9,7 @@ import dagster as dg
 from data_pipeline.instances import Configuration, Instance
 from data_pipeline.tables.commit_order import StepStages
 from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.op_context import op_context
+from data_pipeline.tables.op_context import wiring
 from data_pipeline.tables.step_reads import Source
 from data_pipeline.tables.upstream import upstream
 
@@ -80,8 +80,7 @@ def step_sources(step: Any, configuration: Configuration, instance: Instance) ->
     """
     layer = step.job_def.asset_layer
     if only_checks(step.step):
-        sees = op_context(step.job_def, step.node_handle, step.resolved_run_config)
-        loaded = [key.path for key in sees.wiring.values()]
+        loaded = [key.path for key in wiring(step.job_def, step.node_handle).values()]
         return [(instance, StageTable.from_path(path)) for path in loaded if len(path) == 2]
     assets = _assets(step.step)
     if not assets and (definition := layer.get_assets_def_for_node(step.node_handle)):

@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,43 @@ def made(name: str, _generation: str) -> dg.JobDefinition:
     resources = {k: v for item in things if isinstance(item, dict) for k, v in item.items()}
     definitions = instance_definitions(assets, asset_checks=checks, resources=resources)
     return definitions.resolve_job_def(name)
+
+
+def with_resources(name: str, _generation: str) -> dg.JobDefinition:
+    """Runs in other processes, with resources that the environment and the test configure."""
+    executor = dg.multiprocess_executor
+    resources = {
+        "settings": Settings(
+            factor=dg.EnvVar.int("TEST_FACTOR"), inner=Inner.configure_at_launch()
+        ),
+        "table": Changed(state()["factor"]),
+    }
+    resources["inner"] = resources["settings"].inner
+    definitions = instance_definitions([resourceful], executor=executor, resources=resources)
+    return definitions.resolve_job_def(name)
+
+
+class Inner(dg.ConfigurableResource):
+    offset: int = 0
+
+
+class Settings(dg.ConfigurableResource):
+    factor: int
+    inner: dg.ResourceDependency[Inner]
+
+
+@dataclass
+class Changed:
+    """What an asset changes while it runs."""
+
+    value: int
+
+
+@dg.asset(key=["s", "a"], partitions_def=INSTANCE_PARTITIONS, code_version="1")
+def resourceful(settings: Settings, table: dg.ResourceParam[Changed]) -> pd.DataFrame:
+    called("a")
+    table.value += 1
+    return pd.DataFrame({"v": [settings.factor + settings.inner.offset]})
 
 
 def state() -> dict[str, Any]:
