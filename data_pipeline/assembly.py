@@ -50,14 +50,17 @@ def instance_definitions(
     configuration.check_stages({table.stage for table in tables})
     _check_case(tables)
     raw = _raw_tables(assets)
-    versions = code_versions(assets, tracked_packages=configuration.tracked_packages)
+    resources = {**instance_resources(), **others.pop("resources", {})}
+    versions = code_versions(
+        assets, tracked_packages=configuration.tracked_packages, resources=resources
+    )
     return dg.Definitions(
         assets=[_prepared(asset, raw, versions) for asset in assets],
         asset_checks=asset_checks,
         executor=memoised(executor),
         loggers={PROGRESS: progress_logger, **others.pop("loggers", {})},
         jobs=[*_jobs(configuration), *others.pop("jobs", ())],
-        resources={**instance_resources(), **others.pop("resources", {})},
+        resources=resources,
         **others,
     )
 

@@ -1,6 +1,6 @@
 """The functions that Dagster runs for an asset."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import dagster as dg
@@ -12,17 +12,25 @@ import dagster as dg
 
 def asset_functions(asset: dg.AssetsDefinition) -> Mapping[str, Callable[..., Any]]:
     """Gives the functions of an asset by the names of their ops; none for an external asset."""
-    if not asset.is_executable:
-        return {}
-    node = asset.node_def
-    operations = [node] if isinstance(node, dg.OpDefinition) else node.iterate_op_defs()
-    return {operation.name: _function(operation) for operation in operations}
+    return {operation.name: _function(operation) for operation in _operations(asset)}
+
+
+def asked_resources(asset: dg.AssetsDefinition) -> set[str]:
+    """Return the keys of the resources that the ops of an asset ask for."""
+    return {key for operation in _operations(asset) for key in operation.required_resource_keys}
 
 
 def asset_structure(asset: dg.AssetsDefinition) -> list[str]:
     """Gives how the ops of a graph asset depend on each other; nothing for other assets."""
     node = asset.node_def if asset.is_executable else None
     return sorted(_structure(node)) if isinstance(node, dg.GraphDefinition) else []
+
+
+def _operations(asset: dg.AssetsDefinition) -> Iterable[dg.OpDefinition]:
+    if not asset.is_executable:
+        return []
+    node = asset.node_def
+    return [node] if isinstance(node, dg.OpDefinition) else node.iterate_op_defs()
 
 
 def _structure(graph: dg.GraphDefinition) -> Iterator[str]:

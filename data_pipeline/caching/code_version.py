@@ -1,14 +1,18 @@
 """Code versions by themselves: the identity of the code that makes an asset, computed from it.
 
-A code version covers the normalised syntax tree of the asset's function and of every function,
-class, constant and SQL file of the project that it reaches; comments, docstrings, formatting and
-unrelated code do not count. Code outside the project counts by the versions of tracked packages.
+A code version covers the normalised syntax tree of the asset's function, of the resources that it
+asks for, and of every function, class, constant and SQL file of the project that these reach;
+comments, docstrings, formatting and unrelated code do not count. Code outside the project counts by
+the versions of tracked packages.
 
 It does not see what code reads at run time: other files, environment variables, values that another
 program put in place. Code that it cannot follow (`exec`, computed names) is reported as a warning.
 """
 
+import functools
 import gc
+import sys
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +22,11 @@ from typing import Any
 
 import dagster as dg
 
-from data_pipeline.caching.asset_function import asset_functions, asset_structure
+from data_pipeline.caching.asset_function import (
+    asked_resources,
+    asset_functions,
+    asset_structure,
+)
 from data_pipeline.caching.code_parts import CodeParts, Part
 from data_pipeline.caching.live_code import LiveCode
 from data_pipeline.caching.meanings import SqlFile, Warned
@@ -30,7 +38,8 @@ from data_pipeline.caching.project_code import (
     Target,
     WholeModule,
 )
-from data_pipeline.caching.project_files import default_roots
+from data_pipeline.caching.project_files import default_roots, is_installed
+from data_pipeline.caching.resource_code import resource_code
 from data_pipeline.caching.syntax import digest
 
 Packages = Mapping[str, str] | Sequence[str]
@@ -62,6 +71,7 @@ def code_version_of(
     *,
     project_roots: Sequence[Path] | None = None,
     tracked_packages: Packages = (),
+    resources: Mapping[str, Any] | None = None,
 ) -> CodeVersion:
     """Computes the code version of an asset or of any function, whatever it declares.
 
@@ -71,12 +81,14 @@ def code_version_of(
             is in, or its root package where there is none.
         tracked_packages: Libraries whose versions count for code that uses them; versions can be
             given, others are those installed.
+        resources: The resources by key, as `dg.Definitions` takes them: the classes and functions
+            of those that the asset asks for count.
 
     Raises:
         ConfigurationError: A source file has changed since it was imported, or cannot be read; or a
             tracked package has no usable version.
     """
-    return _Computation(project_roots, tracked_packages).version(asset)
+    return _Computation(project_roots, tracked_packages, resources).version(asset)
 
 
 def code_versions(
@@ -84,6 +96,7 @@ def code_versions(
     *,
     project_roots: Sequence[Path] | None = None,
     tracked_packages: Packages = (),
+    resources: Mapping[str, Any] | None = None,
 ) -> dict[dg.AssetKey, CodeVersion]:
     """Gives the code version of every asset: its explicit one, or else one computed from its code.
 
@@ -92,7 +105,7 @@ def code_versions(
     Warns:
         UnresolvedCodeWarning: Once for each place that a computed version does not cover.
     """
-    computation = _Computation(project_roots, tracked_packages)
+    computation = _Computation(project_roots, tracked_packages, resources)
     versions: dict[dg.AssetKey, CodeVersion] = {}
     with _no_collection():
         for asset in assets:
@@ -163,7 +176,13 @@ def with_code_versions(
 class _Computation:
     """Computes code versions; what several assets reach is looked at once."""
 
-    def __init__(self, roots: Sequence[Path] | None, packages: Packages) -> None:
+    def __init__(
+        self,
+        roots: Sequence[Path] | None,
+        packages: Packages,
+        resources: Mapping[str, Any] | None,
+    ) -> None:
+        self._resources = resources or {}
         self._roots = None if roots is None else tuple(roots)
         self._packages = tracked_by_module(packages)
         self._code: dict[tuple[Path, ...], CodeParts] = {}
@@ -172,9 +191,18 @@ class _Computation:
     def version(self, asset: dg.AssetsDefinition | Callable[..., Any]) -> CodeVersion:
         if not isinstance(asset, dg.AssetsDefinition):
             return self._traced([asset], [])
-        return self._traced(list(asset_functions(asset).values()), asset_structure(asset))
+        resources = resource_code(
+            asked_resources(asset), {**self._resources, **asset.resource_defs}
+        )
+        functions = list(asset_functions(asset).values())
+        return self._traced(functions, asset_structure(asset), list(resources))
 
-    def _traced(self, entries: Sequence[Callable[..., Any]], structure: list[str]) -> CodeVersion:
+    def _traced(
+        self,
+        entries: Sequence[Callable[..., Any]],
+        structure: list[str],
+        resources: Sequence[Any] = (),
+    ) -> CodeVersion:
         parts: dict[str, str] = {}
         warned: dict[Warned, None] = {}
         if structure:
@@ -184,19 +212,33 @@ class _Computation:
             live = LiveCode(code)
             live.follow(entry)
             self._reached(code, list(live.found.values()), parts, warned)
+        for resource in resources:
+            code = self._parts_for_resource(resource, entries)
+            live = LiveCode(code)
+            live.follow_resource(resource)
+            self._reached(code, list(live.found.values()), parts, warned)
+            self._add_package(External(_defining(resource).__module__ or ""), parts)
         ordered = dict(sorted(parts.items()))
         version = digest(*(f"{name} {said}" for name, said in ordered.items()))
         return CodeVersion(version, ordered, [(item.place, item.what) for item in warned])
 
     def _parts_for(self, entry: Any) -> CodeParts:
-        roots = self._roots
-        if roots is None:
-            function = _plain_function(entry)
-            place = (function.__module__, function.__code__.co_filename) if function else ("", "")
-            if place not in self._default_roots:
-                name, file = place
-                self._default_roots[place] = default_roots(name, Path(file)) if file else ()
-            roots = self._default_roots[place]
+        return self._parts_below(self._roots_of(entry) if self._roots is None else self._roots)
+
+    def _parts_for_resource(self, resource: Any, entries: Sequence[Any]) -> CodeParts:
+        """Gives the code that a resource may be part of: not that of a library."""
+        if self._roots is None and not is_installed(own := self._roots_of(_defining(resource))):
+            return self._parts_below(own)
+        return self._parts_for(entries[0])
+
+    def _roots_of(self, entry: Any) -> tuple[Path, ...]:
+        place = _place(entry)
+        if place not in self._default_roots:
+            name, file = place
+            self._default_roots[place] = default_roots(name, Path(file)) if file else ()
+        return self._default_roots[place]
+
+    def _parts_below(self, roots: tuple[Path, ...]) -> CodeParts:
         if roots not in self._code:
             self._code[roots] = CodeParts(ProjectCode(roots))
         return self._code[roots]
@@ -239,6 +281,20 @@ def _add(parts: dict[str, str], name: str, said: str) -> None:
     if parts.setdefault(name, said) != said:
         # A function in memory, and what its name means in the source.
         parts[name] = f"{said.rpartition(' ')[0]} {digest(parts[name], said)}"
+
+
+def _defining(resource: Any) -> Any:
+    """Gives the class or function that makes a resource what it is."""
+    named = (type, types.FunctionType, types.MethodType, functools.partial)
+    return resource if isinstance(resource, named) else type(resource)
+
+
+def _place(entry: Any) -> tuple[str, str]:
+    """Gives module and file of a function, or of what else can be called; empty without a file."""
+    if isinstance(entry, type):
+        return entry.__module__, getattr(sys.modules.get(entry.__module__), "__file__", None) or ""
+    function = _plain_function(entry)
+    return (function.__module__, function.__code__.co_filename) if function else ("", "")
 
 
 def _plain_function(entry: Any) -> Any:

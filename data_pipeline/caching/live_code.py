@@ -10,6 +10,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ class LiveCode:
                 self._function(function, own=True)
         if not isinstance(entry, types.FunctionType):
             self._value("the asset", "its callable", entry, "the asset")
+
+    def follow_resource(self, resource: Any) -> None:
+        """Adds the code of a resource: its class, its function, or what an object is made of.
+
+        What an object holds counts by itself, as the configuration of a class does.
+        """
+        if callable(resource) and not isinstance(resource, type):
+            resource = inspect.unwrap(resource)
+        # An object without a stable identity never counts as unchanged, whatever its code is.
+        with suppress(UnstableValueError):
+            stable_hash(resource, substitute=self._substitute)
 
     def _function(self, function: types.FunctionType, *, own: bool = False) -> str:
         """Adds a function, and gives the name of its part."""

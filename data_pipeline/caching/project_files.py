@@ -32,6 +32,11 @@ class ProjectFiles:
         return False
 
 
+def is_installed(roots: Sequence[Path]) -> bool:
+    """Whether the default roots of a module are a library, or nothing at all."""
+    return not roots or any(_LIBRARIES & {*root.parts} for root in roots)
+
+
 def default_roots(name: str, path: Path) -> tuple[Path, ...]:
     """Gives the folders of the project that a module belongs to.
 

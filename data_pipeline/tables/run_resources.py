@@ -186,7 +186,9 @@ class _Look:
         }
         if chosen is not None and not config and not any(nested.values()):
             return None
-        return _name(kind or definition.resource_fn), definition.version, config, nested
+        # A function may hold values of the one that made it.
+        made_by = _name(kind) if kind else self._objects.digest(definition.resource_fn)
+        return made_by, definition.version, config, nested
 
     def _nested(self, definition: dg.ResourceDefinition, field: str, resource: Any) -> Any:
         inner = as_definition(resource)
@@ -207,6 +209,8 @@ def _instance_fields(kind: type | None) -> frozenset[str] | None:
 def _objects(definition: dg.ResourceDefinition) -> Iterator[Any]:
     if is_object(definition):
         yield held_object(definition)
+    elif resource_class(definition) is None:
+        yield definition.resource_fn
     for resource in nested_in(definition).values():
         yield from _objects(as_definition(resource))
 
@@ -235,6 +239,8 @@ def _substitute(value: Any) -> Any:
         return "method", value.__func__, value.__self__
     if isinstance(value, types.ModuleType):
         return "module", value.__name__
+    if callable(getattr(value, "__wrapped__", None)):
+        return "wrapper", _name(type(value)), value.__wrapped__
     if isinstance(value, _BUILTINS):
         owner = getattr(value, "__self__", None)
         return "builtin", _name(value), None if isinstance(owner, types.ModuleType) else owner
@@ -245,8 +251,9 @@ def _said(method: Any, value: Any) -> Any:
     try:
         return method(value)
     except Exception as error:
+        what = f"{type(error).__name__}: {error}"
         raise UnstableValueError(
-            f"{IDENTITY_METHOD}() of `{_name(type(value))}` failed: {type(error).__name__}: {error}."
+            f"{IDENTITY_METHOD}() of `{_name(type(value))}` failed: {what}."
         ) from error
 
 

@@ -131,6 +131,7 @@ SAME_SAME_OTHER: Mapping[str, Callable[[int], object]] = {
     "legacy, configured": lambda x: legacy.configured({"x": x}),
     "legacy, mapped": lambda x: doubled.configured({"twice": 2 * x}),
     "legacy, default": legacy_with_default,
+    "legacy, holding a value": lambda x: dg.ResourceDefinition(lambda _: x),
     "a text": lambda x: dg.ResourceDefinition.string_resource().configured(f"{x}"),
     "required by a legacy one": lambda x: {"mine": requiring, "other": Settings(factor=x)},
     "partial, by its key": lambda x: _partial(x),
@@ -322,13 +323,14 @@ def unstable(kind: str) -> object:
         "field": Holding(held=client),
         "failing": type("Failing", (Known,), {"cache_identity": lambda self: 1 / 0})("h"),
         "unstable": type("Unstable", (Known,), {"cache_identity": lambda self: client})("h"),
+        "legacy": dg.ResourceDefinition(lambda _: client),
         "frame": pd.DataFrame({"a": [1]}),
         "lambda": lambda: client,
     }[kind]
 
 
 @pytest.mark.parametrize(
-    "kind", ["object", "held", "field", "failing", "unstable", "frame", "lambda"]
+    "kind", ["object", "held", "field", "failing", "unstable", "legacy", "frame", "lambda"]
 )
 def test_what_has_no_stable_identity_is_named_once_and_never_unchanged(
     world: World, kind: str
