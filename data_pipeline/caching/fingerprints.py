@@ -6,19 +6,26 @@ from dataclasses import replace
 from typing import Any
 
 from data_pipeline.caching.decisions import Step
-from data_pipeline.caching.sources import Fingerprint, fingerprint_function
+from data_pipeline.caching.sources import FingerprintOfInstance, fingerprint_function
 from data_pipeline.errors import DataPipelineError, UnstableValueError
+from data_pipeline.instances import Instance
 from data_pipeline.tables.identity import Identity
 from data_pipeline.tables.stable_hash import stable_hash
 
-Sources = Mapping[str, Fingerprint]
+Sources = Mapping[str, FingerprintOfInstance]
 """The fingerprint functions of assets, by `stage/table`."""
 
 
 def with_fingerprints(
-    steps: Iterable[Step], sources: Sources, warn: Callable[[str], None]
+    steps: Iterable[Step], sources: Sources, instance: Instance, warn: Callable[[str], None]
 ) -> list[Step]:
     """Gives the steps with the fingerprints of the sources that they load, as they are now.
+
+    Args:
+        steps: The steps.
+        sources: The sources to ask.
+        instance: The instance of the run.
+        warn: Takes what is to be said of fingerprints that are of no use.
 
     Raises:
         DataPipelineError: A fingerprint function failed.
@@ -27,7 +34,9 @@ def with_fingerprints(
         replace(
             step,
             computations=[
-                replace(item, identity=_asked(item.identity, str(item.key[1]), sources, warn))
+                replace(
+                    item, identity=_asked(item.identity, str(item.key[1]), sources, instance, warn)
+                )
                 for item in step.computations
             ],
         )
@@ -36,13 +45,17 @@ def with_fingerprints(
 
 
 def _asked(
-    identity: Identity, table: str, sources: Sources, warn: Callable[[str], None]
+    identity: Identity,
+    table: str,
+    sources: Sources,
+    instance: Instance,
+    warn: Callable[[str], None],
 ) -> Identity:
     function = sources.get(table)
     if function is None:
         return identity
     try:
-        return identity.with_source(stable_hash(function()))
+        return identity.with_source(stable_hash(function(instance)))
     except UnstableValueError as error:
         warn(f"The fingerprint of `{table}` never counts as unchanged. {error}")
         return identity.with_source(None, "its source's fingerprint is no stable value")
@@ -66,7 +79,7 @@ def digests(steps: Sequence[Step]) -> str:
     return json.dumps(found, sort_keys=True)
 
 
-def declared_sources(graph: Any) -> dict[str, Fingerprint]:
+def declared_sources(graph: Any) -> dict[str, FingerprintOfInstance]:
     """Gives the fingerprint functions that the assets of a graph declare."""
     found = {}
     for key in graph.materializable_asset_keys:

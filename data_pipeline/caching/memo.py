@@ -91,7 +91,7 @@ class Memo:
             if str(item.key[1]) in sources
             and (self._validation.asks_sources or item.identity.allow_fresh_input)
         }
-        return with_fingerprints(self._steps.computing, asked, self._log.warning)
+        return with_fingerprints(self._steps.computing, asked, self._instance, self._log.warning)
 
     def decisions(self) -> dict[str, Decision]:
         """Decides for every step that is not settled yet, from what is known now."""

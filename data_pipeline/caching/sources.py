@@ -1,6 +1,7 @@
 """Input from outside: how a raw table says whether its source has new data."""
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from itertools import chain, count
 from pathlib import Path
@@ -9,14 +10,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import Instance
 from data_pipeline.tables.identity import SOURCE_KEY
 
-Fingerprint = Callable[[], Any]
-"""A function of no arguments whose value changes when the data of a source does."""
+Fingerprint = Callable[[], Any] | Callable[[Instance], Any]
+"""A function whose value changes when the data of a source does; it may take the instance."""
+
+FingerprintOfInstance = Callable[[Instance], Any]
+"""The same, called with the instance of the run in any case."""
 
 # Metadata holds plain values only, so it names the function; every process that imports the assets
 # has it here under that name.
-_FINGERPRINTS: dict[str, Fingerprint] = {}
+_FINGERPRINTS: dict[str, FingerprintOfInstance] = {}
 
 
 def outside_input(
@@ -24,23 +29,36 @@ def outside_input(
 ) -> dict[str, Any]:
     """Gives asset metadata that declares that the asset takes input from outside.
 
-    Example: `@dg.asset(metadata=outside_input(lambda: fingerprint_of_files(PATH)))`.
+    Use it for whatever an asset's code reads when it runs, which its code version cannot see: files
+    (also those beside the code), environment variables, the clock, random numbers, other systems.
 
-    While fingerprint and code are unchanged, the asset is not loaded again. Without a fingerprint
-    it is loaded in every run. A fingerprint must be a stable value (text, numbers, times,
-    containers of these); one that differs from call to call never counts as unchanged.
+    - `@dg.asset(metadata=outside_input(lambda: fingerprint_of_files(PATH)))`: while fingerprint and
+      code are unchanged, the asset is not computed again.
+    - `outside_input(lambda instance: fingerprint_of_files(instance.attrs["path"]))`: the same, of a
+      source that differs from instance to instance.
+    - `outside_input()`: always run. The asset is computed in every run, unless its cache validation
+      mode keeps fresh input out.
+
+    A fingerprint must be a stable value (text, numbers, times, containers of these); one that
+    differs from call to call never counts as unchanged.
 
     Args:
-        fingerprint: A cheap function of no arguments.
+        fingerprint: A cheap function of no arguments, or of one: the instance of the run.
         allow_fresh_input: Load new data also in the modes `ignore_fresh_input` and
             `assert_no_fresh_input`.
+
+    Raises:
+        ConfigurationError: The fingerprint is no such function.
     """
     name = None if fingerprint is None else _registered(fingerprint)
     return {SOURCE_KEY: {"fingerprint": name, "allow_fresh_input": allow_fresh_input}}
 
 
-def fingerprint_function(metadata: Mapping[str, Any]) -> Fingerprint | None:
-    """Gives the fingerprint function that an asset's metadata declares, if it declares one."""
+def fingerprint_function(metadata: Mapping[str, Any]) -> FingerprintOfInstance | None:
+    """Gives the fingerprint function that an asset's metadata declares, if it declares one.
+
+    It is called with the instance of the run, whatever the declared one takes.
+    """
     declared = metadata.get(SOURCE_KEY)
     declared = getattr(declared, "data", declared) or {}
     return _FINGERPRINTS.get(declared.get("fingerprint") or "")
@@ -93,15 +111,59 @@ def fingerprint_of_table(
 
 
 def _registered(function: Fingerprint) -> str:
-    plain = getattr(function, "func", function)
-    named = f"{plain.__module__}.{plain.__qualname__}"
+    named = _named(function)
+    called = _of_instance(function, named)
     name = next(
         name
         for name in chain([named], (f"{named} ({number})" for number in count(2)))
         if name not in _FINGERPRINTS
     )
-    _FINGERPRINTS[name] = function
+    _FINGERPRINTS[name] = called
     return name
+
+
+def _named(function: Any) -> str:
+    plain = getattr(function, "func", function)  # of a partial
+    kind = plain if hasattr(plain, "__qualname__") else type(plain)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _of_instance(function: Any, named: str) -> FingerprintOfInstance:
+    """Gives a function that is called with the instance, and passes it on where it is wanted.
+
+    Raises:
+        ConfigurationError: It cannot be called like this.
+    """
+    if not callable(function):
+        raise ConfigurationError(
+            f"outside_input: a `{named}` is no function. Give a function whose value changes when "
+            "the data of the source does: outside_input(lambda: ...)."
+        )
+    needed = _needed(function)
+    if not needed:
+        return lambda _: function()
+    if len(needed) == 1 and needed[0].kind is not inspect.Parameter.KEYWORD_ONLY:
+        return lambda instance: function(instance)
+    listed = ", ".join(f"`{parameter.name}`" for parameter in needed)
+    raise ConfigurationError(
+        f"outside_input: the fingerprint function `{named}` needs {listed}. It is called with "
+        "nothing, or with one argument: the instance of the run. Bind the others, as in "
+        "outside_input(lambda instance: ...)."
+    )
+
+
+def _needed(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Gives the parameters that a function cannot be called without; none if nobody knows."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # some builtins do not say
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        parameter
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind not in optional
+    ]
 
 
 def _digest(path: Path) -> str:

@@ -1,16 +1,27 @@
 """Input from outside: fingerprints, and the ways to keep it out for one run."""
 
+import time
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
 import pandas as pd
 import polars as pl
 import pytest
 import sqlalchemy as sa
 
 from data_pipeline.caching.sources import (
+    fingerprint_function,
     fingerprint_of_files,
     fingerprint_of_frame,
     fingerprint_of_table,
+    outside_input,
 )
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import Instance, load_configuration
+from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline_tests.caching.jobs import called
 from data_pipeline_tests.caching.world import World
 
 TAG = "data_pipeline/cache_validation"
@@ -38,6 +49,89 @@ def test_a_fingerprint_that_is_not_stable_never_counts_as_unchanged(
     assert world.calls == {"t": 1}
     warned = "The fingerprint of `raw/t` never counts as unchanged" in world.last.log
     assert warned == (kind == "unstable")
+
+
+def of_attrs(instance: Instance) -> object:
+    return [instance.name, instance.attrs["x"]]
+
+
+class Asking:
+    def __init__(self, attr: str) -> None:
+        self.attr = attr
+
+    def __call__(self, instance: Instance) -> object:
+        return instance.attrs[self.attr]
+
+    def by_method(self, instance: Instance, /, *more: object, key: str = "x") -> object:
+        return instance.attrs[key]
+
+
+OF_INSTANCE: Any = {
+    "lambda": lambda instance: instance.attrs["x"],
+    "function": of_attrs,
+    "partial": partial(lambda attr, instance: instance.attrs[attr], "x"),
+    "object": Asking("x"),
+    "method": Asking("x").by_method,
+    "wrapped": cache(of_attrs),
+}
+
+
+@pytest.mark.parametrize("kind", OF_INSTANCE)
+def test_a_fingerprint_may_differ_from_instance_to_instance(
+    world: World, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.asset(
+        key=["raw", "t"],
+        partitions_def=INSTANCE_PARTITIONS,
+        metadata=outside_input(OF_INSTANCE[kind]),
+        code_version="1",
+    )
+    def t() -> pd.DataFrame:
+        called("t")
+        return pd.DataFrame({"k": [1]})
+
+    text = load_configuration().file.read_text()
+    for x in (1, 2):
+        file = tmp_path / f"instances_{x}.yaml"
+        attrs = "attrs: {copy_filtered_input: false"
+        file.write_text(text.replace(attrs, f"{attrs}, x: {x}"))
+        monkeypatch.setenv("DATA_PIPELINE_CONFIG", str(file))
+        for again in (True, False):
+            assert world.made(lambda: [t]).success
+            assert (world.calls["t"] == 1) == again
+
+
+def test_a_fingerprint_of_no_arguments_gets_none(tmp_path: Path) -> None:
+    instance = load_configuration().instance("full")
+    for declared in (
+        lambda: 1,
+        lambda path="p": 1,
+        lambda *paths, **more: 1,
+        partial(lambda value: value, 1),
+        partial(lambda instance: instance, instance=1),
+        tmp_path.is_file,
+        time.time,
+        int,
+    ):
+        function = fingerprint_function(outside_input(declared))
+        assert function is not None
+        function(instance)
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (lambda instance, path: 1, "needs `instance`, `path`"),
+        (lambda *, instance: 1, "needs `instance`"),
+        (partial(lambda a, b, c: 1, 1), "needs `b`, `c`"),
+        ("v1", "a `builtins.str` is no function"),
+    ],
+)
+def test_any_other_function_is_refused_when_the_asset_is_declared(
+    declared: Any, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"outside_input: .*{words}"):
+        outside_input(declared)
 
 
 def test_an_asset_that_allows_fresh_input_gets_it_in_every_mode(world: World) -> None:
