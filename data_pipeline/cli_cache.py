@@ -67,6 +67,14 @@ def _collect(instance: "Instance") -> tuple[int, int]:
     return len(rows), sum(row.bytes or 0 for row in rows)
 
 
+class _Shown(logging.Handler):
+    """Shows warnings and errors of a command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname}: {record.getMessage()}", err=True)
+
+
 def _log() -> logging.Logger:
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    return logging.getLogger("data_pipeline")
+    log = logging.Logger("data_pipeline", level=logging.WARNING)
+    log.addHandler(_Shown())
+    return log

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from data_pipeline.caching.meanings import Meanings, SqlFile, Warned, described, kind_of
 from data_pipeline.caching.module_bindings import Binding
+from data_pipeline.caching.origins import Origins
 from data_pipeline.caching.project_code import (
     Definition,
     External,
@@ -20,6 +21,12 @@ from data_pipeline.caching.references import references
 from data_pipeline.caching.registrations import Registrations
 from data_pipeline.caching.scopes import FUNCTIONS, Reference, chain
 from data_pipeline.caching.syntax import digest, normalised
+from data_pipeline.caching.values_read import (
+    ValueRead,
+    files_read,
+    generators_seeded,
+    values_read,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class Part:
         digest: A hash of what it says, and of what its names mean.
         follows: What it refers to, and whether only to tell a type.
         warned: What it refers to that the source does not tell.
+        reads: The values that it reads when it runs.
+        seeds: The generators of random numbers that it gives a seed.
     """
 
     name: str
@@ -39,6 +48,8 @@ class Part:
     digest: str
     follows: tuple[tuple[Target | SqlFile, bool], ...] = ()
     warned: tuple[Warned, ...] = ()
+    reads: tuple[ValueRead, ...] = ()
+    seeds: frozenset[str] = frozenset()
 
 
 class CodeParts:
@@ -89,12 +100,19 @@ class CodeParts:
         for reference in found:
             meanings.add(reference)
         said = [normalised(node, annotations=annotations) for node in kept]
+        reads: list[ValueRead] = []
+        if module.source is not None and not _is_ours(module):
+            path, origins = module.source.path, Origins(self.project, module, kept, found)
+            reads += values_read(path, meanings.outside, origins)
+            reads += files_read(path, origins) if module.source.may_read_files else []
         return Part(
             name,
             kind,
             digest(*texts, *said, *sorted(meanings.edges)),
             tuple(dict.fromkeys(meanings.follows)),
             tuple(dict.fromkeys(meanings.warned)),
+            tuple(dict.fromkeys(reads)),
+            generators_seeded(meanings.outside),
         )
 
     def given_to_libraries(self, module: Module, node: ast.AST) -> set[str]:
@@ -180,6 +198,15 @@ class CodeParts:
             node = copy.copy(node)
             node.decorator_list = node.decorator_list[first:]
         return node
+
+
+def _is_ours(module: Module) -> bool:
+    """Whether a module is this package's own, apart from pipelines.
+
+    What it reads counts in other ways: the configuration as attrs, SQL files by what they say.
+    """
+    top, _, rest = module.name.partition(".")
+    return top == __name__.partition(".")[0] and rest.partition(".")[0] != "pipelines"
 
 
 def _is_fixed(binding: Binding) -> bool:

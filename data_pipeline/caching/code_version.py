@@ -5,8 +5,9 @@ asks for, and of every function, class, constant and SQL file of the project tha
 comments, docstrings, formatting and unrelated code do not count. Code outside the project counts by
 the versions of tracked packages.
 
-It does not see what code reads at run time: other files, environment variables, values that another
-program put in place. Code that it cannot follow (`exec`, computed names) is reported as a warning.
+It does not see what code reads at run time: other files, environment variables, the clock, random
+numbers, values that another program put in place. Assets that read such values and do not declare
+it are reported as a warning, and so is code that it cannot follow (`exec`, computed names).
 """
 
 import functools
@@ -14,11 +15,11 @@ import gc
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -41,6 +42,10 @@ from data_pipeline.caching.project_code import (
 from data_pipeline.caching.project_files import default_roots, is_installed
 from data_pipeline.caching.resource_code import resource_code
 from data_pipeline.caching.syntax import digest
+from data_pipeline.caching.unseen_inputs import unseen_reads, warn_of_unseen_inputs
+
+if TYPE_CHECKING:
+    from data_pipeline.caching.values_read import ValueRead
 
 Packages = Mapping[str, str] | Sequence[str]
 
@@ -59,11 +64,13 @@ class CodeVersion:
             its name (`package.module.parse_wind`): its kind and a hash. Empty for an explicit
             version.
         unresolved: What the version does not cover: where (`file:line`), and what.
+        reads: The values that the code reads when it runs: where, and what.
     """
 
     version: str
     parts: Mapping[str, str] = field(default_factory=dict)
     unresolved: Sequence[tuple[str, str]] = ()
+    reads: Sequence[tuple[str, str]] = ()
 
 
 def code_version_of(
@@ -97,13 +104,17 @@ def code_versions(
     project_roots: Sequence[Path] | None = None,
     tracked_packages: Packages = (),
     resources: Mapping[str, Any] | None = None,
+    raw: Collection[str] = (),
 ) -> dict[dg.AssetKey, CodeVersion]:
     """Gives the code version of every asset: its explicit one, or else one computed from its code.
 
-    Arguments and errors are those of `code_version_of`.
+    Arguments and errors are those of `code_version_of`; `raw` names the raw tables, which take
+    input from outside whatever they declare.
 
     Warns:
         UnresolvedCodeWarning: Once for each place that a computed version does not cover.
+        UnseenInputWarning: Once for each place where code reads a value that no version can tell,
+            for an asset that does not declare input from outside.
     """
     computation = _Computation(project_roots, tracked_packages, resources)
     versions: dict[dg.AssetKey, CodeVersion] = {}
@@ -117,6 +128,9 @@ def code_versions(
                 elif computed is not None:
                     versions[spec.key] = computed
     _warn_of_unresolved(versions)
+    specs_of = {spec.key: spec for asset in assets for spec in asset.specs}
+    reads = {key: unseen_reads(specs_of[key], item.reads, raw) for key, item in versions.items()}
+    warn_of_unseen_inputs(reads, stacklevel=2)
     return versions
 
 
@@ -173,6 +187,23 @@ def with_code_versions(
     return [asset.map_asset_specs(versioned) for asset in assets]
 
 
+class _Reads:
+    """The values that the parts of some code read when they run."""
+
+    def __init__(self) -> None:
+        self._found: dict[ValueRead, None] = {}
+        self._seeds: set[str] = set()
+
+    def add(self, part: Part) -> None:
+        self._found.update(dict.fromkeys(part.reads))
+        self._seeds |= part.seeds
+
+    def uncertain(self) -> list[tuple[str, str]]:
+        """Gives where, and what; not the random numbers of a generator that gets a seed."""
+        kept = [item for item in self._found if item.generator not in self._seeds]
+        return [(item.place, item.what) for item in kept]
+
+
 class _Computation:
     """Computes code versions; what several assets reach is looked at once."""
 
@@ -205,22 +236,24 @@ class _Computation:
     ) -> CodeVersion:
         parts: dict[str, str] = {}
         warned: dict[Warned, None] = {}
+        reads = _Reads()
         if structure:
             parts["graph"] = f"graph {digest(*structure)}"
         for entry in entries:
             code = self._parts_for(entry)
             live = LiveCode(code)
             live.follow(entry)
-            self._reached(code, list(live.found.values()), parts, warned)
+            self._reached(code, list(live.found.values()), parts, warned, reads)
         for resource in resources:
             code = self._parts_for_resource(resource, entries)
             live = LiveCode(code)
             live.follow_resource(resource)
-            self._reached(code, list(live.found.values()), parts, warned)
+            self._reached(code, list(live.found.values()), parts, warned, reads)
             self._add_package(External(_defining(resource).__module__ or ""), parts)
         ordered = dict(sorted(parts.items()))
         version = digest(*(f"{name} {said}" for name, said in ordered.items()))
-        return CodeVersion(version, ordered, [(item.place, item.what) for item in warned])
+        unresolved = [(item.place, item.what) for item in warned]
+        return CodeVersion(version, ordered, unresolved, reads.uncertain())
 
     def _parts_for(self, entry: Any) -> CodeParts:
         return self._parts_below(self._roots_of(entry) if self._roots is None else self._roots)
@@ -249,6 +282,7 @@ class _Computation:
         start: Sequence[Part],
         parts: dict[str, str],
         warned: dict[Warned, None],
+        reads: "_Reads",
     ) -> None:
         """Adds the parts that one leads to, each once, and those that lead on from there."""
         seen: set[tuple[Target | SqlFile, bool]] = set()
@@ -259,6 +293,7 @@ class _Computation:
                 telling_type = False
                 _add(parts, part.name, f"{part.kind} {part.digest}")
                 warned.update(dict.fromkeys(part.warned))
+                reads.add(part)
             for target, annotation in part.follows:
                 if isinstance(target, External) and not self._packages:
                     continue

@@ -45,7 +45,14 @@ class Warned:
 
 
 class Meanings:
-    """What the references of a part mean."""
+    """What the references of a part mean.
+
+    Attributes:
+        edges: What the names mean, as text.
+        follows: What the references lead to, and whether only to tell a type.
+        warned: What the source does not tell.
+        outside: The references to names of libraries and builtins, each with its full name.
+    """
 
     def __init__(self, project: ProjectCode, module: Module) -> None:
         self._project = project
@@ -53,6 +60,7 @@ class Meanings:
         self.edges: set[str] = set()
         self.follows: list[tuple[Target | SqlFile, bool]] = []
         self.warned: list[Warned] = []
+        self.outside: list[tuple[Reference, str]] = []
 
     def add(self, reference: Reference) -> None:
         """Adds what one reference means."""
@@ -65,6 +73,8 @@ class Meanings:
             if reference.certain and not reference.annotation:
                 self._warn(reference, target.reason)
             return
+        if isinstance(target, External) and not reference.annotation:
+            self.outside.append((reference, target.name))
         if not reference.annotation:
             self.edges.add(f"{reference.text} is {described(target)}")
         self.follows.append((target, reference.annotation))

@@ -14,6 +14,9 @@ from data_pipeline.caching.scopes import (
 )
 from data_pipeline.errors import ConfigurationError
 
+READING_METHODS = frozenset({"read_text", "read_bytes", "open"})
+"""Methods of paths that read files."""
+
 
 @dataclass(frozen=True)
 class Located:
@@ -41,12 +44,14 @@ class ModuleSource:
         tree: Its syntax tree.
         bindings: For each name, what binds it, in the order of the file.
         stars: The modules that it imports all names of.
+        may_read_files: Whether a word in it may be a method that reads files.
     """
 
     path: Path
     tree: ast.Module
     bindings: Mapping[str, Sequence[Binding]]
     stars: Sequence[Import]
+    may_read_files: bool
 
     @cached_property
     def exported(self) -> frozenset[str] | None:
@@ -141,4 +146,5 @@ def _parse(path: Path) -> ModuleSource:
     if b"global " in text:
         for name, binding in global_bindings(tree):
             bindings.setdefault(name, []).append(binding)
-    return ModuleSource(path, tree, bindings, stars)
+    may_read_files = any(f".{name}(".encode() in text for name in READING_METHODS)
+    return ModuleSource(path, tree, bindings, stars, may_read_files)

@@ -1,11 +1,13 @@
 """What a run would do: the decisions of a whole job, without running it."""
 
 import logging
+import warnings
 
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.caching.memo import Memo
+from data_pipeline.caching.unseen_inputs import UnseenInputWarning, unseen_inputs
 from data_pipeline.instances import Configuration
 from data_pipeline.tables.run_resources import RunResources
 
@@ -15,9 +17,13 @@ from data_pipeline.tables.run_resources import RunResources
 
 def planned(configuration: Configuration, name: str, log: logging.Logger) -> Memo:
     """Gives the memo of a run of the job of an instance, before its first step."""
-    from data_pipeline.definitions import defs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnseenInputWarning)  # said below, once
+        from data_pipeline.definitions import defs
 
     job = defs.resolve_job_def(name)
+    for line in unseen_inputs(job.asset_layer.asset_graph):
+        log.warning(line)
     plan = create_execution_plan(job, run_config=job.run_config, tags=dict(job.tags))
     config = ResolvedRunConfig.build(job, job.run_config)
     resources = RunResources(job.resource_defs, config.resources)

@@ -223,6 +223,14 @@ class _Walk:
         else:
             self._stack.append((root, scope, telling_type))
 
+    def _subscript(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
+        root, attributes = chain(node.value)
+        if isinstance(node.ctx, ast.Load) or not isinstance(root, ast.Name):
+            self._push([node.slice, node.value], scope, telling_type)
+            return
+        self._push([node.slice], scope)
+        self._use(root, attributes, scope, written=True)
+
     def _use(self, node: Any, attributes: tuple[str, ...], scope: Scope | None, **how: Any) -> None:
         self._uses.append((Reference(node.id, attributes, node.lineno, **how), scope))
 
@@ -263,4 +271,5 @@ _STEPS: dict[type[ast.AST], Callable[[_Walk, Any, Scope | None, bool], None]] = 
     ast.Call: _Walk._call,
     ast.Name: _Walk._name,
     ast.Attribute: _Walk._attribute,
+    ast.Subscript: _Walk._subscript,
 }

@@ -37,6 +37,7 @@ class Reference:
         dynamic: Whether an attribute follows that is computed at run time.
         annotation: Whether it only tells a type.
         certain: False where the name may also be bound in place.
+        written: Whether an item of it is set or deleted, not read.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Reference:
     dynamic: bool = False
     annotation: bool = False
     certain: bool = True
+    written: bool = False
 
     @property
     def text(self) -> str:
