@@ -7,7 +7,7 @@ import dagster as dg
 
 from data_pipeline.caching.code_version import CodeVersion, code_versions
 from data_pipeline.caching.executor import memoised
-from data_pipeline.caching.unseen_inputs import READS_KEY, unseen_reads
+from data_pipeline.caching.unseen_inputs import READS_KEY, takes_outside_input
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Configuration, load_configuration
 from data_pipeline.instances.problems import suggestion
@@ -165,8 +165,8 @@ def _prepared(
             return spec.replace_attributes(tags=tags)
         if version.parts:
             metadata[CODE_PARTS_KEY] = dict(version.parts)
-        if reads := unseen_reads(spec, version.reads, raw):
-            metadata[READS_KEY] = [list(item) for item in reads]
+        if version.reads and not takes_outside_input(asset, raw):
+            metadata[READS_KEY] = [list(item) for item in version.reads]
         return spec.replace_attributes(tags=tags, metadata=metadata, code_version=version.version)
 
     return asset.map_asset_specs(prepared)

@@ -178,7 +178,7 @@ class CodeParts:
             for found in self.project.imported(module, binding.imported)
         ]
         follows = [(found, False) for found in imports if not isinstance(found, Unresolved)]
-        return Part(part.name, part.kind, part.digest, (*part.follows, *follows), part.warned)
+        return replace(part, follows=(*part.follows, *follows))
 
     def _undecorated(self, module: Module, node: ast.AST) -> ast.AST:
         """Gives a function without Dagster's decorators and what stands above them.

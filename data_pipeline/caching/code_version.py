@@ -42,7 +42,7 @@ from data_pipeline.caching.project_code import (
 from data_pipeline.caching.project_files import default_roots, is_installed
 from data_pipeline.caching.resource_code import resource_code
 from data_pipeline.caching.syntax import digest
-from data_pipeline.caching.unseen_inputs import unseen_reads, warn_of_unseen_inputs
+from data_pipeline.caching.unseen_inputs import takes_outside_input, warn_of_unseen_inputs
 
 if TYPE_CHECKING:
     from data_pipeline.caching.values_read import ValueRead
@@ -128,9 +128,9 @@ def code_versions(
                 elif computed is not None:
                     versions[spec.key] = computed
     _warn_of_unresolved(versions)
-    specs_of = {spec.key: spec for asset in assets for spec in asset.specs}
-    reads = {key: unseen_reads(specs_of[key], item.reads, raw) for key, item in versions.items()}
-    warn_of_unseen_inputs(reads, stacklevel=2)
+    unseen = [asset for asset in assets if not takes_outside_input(asset, raw)]
+    keys = [key for asset in unseen for key in asset.keys if key in versions]
+    warn_of_unseen_inputs({key: versions[key].reads for key in keys}, stacklevel=2)
     return versions
 
 

@@ -19,7 +19,6 @@ _TO_PATHS = frozenset(
     | {"with_name", "with_segments", "with_stem", "with_suffix"}
 )
 _FROM_NOWHERE = tuple(f"{path}.{name}" for path in _PATHS for name in ("cwd", "home"))
-_MOST_STEPS = 8
 
 _A_PATH = ast.Constant(PATH)
 """Stands for an argument that is annotated as a path."""
@@ -47,27 +46,33 @@ class Origins:
         self._nodes = nodes
         self._calls = {id(item.call): item for item in found if item.call is not None}
 
-    def of(self, value: ast.AST, steps: int = _MOST_STEPS) -> str | None:
+    def of(self, value: ast.AST) -> str | None:
         """Return the dotted name of what was called to make a value; None where it is not clear.
 
         Paths are `PATH`, however they were put together; what a class of the project made, whose
         code can be read, is `OURS`.
         """
+        return self._of(value, set())
+
+    def _of(self, value: ast.AST, seen: set[object]) -> str | None:
+        """Return the same, of what has not been looked at before: `path = path.parent`."""
         if value is _A_PATH:
             return PATH
-        if steps == 0:
+        key = (self._module.name, value.id) if isinstance(value, ast.Name) else value
+        if key in seen:
             return None
+        seen.add(key)
         if isinstance(value, ast.Call):
-            return self._of_call(value, steps - 1)
+            return self._of_call(value, seen)
         if isinstance(value, ast.Name):
-            return next(filter(None, self._of_name(value, steps - 1)), None)
+            return next(filter(None, self._of_name(value, seen)), None)
         inner: list[ast.AST] = []
         if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div):
             inner = [value.left, value.right]
         elif isinstance(value, ast.Subscript | ast.Attribute):
             # All that else can be got from a path has no method of its name.
             inner = [value.value]
-        return PATH if any(self.of(item, steps - 1) == PATH for item in inner) else None
+        return PATH if any(self._of(item, seen) == PATH for item in inner) else None
 
     def method_calls(self, names: frozenset[str]) -> Iterator[tuple[ast.Call, ast.Attribute]]:
         """Return the calls of methods of these names, of whatever is no module or class."""
@@ -87,7 +92,7 @@ class Origins:
         targets = self._project.resolve(self._module, reference)
         return not any(isinstance(item, Definition) and self._value(item) for item in targets)
 
-    def _of_call(self, call: ast.Call, steps: int) -> str | None:
+    def _of_call(self, call: ast.Call, seen: set[object]) -> str | None:
         reference = self._calls.get(id(call))
         for target in self._project.resolve(self._module, reference) if reference else ():
             if isinstance(target, External):
@@ -96,18 +101,18 @@ class Origins:
                 return OURS
         if not isinstance(call.func, ast.Attribute):
             return None
-        made = self.of(call.func.value, steps)
+        made = self._of(call.func.value, seen)
         return made if made != PATH or call.func.attr in _TO_PATHS else None
 
-    def _of_name(self, name: ast.Name, steps: int) -> Iterator[str | None]:
+    def _of_name(self, name: ast.Name, seen: set[object]) -> Iterator[str | None]:
         if name.id in self._bound:
             for value in self._bound[name.id]:
-                yield self.of(value, steps)
+                yield self._of(value, seen)
             return
         for target in self._resolved(name):
             if isinstance(target, Definition) and (found := self._value(target)) is not None:
                 module, value = found
-                yield Origins(self._project, module, [value], references([value])).of(value, steps)
+                yield Origins(self._project, module, [value], references([value]))._of(value, seen)
 
     def _is_class(self, target: Definition) -> bool:
         module = self._project.module(target.module)

@@ -19,16 +19,16 @@ class UnseenInputWarning(UserWarning):
     """An asset's code reads a value when it runs, which its code version cannot see."""
 
 
-def unseen_reads(spec: dg.AssetSpec, reads: Reads, raw: Collection[str] = ()) -> Reads:
-    """Return what an asset reads unseen: nothing if it takes input from outside anyway.
+def takes_outside_input(asset: dg.AssetsDefinition, raw: Collection[str]) -> bool:
+    """Whether an asset takes input from outside anyway, or one that is computed together with it.
 
     Args:
-        spec: The asset's spec.
-        reads: What its code reads.
-        raw: The raw tables, which take input from outside whatever they declare.
+        asset: The asset.
+        raw: The raw tables, which do so whatever they declare.
     """
-    declared = SOURCE_KEY in spec.metadata or spec.key.to_user_string() in raw
-    return () if declared else reads
+    return any(
+        SOURCE_KEY in spec.metadata or spec.key.to_user_string() in raw for spec in asset.specs
+    )
 
 
 def warn_of_unseen_inputs(reads: Mapping[dg.AssetKey, Reads], stacklevel: int) -> None:

@@ -264,8 +264,7 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
     def create_io_manager(self, context: dg.InitResourceContext) -> TableIOManager:
         """Gives the IO manager of a run; a step in a process of its own ends with its run."""
         end_with_leader()
-        if context.run is not None:
-            remember_objects(context.run.run_id, context.all_resource_defs.values())
+        remember_objects(context)
         configuration = load_configuration(self.config, per_user=self.per_user)
         manager = TableIOManager(configuration, self.instance)
         self._managers.append(manager)

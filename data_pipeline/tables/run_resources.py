@@ -65,10 +65,12 @@ def objects_of_run(run_id: str) -> ObjectDigests:
     return found
 
 
-def remember_objects(run_id: str, definitions: Iterable[dg.ResourceDefinition]) -> None:
-    """Take the digests of all objects among resources, before a step can change them."""
-    objects = objects_of_run(run_id)
-    for definition in definitions:
+def remember_objects(context: dg.InitResourceContext) -> None:
+    """Take the digests of all objects among the resources of a run, before a step changes them."""
+    if context.run is None:
+        return
+    objects = objects_of_run(context.run.run_id)
+    for definition in context.all_resource_defs.values():
         for value in _objects(definition):
             try:
                 objects.digest(value)

@@ -19,7 +19,11 @@ import pandas as pd
 import pydantic
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
+import data_pipeline.definitions
+from data_pipeline.assembly import instance_definitions
+from data_pipeline.cli import main
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.instances.resource import InstanceResource
 from data_pipeline.tables.identity import Identity
@@ -359,6 +363,25 @@ def test_what_has_no_stable_identity_is_named_once_and_never_unchanged(
     assert "`s/a`, `s/b` never count as unchanged" in warned[0]
     assert "dg.ConfigurableResource or a frozen dataclass" in warned[0]
     assert "`cache_identity()`" in warned[0]
+
+
+def test_plan_says_what_has_no_stable_identity(
+    pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definitions = instance_definitions([asking("client")], resources={"client": Client("h")})
+    monkeypatch.setattr(data_pipeline.definitions, "defs", definitions)
+    result = CliRunner().invoke(main, ["plan", "full"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("WARNING: Resource `client` has no stable identity") == 1
+
+
+def test_a_nested_variable_that_is_not_set_is_said_before_the_run_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TEST_FACTOR", raising=False)
+    nesting = Nesting(inner=Settings(factor=dg.EnvVar.int("TEST_FACTOR")))
+    assert not world.made(lambda: [asking("mine"), {"mine": nesting}]).success
+    assert "a nested resource cannot be configured: is a variable not set?" in world.last.log
 
 
 def test_secrets_are_kept_as_digests_only(

@@ -168,6 +168,9 @@ STATEMENTS_READ = {
     "an open file, read by another": "with open('a') as f:  # !\n        return pd.read_csv(f)",
     "a seed of another generator": "random.seed(1)\n    return np.random.rand(2)  # !",
     "a seed of nothing": "np.random.seed()  # !\n    return 1",
+    "a path that is bound again": (
+        "path = Path('a')\n    path = path.parent\n    path = path / 'b'\n    path.open()  # !"
+    ),
     "a changed variable": "return os.environ.pop('A', '')  # !",
 }
 
@@ -232,6 +235,22 @@ def test_assets_that_say_so_need_no_warning(tmp_path: Path, declared: str) -> No
     assert warned(made, raw={"b"}) == []
 
 
+def test_what_is_computed_together_is_covered_together(tmp_path: Path) -> None:
+    text = f"""
+    import os
+    import dagster as dg
+    {IMPORTED}
+    @dg.multi_asset(outs={{"a": dg.AssetOut(metadata=outside_input()), "b": dg.AssetOut()}})
+    def several():
+        return os.environ["A"], 1
+    assets = [several]
+    """
+    made = MadeProject(tmp_path, {"assets.py": text})
+    assert warned(made) == []
+    made.edit("assets.py", "metadata=outside_input()", "")
+    assert "by a, b." in warned(made)[0]
+
+
 def test_what_no_asset_reaches_is_not_named(tmp_path: Path) -> None:
     made = project(tmp_path, "return 1", more="def unused():\n    return os.environ['A']")
     assert warned(made) == []
@@ -271,6 +290,12 @@ def test_constants_classes_and_helpers_that_an_asset_reaches_are_looked_at(tmp_p
     assert third.startswith(f"{file}:6: the clock (`time.time`) is read at run time, by b.")
     client = made.load("helpers").Client
     assert any("by b, c." in text for text in warned(made, resources={"client": client()}))
+
+
+def test_a_module_that_is_a_value_is_looked_at(tmp_path: Path) -> None:
+    (message,) = warned(project(tmp_path, "return vars(helpers)"))
+    assert "helpers.py" in message
+    assert "(`os.environ`)" in message
 
 
 def test_reading_does_not_change_code_versions_but_the_code_does(tmp_path: Path) -> None:
