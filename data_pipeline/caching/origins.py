@@ -70,7 +70,7 @@ class Origins:
         if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div):
             inner = [value.left, value.right]
         elif isinstance(value, ast.Subscript | ast.Attribute):
-            # All that else can be got from a path has no method of its name.
+            # What a path has besides paths, its name say, has none of their methods.
             inner = [value.value]
         return PATH if any(self._of(item, seen) == PATH for item in inner) else None
 

@@ -148,7 +148,7 @@ def _arguments(reference: Reference) -> list[ast.expr]:
 
 _BUFFERS = frozenset({"io.BytesIO", "io.StringIO"})
 _OPENING = frozenset(
-    "builtins.open io.open codecs.open gzip.open bz2.open lzma.open".split()  # noqa: SIM905
+    {f"{module}.open" for module in ("builtins", "bz2", "codecs", "gzip", "io", "lzma")}
 )
 _TABLE: tuple[tuple[str, Rule, str], ...] = (
     (_ENVIRONMENT, _always, "os.environ os.environb os.getenv os.getenvb"),

@@ -241,8 +241,8 @@ def _substitute(value: Any) -> Any:
         return "method", value.__func__, value.__self__
     if isinstance(value, types.ModuleType):
         return "module", value.__name__
-    if callable(getattr(value, "__wrapped__", None)):
-        return "wrapper", _name(type(value)), value.__wrapped__
+    if callable(inner := inspect.getattr_static(value, "__wrapped__", None)):
+        return "wrapper", _name(type(value)), inner
     if isinstance(value, _BUILTINS):
         owner = getattr(value, "__self__", None)
         return "builtin", _name(value), None if isinstance(owner, types.ModuleType) else owner

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import dagster as dg
 import numpy as np
@@ -154,6 +155,7 @@ SAME_SAME_OTHER: Mapping[str, Callable[[int], object]] = {
     "another class": lambda x: (Settings, OtherSettings)[x - 1](),
     "another function": lambda x: (math.sin, math.cos)[x - 1],
     "another kind": lambda x: (Client, Known)[x - 1],
+    "a cached function": lambda x: functools.cache(lambda: x),
     "a module": lambda x: (json, math)[x - 1],
 }
 
@@ -323,6 +325,7 @@ def unstable(kind: str) -> object:
     client = Client("h")
     return {
         "object": client,
+        "mock": MagicMock(),
         "held": [client],
         "field": Holding(held=client),
         "failing": type("Failing", (Known,), {"cache_identity": lambda self: 1 / 0})("h"),
@@ -334,7 +337,7 @@ def unstable(kind: str) -> object:
 
 
 @pytest.mark.parametrize(
-    "kind", ["object", "held", "field", "failing", "unstable", "legacy", "frame", "lambda"]
+    "kind", ["object", "mock", "held", "field", "failing", "unstable", "legacy", "frame", "lambda"]
 )
 def test_what_has_no_stable_identity_is_named_once_and_never_unchanged(
     world: World, kind: str
