@@ -100,17 +100,14 @@ def _stages(
         for spec in specs
         if SOURCE_METADATA_KEY in spec.metadata
     }
-    copiers = [item.name for item in configuration.instances.values() if _copies(item, instance)]
+    copiers = [
+        item.name
+        for item in configuration.instances.values()
+        if item.source is not None and item.source.instance_id == instance.instance_id
+    ]
     # A copy of a copy is made from the input tables, a copy of what loads for itself from raw ones.
     sources = {inputs if instance.copies else raw for inputs, raw in copies} if copiers else set()
     return frozenset(spec.key.path[0] for spec in specs), dict.fromkeys(sources, copiers)
-
-
-def _copies(reader: "Instance", instance: "Instance") -> bool:
-    source = reader.source
-    return source is not None and (
-        source.instance_id == instance.instance_id or _copies(source, instance)
-    )
 
 
 def _listing(found: "Survey") -> Iterator[str]:

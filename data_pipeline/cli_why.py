@@ -91,6 +91,7 @@ def _tables(instance: "Instance", inputs: "Inputs") -> Mapping[str, "Compared"]:
     from data_pipeline.sampling.report.compared import Compared
     from data_pipeline.sampling.schema_graph import schema_graph
     from data_pipeline.sampling.weights import roles_table
+    from data_pipeline.tables.copies import made_from
     from data_pipeline.tables.fetch import fetch
     from data_pipeline.tables.names import StageTable
 
@@ -99,7 +100,7 @@ def _tables(instance: "Instance", inputs: "Inputs") -> Mapping[str, "Compared"]:
     found = {}
     for name, raw in inputs.raw.items():
         own = StageTable(inputs.stage, name)
-        source, _ = fetch(instance.root_source, raw, sa.Table, log)
+        source, _ = fetch(*made_from(instance, raw, own), sa.Table, log)
         rows, _ = fetch(instance, own, sa.Table, log)
         roles, _ = fetch(instance, roles_table(own), sa.Table, log)
         conditions = {item.number: item.where for item in graph.of_child(name) if item.where}

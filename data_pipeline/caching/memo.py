@@ -131,10 +131,10 @@ class Memo:
         for key in self._computing.keys() & self._steps.blocking.keys():
             reason = self._unpassed(key, evaluated=True)
             self._computing[key] = replace(self._computing[key], reason=reason)
-        if self._steps.raw:
+        if self._steps.raw and self._instance.source:
             self._log.info(
                 f"Left out {', '.join(self._steps.raw)}: instance `{self._instance.name}` does not "
-                f"load raw tables but copies from `{self._instance.root_source.name}`"
+                f"load raw tables but copies from `{self._instance.source.name}`"
             )
         if self._validation.mode == "assert_no_fresh_input":
             check_no_fresh_input(self.decisions(), self._computing.values())

@@ -53,15 +53,15 @@ class Configuration:
     def read_by(self, reader: Instance, name: str) -> Instance:
         """Give the instance that `reader` means by a partition key.
 
-        A copying instance says itself whose source it reads (`copy_per_user`).
+        A copying instance says itself whose source it reads (`copy_per_user`), and so does that.
 
         Raises:
             ConfigurationError: There is none of that name.
         """
         if name == reader.name:
             return reader
-        source = reader.root_source
-        return source if source.name == name else self.instance(name)
+        source = reader.source
+        return self.instance(name) if source is None else self.read_by(source, name)
 
     def check_stages(self, stages: Iterable[str]) -> None:
         """Check that each of these stages has schemas of its own in each instance.

@@ -16,8 +16,13 @@ def raw_partition_mapping(configuration: Configuration) -> dg.StaticPartitionMap
     An instance that loads for itself feeds its own sampled table, and those of all instances that
     copy from it, directly or by way of others. (If `mini` copies from `midi` and `midi` from
     `full`, then `raw[full]` feeds all three: only raw tables are upstream of sampled ones, since an
-    asset cannot depend on itself across partitions. So new raw data makes all of them stale, while
-    the order in which `midi` and `mini` run is up to the user, as it is for `full` and `midi`.)
+    asset cannot depend on itself across static partitions.)
+
+    So Dagster's lineage says less than what is done. What a run of `mini` reads, and whether it has
+    something to do, goes by the catalog: there its sampled tables depend on those of `midi`, and
+    on no raw table (see `data_pipeline.tables.upstream`). New raw data makes all of them stale in
+    the UI, but `mini` runs nothing before `midi` has taken them. The order in which they run is up
+    to the user, as it is for `full` and `midi`.
 
     The raw partitions of instances that copy feed nothing, and are never materialized.
     """

@@ -9,8 +9,9 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
 from data_pipeline.sampling.code_identity import CODE_VERSION
-from data_pipeline.sampling.input_outputs import SOURCE_METADATA_KEY, input_outputs
+from data_pipeline.sampling.input_outputs import input_outputs
 from data_pipeline.sampling.input_step import InputStep
+from data_pipeline.tables.copies import SOURCE_METADATA_KEY
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.table import declared_properties
 

@@ -10,11 +10,9 @@ import dagster as dg
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.code_identity import CODE_VERSION
 from data_pipeline.sampling.weights import roles_table, weighted_table
+from data_pipeline.tables.copies import SOURCE_METADATA_KEY
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.table import METADATA_KEY
-
-SOURCE_METADATA_KEY = "data_pipeline/raw_table"
-"""Where a sampled table's metadata names the raw table behind it (`stage/table`)."""
 
 
 class OutputKind(Enum):

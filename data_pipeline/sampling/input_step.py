@@ -14,7 +14,7 @@ from data_pipeline.sampling.input_outputs import InputOutput, OutputKind
 from data_pipeline.sampling.sampled_inputs import Request, SampledInputs, sampled_inputs
 from data_pipeline.sampling.selection import selected_query
 from data_pipeline.sampling.weights import roles_without_selection, weighted_view
-from data_pipeline.tables.fetch import fetch
+from data_pipeline.tables.copies import made_from
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.reference import catalog_row_of, properties_of
 from data_pipeline.tables.table import Properties, Table, View
@@ -48,7 +48,8 @@ class InputStep:
         Args:
             instance: The instance.
             outputs: What is asked for, by name.
-            sources: The raw tables: `sa.Table` in the database, frames in memory.
+            sources: What each input table is made from (see `made_from`) as `sa.Table` in the
+                database; in memory, the frame of its raw table.
             log: The log of the run.
             forced: Whether everything is to be made anew.
 
@@ -66,7 +67,7 @@ class InputStep:
                 yield dg.Output(in_memory.output(output), name)
             return
         sources = {
-            name: with_declared_key(source, self.raw[name], self.declared[name])
+            name: with_declared_key(source, self._origin(instance, name)[1], self.declared[name])
             for name, source in sources.items()
         }
         with sampled_inputs(self._request(instance, outputs, forced=forced), log) as sample:
@@ -74,7 +75,7 @@ class InputStep:
                 if sample is not None:
                     yield dg.Output(_sampled(sample, output), name)
                 else:
-                    yield dg.Output(self._in_database(instance, output, sources, log), name)
+                    yield dg.Output(self._in_database(instance, output, sources), name)
 
     def _request(
         self, instance: Instance, outputs: Mapping[str, InputOutput], *, forced: bool
@@ -97,19 +98,14 @@ class InputStep:
         instance: Instance,
         output: InputOutput,
         sources: Mapping[str, sa.Table],
-        log: logging.Logger,
     ) -> View | Table:
         """Gives an output of an instance that loads for itself, or that copies by filters."""
         table, source = StageTable(self.stage, output.table), sources[output.table]
         keep = CopyFilter(rate=1.0)
-        inputs: Mapping[str, str | None] = {}
         if instance.copies:
             keep = instance.copy_filter(table.stage, table.name)
-            source, inputs = _chained(instance, table, source, log)
+        inputs = self._versions(instance, output.table, source)
         if output.kind is OutputKind.WEIGHTED:
-            behind = catalog_row_of(sources[output.table])
-            raw = f"{instance.root_source.instance_id}/{self.raw[output.table]}"
-            inputs = {**inputs, raw: behind.data_version if behind else None}
             return weighted_view(instance, table, source, f"{keep.cnt} {keep.rate}", inputs)
         if output.kind is OutputKind.ROLES:
             rows = selected_query(table, source, keep)
@@ -118,6 +114,17 @@ class InputStep:
             return View(source)
         return Table.of(selected_query(table, source, keep), properties_of(source), inputs)
 
+    def _versions(
+        self, instance: Instance, name: str, source: sa.Table
+    ) -> Mapping[str, str | None]:
+        """Gives the data version of what an input table is made from, by its name."""
+        owner, table = self._origin(instance, name)
+        row = catalog_row_of(source)
+        return {f"{owner.instance_id}/{table}": row.data_version if row else None}
+
+    def _origin(self, instance: Instance, name: str) -> tuple[Instance, StageTable]:
+        return made_from(instance, self.raw[name], StageTable(self.stage, name))
+
 
 def _sampled(sample: SampledInputs, output: InputOutput) -> Table:
     if output.kind is OutputKind.ROWS:
@@ -125,14 +132,3 @@ def _sampled(sample: SampledInputs, output: InputOutput) -> Table:
     if output.kind is OutputKind.ROLES:
         return sample.roles(output.table)
     return sample.weighted(output.table)
-
-
-def _chained(
-    instance: Instance, table: StageTable, raw: sa.Table, log: logging.Logger
-) -> tuple[sa.Table, Mapping[str, str | None]]:
-    """Gives what an instance copies from: the raw table, or the input table of another copy."""
-    origin = instance.source
-    if origin is None or not origin.copies:
-        return raw, {}
-    source, version = fetch(origin, table, sa.Table, log)
-    return source, {f"{origin.instance_id}/{table}": version}

@@ -11,9 +11,7 @@ class InputVersions:
     """The data versions of the inputs that each running step has loaded."""
 
     def __init__(self) -> None:
-        self._steps: defaultdict[tuple[str, str], dict[StageTable, dict[str, str | None]]] = (
-            defaultdict(dict)
-        )
+        self._steps: defaultdict[tuple[str, str], dict[str, str | None]] = defaultdict(dict)
         self._lock = Lock()
 
     def add(
@@ -21,9 +19,9 @@ class InputVersions:
     ) -> None:
         """Notes that a step has loaded a table; a version of None says that it is not known."""
         with self._lock:
-            self._steps[run_id, step][table] = {f"{instance_id}/{table}": version}
+            self._steps[run_id, step][f"{instance_id}/{table}"] = version
 
-    def of(self, run_id: str, step: str) -> Mapping[StageTable, dict[str, str | None]]:
-        """Gives what a step has loaded so far: the versions, by table and instance."""
+    def of(self, run_id: str, step: str) -> Mapping[str, str | None]:
+        """Gives what a step has loaded so far: the versions, by `instance/stage/table`."""
         with self._lock:
             return dict(self._steps.get((run_id, step), {}))

@@ -14,6 +14,7 @@ from data_pipeline.instances.cache_validation import validation
 from data_pipeline.instances.resource import PARTITION_TAG, InstanceResource
 from data_pipeline.tables import runs, staging
 from data_pipeline.tables.connection import database
+from data_pipeline.tables.copies import read_instead
 from data_pipeline.tables.fetch import fetch, is_in_memory, known_version
 from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of
 from data_pipeline.tables.inputs import InputVersions
@@ -24,7 +25,7 @@ from data_pipeline.tables.planned_steps import only_checks, planned_steps, step_
 from data_pipeline.tables.run_resources import remember_objects
 from data_pipeline.tables.session_name import reset_session_name, set_session_name
 from data_pipeline.tables.step_process import end_with_leader
-from data_pipeline.tables.step_reads import StepReads, close_reads, open_reads, reads_of
+from data_pipeline.tables.step_reads import Source, StepReads, close_reads, open_reads, reads_of
 from data_pipeline.tables.store import Origin, Store
 from data_pipeline.tables.table import declared_properties
 from data_pipeline.tables.upstream import upstream
@@ -63,8 +64,7 @@ class TableIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Gives what an asset reads, in the form that its annotation asks for; see `fetch`."""
-        table = StageTable.from_path(context.asset_key.path)
-        instance = self._instance_of_input(context)
+        instance, table = self._read(context)
         step = context.step_context
         if (writer := self._writer(step.run_tags)) is not None:
             self._enter(step, writer, context.log)
@@ -155,6 +155,17 @@ class TableIOManager(dg.IOManager):
             )
         return self._instance(name, table)
 
+    def _read(self, context: dg.InputContext) -> Source:
+        """Gives the table that an input is, as `upstream` does, with its instance."""
+        instance = self._instance_of_input(context)
+        table = StageTable.from_path(context.asset_key.path)
+        step = context.step_context
+        asset = step.job_def.asset_layer.get_assets_def_for_node(step.node_handle)
+        writer = self._writer(step.run_tags)
+        if asset is None or writer is None:
+            return instance, table
+        return read_instead(asset, writer, instance, table)
+
     def _instance_of_input(self, context: dg.InputContext) -> Instance:
         table = StageTable.from_path(context.asset_key.path)
         reader = context.step_context.run_tags.get(PARTITION_TAG) or (
@@ -189,9 +200,11 @@ class TableIOManager(dg.IOManager):
         for _, source, table in upstream(graph, context.asset_key, self._configuration, instance):
             # What is named as a dependency only (`deps=`) was not loaded, but may have been read.
             name = f"{source.instance_id}/{table}"
-            inputs |= loaded.get(table) or {
-                name: self._version_of(step.run_id, instance, reads, source, table)
-            }
+            inputs[name] = (
+                loaded[name]
+                if name in loaded
+                else self._version_of(step.run_id, instance, reads, source, table)
+            )
         tags = step.dagster_run.tags
         mode, identity = validation(instance, tags).mode, self._identity(context, instance)
         forced = mode == "force_cache_invalid" or (

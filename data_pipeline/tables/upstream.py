@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from data_pipeline.instances import Configuration, Instance
+from data_pipeline.tables.copies import read_instead
 from data_pipeline.tables.names import StageTable
 
 
@@ -14,7 +15,8 @@ def upstream(
 ) -> Iterator[tuple[dg.AssetKey, Instance, StageTable]]:
     """Gives the assets that an asset depends on, with their instances and tables.
 
-    What is no table of a pipeline (an external asset) gets a name that no catalog knows.
+    What is no table of a pipeline (an external asset) gets a name that no catalog knows. Dagster's
+    edges end at the raw tables of the root; what copies a copy reads that one, see `read_instead`.
 
     Args:
         graph: The asset graph of the job.
@@ -22,10 +24,12 @@ def upstream(
         configuration: All instances.
         instance: The instance for which the asset is computed.
     """
-    for parent in sorted(graph.get(key).parent_keys):
+    node = graph.get(key)
+    for parent in sorted(node.parent_keys):
         stage, name = parent.path if len(parent.path) == 2 else ("", "/".join(parent.path))
         for source in _instances(graph, key, parent, configuration, instance):
-            yield parent, source, StageTable(stage, name)
+            table = StageTable(stage, name)
+            yield parent, *read_instead(node.assets_def, instance, source, table)
 
 
 def _instances(

@@ -11,6 +11,7 @@ from data_pipeline.instances import Instance
 from data_pipeline.sampling.checks.declared_tables import DeclaredTable, DeclaredTables
 from data_pipeline.tables import catalog
 from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.copies import made_from
 from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.relationships import (
@@ -162,7 +163,7 @@ def _origin(instance: Instance, item: DeclaredTable) -> tuple[Instance, StageTab
     """Gives what a sampled table was copied from: a raw table, or another sample of it."""
     if item.raw is None or instance.source is None:
         return None
-    return instance.source, item.table if instance.source.copies else item.raw
+    return made_from(instance, item.raw, item.table)
 
 
 def _relation(

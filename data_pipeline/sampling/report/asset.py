@@ -20,6 +20,7 @@ from data_pipeline.sampling.report.figures import frame_of
 from data_pipeline.sampling.report.metadata import metadata_of
 from data_pipeline.sampling.report.of_instance import Inputs, report_of_instance
 from data_pipeline.sampling.weights import roles_table
+from data_pipeline.tables.copies import COMPARED_KEY
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.table import declared_properties, table_properties
 
@@ -90,7 +91,7 @@ def sample_report(
         kinds={"postgres", "sql"},
         description=f"How the sample of stage `{stage}` compares with its source.",
         code_version=code_version(".", "in_database", "report"),
-        metadata=table_properties(primary_key="number"),
+        metadata=table_properties(primary_key="number") | {COMPARED_KEY: _compared(inputs)},
         check_specs=_check_specs(key, partitions),
         required_resource_keys={"instance"},
     )
@@ -114,6 +115,10 @@ def _made(
         for i, name in enumerate(inputs.raw)
     }
     return report_of_instance(instance, inputs, by_name, log)
+
+
+def _compared(inputs: Inputs) -> dict[str, str]:
+    return {str(raw): str(StageTable(inputs.stage, name)) for name, raw in inputs.raw.items()}
 
 
 def _ins(

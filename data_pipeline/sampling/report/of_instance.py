@@ -13,6 +13,7 @@ from data_pipeline.sampling.report.figures import Figure
 from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.schema_graph import schema_graph
 from data_pipeline.tables.connection import database
+from data_pipeline.tables.copies import made_from
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.reference import catalog_row_of, properties_of
 from data_pipeline.tables.table import Properties
@@ -73,11 +74,16 @@ def report_of_instance(
         }
         tables = {name: Compared(name, *found[name], conditions[name]) for name in found}
         report = compared_sample(connection, plan, tables)
-    changed = [name for name in tables if _has_changed(instance, inputs.raw[name], tables[name])]
+    origins = {
+        name: made_from(instance, raw, StageTable(inputs.stage, name))
+        for name, raw in inputs.raw.items()
+    }
+    changed = [name for name in tables if _has_changed(origins[name], tables[name])]
     for name in changed:
+        source, behind = origins[name]
         log.warning(
-            f"`{inputs.raw[name]}` of `{instance.root_source.name}` has changed since `{name}` was "
-            f"copied from it. Run `{instance.name}` again for a true comparison."
+            f"`{behind}` of `{source.name}` has changed since `{name}` was copied from it. Run "
+            f"`{instance.name}` again for a true comparison."
         )
     notes = (_note(name) for name in changed)
     return replace(report, figures=(*report.figures, *notes))
@@ -91,13 +97,13 @@ def _why(instance: Instance, plan: SamplePlan | None) -> str:
     return "copied by `copy_filter_...`, not by a `sample` specification: nothing to compare"
 
 
-def _has_changed(instance: Instance, raw: StageTable, table: Compared) -> bool:
+def _has_changed(behind: tuple[Instance, StageTable], table: Compared) -> bool:
     """Whether the source is not what the rows were copied from."""
-    copy, origin = catalog_row_of(table.sample), catalog_row_of(table.source)
-    if copy is None or origin is None:
+    copy, now = catalog_row_of(table.sample), catalog_row_of(table.source)
+    if copy is None or now is None:
         return False
-    version = copy.inputs.get(f"{instance.root_source.instance_id}/{raw}")
-    return version is not None and version != origin.data_version
+    version = copy.inputs.get(f"{behind[0].instance_id}/{behind[1]}")
+    return version is not None and version != now.data_version
 
 
 def _note(name: str) -> Figure:

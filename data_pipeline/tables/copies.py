@@ -1,0 +1,64 @@
+"""Input tables and what they are made from: a raw table, or the input table of a copy."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from data_pipeline.instances import Instance
+from data_pipeline.tables.names import StageTable
+
+SOURCE_METADATA_KEY = "data_pipeline/raw_table"
+"""Where an input table's metadata names the raw table behind it (`stage/table`)."""
+
+COMPARED_KEY = "data_pipeline/compared"
+"""Where the metadata of an asset that compares input tables with what they were copied from names
+the input table of each raw table that it reads, both as `stage/table`. It copies no rows."""
+
+
+def made_from(instance: Instance, raw: StageTable, own: StageTable) -> tuple[Instance, StageTable]:
+    """Return what an input table is made from, with its instance.
+
+    That is the raw table of the instance that is copied from, or of this one where it loads for
+    itself. A copy has no raw tables: of that, it is the same input table.
+
+    Args:
+        instance: The instance of the input table.
+        raw: The raw table behind it.
+        own: The input table.
+    """
+    source = instance.source
+    if source is None:
+        return instance, raw
+    return source, own if source.copies else raw
+
+
+def read_instead(
+    asset: dg.AssetsDefinition, instance: Instance, source: Instance, table: StageTable
+) -> tuple[Instance, StageTable]:
+    """Return what a step reads where Dagster, which knows raw tables only, names one of the root.
+
+    Args:
+        asset: What the step computes.
+        instance: The instance that it is computed for.
+        source: The instance that Dagster names.
+        table: The table that Dagster names.
+    """
+    if instance.source is None or source.instance_id != instance.root_source.instance_id:
+        return source, table
+    own = _input_tables(asset).get(table) if instance.source.copies else None
+    return (source, table) if own is None else made_from(instance, table, own)
+
+
+def _input_tables(asset: dg.AssetsDefinition) -> Mapping[StageTable, StageTable]:
+    """Return the input tables that a step makes or compares, by the raw tables behind them."""
+    found: dict[str, str] = {}
+    for spec in asset.specs:
+        if SOURCE_METADATA_KEY in spec.metadata:
+            found[str(spec.metadata[SOURCE_METADATA_KEY])] = spec.key.to_user_string()
+        compared = spec.metadata.get(COMPARED_KEY, {})
+        found |= getattr(compared, "data", compared)
+    return {_table(raw): _table(own) for raw, own in found.items()}
+
+
+def _table(name: str) -> StageTable:
+    return StageTable.from_path(name.split("/"))
