@@ -10,9 +10,10 @@ from data_pipeline.caching.executor import memoised
 from data_pipeline.caching.unseen_inputs import READS_KEY, takes_outside_input
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Configuration, load_configuration
-from data_pipeline.instances.problems import suggestion
+from data_pipeline.instances.problems import problem, suggestion
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.instances.sample_settings import SampleSettings
+from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.resources import instance_resources
 from data_pipeline.run_progress import NAME as PROGRESS
 from data_pipeline.run_progress import progress_logger
@@ -44,12 +45,14 @@ def instance_definitions(
 
     Raises:
         ConfigurationError: Stages and instances would reach the same schema or one with too long a
-            name, an asset key is not `[stage, table]`, or two differ only by case.
+            name, an asset key is not `[stage, table]`, two differ only by case, or an instance
+            samples a stage of one that does not have all of its rows.
     """
     configuration = configuration or load_configuration()
     tables = [StageTable.from_path(key.path) for asset in assets for key in asset.keys]
     configuration.check_stages({table.stage for table in tables})
     _check_case(tables)
+    _check_sample_sources(configuration, _input_tables(assets))
     raw = _raw_tables(assets)
     resources = {**instance_resources(), **others.pop("resources", {})}
     versions = code_versions(
@@ -85,15 +88,33 @@ def check_samples(
             no root, so that filters would copy it.
     """
     configuration = configuration or load_configuration()
+    inputs = _input_tables(assets)
+    for name, instance in configuration.instances.items():
+        if instance.sample:
+            _check_sample(f"instances.{name}.attrs.sample", instance.sample, inputs)
+
+
+def _input_tables(assets: Iterable[dg.AssetsDefinition]) -> list[StageTable]:
     specs = (spec for asset in assets for spec in asset.specs)
-    inputs = [
+    return [
         StageTable.from_path(spec.key.path)
         for spec in specs
         if SOURCE_METADATA_KEY in spec.metadata
     ]
+
+
+def _check_sample_sources(configuration: Configuration, inputs: Sequence[StageTable]) -> None:
+    """Refuses samples of what is filtered or sampled itself, now that all tables are known."""
     for name, instance in configuration.instances.items():
-        if instance.sample:
-            _check_sample(f"instances.{name}.attrs.sample", instance.sample, inputs)
+        if instance.sample is None or instance.source is None:
+            continue
+        roots = instance.sample.roots
+        for stage in sorted({i.stage for i in inputs if i.name in roots or str(i) in roots}):
+            tables = [item.name for item in inputs if item.stage == stage]
+            if (thin := thinned_by(instance.source, stage, tables)) is not None:
+                what, remedy = reason_and_remedy(instance, thin)
+                where = f"instances.{name}.attrs.copy_source"
+                raise problem(configuration.file, where, f"stage '{stage}': {what}", remedy)
 
 
 def _check_sample(where: str, sample: SampleSettings, inputs: Sequence[StageTable]) -> None:

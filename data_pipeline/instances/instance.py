@@ -1,7 +1,7 @@
 """One instance: its names, its stores, its attrs, and what it copies from where."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,3 +132,31 @@ class Instance:
             overrides.get(f"{stage}/{table}") or overrides.get(stage) or self._copying
         )  # a model is always true
         return CopyFilter(cnt=chosen.copy_filter_cnt, rate=chosen.copy_filter_rate)
+
+    @property
+    def copy_filter_overrides(self) -> dict[str, CopyFilter]:
+        """What it takes of the tables of a stage, or of one table, other than in general."""
+        return {
+            key: CopyFilter(cnt=item.copy_filter_cnt, rate=item.copy_filter_rate)
+            for key, item in self._copying.copy_filter_overrides.items()
+        }
+
+    def keeps_all_rows(self, stage: str, tables: Collection[str] | None = None) -> bool:
+        """Whether its input tables of a stage have all rows of those that they are copied from.
+
+        Args:
+            stage: The stage.
+            tables: Its tables; None where they are not known: what may be one of them counts.
+        """
+        roots = self.sample.roots if self.sample else ()
+        if tables is not None:
+            chosen = [root for root in roots for t in tables if root in (t, f"{stage}/{t}")]
+            filters = {table: self.copy_filter(stage, table) for table in tables}
+        else:
+            below = f"{stage}/"
+            chosen = [root for root in roots if "/" not in root or root.startswith(below)]
+            overrides = self.copy_filter_overrides.items()
+            filters = {key: keep for key, keep in overrides if key.startswith(below)}
+            filters[stage] = self.copy_filter(stage)
+        all_kept = not chosen and all(keep.keeps_all_rows for keep in filters.values())
+        return all_kept or not self.copies

@@ -13,6 +13,7 @@ from data_pipeline.instances.problems import problem, suggestion
 from data_pipeline.instances.settings import CacheValidation, CopyAttrs, Identity
 from data_pipeline.instances.stores import blob_store, table_store
 from data_pipeline.instances.validation import origin, validated
+from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_for
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Resolver:
             _attrs=copying.model_dump(exclude_unset=True),
         )
         self._check_same_database(instance, attrs)
+        self._check_is_whole(instance, attrs)
         return instance
 
     def _source(
@@ -167,3 +169,12 @@ class Resolver:
             )
             remedy = "Give both the same table_store url: rows are copied inside one database."
             raise problem(self.sections.file, where, what, remedy)
+
+    def _check_is_whole(self, instance: Instance, attrs: Tree) -> None:
+        """Refuse a sample of what is itself filtered or sampled."""
+        if instance.sample is None or instance.source is None:
+            return
+        for root in instance.sample.roots:
+            if (thin := thinned_for(instance.source, root)) is not None:
+                where, _ = origin(attrs, f"instances.{instance.name}.attrs", ("copy_source",))
+                raise problem(self.sections.file, where, *reason_and_remedy(instance, thin))

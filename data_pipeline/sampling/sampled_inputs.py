@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
+from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.sampling.code_identity import CODE_VERSION
 from data_pipeline.sampling.declared_key import with_declared_key
 from data_pipeline.sampling.in_database import Selection, selection
@@ -22,6 +23,7 @@ from data_pipeline.sampling.weights import marked, roles_of_chosen, roles_table,
 from data_pipeline.tables import catalog
 from data_pipeline.tables.catalog import fingerprint
 from data_pipeline.tables.connection import database
+from data_pipeline.tables.copies import made_from
 from data_pipeline.tables.fetch import fetch
 from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.query_identity import QueryIdentity
@@ -60,17 +62,24 @@ class Request:
         """The instance that the rows come from.
 
         Raises:
-            ConfigurationError: It is a sample itself, so probabilities would be wrong.
+            ConfigurationError: It has only a part of the rows, so probabilities would be wrong.
         """
         source = self.instance.source
-        if source is None or source.copies:
-            raise ConfigurationError(
-                f"Instance `{self.instance.name}` cannot be sampled from "
-                f"`{source.name if source else None}`, which copies its inputs itself: inclusion "
-                f"probabilities would be wrong. Set its copy_source to "
-                f"`{self.instance.root_source.name}`; samples of the same salt are nested anyhow."
-            )
+        if source is None:
+            raise AssertionError("what loads for itself has no sample")
+        # Found out when everything is loaded, but for assets without `instance_definitions`.
+        if (thin := thinned_by(source, self.stage, self.raw)) is not None:
+            what, remedy = reason_and_remedy(self.instance, thin)
+            raise ConfigurationError(f"Stage `{self.stage}`: {what}. {remedy}")
         return source
+
+    @property
+    def origins(self) -> Mapping[str, StageTable]:
+        """The table of the source behind each input table."""
+        return {
+            name: made_from(self.instance, raw, StageTable(self.stage, name))[1]
+            for name, raw in self.raw.items()
+        }
 
 
 class SampledInputs:
@@ -176,8 +185,8 @@ class SampledInputs:
         source = self._request.source.instance_id
         component = self._plan.graph.components[name]
         return {
-            f"{source}/{raw}": self._versions[table]
-            for table, raw in self._request.raw.items()
+            f"{source}/{behind}": self._versions[table]
+            for table, behind in self._request.origins.items()
             if table in component
         }
 
@@ -234,12 +243,13 @@ def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInp
         yield None
         return
     source, schema = request.source, request.instance.sample_work_schema
+    origins = request.origins
     with database(source).begin() as holder:
-        relations = [committed(source, raw) for raw in request.raw.values()]
+        relations = [committed(source, table) for table in origins.values()]
         lock_for_selection(holder, schema, request.stage, relations)
-        found = {name: fetch(source, raw, sa.Table, log) for name, raw in request.raw.items()}
+        found = {name: fetch(source, table, sa.Table, log) for name, table in origins.items()}
         sources = {
-            name: with_declared_key(table, request.raw[name], request.declared[name])
+            name: with_declared_key(table, origins[name], request.declared[name])
             for name, (table, _) in found.items()
         }
         properties = {

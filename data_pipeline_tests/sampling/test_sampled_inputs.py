@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.errors import ConfigurationError
 from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
 
 MIDI: dict[str, Any] = {"roots": {"customers": {"rate": 0.2}}, "salt": 3}
@@ -176,17 +175,3 @@ def test_no_working_table_is_left_behind(
     run(shop.assets(), "midi", config)
     left = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('midi_sample__work')"
     assert rows(pipeline_database, left) == []
-
-
-def test_a_sample_of_a_sample_is_refused(
-    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
-) -> None:
-    config = Path(configured(tmp_path, midi=MIDI, mini=MIDI))
-    config.write_text(config.read_text().replace("copy_source: full", "copy_source: midi", 2))
-    text = config.read_text()
-    first = text.index("copy_source: midi")
-    config.write_text(text[:first] + "copy_source: full" + text[first + len("copy_source: midi") :])
-    run(shop.assets(), "full", str(config))
-    run(shop.assets(), "midi", str(config))
-    with pytest.raises(ConfigurationError, match="Set its copy_source to `full`"):
-        run(shop.assets(), "mini", str(config))
