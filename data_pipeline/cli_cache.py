@@ -35,6 +35,10 @@ def plan(instance: str) -> None:
             click.echo(f"{title} ({len(chosen)}):")
         for decision in chosen:
             click.echo(f"  {decision}")
+    if (line := memo.not_taken) is not None:
+        click.echo(line)
+    if (refused := memo.refused) is not None:
+        click.echo(f"a run would end before its first step: {refused}")
     if memo.left_out:
         click.echo(f"left out ({len(memo.left_out)}), raw tables that `{instance}` does not load:")
         click.echo(f"  {', '.join(memo.left_out)}")

@@ -31,11 +31,16 @@ class Computation:
         key: The asset, on its instance.
         identity: What its result depends on, besides its inputs.
         inputs: The assets that it reads, each on its instance.
+        copied: Those of them that are raw tables of an instance that its own copies from, or the
+            input tables in their place.
+        takes_rows: Whether it takes rows of these, or only looks at them.
     """
 
     key: Key
     identity: Identity
     inputs: Sequence[Key] = ()
+    copied: frozenset[Key] = frozenset()
+    takes_rows: bool = True
 
 
 @dataclass(frozen=True)
@@ -172,8 +177,8 @@ def input_reason(
     names = {f"{instance}/{table}": (instance, table) for instance, table in item.inputs}
     if new := sorted(names.keys() - recorded.keys()):
         return f"reads {_quoted(new)}, which it did not before"
-    changed = [name for name, version in recorded.items() if _version(known, name) != version]
-    if changed:
+    kept_out = not_taken(item, known, validation)
+    if changed := [name for name in _with_new_data(item, known) if name not in kept_out]:
         return f"input {_quoted(changed)} has new data"
     # The fingerprint of its source, where it declares one, speaks for external inputs too.
     unknown = [name for name, version in recorded.items() if version is None]
@@ -182,19 +187,64 @@ def input_reason(
     return None
 
 
-def blocked_by_assertion(decisions: Iterable[Decision], steps: Iterable[Step]) -> list[str]:
+def not_taken(item: Computation, known: Mapping[Key, Known], validation: Validation) -> list[str]:
+    """Names the inputs with new data that the mode keeps out: those that are copied.
+
+    What an instance copies from another one is input from outside to it. Inputs that are recorded,
+    but are none of Dagster's, were copied together with these.
+    """
+    if validation.asks_sources or item.identity.allow_fresh_input:
+        return []
+    own = f"{item.key[0]}/"
+    read = {f"{key[0]}/{key[1]}" for key in item.inputs if key not in item.copied}
+    changed = _with_new_data(item, known)
+    return [name for name in changed if name not in read and not name.startswith(own)]
+
+
+def blocked_by_assertion(
+    decisions: Iterable[Decision],
+    steps: Iterable[Step],
+    known: Mapping[Key, Known],
+    validation: Validation,
+) -> list[str]:
     """Names the assets that take input from outside and would run although that is ruled out."""
-    running = {item.step for item in decisions if item.action is not Action.REUSE}
+    running = {item.step: item.action for item in decisions if item.action is not Action.REUSE}
     return [
         f"{table} ({instance})"
         for step in steps
         if step.key in running
-        for (instance, table), identity in ((i.key, i.identity) for i in step.computations)
-        if identity.takes_outside_input and not identity.allow_fresh_input
+        for (instance, table), item in ((item.key, item) for item in step.computations)
+        if _takes_outside_input(item)
+        and (not item.copied or _is_due(item, step, running[step.key], known, validation))
     ]
 
 
-def _version(known: Mapping[Key, Known], name: str) -> str | None:
+def _takes_outside_input(item: Computation) -> bool:
+    is_copy = bool(item.copied) and item.takes_rows
+    return (item.identity.takes_outside_input or is_copy) and not item.identity.allow_fresh_input
+
+
+def _is_due(
+    item: Computation,
+    step: Step,
+    action: Action,
+    known: Mapping[Key, Known],
+    validation: Validation,
+) -> bool:
+    """Whether a copy must be made; if its step runs for others alone, it stays as it is."""
+    if step.reason is not None or action is Action.WAIT:
+        return True
+    reason = own_reason(item, known.get(item.key), validation)
+    return (reason or input_reason(item, known, validation)) is not None
+
+
+def _with_new_data(item: Computation, known: Mapping[Key, Known]) -> list[str]:
+    recorded = known[item.key].row.inputs
+    return [name for name, version in recorded.items() if version_of(known, name) != version]
+
+
+def version_of(known: Mapping[Key, Known], name: str) -> str | None:
+    """Gives the data version of `instance/stage/table`; None where it is not there."""
     instance, stage, table = name.split("/", 2)
     found = known.get((instance, StageTable(stage, table)))
     return found.row.data_version if found and found.exists else None

@@ -17,12 +17,16 @@ from data_pipeline.caching.decisions import (
     Key,
     Known,
     Step,
+    blocked_by_assertion,
     decide,
+    not_taken,
+    version_of,
 )
 from data_pipeline.caching.fingerprints import declared_sources, digests, with_fingerprints
 from data_pipeline.caching.known import known, known_to_run, remember
 from data_pipeline.caching.messages import (
-    check_no_fresh_input,
+    fresh_input_not_taken,
+    fresh_input_refused,
     listed,
     summary,
     without_identity,
@@ -31,6 +35,7 @@ from data_pipeline.caching.recording import record_reused
 from data_pipeline.caching.restoring import can_restore, kept_results, restore
 from data_pipeline.caching.run_steps import node_name, run_steps
 from data_pipeline.caching.stage_commits import StageCommits, inherited
+from data_pipeline.errors import DataPipelineError
 from data_pipeline.instances import Configuration
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.tables.connection import database
@@ -112,13 +117,46 @@ class Memo:
         }
 
     def _may_restore(self, key: str) -> bool:
-        """Whether a step may be swapped for an earlier result: not if it must check the result."""
-        return key not in self._steps.blocking
+        """Whether a step may be swapped for an earlier result.
+
+        Not if it must check the result, nor if what is kept may have been made of new data that the
+        mode keeps out.
+        """
+        kept_out = (
+            not_taken(item, self._known, self._validation)
+            for item in self._computing[key].computations
+            if item.key in self._known
+        )
+        return key not in self._steps.blocking and not any(kept_out)
 
     @property
     def left_out(self) -> Sequence[str]:
         """The steps that would load raw tables although the instance copies its inputs."""
         return self._steps.raw
+
+    @property
+    def refused(self) -> str | None:
+        """Why nothing of the run may be executed, from what is known now; None where it may."""
+        if self._validation.mode != "assert_no_fresh_input":
+            return None
+        decisions, steps = self.decisions().values(), self._computing.values()
+        blocked = blocked_by_assertion(decisions, steps, self._known, self._validation)
+        return fresh_input_refused(self._instance.name, blocked) if blocked else None
+
+    @property
+    def not_taken(self) -> str | None:
+        """Which new data of other instances stays where it is, in a line; None where none does."""
+        names = [
+            name
+            for key, decision in self.decisions().items()
+            if decision.action is Action.REUSE
+            for item in self._computing[key].computations
+            for name in not_taken(item, self._known, self._validation)
+            if version_of(self._known, name) is not None
+        ]
+        return (
+            fresh_input_not_taken(list(dict.fromkeys(names)), self._validation) if names else None
+        )
 
     def announce(self, storage: dg.DagsterInstance, run_id: str) -> None:
         """Says what is left out from the start, and hands fingerprints to the steps.
@@ -136,8 +174,15 @@ class Memo:
                 f"Left out {', '.join(self._steps.raw)}: instance `{self._instance.name}` does not "
                 f"load raw tables but copies from `{self._instance.source.name}`"
             )
-        if self._validation.mode == "assert_no_fresh_input":
-            check_no_fresh_input(self.decisions(), self._computing.values())
+        if (refused := self.refused) is not None:
+            running = [str(d) for d in self.decisions().values() if d.action is Action.RUN]
+            raise DataPipelineError(
+                f"Nothing was run: {refused}. What loads from a source system may do so in every "
+                "mode where it is declared: outside_input(..., allow_fresh_input=True). What would "
+                "run, and why:\n" + "\n".join(running)
+            )
+        if (line := self.not_taken) is not None:
+            self._log.info(line)
         if (found := digests(list(self._computing.values()))) != "{}":
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
 

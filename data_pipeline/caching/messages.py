@@ -1,28 +1,31 @@
 """What a memoised run says of what it does and of what it leaves out."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dagster._core.events import EngineEventData
 
-from data_pipeline.caching.decisions import Action, Decision, Step, blocked_by_assertion
-from data_pipeline.errors import DataPipelineError
+from data_pipeline.caching.decisions import Decision, Step
+from data_pipeline.instances.cache_validation import MODE_TAG, Validation
 from data_pipeline.tables.run_resources import IDENTITY_METHOD
 
 
-def check_no_fresh_input(decisions: Mapping[str, Decision], computing: Collection[Step]) -> None:
-    """Refuses a run that would take input from outside, in the mode `assert_no_fresh_input`.
+def fresh_input_refused(name: str, blocked: Sequence[str]) -> str:
+    """Says that the mode `assert_no_fresh_input` refuses a run, and how to run it all the same.
 
-    Raises:
-        DataPipelineError: A table that takes input from outside would be computed.
+    Args:
+        name: The instance of the run.
+        blocked: What would take input from outside; see `blocked_by_assertion`.
     """
-    if blocked := blocked_by_assertion(decisions.values(), computing):
-        reasons = "\n".join(str(item) for item in decisions.values() if item.action is Action.RUN)
-        raise DataPipelineError(
-            f"Nothing was run: {', '.join(blocked)} would take input from outside, which "
-            f"`assert_no_fresh_input` rules out. What would run, and why:\n{reasons}\n"
-            "Run with another cache validation mode, or declare the asset with "
-            "outside_input(..., allow_fresh_input=True)."
-        )
+    return (
+        f"{', '.join(blocked)} would take input from outside, which `assert_no_fresh_input` rules "
+        f"out. To take it: data-pipeline run {name} --fresh (or the tag `{MODE_TAG}: normal`)"
+    )
+
+
+def fresh_input_not_taken(names: Sequence[str], validation: Validation) -> str:
+    """Says in one line which inputs have new data that the mode keeps out."""
+    inputs = ", ".join(f"`{name}`" for name in names)
+    return f"input {inputs} has new data that is not taken ({validation.mode})"
 
 
 def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.caching.decisions import Computation, Key, Step
 from data_pipeline.instances import Configuration, Instance
+from data_pipeline.tables.copies import takes_rows
 from data_pipeline.tables.identity import RAW_TAG, identity_of
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.op_context import OpContext, op_context
@@ -92,6 +93,7 @@ class _Reader:
         self._resources = resources
         self._keys: dict[Key, dg.AssetKey] = {}
         self._instances = {item.instance_id: item for item in _sources(instance)}
+        self._copied = self._instances.keys() - {instance.instance_id}
 
     def read(self, plan: ExecutionPlan) -> RunSteps:
         nodes = self._nodes(plan)
@@ -157,15 +159,16 @@ class _Reader:
         own = (self._instance.instance_id, StageTable.from_path(key.path))
         self._keys[own] = key
         identity = identity_of(spec, context, self._instance)
-        return Computation(own, identity, list(self._inputs(key)))
-
-    def _inputs(self, key: dg.AssetKey) -> Iterator[Key]:
+        inputs, copied = [], []
         for parent, source, table in upstream(
             self._graph, key, self._configuration, self._instance
         ):
             self._instances.setdefault(source.instance_id, source)
             self._keys[source.instance_id, table] = parent
-            yield source.instance_id, table
+            inputs.append((source.instance_id, table))
+            if self._is_raw(parent) and source.instance_id in self._copied:
+                copied.append(inputs[-1])
+        return Computation(own, identity, inputs, frozenset(copied), takes_rows(spec))
 
 
 def node_name(step: str) -> str:

@@ -76,8 +76,15 @@ def copy_filtered_inputs(
         wanted = {
             name: outputs[name] for name in context.op_execution_context.selected_output_names
         }
-        forced = validation(instance, context.run.tags).mode == "force_cache_invalid"
-        yield from step.results(instance, wanted, sources, context.log, forced=forced)
+        how = validation(instance, context.run.tags)
+        yield from step.results(
+            instance,
+            wanted,
+            sources,
+            context.log,
+            forced=how.mode == "force_cache_invalid",
+            stable=not how.asks_sources,
+        )
 
     return copy_filtered
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -11,9 +11,18 @@ import sqlalchemy as sa
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.sampling.declared_key import with_declared_key
 from data_pipeline.sampling.input_outputs import InputOutput, OutputKind
-from data_pipeline.sampling.sampled_inputs import Request, SampledInputs, sampled_inputs
+from data_pipeline.sampling.sampled_inputs import (
+    Request,
+    SampledInputs,
+    Versions,
+    is_there,
+    log_not_taken,
+    recorded_versions,
+    sampled_inputs,
+)
 from data_pipeline.sampling.selection import selected_query
-from data_pipeline.sampling.weights import roles_without_selection, weighted_view
+from data_pipeline.sampling.weights import roles_table, roles_without_selection, weighted_view
+from data_pipeline.tables.connection import database
 from data_pipeline.tables.copies import made_from
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.reference import catalog_row_of, properties_of
@@ -42,6 +51,7 @@ class InputStep:
         log: logging.Logger,
         *,
         forced: bool = False,
+        stable: bool = False,
     ) -> Iterator[dg.Output[Any]]:
         """Gives the outputs that are asked for.
 
@@ -52,16 +62,20 @@ class InputStep:
                 database; in memory, the frame of its raw table.
             log: The log of the run.
             forced: Whether everything is to be made anew.
+            stable: Whether copies that are there stay as they are, whatever their source has
+                become.
 
         Raises:
             ConfigurationError: The specification or filter cannot be applied, or a source is no
                 table.
         """
         ordered = sorted(outputs.items(), key=lambda item: (item[1].kind.value, item[0]))
+        request = replace(
+            self._request(instance, outputs), forced=forced, stable=stable and instance.copies
+        )
         if not all(isinstance(source, sa.Table) for source in sources.values()):
             from data_pipeline.sampling.in_memory.inputs import InputsInMemory
 
-            request = self._request(instance, outputs, forced=forced)
             in_memory = InputsInMemory(request, sources, log)
             for name, output in ordered:
                 yield dg.Output(in_memory.output(output), name)
@@ -70,16 +84,16 @@ class InputStep:
             name: with_declared_key(source, self._origin(instance, name)[1], self.declared[name])
             for name, source in sources.items()
         }
-        with sampled_inputs(self._request(instance, outputs, forced=forced), log) as sample:
+        with sampled_inputs(request, log) as sample:
+            inputs = {} if sample else self._inputs(request, sources, log)
             for name, output in ordered:
                 if sample is not None:
                     yield dg.Output(_sampled(sample, output), name)
                 else:
-                    yield dg.Output(self._in_database(instance, output, sources), name)
+                    source, versions = sources[output.table], inputs[output.table]
+                    yield dg.Output(self._in_database(instance, output, source, versions), name)
 
-    def _request(
-        self, instance: Instance, outputs: Mapping[str, InputOutput], *, forced: bool
-    ) -> Request:
+    def _request(self, instance: Instance, outputs: Mapping[str, InputOutput]) -> Request:
         def of(kind: OutputKind) -> frozenset[str]:
             return frozenset(item.table for item in outputs.values() if item.kind is kind)
 
@@ -90,37 +104,84 @@ class InputStep:
             declared=self.declared,
             tables=of(OutputKind.ROWS),
             roles=of(OutputKind.ROLES),
-            forced=forced,
         )
 
     def _in_database(
         self,
         instance: Instance,
         output: InputOutput,
-        sources: Mapping[str, sa.Table],
+        source: sa.Table,
+        inputs: Versions,
     ) -> View | Table:
         """Gives an output of an instance that loads for itself, or that copies by filters."""
-        table, source = StageTable(self.stage, output.table), sources[output.table]
-        keep = CopyFilter(rate=1.0)
-        if instance.copies:
-            keep = instance.copy_filter(table.stage, table.name)
-        inputs = self._versions(instance, output.table, source)
-        if output.kind is OutputKind.WEIGHTED:
-            return weighted_view(instance, table, source, f"{keep.cnt} {keep.rate}", inputs)
+        table = StageTable(self.stage, output.table)
+        if output.kind is OutputKind.ROWS:
+            if not instance.copies:
+                return View(source)
+            return self._copied(instance, table, source, inputs)
         if output.kind is OutputKind.ROLES:
-            rows = selected_query(table, source, keep)
-            return roles_without_selection(table, source, keep, rows, inputs)
-        if not instance.copies:
-            return View(source)
-        return Table.of(selected_query(table, source, keep), properties_of(source), inputs)
+            return self._roles(instance, table, source, inputs)
+        keep = self._filter(instance, table)
+        return weighted_view(instance, table, source, f"{keep.cnt} {keep.rate}", inputs)
 
-    def _versions(
-        self, instance: Instance, name: str, source: sa.Table
-    ) -> Mapping[str, str | None]:
-        """Gives the data version of what an input table is made from, by its name."""
-        owner, table = self._origin(instance, name)
-        row = catalog_row_of(source)
-        return {f"{owner.instance_id}/{table}": row.data_version if row else None}
+    def _copied(
+        self, instance: Instance, table: StageTable, source: sa.Table, inputs: Versions
+    ) -> Table:
+        rows = selected_query(table, source, self._filter(instance, table))
+        return Table.of(rows, properties_of(source), inputs)
+
+    def _roles(
+        self, instance: Instance, table: StageTable, source: sa.Table, inputs: Versions
+    ) -> Table:
+        keep = self._filter(instance, table)
+        rows = selected_query(table, source, keep)
+        return roles_without_selection(table, source, keep, rows, inputs)
+
+    def _filter(self, instance: Instance, table: StageTable) -> CopyFilter:
+        if not instance.copies:
+            return CopyFilter(rate=1.0)
+        return instance.copy_filter(table.stage, table.name)
+
+    def _inputs(
+        self, request: Request, sources: Mapping[str, sa.Table], log: logging.Logger
+    ) -> Mapping[str, Versions]:
+        """Gives for each input table the data version of what it is made from, or was."""
+        current: dict[str, Versions] = {}
+        for name, source in sources.items():
+            owner, table = self._origin(request.instance, name)
+            row = catalog_row_of(source)
+            current[name] = {f"{owner.instance_id}/{table}": row.data_version if row else None}
+        if not request.stable:
+            return current
+        with database(request.instance).begin() as connection:
+            staying = {
+                name: self._kept_versions(connection, request, name, source, current[name])
+                for name, source in sources.items()
+            }
+        made = {name: versions for name, versions in staying.items() if versions}
+        log_not_taken(log, made, current)
+        return current | made
+
+    def _kept_versions(
+        self,
+        connection: sa.Connection,
+        request: Request,
+        name: str,
+        source: sa.Table,
+        current: Versions,
+    ) -> Versions | None:
+        """Gives what a table was made of if all that is asked for of it is there; else None."""
+        instance, table = request.instance, StageTable(self.stage, name)
+        before = recorded_versions(connection, instance, table, current)
+        wanted = []
+        if name in request.tables:
+            copied = self._copied(instance, table, source, before)
+            wanted.append((table, copied, self.declared[name]))
+        if name in request.roles:
+            roles = self._roles(instance, table, source, before)
+            wanted.append((roles_table(table), roles, Properties()))
+        stays = all(is_there(connection, instance, *item) for item in wanted)
+        return before if stays else None
 
     def _origin(self, instance: Instance, name: str) -> tuple[Instance, StageTable]:
         return made_from(instance, self.raw[name], StageTable(self.stage, name))

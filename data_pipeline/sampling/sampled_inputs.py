@@ -34,6 +34,9 @@ from data_pipeline.tables.sql import compiled
 from data_pipeline.tables.table import Properties, Table
 from data_pipeline.tables.visible import committed
 
+Versions = Mapping[str, str | None]
+"""Data versions by `instance/stage/table`; None where one is not known."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -47,6 +50,7 @@ class Request:
         tables: The input tables that are asked for.
         roles: Those whose roles are asked for.
         forced: Whether everything is to be chosen anew.
+        stable: Whether tables that are there stay as they are, whatever their source has become.
     """
 
     instance: Instance
@@ -56,6 +60,7 @@ class Request:
     tables: frozenset[str]
     roles: frozenset[str] = frozenset()
     forced: bool = False
+    stable: bool = False
 
     @property
     def source(self) -> Instance:
@@ -98,6 +103,7 @@ class SampledInputs:
         self._versions = versions
         self._relations: dict[str, sa.Table] = {}
         self._whole: dict[str, bool] = {}
+        self._kept_versions: dict[str, Versions] = {}
         self.selection: Selection | None = None
 
     def choose(self, log: logging.Logger) -> None:
@@ -105,12 +111,20 @@ class SampledInputs:
         graph = self._plan.graph
         with database(self._request.instance).begin() as connection:
             self._relations = {name: self._relation(connection, name) for name in self._sources}
+            if self._request.stable:
+                self._kept_versions = {
+                    name: self._recorded(connection, name) for name in self._sources
+                }
             needed = {
                 name
                 for name in sorted(self._request.tables | self._request.roles)
                 if self._request.forced or not self._is_kept(connection, name)
             }
             tables = frozenset[str]().union(*(graph.components[name] for name in needed))
+            for name in tables:
+                self._kept_versions.pop(name, None)  # what belongs together is chosen together
+            current = {name: self._current(name) for name in self._kept_versions}
+            log_not_taken(log, self._kept_versions, current)
             if not tables:
                 log.info(f"The sample of stage `{graph.stage}` is up to date: nothing is chosen")
                 return
@@ -181,7 +195,15 @@ class SampledInputs:
         component = self._plan.part(self._plan.graph.components[name])
         return fingerprint("sample-1", CODE_VERSION, component.as_json())
 
-    def _inputs(self, name: str) -> dict[str, str | None]:
+    def _inputs(self, name: str) -> Versions:
+        """Gives the data versions of what a table is chosen from, or was where it stays."""
+        return self._kept_versions[name] if name in self._kept_versions else self._current(name)
+
+    def _recorded(self, connection: sa.Connection, name: str) -> Versions:
+        table = StageTable(self._request.stage, name)
+        return recorded_versions(connection, self._request.instance, table, self._current(name))
+
+    def _current(self, name: str) -> Versions:
         source = self._request.source.instance_id
         component = self._plan.graph.components[name]
         return {
@@ -201,26 +223,63 @@ class SampledInputs:
             wanted.append((roles_table(table), self._roles, Properties()))
         for whole in (False, True):
             if all(
-                self._is_there(connection, target, make(name, whole=whole), properties)
+                is_there(
+                    connection, self._request.instance, target, make(name, whole=whole), properties
+                )
                 for target, make, properties in wanted
             ):
                 self._whole[name] = whole
                 return True
         return False
 
-    def _is_there(
-        self, connection: sa.Connection, target: StageTable, table: Table, declared: Properties
-    ) -> bool:
-        """Whether the store would keep a table, if it were given it."""
-        if None in table.inputs.values():
-            return False
-        properties = declared.merged(table.properties).as_json()
-        made_by = QueryIdentity.of_table(compiled(table.obj), table.inputs, properties)
-        instance = self._request.instance
-        row = catalog.row(connection, instance.catalog_schema, target)
-        if row is None or row.query_key != made_by.query_key:
-            return False
-        return verdict_on(connection, committed(instance, target), row).is_intact
+
+def is_there(
+    connection: sa.Connection,
+    instance: Instance,
+    target: StageTable,
+    table: Table,
+    declared: Properties,
+) -> bool:
+    """Whether the store would keep a table, if it were given it."""
+    if None in table.inputs.values():
+        return False
+    properties = declared.merged(table.properties).as_json()
+    made_by = QueryIdentity.of_table(compiled(table.obj), table.inputs, properties)
+    row = catalog.row(connection, instance.catalog_schema, target)
+    if row is None or row.query_key != made_by.query_key:
+        return False
+    return verdict_on(connection, committed(instance, target), row).is_intact
+
+
+def recorded_versions(
+    connection: sa.Connection, instance: Instance, table: StageTable, inputs: Versions
+) -> Versions:
+    """Gives the data versions of inputs that a table was made of; the given ones without a table.
+
+    What is made of these again stays as it is.
+    """
+    row = catalog.row(connection, instance.catalog_schema, table)
+    return inputs if row is None else {name: row.inputs.get(name) for name in inputs}
+
+
+def log_not_taken(
+    log: logging.Logger, made: Mapping[str, Versions], current: Mapping[str, Versions]
+) -> None:
+    """Says which inputs have new data, although tables stay that were made of earlier ones.
+
+    Args:
+        log: The log of the run.
+        made: What the tables that stay were made of.
+        current: What they would be made of now.
+    """
+    names = [
+        f"`{name}`"
+        for table, versions in made.items()
+        for name, version in versions.items()
+        if version != current[table][name]
+    ]
+    if names:
+        log.info(f"input {', '.join(dict.fromkeys(names))} has new data that is not taken")
 
 
 @contextmanager

@@ -49,6 +49,11 @@ def read_instead(
     return (source, table) if own is None else made_from(instance, table, own)
 
 
+def takes_rows(spec: dg.AssetSpec) -> bool:
+    """Whether an asset that reads raw tables of another instance takes rows of them."""
+    return COMPARED_KEY not in spec.metadata
+
+
 def _input_tables(asset: dg.AssetsDefinition) -> Mapping[StageTable, StageTable]:
     """Return the input tables that a step makes or compares, by the raw tables behind them."""
     found: dict[str, str] = {}
