@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +14,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("instances", nargs=-1, required=True)
-def run(instances: tuple[str, ...]) -> None:
+@click.option(
+    "--fresh", is_flag=True, help="Take fresh input, whatever mode the configuration says."
+)
+def run(instances: tuple[str, ...], fresh: bool) -> None:
     """Run the pipeline on INSTANCES, one after the other.
 
     Runs are recorded where `make dev` shows them.
     """
     from data_pipeline.instances import load_configuration
+    from data_pipeline.instances.cache_validation import MODE_TAG
 
     configuration = load_configuration()
     for name in instances:
         configuration.instance(name)
     os.environ.setdefault("DAGSTER_HOME", str(dagster_home(configuration.home)))
     for name in instances:
-        if not _execute(name):
+        if not _execute(name, {MODE_TAG: "normal"} if fresh else {}):
             raise click.ClickException(
                 f"The run of instance `{name}` failed; see above. What was committed before is "
                 "unchanged."
@@ -42,7 +47,7 @@ def dagster_home(home: Path) -> Path:
     return directory
 
 
-def _execute(name: str) -> bool:
+def _execute(name: str, tags: Mapping[str, str]) -> bool:
     import dagster as dg
 
     from data_pipeline.run_progress import NAME
@@ -51,7 +56,7 @@ def _execute(name: str) -> bool:
     settings: dict[str, Any] = {"loggers": {NAME: {}}}
     with (
         dg.DagsterInstance.get() as storage,
-        dg.execute_job(job, storage, run_config=settings) as result,
+        dg.execute_job(job, storage, run_config=settings, tags=dict(tags)) as result,
     ):
         return result.success
 

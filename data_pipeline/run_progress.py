@@ -42,10 +42,16 @@ def _lines(record: logging.LogRecord) -> Iterator[str]:
             text = f"! {instance}  {key}: check {evaluation.check_name}: {evaluation.description}"
             yield click.style(text, fg="yellow")
     elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
-        error = event.step_failure_data.error
-        cause = error.cause or error if error else None
-        reason = cause.message.strip() if cause else ""
+        reason = _reason(event.step_failure_data.error)
         yield click.style(f"✗ {instance}  {event.step_key}: {reason}", fg="red")
+    elif event.event_type is dg.DagsterEventType.RUN_FAILURE and event.job_failure_data.error:
+        # It failed outside its steps: nothing may be run, or a stage could not be committed.
+        yield click.style(f"✗ {instance}  {_reason(event.job_failure_data.error)}", fg="red")
+
+
+def _reason(error: Any) -> str:
+    cause = error.cause or error if error else None
+    return cause.message.strip() if cause else ""
 
 
 def _shortened(message: str) -> str:
