@@ -94,3 +94,19 @@ def pipeline_database(
     engine = sa.create_engine(database_url, poolclass=sa.NullPool)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def owner(monkeypatch: pytest.MonkeyPatch, pipeline_database: sa.Engine) -> Iterator[str]:
+    """Role as which the pipeline connects to `pipeline_database`: its owner, and nothing more."""
+    name, database = f"owner_{uuid.uuid4().hex[:12]}", pipeline_database.url.database
+    with pipeline_database.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD 'of_the_owner'")
+        connection.exec_driver_sql(f'ALTER DATABASE "{database}" OWNER TO {name}')
+    url = pipeline_database.url.set(drivername="postgresql", username=name, password="of_the_owner")
+    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", url.render_as_string(hide_password=False))
+    yield name
+    with pipeline_database.begin() as connection:
+        connection.exec_driver_sql(f"REASSIGN OWNED BY {name} TO CURRENT_USER")
+        connection.exec_driver_sql(f"DROP OWNED BY {name} CASCADE")
+        connection.exec_driver_sql(f"DROP ROLE {name}")

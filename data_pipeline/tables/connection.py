@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.tables.names import literal, quoted
-from data_pipeline.tables.session_name import session_name
+from data_pipeline.tables.session_name import PROGRAM, session_name
+from data_pipeline.tables.session_settings import set_up, set_up_adbc
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection as AdbcConnection
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 _CONNECT_TIMEOUT_SECONDS = 10
 _NAME_KEY = "data_pipeline/application_name"
-# How often the server looks, while it works on a statement, whether the client still is there. It
-# would go on to the end for a process that was killed, and keep its locks from the next run.
-_CLIENT_CHECK = "SET client_connection_check_interval = '2s'"
-_NO_CLIENT_CHECK = "22023"  # invalid_parameter_value: the server's system cannot look
 _LOCK = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
 _LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -56,10 +53,11 @@ class Database:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-                "fallback_application_name": "data_pipeline",
+                "fallback_application_name": PROGRAM,
             },
         )
-        sa.event.listen(self.engine, "connect", _watch_client)
+        # Before SQLAlchemy asks the first connection for the isolation level to go back to.
+        sa.event.listen(self.engine, "connect", _set_up, insert=True)
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"
@@ -88,8 +86,15 @@ class Database:
             DatabaseError: The server cannot be reached.
         """
         with self._connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            yield connection
+            driver: Any = connection.connection.driver_connection
+            # Not by SQLAlchemy's isolation level AUTOCOMMIT: on the way there and back, psycopg2
+            # would reset the isolation level of the session to what its role defaults to.
+            driver.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not driver.closed:
+                    driver.autocommit = False
 
     def private_connection(self) -> sa.Connection:
         """Gives a connection of its own session, which ends when the caller closes it.
@@ -104,7 +109,7 @@ class Database:
     def _connect(self) -> sa.Connection:
         connection = self._connected()
         name = session_name()
-        if connection.info.get(_NAME_KEY, "data_pipeline") != name:
+        if connection.info.get(_NAME_KEY, PROGRAM) != name:
             run(connection, f"SET application_name = {literal(name)}")
             connection.commit()
             connection.info[_NAME_KEY] = name
@@ -154,11 +159,7 @@ class Database:
 
         try:
             connection = self._adbc_root().adbc_clone()
-            _watch_client(connection)
-            if (name := session_name()) != "data_pipeline":
-                with connection.cursor() as cursor:
-                    cursor.execute(f"SET application_name = {literal(name)}")
-                connection.commit()
+            set_up_adbc(connection, session_name())
         except adbc_driver_manager.Error as error:
             raise self._unreachable(error) from None
         try:
@@ -186,7 +187,7 @@ class Database:
             query={
                 **self.url.query,
                 "connect_timeout": str(_CONNECT_TIMEOUT_SECONDS),
-                "application_name": "data_pipeline",
+                "application_name": PROGRAM,
             },
         )
         return libpq_uri(uri)
@@ -221,17 +222,11 @@ class Database:
         return text
 
 
-def _watch_client(connection: Any, _record: object = None) -> None:
-    """Lets the server end what it does for a client that is gone, where it can tell."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(_CLIENT_CHECK)
-        connection.commit()
-    except Exception as error:
-        code = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
-        if code != _NO_CLIENT_CHECK:
-            raise
-        connection.rollback()
+def _set_up(connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    name = session_name()
+    # A name that the user gave in the URL or in PGAPPNAME stays where no run is at work.
+    set_up(connection, None if name == PROGRAM else name)
+    record.info[_NAME_KEY] = name
 
 
 def run(connection: sa.Connection, statement: str) -> "sa.CursorResult[*tuple[Any, ...]]":

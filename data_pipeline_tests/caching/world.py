@@ -90,10 +90,14 @@ class World:
         **settings: Any,
     ) -> Run:
         """Runs the pipeline; `calls` then says which assets' code was called."""
-        self._file.write_text(json.dumps(self.state))
-        self._calls.write_text("")
+        self.save()
         self.last = Run(storage or self.storage, builder, name, **settings)
         return self.last
+
+    def save(self) -> None:
+        """Writes down what the pipeline is now, for runs in other processes too."""
+        self._file.write_text(json.dumps(self.state))
+        self._calls.write_text("")
 
     def made(self, things: Callable[[], list[Any]], name: str = "full", **settings: Any) -> Run:
         """Runs assets (with checks and resources) that a test makes; see `jobs.made`."""
