@@ -129,7 +129,8 @@ def build_view(database: Database, table: StageTable, target: RelationName, quer
         try:
             _execute(connection, f"{prefix}{query}")
         except adbc_driver_manager.Error as error:
-            raise refusal(error, f"View `{table}` could not be built", query, prefix) from None
+            failed = f"View `{table}` could not be built"
+            raise refusal(connection, error, failed, query, prefix) from None
         return _state(connection, target, 0)
 
 
@@ -147,7 +148,7 @@ def _building(
             yield connection
             connection.commit()
         except adbc_driver_manager.Error as error:
-            raise refusal(error, f"Table `{table}` could not be built") from None
+            raise refusal(connection, error, f"Table `{table}` could not be built") from None
 
 
 def _create_as(
@@ -158,7 +159,8 @@ def _create_as(
     try:
         return _execute(connection, f"{prefix}{query}\n) AS q{suffix}")
     except adbc_driver_manager.Error as error:
-        raise refusal(error, f"Table `{table}` could not be built", query, prefix) from None
+        failed = f"Table `{table}` could not be built"
+        raise refusal(connection, error, failed, query, prefix) from None
 
 
 def _check_types(connection: "AdbcConnection", types: Mapping[str, str]) -> None:

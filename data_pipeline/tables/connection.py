@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
+from data_pipeline.tables import row_security
 from data_pipeline.tables.names import literal, quoted
 from data_pipeline.tables.session_name import PROGRAM, session_name
 from data_pipeline.tables.session_settings import set_up, set_up_adbc
@@ -67,7 +68,8 @@ class Database:
         """Opens a connection with a transaction that commits when the block ends well.
 
         Raises:
-            DatabaseError: The server cannot be reached, or the connection broke.
+            DatabaseError: The server cannot be reached, the connection broke, or row security would
+                have hidden rows from a query.
         """
         connection = self._connect()
         try:
@@ -76,6 +78,8 @@ class Database:
         except sa.exc.DBAPIError as error:
             if error.connection_invalidated:
                 raise self.lost(error.orig) from None
+            if hidden := self._hidden_rows(error):
+                raise hidden from None
             raise
 
     @contextmanager
@@ -205,6 +209,17 @@ class Database:
             f"Lost the connection to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
             "What was committed before is unchanged. Check the server's log, then run again."
         )
+
+    def _hidden_rows(self, error: sa.exc.DBAPIError) -> DatabaseError | None:
+        cause: Any = error.orig
+        if getattr(cause, "pgcode", None) != row_security.REFUSED:
+            return None
+        reason = self.scrubbed(cause.diag.message_primary)
+        with self.session() as connection:
+            hidden = row_security.hidden_rows(
+                reason, lambda query: run(connection, query).all(), error.statement or ""
+            )
+        return DatabaseError(f"A query was refused: {reason}\n{hidden}") if hidden else None
 
     def _where(self) -> str:
         return (

@@ -89,7 +89,7 @@ def load(
             connection.rollback()
         if isinstance(error, adbc_driver_manager.Error):
             failed = f"Loading the table `{schema}.{table}` failed, and nothing of it was kept"
-            raise load_refusal(error, failed) from None
+            raise load_refusal(connection, error, failed) from None
         raise
     return LoadResult(stream.rows, stream.bytes, time.monotonic() - started)
 

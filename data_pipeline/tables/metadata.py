@@ -21,6 +21,12 @@ WHERE a.attrelid = to_regclass(:relation) AND a.attnum > 0 AND NOT a.attisdroppe
 ORDER BY a.attnum
 """)
 
+_SIZE = sa.text("""
+SELECT pg_total_relation_size(to_regclass(:relation)), row_security_active(to_regclass(:relation))
+""")
+# Nothing is computed from a preview, so it is no reason to refuse what is there already.
+_HIDDEN = "(hidden by row security)"
+
 
 @dataclass(frozen=True)
 class TableFacts:
@@ -46,11 +52,9 @@ def table_facts(
         )
         for column in connection.execute(_COLUMNS, {"relation": relation.quoted})
     ]
-    size = connection.scalar(
-        sa.text("SELECT pg_total_relation_size(to_regclass(:relation))"),
-        {"relation": relation.quoted},
-    )
-    return TableFacts(columns, int(size or 0), _preview(connection, relation, columns))
+    size, is_hidden = connection.execute(_SIZE, {"relation": relation.quoted}).one()
+    preview = _HIDDEN if is_hidden else _preview(connection, relation, columns)
+    return TableFacts(columns, int(size or 0), preview)
 
 
 def table_metadata(

@@ -69,7 +69,8 @@ def _batches(
                 if on_progress is not None:
                     on_progress(rows, time.monotonic() - started)
     except adbc_driver_manager.Error as error:
-        raise refusal(error, f"Reading the table `{schema}.{table}` failed") from None
+        failed = f"Reading the table `{schema}.{table}` failed"
+        raise refusal(connection, error, failed) from None
     finally:
         if on_close is not None:
             on_close()

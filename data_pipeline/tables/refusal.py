@@ -1,8 +1,13 @@
 """What PostgreSQL refused, in words: the message, its detail, and the place in a query."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from data_pipeline.errors import DatabaseError, UnsupportedDataError
+from data_pipeline.tables.row_security import REFUSED, hidden_rows
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection
 
 _PRIMARY = "PG_DIAG_MESSAGE_PRIMARY"
 _DETAIL = "PG_DIAG_MESSAGE_DETAIL"
@@ -24,11 +29,16 @@ _DATA = ("22", "54")
 
 
 def refusal(
-    error: Exception, failed: str, query: str | None = None, prefix: str = ""
+    connection: "Connection",
+    error: Exception,
+    failed: str,
+    query: str | None = None,
+    prefix: str = "",
 ) -> DatabaseError:
     """Gives the error to raise for what ADBC reported.
 
     Args:
+        connection: The ADBC connection, whose transaction has failed.
         error: An ADBC error.
         failed: What failed, such as "Table s.t could not be built".
         query: The user's query, where there is one.
@@ -42,21 +52,38 @@ def refusal(
         lines += ["The query:", *_marked(query, _position(details, prefix))]
     sqlstate = getattr(error, "sqlstate", None) or ""
     remedy = _REMEDIES.get(sqlstate) or (_LOST if _is_lost(sqlstate) else "")
+    if sqlstate == REFUSED and (hidden := _hidden_rows(connection, reason, f"{failed} {query}")):
+        lines.append(hidden)
+        remedy = ""
     lines.append(f"What was committed before is unchanged. {remedy}".rstrip())
     return DatabaseError("\n".join(lines))
 
 
-def load_refusal(error: Exception, failed: str) -> DatabaseError | UnsupportedDataError:
+def load_refusal(
+    connection: "Connection", error: Exception, failed: str
+) -> DatabaseError | UnsupportedDataError:
     """Gives the error to raise when PostgreSQL refused rows: it may be the data that is at fault.
 
     Args:
+        connection: The ADBC connection.
         error: An ADBC error.
         failed: What failed.
     """
-    refused = refusal(error, failed)
+    refused = refusal(connection, error, failed)
     if (getattr(error, "sqlstate", None) or "").startswith(_DATA):
         return UnsupportedDataError(f"PostgreSQL cannot hold the data. {refused}")
     return refused
+
+
+def _hidden_rows(connection: "Connection", reason: str, about: str) -> str | None:
+    connection.rollback()
+    with connection.cursor() as cursor:
+
+        def ask(query: str) -> list[tuple[Any, ...]]:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+        return hidden_rows(reason, ask, about)
 
 
 def _is_lost(sqlstate: str) -> bool:

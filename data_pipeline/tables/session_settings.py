@@ -11,6 +11,8 @@ _SETTINGS = {
     # Whoever waits for a lock has to read afterwards what its holder has committed; the levels
     # above would show what there was before, or end one of two runs.
     "default_transaction_isolation": "read committed",
+    # A policy that would hide rows from the pipeline is an error, never a result with fewer rows.
+    "row_security": "off",
 }
 # How often the server looks, while it works on a statement, whether the client still is there. It
 # would go on to the end for a process that was killed, and keep its locks from the next run.

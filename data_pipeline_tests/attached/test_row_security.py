@@ -1,8 +1,10 @@
 """Row security of a table, and policies that refer to it, are never lost."""
 
 import pytest
+import sqlalchemy as sa
 
 from data_pipeline.tables.attached import CannotCarryError
+from data_pipeline.tables.session_settings import set_up
 from data_pipeline_tests.attached.conftest import Stage
 
 _POLICIES = """
@@ -42,6 +44,22 @@ def test_rows_stay_hidden(stage: Stage, role: str) -> None:
     )
     stage.commit("CREATE TABLE t AS SELECT a FROM generate_series(1, 9) a")
     stage.execute("DO $$ BEGIN ASSERT (SELECT count(*) FROM s.t) = 2; END $$", as_role=role)
+
+
+def test_a_materialized_view_is_filled_with_what_its_owner_may_see(stage: Stage, role: str) -> None:
+    """Although sessions of the pipeline read all rows of a table or none."""
+    stage.create("CREATE TABLE t (a int)", "CREATE TABLE u AS SELECT generate_series(1, 9) AS a")
+    stage.execute(
+        "ALTER TABLE s.u ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY few ON s.u USING (a < 3)",
+        f'GRANT SELECT ON s.t, s.u TO "{role}"',
+    )
+    stage.execute(
+        "CREATE MATERIALIZED VIEW users.m AS SELECT a FROM s.t JOIN s.u USING (a)", as_role=role
+    )
+    sa.event.listen(stage.engine, "connect", lambda session, _: set_up(session))
+    stage.commit("CREATE TABLE t AS SELECT a FROM generate_series(1, 9) a")
+    assert stage.rows("SELECT a FROM users.m ORDER BY a") == [(1,), (2,)]
 
 
 def test_a_policy_of_a_users_table_that_reads_ours_survives(stage: Stage) -> None:

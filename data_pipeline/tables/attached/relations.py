@@ -127,10 +127,12 @@ class Relation:
 
     @property
     def fill(self) -> list[str]:
-        """The statement that fills it, as its owner would."""
+        """The statements that fill it, as its owner would."""
         if self.kind != "MATERIALIZED VIEW" or not self.is_populated:
             return []
-        return [f"REFRESH MATERIALIZED VIEW {self.name.quoted}"]
+        # With the rows that policies show to its owner; sessions of the pipeline would refuse.
+        refresh = f"REFRESH MATERIALIZED VIEW {self.name.quoted}"
+        return ["SET LOCAL row_security = on", refresh, "SET LOCAL row_security = off"]
 
 
 @dataclass(frozen=True)
