@@ -212,7 +212,7 @@ class Database:
 
     def _hidden_rows(self, error: sa.exc.DBAPIError) -> DatabaseError | None:
         cause: Any = error.orig
-        if getattr(cause, "pgcode", None) != row_security.REFUSED:
+        if not row_security.is_refusal(cause):
             return None
         reason = self.scrubbed(cause.diag.message_primary)
         with self.session() as connection:

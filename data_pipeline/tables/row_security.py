@@ -67,6 +67,13 @@ class _Secured:
         yield f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"
 
 
+def is_refusal(error: Any) -> bool:
+    """Whether psycopg2 reported that row security would have hidden rows."""
+    diagnosis = getattr(error, "diag", None)
+    # The place in PostgreSQL's source tells it from missing privileges, in any language.
+    return getattr(diagnosis, "source_function", None) == "check_enable_rls"
+
+
 def hidden_rows(reason: str, ask: Ask, about: str = "") -> str | None:
     """Say which policies would have hidden rows from a query that was refused, and what to do.
 

@@ -14,7 +14,7 @@ from data_pipeline.sampling.refusals import (
     listed,
 )
 from data_pipeline.sampling.schema_graph import Relationship, SchemaGraph
-from data_pipeline.tables.row_security import REFUSED
+from data_pipeline.tables.row_security import is_refusal
 
 TID = "data_pipeline_place"
 """The column with the place of a row (its `ctid`), which identifies it during a selection."""
@@ -136,8 +136,8 @@ def refused(connection: sa.Connection, table: sa.Table, text: str) -> str | None
         with connection.begin_nested():
             connection.execute(query)
     except sa.exc.DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) == REFUSED:
-            raise  # what may not be read has nothing to do with the condition
+        if is_refusal(error.orig):
+            raise  # that has nothing to do with the condition
         return str(error.orig).strip()
     return None
 
