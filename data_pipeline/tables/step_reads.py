@@ -39,23 +39,20 @@ class StepReads:
     """
 
     def __init__(self, run_id: str, sources: Iterable[Source]) -> None:
-        self._stack = ExitStack()
         self._is_closed = False
         self._found: dict[tuple[str, StageTable], Visible] = {}
         self._sessions: dict[Database, sa.Connection] = {}
         by_database: dict[Database, list[Source]] = {}
         for instance, table in sources:
             by_database.setdefault(database(instance), []).append((instance, table))
-        try:
+        with ExitStack() as stack:
             for source, tables in by_database.items():
-                connection = self._stack.enter_context(source.begin())
+                connection = stack.enter_context(source.begin())
                 run(connection, _NO_TIMEOUT)
                 self._sessions[source] = connection
                 found = lock(connection, run_id, tables)
                 self._found |= {**found, **_looked_at(connection, tables, found)}
-        except BaseException:
-            self.close()
-            raise
+            self._stack = stack.pop_all()
         self._locked = set(self._found)
 
     def __contains__(self, source: Source) -> bool:
