@@ -65,7 +65,7 @@ class Known:
     Attributes:
         row: Its catalog row, with the version of the data that is there now.
         exists: Whether its relation or file is there.
-        change: What somebody did to it by hand; None where nothing was done.
+        change: What somebody did to it by hand, or became of its file; None where it is intact.
         state: What identifies its relation now; None for a blob.
     """
 

@@ -10,6 +10,7 @@ from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, staging
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import Database
+from data_pipeline.tables.marked_files import DROPPED
 from data_pipeline.tables.relation_state import Verdict, judge, state_of
 from data_pipeline.tables.visible import committed
 
@@ -85,5 +86,7 @@ def _of(row: CatalogRow, verdict: Verdict) -> Known:
 
 
 def _of_blob(instance: Instance, row: CatalogRow) -> Known:
-    there = row.location is not None and blobs.exists(instance, row.table, row.location)
-    return Known(row, there)
+    flaw = blobs.flaw(instance, row)
+    if flaw == DROPPED:
+        return Known(row, False)
+    return Known(row, True, flaw and f"file of blob `{row.table}` {flaw}")

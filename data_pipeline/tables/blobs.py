@@ -2,10 +2,10 @@
 
 A blob is a pickle unless the project chose another serialiser for its type (see `serializers`).
 Loading a pickle runs code that is stored in it, so a blob is only ever loaded from the directory of
-the instance that made it; who can write there can run code in the pipeline.
+the instance that made it, and if its content is what was committed; who can write there and to the
+catalog can run code in the pipeline.
 """
 
-import hashlib
 import os
 import re
 import tempfile
@@ -15,7 +15,9 @@ from typing import Any
 
 from data_pipeline.errors import IsolationError, TableNotFoundError, UnsupportedDataError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import serializers
+from data_pipeline.tables import marked_files, serializers
+from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.marked_files import DROPPED, version
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.serializers import PICKLE, Serializer
 
@@ -59,29 +61,28 @@ def save(instance: Instance, table: StageTable, obj: Any) -> Saved:
     return Saved(location, version(content), len(content), serializer.suffix)
 
 
-def version(content: bytes) -> str:
-    """Gives the identity of a blob's content."""
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
 def write(
     instance: Instance, table: StageTable, content: bytes, serializer: Serializer = PICKLE
 ) -> str:
     """Writes a blob's file, flushed to disk; gives its location below the instance's directory.
 
+    The file, and directories that it needs, are for nobody but this user.
+
     Raises:
         IsolationError: The asset's name leads out of that directory.
     """
-    location = f"{_beginning(table)}{version(content)}.{serializer.ending}"
+    digest = version(content)
+    location = f"{_beginning(table)}{digest}.{serializer.ending}"
     path = _inside(instance, f"Blob `{table}`", location)
     made = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folders(instance, path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_NEW)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            marked_files.mark(file.fileno(), digest)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -92,33 +93,72 @@ def write(
     return location
 
 
-def read(instance: Instance, table: StageTable, location: str) -> Any:
+def read(instance: Instance, table: StageTable, location: str, checksum: str | None = None) -> Any:
     """Loads a blob by what it was written with, whatever the instance chooses now.
+
+    Args:
+        instance: Whose blob.
+        table: Stage and name.
+        location: The file, below the instance's directory.
+        checksum: The version of the content that was committed; None: as the file's name says.
 
     Raises:
         ConfigurationError: The serialiser that wrote it is gone.
         IsolationError: The location points out of the instance's directory.
-        TableNotFoundError: The file is gone.
+        TableNotFoundError: The file is gone, or has other content; the next run builds it again.
         UnsupportedDataError: It cannot be loaded with the present code.
     """
     path = _inside(instance, f"Blob `{table}`", location)
-    remedy = f"Build it again: {instance.build_command}"
+    where = f"Blob `{table}` of instance `{instance.name}`: its file {path}"
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+        with path.open("rb") as file:
+            found, content = os.fstat(file.fileno()), file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise TableNotFoundError(
-            f"Blob `{table}` of instance `{instance.name}`: its file {path} is gone. {remedy}"
+            f"{where} is gone. Build it again: {instance.build_command}"
         ) from None
-    # After the name of the table, which may hold any character, and a digest with a point.
-    ending = location.removeprefix(_beginning(table))[33:]
-    serializer = serializers.by_ending(ending, str(path))
+    except OSError as error:
+        raise TableNotFoundError(
+            f"{where} cannot be read: {error.strerror}. Let this user read it, or remove it, which "
+            f"lets the next run build it again: {instance.build_command}"
+        ) from None
+    if (digest := version(content)) != (known := checksum or _version(table, location)):
+        marked_files.distrust(path, found, path.with_name(f"{_NEW}{path.name}"))
+        raise TableNotFoundError(
+            f"{where} has other content than was committed ({len(content)} bytes, whose SHA-256 "
+            f"begins with {digest[:8]} instead of {known[:8]}), so it was not loaded and counts as "
+            f"gone. Run again, which builds it again: {instance.build_command}"
+        )
+    serializer = serializers.by_ending(_ending(table, location), str(path))
     try:
         return serializer.loads(content)
     except Exception as error:  # pickle raises whatever the object's own code raises
         raise UnsupportedDataError(
-            f"Blob `{table}` of instance `{instance.name}`: its file {path} cannot be loaded with "
-            f"the present code: {error}. {remedy}"
+            f"{where} cannot be loaded with the present code: {error}. Correct the code, or remove "
+            f"the file, which lets the next run build it again: {instance.build_command}"
         ) from error
+
+
+def flaw(instance: Instance, row: CatalogRow) -> str | None:
+    """Say what became of a blob's file; None if it is what the catalog says.
+
+    Args:
+        instance: Whose blob.
+        row: What the catalog says of it.
+
+    Raises:
+        IsolationError: The location points out of the instance's directory.
+    """
+    if row.location is None:
+        return DROPPED
+    path = _inside(instance, f"Blob `{row.table}`", row.location)
+    known = row.checksum or _version(row.table, row.location)
+    return marked_files.flaw(path, known, row.bytes)
+
+
+def is_intact(instance: Instance, row: CatalogRow) -> bool:
+    """Whether a blob's file is what the catalog says of it."""
+    return flaw(instance, row) is None
 
 
 def exists(instance: Instance, table: StageTable, location: str) -> bool:
@@ -160,6 +200,24 @@ def unreferenced(instance: Instance, stage: str, referenced: set[str]) -> list[P
 
 def _beginning(table: StageTable) -> str:
     return f"{table.stage}/{table.name}."
+
+
+def _version(table: StageTable, location: str) -> str:
+    return location.removeprefix(_beginning(table))[:32]
+
+
+def _ending(table: StageTable, location: str) -> str:
+    # After the name of the table, which may hold any character, and a digest with a point.
+    return location.removeprefix(_beginning(table))[33:]
+
+
+def _make_folders(instance: Instance, folder: Path) -> None:
+    """Makes the directories for blobs; what is there already, and above, stays as it is."""
+    base = Path(instance.blob_store.base_path).resolve()
+    base.parent.mkdir(parents=True, exist_ok=True)
+    for part in (*reversed(folder.parents), folder):
+        if part.is_relative_to(base):
+            part.mkdir(mode=0o700, exist_ok=True)
 
 
 def _inside(instance: Instance, what: str, location: str) -> Path:

@@ -85,7 +85,8 @@ def stream(source: Database, relation: RelationName, log: logging.Logger) -> pa.
 
 def _blob(source: Database, instance: Instance, row: CatalogRow) -> tuple[Any, str]:
     try:
-        return blobs.read(instance, row.table, row.location or ""), row.data_version
+        value = blobs.read(instance, row.table, row.location or "", row.checksum)
+        return value, row.data_version
     except TableNotFoundError:
         current = _row(source, instance, row.table)
         if current is None or current.kind != "blob" or current.location == row.location:

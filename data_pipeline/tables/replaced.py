@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
-from data_pipeline.tables import catalog, staging
+from data_pipeline.tables import blobs, catalog, staging
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import StageTable, literal, quoted
@@ -54,7 +54,7 @@ class Replaced:
         missing: Stages that have no schema yet.
         rows: Of the earlier versions of its tables and blobs.
         intact: Those whose relation is what was built, as far as can be told without reading rows;
-            and all blobs.
+            or whose file is.
         passing: Views that show one of its tables under another name.
         behind: What its own views show, by the name of the relation, where that is committed.
     """
@@ -91,7 +91,11 @@ def read(
         frozenset(
             row.table
             for row, verdict in found
-            if row.kind == "blob" or (verdict is not None and verdict.is_intact)
+            if (
+                blobs.is_intact(instance, row)
+                if row.kind == "blob"
+                else verdict is not None and verdict.is_intact
+            )
         ),
         [row for row, _ in found if row.kind == "view" and row.location in relations],
         {str(committed(instance, row.table)): row for row, _ in found},

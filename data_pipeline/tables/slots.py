@@ -173,7 +173,9 @@ def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
         Slot(
             row,
             indexes,
-            relation_of(instance, row) in intact if row.is_relation else _is_file(instance, row),
+            relation_of(instance, row) in intact
+            if row.is_relation
+            else blobs.is_intact(instance, row),
         )
         for row, indexes in found
     ]
@@ -188,9 +190,17 @@ def unused_files(
         return files
     rows = [
         *catalog.rows(connection, instance.catalog_schema).values(),
-        *(slot.row for slot in all_slots(connection, instance)),
+        *_kept_rows(connection, instance),
     ]
     return files - {row.location for row in rows if row.kind == "blob"}
+
+
+def _kept_rows(connection: sa.Connection, instance: Instance) -> list[CatalogRow]:
+    """Gives what is listed as kept; a commit has no time to look whether it is there."""
+    if not catalog.exists(connection, instance.catalog_schema, SLOTS):
+        return []
+    query = sa.select(*catalog.columns()).select_from(_table(instance))
+    return [catalog.row_of(item) for item in connection.execute(query)]
 
 
 def forget(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None:
@@ -205,10 +215,6 @@ def drop(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None
     forget(connection, instance, row)
     if row.kind == "table":
         run(connection, _dropping([relation_of(instance, row)]))
-
-
-def _is_file(instance: Instance, row: CatalogRow) -> bool:
-    return row.location is not None and blobs.exists(instance, row.table, row.location)
 
 
 def _dropping(relations: Iterable[RelationName]) -> str:

@@ -119,7 +119,7 @@ def everything(connection: sa.Connection, instance: Instance) -> list[Staged]:
             owner,
             relation_of(instance, row.table) in intact
             if row.is_relation
-            else _is_file(instance, row),
+            else blobs.is_intact(instance, row),
         )
         for row, owner in found
     ]
@@ -161,10 +161,6 @@ def drop(connection: sa.Connection, relation: RelationName, kind: str = "r") -> 
     """Drops a staged relation, with staged views on it."""
     what = {"v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}.get(kind, "TABLE")
     run(connection, f"DROP {what} IF EXISTS {relation.quoted} CASCADE")
-
-
-def _is_file(instance: Instance, row: CatalogRow) -> bool:
-    return row.location is not None and blobs.exists(instance, row.table, row.location)
 
 
 def _table(instance: Instance) -> sa.TableClause:
