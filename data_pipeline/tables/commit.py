@@ -5,7 +5,7 @@ it stays, and the catalog changes with it. Tables that are not staged are not to
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -41,7 +41,7 @@ SET LOCAL search_path = '';
 SET LOCAL idle_in_transaction_session_timeout = 0
 """
 
-_DROP = {"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}
+_DROP = {"m": "MATERIALIZED VIEW", "v": "VIEW", "r": "TABLE", "p": "TABLE", "f": "FOREIGN TABLE"}
 
 
 @dataclass(frozen=True)
@@ -204,13 +204,10 @@ class _Commit:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."
             raise _refused(instance, self._stages, reason)
         attached.take_down(connection, hung)
-        drops = [
-            f"DROP {_DROP[hung.old[name].relkind]} {name.quoted}"
-            for name in sorted(hung.old.keys() - kept.relations, key=str)
-        ]
+        gone = hung.old.keys() - kept.relations
         move(
             connection,
-            [*kept.statements, *drops],
+            [*kept.statements, *_drops({name: hung.old[name].relkind for name in gone})],
             {source: instance.schema(targets[name].stage) for name, source in sources.items()},
             frozenset(source for name, source in sources.items() if targets[name].kind == "view"),
         )
@@ -251,6 +248,13 @@ def _shown(instance: Instance, view: CatalogRow, source: CatalogRow) -> CatalogR
         view,
         data_version=source.data_version,
         inputs={f"{instance.instance_id}/{source.table}": source.data_version},
+def _drops(relations: Mapping[RelationName, str]) -> Iterator[str]:
+    """Gives the statements that drop relations of some kinds, with those that show others first."""
+    for kind, what in _DROP.items():
+        if names := sorted(name.quoted for name, found in relations.items() if found == kind):
+            yield f"DROP {what} {', '.join(names)}"
+
+
         properties=source.properties,
         row_count=source.row_count,
         run_id=source.run_id,

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from data_pipeline import instance_resources
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.tables.table import View
 from data_pipeline_tests.caching.stages import asset
 from data_pipeline_tests.io_manager.runs import rows
 
@@ -104,6 +105,25 @@ def test_a_multi_asset_commits_its_stages_together(
 
     assert materialize(both, table("s/a", 1)).success
     assert rows(pipeline_database, TRANSACTIONS) == [(1, len(made) + 1)]
+
+
+@pytest.mark.parametrize("names", ["a b c", "c b a", "b a c"])
+@pytest.mark.parametrize("is_query", [True, False])
+def test_views_commit_with_the_table_of_their_stage(
+    pipeline_database: sa.Engine, names: str, is_query: bool
+) -> None:
+    source, view, second = names.split()
+
+    def shown(x: sa.Table) -> View:
+        return View(sa.select(x)) if is_query else View(x)
+
+    def of(name: str, other: str) -> dg.AssetsDefinition:
+        ins = {"x": dg.AssetIn(["s", other])}
+        return dg.asset(key=["s", name], ins=ins, partitions_def=INSTANCE_PARTITIONS)(shown)
+
+    for value in (1, 2, 3):
+        assert materialize(table(f"s/{source}", value), of(view, source), of(second, view)).success
+        assert rows(pipeline_database, f"SELECT v FROM full_s.{second}") == [(value,)]
 
 
 def test_steps_read_what_their_run_has_staged(pipeline_database: sa.Engine) -> None:
