@@ -130,6 +130,8 @@ def _listing(found: "Survey") -> Iterator[str]:
 
 
 def _lines(part: "Part") -> Iterator[str]:
+    from data_pipeline.tables.catalog import WITHOUT_VALUE
+
     for schema in part.schemas:
         yield f"schema {schema.name}{'' if schema.goes else ' (stays)'}"
         for item in schema.relations:
@@ -141,6 +143,9 @@ def _lines(part: "Part") -> Iterator[str]:
         if schema.others:
             yield "  stays, since others made it:"
             yield from (f"    {text}" for text in schema.others)
+    if bare := [row for row in part.rows if row.kind in WITHOUT_VALUE]:
+        yield f"rows of the catalog alone, of stage {part.stage}"
+        yield from (f"  {row.kind} {row.name}" for row in bare)
     if part.files:
         yield f"files of blobs{f' of stage {part.stage}' if part.stage else ''}"
     for path in part.files:

@@ -131,8 +131,7 @@ class MemoisedExecutor(Executor):
         for event in self._inner.execute(*_only(plan_context, plan, config, steps)):
             if event.step_key and event.event_type in _ENDS:
                 close_reads(plan_context.run_id, event.step_key)
-            if event.event_type is dg.DagsterEventType.STEP_SUCCESS and event.step_key:
-                memo.succeeded(event.step_key)
+            memo.note(event)
             yield event
 
 

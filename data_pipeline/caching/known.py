@@ -66,7 +66,7 @@ def _query(connection: sa.Connection, instances: list[Instance]) -> dict[Key, Kn
     )
     relations = iter(verdicts)
     return {
-        key: _of(row, next(relations)) if row.is_relation else _of_blob(by_id[key[0]], row)
+        key: _of(row, next(relations)) if row.is_relation else _of_other(by_id[key[0]], row)
         for key, (row, _) in found.items()
     }
 
@@ -85,7 +85,9 @@ def _of(row: CatalogRow, verdict: Verdict) -> Known:
     return Known(verdict.seen(row), verdict.is_there, verdict.change, verdict.state)
 
 
-def _of_blob(instance: Instance, row: CatalogRow) -> Known:
+def _of_other(instance: Instance, row: CatalogRow) -> Known:
+    if row.kind in catalog.WITHOUT_VALUE:
+        return Known(row, True)
     flaw = blobs.flaw(instance, row)
     if flaw == DROPPED:
         return Known(row, False)

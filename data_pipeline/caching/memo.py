@@ -13,6 +13,7 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 from data_pipeline.caching.check_steps import of_checks, unpassed
 from data_pipeline.caching.decisions import (
     Action,
+    Computation,
     Decision,
     Key,
     Known,
@@ -35,6 +36,8 @@ from data_pipeline.caching.recording import record_reused
 from data_pipeline.caching.restoring import can_restore, kept_results, restore
 from data_pipeline.caching.run_steps import node_name, run_steps
 from data_pipeline.caching.stage_commits import StageCommits, inherited
+from data_pipeline.caching.step_events import StepEvents
+from data_pipeline.caching.unstored import Unstored, stage_unstored
 from data_pipeline.errors import DataPipelineError
 from data_pipeline.instances import Configuration
 from data_pipeline.instances.cache_validation import validation
@@ -43,6 +46,7 @@ from data_pipeline.tables.identity import SOURCES_TAG
 from data_pipeline.tables.leftovers import stages_with_leftovers
 from data_pipeline.tables.reader_role import let_read_committed
 from data_pipeline.tables.run_resources import RunResources
+from data_pipeline.tables.run_session import RunSession
 
 
 class Memo:
@@ -86,6 +90,8 @@ class Memo:
         self._succeeded: set[str] = set()
         self._storage: dg.DagsterInstance | None = None
         self._commits: StageCommits | None = None
+        self._events = StepEvents()
+        self._wave: Sequence[str] = ()
 
     def _fingerprinted(self, job: dg.JobDefinition) -> list[Step]:
         sources = declared_sources(job.asset_layer.asset_graph)
@@ -246,13 +252,45 @@ class Memo:
         run_id = self._commits.session.run_id
         return known_to_run(self._database, instances, self._instance, run_id)
 
-    def succeeded(self, step: str) -> None:
+    def note(self, event: dg.DagsterEvent) -> None:
+        """Takes note of an event of a step of the plan."""
+        self._events.add(event)
+        if event.event_type is dg.DagsterEventType.STEP_SUCCESS and event.step_key:
+            self._succeed(event.step_key)
+
+    def _succeed(self, step: str) -> None:
         """Notes that a step of the plan has succeeded; commits stages that are complete with it."""
         self._succeeded.add(step)
         name = node_name(step)
         results = self._steps.results.get(name, ())
         if self._commits is not None and results and self._succeeded.issuperset(results):
+            self._stage_unstored(self._commits.session, name)
             self._commits.done(name)
+
+    def _stage_unstored(self, session: RunSession, name: str) -> None:
+        """Stages rows for what a step has made and not stored here."""
+        step = self._computing.get(name)
+        if step is None:
+            return
+        found = {}
+        for item in step.computations:
+            output = self._events.output(*self._steps.outputs[item.key], self._steps.keys[item.key])
+            if output.is_recorded and output.io_manager is None:
+                found[item.key] = Unstored("none", output.version)
+        if found:
+            stage_unstored(session, step, found, self._version_read)
+
+    def _version_read(self, key: Key) -> str | None:
+        """Gives the data version of an input of a step that has just been executed.
+
+        What this run has not computed may have been replaced since the step was decided.
+        """
+        computed = {item.key for step in self._wave for item in self._made_by(step)}
+        found = (self._know() if key in computed else self._known).get(key)
+        return found.row.data_version if found else None
+
+    def _made_by(self, step: str) -> Sequence[Computation]:
+        return self._computing[step].computations if step in self._computing else ()
 
     def finish(self) -> None:
         """Commits what is complete, and says what is not.
@@ -310,6 +348,7 @@ class Memo:
             elif action is Action.RUN and all(self._is_settled(item, wave) for item in before):
                 wave.append(key)
                 running.append(decision)
+        self._wave = wave
         for what, found in (("Up to date", reused), ("To execute", running)):
             if found:
                 self._log.info(listed(what, found))

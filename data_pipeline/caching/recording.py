@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from data_pipeline.caching.decisions import Computation, Key, Known
-from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 
 _TEMPORARY_HOME = ".tmp_dagster_home_"
 """How Dagster names the storage of a command that is run without DAGSTER_HOME."""
@@ -34,7 +34,7 @@ def record_reused(
         return
     for item in computations:
         key, row = keys[item.key], known[item.key].row
-        if _recorded_version(storage, key, partition) != (row.data_version, row.code_version):
+        if not _is_recorded(storage, key, partition, row):
             event = _materialization(key, partition, row, item, known, keys)
             storage.report_runless_asset_event(event)
 
@@ -44,16 +44,19 @@ def _is_deleted_after_the_run(storage: dg.DagsterInstance) -> bool:
     return Path(storage.root_directory).name.startswith(_TEMPORARY_HOME)
 
 
-def _recorded_version(
-    storage: dg.DagsterInstance, key: dg.AssetKey, partition: str
-) -> tuple[str | None, str | None] | None:
+def _is_recorded(
+    storage: dg.DagsterInstance, key: dg.AssetKey, partition: str, row: CatalogRow
+) -> bool:
     found = storage.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition]), limit=1
     ).records
     event = found[0].asset_materialization if found else None
     if event is None or event.tags is None:
-        return None
-    return event.tags.get(_DATA_VERSION), event.tags.get(_CODE_VERSION)
+        return False
+    if row.kind in WITHOUT_VALUE and found[0].run_id == row.run_id:
+        return True  # Dagster gives what is not stored here a data version of its own
+    recorded = event.tags.get(_DATA_VERSION), event.tags.get(_CODE_VERSION)
+    return recorded == (row.data_version, row.code_version)
 
 
 def _materialization(

@@ -36,6 +36,7 @@ class RunSteps:
         dependencies: The steps that each of them depends on.
         members: The steps of the plan behind each: several for a graph asset.
         results: Those of them that give an asset or a check.
+        outputs: The step of the plan, and its output, that give each asset that is computed.
         keys: The Dagster key of each asset.
         instances: The instances whose catalogs count, by instance id.
     """
@@ -48,6 +49,7 @@ class RunSteps:
     dependencies: Mapping[str, Set[str]]
     members: Mapping[str, Sequence[str]]
     results: Mapping[str, Sequence[str]]
+    outputs: Mapping[Key, tuple[str, str]]
     keys: Mapping[Key, dg.AssetKey]
     instances: Mapping[str, Instance]
 
@@ -72,7 +74,7 @@ class _Node:
     members: list[str] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     dependencies: set[str] = field(default_factory=set)
-    assets: list[dg.AssetKey] = field(default_factory=list)
+    assets: dict[dg.AssetKey, tuple[str, str]] = field(default_factory=dict)
     checks: list[dg.AssetCheckKey] = field(default_factory=list)
 
 
@@ -103,6 +105,7 @@ class _Reader:
             nodes = {name: nodes[name] for name in TopologicalSorter(inner).static_order()}
         computing, raw = [], []
         checks: dict[str, frozenset[dg.AssetKey]] = {}
+        outputs: dict[Key, tuple[str, str]] = {}
         for name, node in nodes.items():
             checked = frozenset(key.asset_key for key in node.checks)
             everything = node.assets or checked
@@ -112,6 +115,7 @@ class _Reader:
                 context = op_context(self._job, node.handle, self._run_config, self._resources)
                 found = [self._computation(key, context) for key in node.assets]
                 computing.append(Step(name, found))
+                outputs |= {item.key: node.assets[self._keys[item.key]] for item in found}
             elif checked:
                 checks[name] = checked
         order = [name for name in nodes if name not in raw]
@@ -129,6 +133,7 @@ class _Reader:
             dependencies={name: dependencies[name] for name in order},
             members={name: nodes[name].members for name in order},
             results={name: nodes[name].results or nodes[name].members for name in order},
+            outputs=outputs,
             keys=self._keys,
             instances=self._instances,
         )
@@ -142,10 +147,10 @@ class _Reader:
             node = nodes.setdefault(node_name(step.key), _Node(step.node_handle))
             node.members.append(step.key)
             node.dependencies |= {node_name(key) for key in _dependencies(step)}
-            outputs = [output.properties for output in step.step_outputs]
-            assets = [output.asset_key for output in outputs if output.asset_key is not None]
-            checks = [o.asset_check_key for o in outputs if o.asset_check_key is not None]
-            node.assets += assets
+            outputs = [(output.name, output.properties) for output in step.step_outputs]
+            assets = {o.asset_key: (step.key, name) for name, o in outputs if o.asset_key}
+            checks = [o.asset_check_key for _, o in outputs if o.asset_check_key is not None]
+            node.assets |= assets
             node.checks += checks
             if assets or checks:
                 node.results.append(step.key)

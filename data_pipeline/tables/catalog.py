@@ -21,7 +21,14 @@ from data_pipeline.tables.table import Properties
 
 TABLES = "tables"
 
-Kind = Literal["table", "view", "blob"]
+Kind = Literal["table", "view", "blob", "none"]
+"""What a result is: `none` has nothing in the database or the blob store, and its row alone."""
+
+RELATIONS = frozenset({"table", "view"})
+"""The kinds that are relations."""
+
+WITHOUT_VALUE = frozenset({"none"})
+"""The kinds of which nothing but the row is kept here."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class CatalogRow:
     Attributes:
         stage: The first part of the asset key.
         name: The second part.
-        kind: `table`, `view` (a query, or another table under this name) or `blob` (a file).
+        kind: `table`, `view` (a query, or another table under this name), `blob` (a file) or `none`
+            (its asset stores nothing).
         data_version: Identity of the data in it.
         location: The relation behind a view, or the file of a blob, below the blob store.
         cache_key: Identity of the computation that made it; None when it is not reusable.
@@ -87,8 +95,8 @@ class CatalogRow:
 
     @property
     def is_relation(self) -> bool:
-        """Whether it lies in the database, as a table or a view."""
-        return self.kind in ("table", "view")
+        """Whether it is a table or a view."""
+        return self.kind in RELATIONS
 
     @property
     def declared(self) -> Properties:

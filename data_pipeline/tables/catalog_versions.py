@@ -190,7 +190,7 @@ VERSION = len(_STEPS)
 _EXPLANATIONS = {
     "stage": "Stage: the first part of the asset key",
     "name": "Table or blob: the second part of the asset key",
-    "kind": "table, view (a query, or another table under this name) or blob (a file)",
+    "kind": "table, view (a query, or another table under this name), blob (a file) or none",
     "location": "Relation behind a view, or file of a blob, below the blob store",
     "cache_key": "Identity of the computation that made it; NULL when it is not reusable",
     "query_key": "Identity of query, inputs and properties of what is made by a query",

@@ -193,11 +193,15 @@ class _Commit:
     ) -> tuple[Sequence[attached.Broken], list[CatalogRow], attached.Attached]:
         """Puts the staged relations in the place of the earlier ones; files need nothing."""
         connection, instance = self._connection, self._instance
-        targets = {committed(instance, row.table): row for row in rows}
+        targets = {
+            committed(instance, row.table): row
+            for row in rows
+            if row.kind not in catalog.WITHOUT_VALUE or row.table in earlier.relations
+        }
         sources = {
             name: staging.relation_of(instance, row.table)
             for name, row in targets.items()
-            if row.kind != "blob"
+            if row.is_relation
         }
         hung = attached.read(connection, list(targets), sources)
         if lost := [str(sources[name]) for name in sources if name not in (hung.new or ())]:
@@ -221,7 +225,7 @@ class _Commit:
                 name: f"SELECT * FROM {committed(instance, source.table).quoted}"
                 for name, row in passing.items()
                 for source in rows
-                if row.location == str(committed(instance, source.table))
+                if source.is_relation and row.location == str(committed(instance, source.table))
             },
         )
         return broken, self._shown_through(rows, passing, hung), hung
@@ -233,13 +237,22 @@ class _Commit:
         hung: attached.Attached,
     ) -> list[CatalogRow]:
         """Gives the new rows of views that show the tables, if they are not replaced themselves."""
-        by_name = {str(committed(self._instance, row.table)): row for row in rows}
+        by_name = {
+            str(committed(self._instance, row.table)): row for row in rows if row.is_relation
+        }
         views = {item.name for item in hung.dependents if isinstance(item, Relation)}
         return [
-            _shown(self._instance, row, by_name[row.location or ""])
+            _shown(self._instance, row, by_name[row.location])
             for name, row in passing.items()
-            if name in views
+            if name in views and row.location in by_name
         ]
+
+
+def _drops(relations: Mapping[RelationName, str]) -> Iterator[str]:
+    """Gives the statements that drop relations of some kinds, with those that show others first."""
+    for kind, what in _DROP.items():
+        if names := sorted(name.quoted for name, found in relations.items() if found == kind):
+            yield f"DROP {what} {', '.join(names)}"
 
 
 def _shown(instance: Instance, view: CatalogRow, source: CatalogRow) -> CatalogRow:
@@ -248,13 +261,6 @@ def _shown(instance: Instance, view: CatalogRow, source: CatalogRow) -> CatalogR
         view,
         data_version=source.data_version,
         inputs={f"{instance.instance_id}/{source.table}": source.data_version},
-def _drops(relations: Mapping[RelationName, str]) -> Iterator[str]:
-    """Gives the statements that drop relations of some kinds, with those that show others first."""
-    for kind, what in _DROP.items():
-        if names := sorted(name.quoted for name, found in relations.items() if found == kind):
-            yield f"DROP {what} {', '.join(names)}"
-
-
         properties=source.properties,
         row_count=source.row_count,
         run_id=source.run_id,

@@ -46,6 +46,8 @@ def fetch(
     with source.begin() as connection:
         found = found or visible(connection, instance, table, None)
         relation, row = found.relation, found.row
+        if row is not None and found.is_only_row:
+            raise _without_value(instance, row)
         if not found.is_blob and relation_kind(connection, relation) is None:
             raise _missing(instance, table, committed(instance, table), row)
         version = row.data_version if row else None
@@ -111,6 +113,14 @@ def _missing(
     )
     return TableNotFoundError(
         f"Table `{table}` ({relation}) {state}. Build it: {instance.build_command}"
+    )
+
+
+def _without_value(instance: Instance, row: CatalogRow) -> TableNotFoundError:
+    return TableNotFoundError(
+        f"Asset `{row.table}` stores nothing in instance `{instance.name}`, so there is nothing to "
+        "read. Let it return a table or an object; or, if only the order counts, name it in "
+        "`deps=` and not as a parameter."
     )
 
 

@@ -142,11 +142,11 @@ def _of_stage(connection: sa.Connection, instance: Instance, stage: str, listed:
     kept = [row for row in listed.kept if row.stage == stage]
     rows = [row for row in mine if listed.is_meant(row)]
     gone = [row for row in kept if listed.is_meant(row)]
-    named = {row.name: row for row in mine if row.kind != "blob"}
+    named = {row.name: row for row in mine if row.is_relation}
     by_key = {row.cache_key: row for row in kept if row.kind == "table" and row.cache_key}
     schemas = []
-    # A schema of a stage that was never committed may be somebody else's.
-    if mine:
+    # A schema of a stage that never committed anything but rows may be somebody else's.
+    if any(row.kind not in catalog.WITHOUT_VALUE for row in mine):
         own = _own(connection, instance.schema(stage), named, only=named)
         schemas.append(_schema(connection, instance.schema(stage), own, rows))
     own = _own(connection, instance.slots_schema(stage), by_key)

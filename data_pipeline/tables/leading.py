@@ -157,7 +157,7 @@ def not_committed(session: RunSession, group: frozenset[str], order: CommitOrder
     there = [
         f"  {staging.relation_of(session.instance, table)}"
         for table, row in staged.items()
-        if table.stage in stages and row.kind != "blob"
+        if table.stage in stages and row.is_relation
     ]
     where = "\n".join(["What was made for it stays for inspection:", *there]) if there else ""
     missing = [f"`{name}`" for name in sorted(order.missing(group))]

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, staging
-from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import StageTable, literal, quoted
 from data_pipeline.tables.relation_state import Verdict, filtered, state_of
@@ -66,6 +66,11 @@ class Replaced:
     passing: Sequence[CatalogRow]
     behind: Mapping[str, CatalogRow]
 
+    @property
+    def relations(self) -> frozenset[StageTable]:
+        """Those of the earlier versions that are tables or views."""
+        return frozenset(table for table, row in self.rows.items() if row.is_relation)
+
 
 def read(
     connection: sa.Connection, instance: Instance, run_id: str, stages: Iterable[str]
@@ -86,7 +91,7 @@ def read(
     relations = {str(committed(instance, row.table)) for row in staged}
     return Replaced(
         staged,
-        sorted({row.stage for row, has_schema in new if not has_schema}),
+        sorted({row.stage for row, has in new if not has and row.kind not in WITHOUT_VALUE}),
         {row.table: row for row, _ in found if row.table in keys},
         frozenset(
             row.table

@@ -35,7 +35,7 @@ class RunSession:
         self.instance = instance
         self.run_id = run_id
         self.database = database
-        self._log = log
+        self.log = log
         self._stages: set[str] = set()
         self._connection = database.private_connection()
         with self.begin() as connection:
@@ -119,7 +119,7 @@ class RunSession:
             with self.begin() as connection:
                 holder = runs.holder(connection, self.instance, name)
             if holder:
-                self._log.info(f"Waiting for {holder}, which is at work on {what}")
+                self.log.info(f"Waiting for {holder}, which is at work on {what}")
             try:
                 with self.begin() as connection:
                     run(connection, f"SET LOCAL lock_timeout = {_MILLISECONDS_BETWEEN_MESSAGES}")

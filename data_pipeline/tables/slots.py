@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog
-from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.names import RelationName, StageTable, quoted
 from data_pipeline.tables.relation_state import intact_relations
@@ -175,7 +175,7 @@ def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
             indexes,
             relation_of(instance, row) in intact
             if row.is_relation
-            else blobs.is_intact(instance, row),
+            else row.kind in WITHOUT_VALUE or blobs.is_intact(instance, row),
         )
         for row, indexes in found
     ]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, runs
-from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.tables.connection import run
 from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.relation_state import intact_relations
@@ -119,7 +119,7 @@ def everything(connection: sa.Connection, instance: Instance) -> list[Staged]:
             owner,
             relation_of(instance, row.table) in intact
             if row.is_relation
-            else blobs.is_intact(instance, row),
+            else row.kind in WITHOUT_VALUE or blobs.is_intact(instance, row),
         )
         for row, owner in found
     ]

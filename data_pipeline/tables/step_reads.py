@@ -169,7 +169,8 @@ def _lock_relations(connection: sa.Connection, found: Iterable[Visible]) -> None
     names = {
         item.relation.quoted
         for item in found
-        if not item.is_blob and relation_kind(connection, item.relation) in ("TABLE", "VIEW")
+        if not (item.is_blob or item.is_only_row)
+        and relation_kind(connection, item.relation) in ("TABLE", "VIEW")
     }
     if names:
         run(connection, f"LOCK TABLE {', '.join(sorted(names))} IN ACCESS SHARE MODE")

@@ -338,7 +338,7 @@ class Store:
         return {
             committed(self._instance, table): staged(self._instance, table)
             for table, row in tables.items()
-            if row.kind != "blob"
+            if row.is_relation
         }
 
     def _check_case(self, table: StageTable) -> None:

@@ -29,6 +29,11 @@ class Visible:
         """Whether it is no relation but a file."""
         return self.row is not None and self.row.kind == "blob"
 
+    @property
+    def is_only_row(self) -> bool:
+        """Whether nothing of it is kept here but its row."""
+        return self.row is not None and self.row.kind in catalog.WITHOUT_VALUE
+
 
 def committed(instance: Instance, table: StageTable) -> RelationName:
     """Names the relation of a table as readers see it."""

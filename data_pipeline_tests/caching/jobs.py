@@ -43,6 +43,15 @@ def changing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
     return definitions.resolve_job_def(name)
 
 
+def mailing(name: str, _generation: str) -> dg.JobDefinition:
+    return instance_definitions(mailing_assets()).resolve_job_def(name)
+
+
+def mailing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(mailing_assets(), executor=dg.multiprocess_executor)
+    return definitions.resolve_job_def(name)
+
+
 MADE: list[Callable[[], list[Any]]] = []
 """What gives the assets, checks and resources (by name) of the job `made`: the last one."""
 
@@ -160,3 +169,44 @@ def changing_assets() -> list[dg.AssetsDefinition]:
         return sql_query(state()["sql"], b=b)
 
     return [t, copy_filtered_inputs(stage="stage_1", raw=[t]), b, c, query]
+
+
+def mailing_assets() -> list[dg.AssetsDefinition]:
+    """Gives `s/t` -> `s/mail` -> `t/archive` -> `t/report`: a table, two of nothing, and a table.
+
+    Their code versions are the state's; the mail is sent in the second attempt.
+    """
+    versions = state()["versions"]
+
+    def item(key: str, *deps: str, **options: Any) -> Callable[[Any], dg.AssetsDefinition]:
+        name = key.split("/")[1]
+        return dg.asset(
+            key=key.split("/"),
+            deps=[dg.AssetKey(dep.split("/")) for dep in deps],
+            partitions_def=INSTANCE_PARTITIONS,
+            code_version=versions.get(name, "1"),
+            **options,
+        )
+
+    @item("s/t")
+    def t() -> pd.DataFrame:
+        called("t")
+        return pd.DataFrame({"v": [state()["source"]]})
+
+    @item("s/mail", "s/t", retry_policy=dg.RetryPolicy(max_retries=1))
+    def mail(context: dg.AssetExecutionContext) -> None:
+        if not context.retry_number:
+            raise ValueError("the mail server is busy")
+        called("mail")
+
+    @item("t/archive", "s/mail")
+    def archive() -> dg.MaterializeResult:
+        called("archive")
+        return dg.MaterializeResult(metadata={"mails": 1})
+
+    @item("t/report", "t/archive")
+    def report() -> pd.DataFrame:
+        called("report")
+        return pd.DataFrame({"v": [1]})
+
+    return [t, mail, archive, report]

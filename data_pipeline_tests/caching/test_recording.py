@@ -56,6 +56,25 @@ def test_what_is_known_is_not_recorded_again(world: World) -> None:
     assert count() == 1
 
 
+@pytest.mark.parametrize("storage", ["the same", "another"])
+def test_what_stores_nothing_is_fresh_and_not_recorded_in_every_run(
+    world: World, storage: str
+) -> None:
+    def resolver() -> CachingStaleStatusResolver:
+        graph = jobs.mailing("full", "status").asset_layer.asset_graph
+        return CachingStaleStatusResolver(used, graph, LoadingContextForTest(used))
+
+    keys = [["s", "t"], ["s", "mail"], ["t", "archive"], ["t", "report"]]
+    assert world.run(builder="mailing").success
+    used = world.storage if storage == "the same" else new_storage()
+    for _ in range(3):
+        assert world.run(builder="mailing", storage=used).steps == set()
+    for key in map(dg.AssetKey, keys):
+        assert resolver().get_status(key, "full") is StaleStatus.FRESH
+        filters = dg.AssetRecordsFilter(asset_key=key)
+        assert len(used.fetch_materializations(filters, limit=100).records) == 1
+
+
 def test_the_summary_names_what_was_served_from_the_cache(world: World) -> None:
     world.run()
     world.state["versions"]["c"] = "2"

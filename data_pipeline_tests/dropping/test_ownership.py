@@ -152,3 +152,21 @@ def test_a_schema_that_another_catalog_claims_stays(pipeline_database: sa.Engine
     text = refused("mini", "--yes")
     assert "`mini_fresh` says that schema mini_fresh_s is its own" in text
     assert "mini_s" in schemas(pipeline_database)
+
+
+def test_of_a_stage_that_stored_nothing_only_rows_go(pipeline_database: sa.Engine) -> None:
+    built("t", on="mini")
+    execute(
+        pipeline_database,
+        "CREATE SCHEMA mini_quiet; CREATE TABLE mini_s.mail AS SELECT 1 AS mine",
+        "INSERT INTO mini_catalog.tables (stage, name, kind, data_version, committed_at) "
+        "VALUES ('quiet', 'mail', 'none', '1', now()), ('s', 'mail', 'none', '1', now())",
+    )
+    assert "rows of the catalog alone, of stage quiet\n  none mail\n" in drop("mini")
+    drop("mini", "--stage", "quiet", "--yes")
+    assert rows(pipeline_database, "SELECT stage FROM mini_catalog.tables WHERE name = 'mail'") == [
+        ("s",)
+    ]
+    drop("mini", "--yes")
+    assert rows(pipeline_database, "SELECT mine FROM mini_s.mail") == [(1,)]
+    assert "mini_quiet" in schemas(pipeline_database)
