@@ -16,6 +16,7 @@ from data_pipeline.tables import runs, staging
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.copies import read_instead
 from data_pipeline.tables.fetch import fetch, is_in_memory, known_version
+from data_pipeline.tables.given_version import given_version
 from data_pipeline.tables.identity import SOURCES_TAG, Identity, identity_of
 from data_pipeline.tables.inputs import InputVersions
 from data_pipeline.tables.leading import LedRun, check_leads_alone, has_leading_executor
@@ -210,7 +211,7 @@ class TableIOManager(dg.IOManager):
         forced = mode == "force_cache_invalid" or (
             mode == "force_fresh_input" and identity.takes_outside_input
         )
-        return Origin(context.run_id, identity, inputs, forced)
+        return Origin(context.run_id, identity, inputs, forced, given_version())
 
     def _version_of(
         self,

@@ -48,12 +48,14 @@ class Origin:
         identity: What it depends on besides its inputs.
         inputs: Data version of each input, by asset; None where it is not known.
         forced: Whether it is written even if it is what is there already.
+        given: The data version that the asset's code gave it; None: that of the data.
     """
 
     run_id: str
     identity: Identity = UNKNOWN
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     forced: bool = False
+    given: str | None = None
 
     @property
     def outside(self) -> dict[str, str | None]:
@@ -84,7 +86,7 @@ class Origin:
             stage=table.stage,
             name=table.name,
             kind=kind,
-            data_version=data_version,
+            data_version=data_version if self.given is None else self.given,
             cache_key=self.identity.cache_key(str(table), self.inputs),
             code_version=self.identity.code_version,
             code_parts=self.identity.code_parts,
@@ -209,7 +211,8 @@ class Store:
         return Stored(stored.data_version, {**stored.metadata, **sql_metadata(shown)})
 
     def _put_view(self, table: StageTable, view: View, origin: Origin) -> Stored:
-        if not isinstance(view.source, sa.Table):
+        # A version that was given does not go with that of the table.
+        if not isinstance(view.source, sa.Table) or origin.given is not None:
             return self._put_query_view(table, compiled(view.source), origin)
         source = RelationName(view.source.schema or "public", view.source.name)
         committed_names = {new: old for old, new in self._names(origin).items()}
@@ -273,7 +276,8 @@ class Store:
         with self._database.begin() as connection:
             facts = table_facts(connection, relation, row.declared.primary_key)
         row = replace(row, row_count=built.rows, bytes=facts.bytes, relation=built.state)
-        row = with_earned_version(self._database, self._instance, row, forced=origin.forced)
+        if origin.given is None:
+            row = with_earned_version(self._database, self._instance, row, forced=origin.forced)
         self._list(row, origin)
         metadata = table_metadata(
             facts,
@@ -302,6 +306,8 @@ class Store:
             if there is None or there.query_key != row.query_key:
                 return None
             if not verdict_on(connection, relation, there).is_intact:
+                return None
+            if origin.given not in (None, there.data_version):
                 return None
             confirmed = (
                 row if row.kind == "table" else replace(row, inputs={**row.inputs, **there.inputs})
