@@ -25,6 +25,7 @@ def plan(instance: str) -> None:
     memo = planned(configuration, instance, _log())
     decisions = memo.decisions().values()
     restored = memo.restorable()
+    memo.close()
     for title, chosen in (
         ("would run", [d for d in decisions if d.action is Action.RUN and d.step not in restored]),
         ("would be swapped back in", [d for d in decisions if d.step in restored]),

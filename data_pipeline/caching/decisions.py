@@ -1,6 +1,6 @@
 """Which steps of a run have something to do, and why: a decision from what the catalog knows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -34,6 +34,7 @@ class Computation:
         copied: Those of them that are raw tables of an instance that its own copies from, or the
             input tables in their place.
         takes_rows: Whether it takes rows of these, or only looks at them.
+        lost: Says why what its catalog row speaks of cannot be used; None where it can.
     """
 
     key: Key
@@ -41,6 +42,7 @@ class Computation:
     inputs: Sequence[Key] = ()
     copied: frozenset[Key] = frozenset()
     takes_rows: bool = True
+    lost: Callable[[CatalogRow], str | None] = field(default=lambda row: None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,10 @@ def _decision(
     reasons = [] if step.reason is None else [step.reason]
     waits = []
     for item in step.computations:
-        own = own_reason(item, known.get(item.key), validation)
+        found = known.get(item.key)
+        own = own_reason(item, found, validation)
+        if own is None and found is not None:
+            own = item.lost(found.row)
         if own is not None:
             reasons.append(own)
             continue

@@ -1,7 +1,7 @@
 """The course of a memoised run: what runs in which order, what is reused, and why."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 
@@ -23,6 +23,7 @@ from data_pipeline.caching.decisions import (
     not_taken,
     version_of,
 )
+from data_pipeline.caching.elsewhere import OtherIOManagers
 from data_pipeline.caching.fingerprints import declared_sources, digests, with_fingerprints
 from data_pipeline.caching.known import known, known_to_run, remember
 from data_pipeline.caching.messages import (
@@ -61,6 +62,7 @@ class Memo:
         name: The instance of the run.
         resources: The resources of the run.
         log: The run's log.
+        storage: Gives Dagster's storage, below which IO managers keep values by default.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Memo:
         name: str,
         resources: RunResources,
         log: logging.Logger,
+        storage: Callable[[], dg.DagsterInstance | None] = lambda: None,
     ) -> None:
         self._log = log
         self._instance = configuration.instance(name)
@@ -80,7 +83,15 @@ class Memo:
         self._steps = run_steps(plan, job, run_config, configuration, self._instance, resources)
         for warning in without_identity(self._steps.computing, resources.problems):
             log.warning(warning)
-        self._computing = {step.key: step for step in self._fingerprinted(job)}
+        self._others = OtherIOManagers(
+            job,
+            (run_config.original_config_dict or {}).get("resources") or {},
+            name,
+            self._steps.outputs,
+            self._steps.keys,
+        )
+        self._others.storage = storage
+        self._computing = {step.key: self._located(step) for step in self._fingerprinted(job)}
         self._database = database(self._instance)
         self._known = known(self._database, self._steps.instances.values())
         self._done: set[str] = set()
@@ -103,6 +114,14 @@ class Memo:
             and (self._validation.asks_sources or item.identity.allow_fresh_input)
         }
         return with_fingerprints(self._steps.computing, asked, self._instance, self._log.warning)
+
+    def _located(self, step: Step) -> Step:
+        """Gives a step whose assets know whether their values are to be found."""
+        found = [
+            replace(item, lost=partial(self._others.problem, item.key))
+            for item in step.computations
+        ]
+        return replace(step, computations=found)
 
     def decisions(self) -> dict[str, Decision]:
         """Decides for every step that is not settled yet, from what is known now."""
@@ -172,6 +191,7 @@ class Memo:
                 from outside would be computed.
         """
         self._storage = storage
+        self._others.storage = lambda: storage
         for key in self._computing.keys() & self._steps.blocking.keys():
             reason = self._unpassed(key, evaluated=True)
             self._computing[key] = replace(self._computing[key], reason=reason)
@@ -274,9 +294,16 @@ class Memo:
             return
         found = {}
         for item in step.computations:
-            output = self._events.output(*self._steps.outputs[item.key], self._steps.keys[item.key])
-            if output.is_recorded and output.io_manager is None:
+            planned = self._steps.outputs[item.key]
+            output = self._events.output(planned.step, planned.name, self._steps.keys[item.key])
+            if not output.is_recorded:
+                continue
+            if output.io_manager is None:
                 found[item.key] = Unstored("none", output.version)
+            elif not self._others.is_ours(output.io_manager):
+                state, before = self._others.state(item.key), self._known.get(item.key)
+                earlier = before.row if before and before.row.kind == "elsewhere" else None
+                found[item.key] = Unstored("elsewhere", output.version, state, earlier)
         if found:
             stage_unstored(session, step, found, self._version_read)
 
@@ -303,7 +330,8 @@ class Memo:
             self._known = self._know()
 
     def close(self) -> None:
-        """Frees the locks of the stages."""
+        """Frees the locks of the stages, and ends what was needed to look for values."""
+        self._others.close()
         if self._commits is not None:
             self._commits.close()
 

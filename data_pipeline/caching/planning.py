@@ -1,8 +1,12 @@
 """What a run would do: the decisions of a whole job, without running it."""
 
 import logging
+import os
 import warnings
+from functools import partial
+from pathlib import Path
 
+import dagster as dg
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.system_config.objects import ResolvedRunConfig
 
@@ -27,4 +31,11 @@ def planned(configuration: Configuration, name: str, log: logging.Logger) -> Mem
     plan = create_execution_plan(job, run_config=job.run_config, tags=dict(job.tags))
     config = ResolvedRunConfig.build(job, job.run_config)
     resources = RunResources(job.resource_defs, config.resources)
-    return Memo(plan, job, config, job.tags, configuration, name, resources, log)
+    storage = partial(_storage, configuration.home)
+    return Memo(plan, job, config, job.tags, configuration, name, resources, log, storage)
+
+
+def _storage(home: Path) -> dg.DagsterInstance | None:
+    """Return the storage that a run from the shell would use, None where there is none yet."""
+    folder = os.environ.get("DAGSTER_HOME") or str(home.absolute() / "dagster")
+    return dg.DagsterInstance.from_config(folder) if Path(folder).is_dir() else None

@@ -52,15 +52,24 @@ def wanted_key(item: Computation, known: Mapping[Key, Known]) -> str | None:
 
 def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, Kept]) -> bool:
     """Whether everything that a step computes was kept, or is there."""
-    wanted = {item.key: wanted_key(item, known) for item in step.computations}
-    missing = {asset: key for asset, key in wanted.items() if key not in kept}
+    wanted = [(item, wanted_key(item, known)) for item in step.computations]
+    missing = [(item, key) for item, key in wanted if not _is_kept(item, kept.get(key or ""))]
     return len(missing) < len(wanted) and all(
-        key is not None and _is_current(known.get(asset), key) for asset, key in missing.items()
+        key is not None and _is_current(item, known.get(item.key), key) for item, key in missing
     )
 
 
-def _is_current(found: Known | None, key: str) -> bool:
-    return found is not None and found.is_intact and found.row.cache_key == key
+def _is_kept(item: Computation, found: Kept | None) -> bool:
+    return found is not None and item.lost(found.row) is None
+
+
+def _is_current(item: Computation, found: Known | None, key: str) -> bool:
+    return (
+        found is not None
+        and found.is_intact
+        and found.row.cache_key == key
+        and item.lost(found.row) is None
+    )
 
 
 def restore(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.dependency import NodeHandle
@@ -24,6 +25,23 @@ from data_pipeline.tables.upstream import upstream
 
 
 @dataclass(frozen=True)
+class PlannedOutput:
+    """The output of a step that gives an asset.
+
+    Attributes:
+        step: The step of the plan.
+        name: The output.
+        io_manager: The key of its IO manager.
+        dagster_type: Its type.
+    """
+
+    step: str
+    name: str
+    io_manager: str
+    dagster_type: dg.DagsterType
+
+
+@dataclass(frozen=True)
 class RunSteps:
     """The steps of one run, each after those that it reads from.
 
@@ -36,7 +54,7 @@ class RunSteps:
         dependencies: The steps that each of them depends on.
         members: The steps of the plan behind each: several for a graph asset.
         results: Those of them that give an asset or a check.
-        outputs: The step of the plan, and its output, that give each asset that is computed.
+        outputs: The output that gives each asset that is computed.
         keys: The Dagster key of each asset.
         instances: The instances whose catalogs count, by instance id.
     """
@@ -49,7 +67,7 @@ class RunSteps:
     dependencies: Mapping[str, Set[str]]
     members: Mapping[str, Sequence[str]]
     results: Mapping[str, Sequence[str]]
-    outputs: Mapping[Key, tuple[str, str]]
+    outputs: Mapping[Key, PlannedOutput]
     keys: Mapping[Key, dg.AssetKey]
     instances: Mapping[str, Instance]
 
@@ -74,7 +92,7 @@ class _Node:
     members: list[str] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     dependencies: set[str] = field(default_factory=set)
-    assets: dict[dg.AssetKey, tuple[str, str]] = field(default_factory=dict)
+    assets: dict[dg.AssetKey, PlannedOutput] = field(default_factory=dict)
     checks: list[dg.AssetCheckKey] = field(default_factory=list)
 
 
@@ -105,7 +123,7 @@ class _Reader:
             nodes = {name: nodes[name] for name in TopologicalSorter(inner).static_order()}
         computing, raw = [], []
         checks: dict[str, frozenset[dg.AssetKey]] = {}
-        outputs: dict[Key, tuple[str, str]] = {}
+        outputs: dict[Key, PlannedOutput] = {}
         for name, node in nodes.items():
             checked = frozenset(key.asset_key for key in node.checks)
             everything = node.assets or checked
@@ -148,13 +166,18 @@ class _Reader:
             node.members.append(step.key)
             node.dependencies |= {node_name(key) for key in _dependencies(step)}
             outputs = [(output.name, output.properties) for output in step.step_outputs]
-            assets = {o.asset_key: (step.key, name) for name, o in outputs if o.asset_key}
+            assets = {o.asset_key: self._output(step, name) for name, o in outputs if o.asset_key}
             checks = [o.asset_check_key for _, o in outputs if o.asset_check_key is not None]
             node.assets |= assets
             node.checks += checks
             if assets or checks:
                 node.results.append(step.key)
         return nodes
+
+    def _output(self, step: IExecutionStep, name: str) -> PlannedOutput:
+        definition: Any = self._job.get_node(step.node_handle).definition
+        output = definition.output_def_named(name)
+        return PlannedOutput(step.key, name, output.io_manager_key, output.dagster_type)
 
     def _is_raw(self, key: dg.AssetKey) -> bool:
         return self._graph.has(key) and RAW_TAG in self._graph.get(key).tags

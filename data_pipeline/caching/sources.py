@@ -13,6 +13,9 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.tables.identity import SOURCE_KEY
 
+SHARED_KEY = "data_pipeline/shared"
+"""The metadata of an asset whose value is the same wherever it is loaded; see `shared_output`."""
+
 Fingerprint = Callable[[], Any] | Callable[[Instance], Any]
 """A function whose value changes when the data of a source does; it may take the instance."""
 
@@ -52,6 +55,18 @@ def outside_input(
     """
     name = None if fingerprint is None else _registered(fingerprint)
     return {SOURCE_KEY: {"fingerprint": name, "allow_fresh_input": allow_fresh_input}}
+
+
+def shared_output() -> dict[str, Any]:
+    """Gives asset metadata that declares that the asset's value lies where all runs can load it.
+
+    Use it with an IO manager of your own choice that keeps values in a shared place (a bucket, a
+    network drive, another database): `@dg.asset(io_manager_key="bucket",
+    metadata=shared_output())`. While code and inputs are unchanged, the asset is then up to date
+    for everybody. Without it, its value is looked for where the run is: the file of a
+    `UPathIOManager` must be the one that was written, and what other IO managers keep is loaded.
+    """
+    return {SHARED_KEY: True}
 
 
 def fingerprint_function(metadata: Mapping[str, Any]) -> FingerprintOfInstance | None:

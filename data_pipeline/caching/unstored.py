@@ -1,12 +1,14 @@
 """The catalog rows of what a step makes and does not store here, staged when it has succeeded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
+from typing import Any
 
 import sqlalchemy as sa
 
 from data_pipeline.caching.decisions import Computation, Key, Step
+from data_pipeline.caching.elsewhere import with_files_of
 from data_pipeline.tables import catalog, staging
 from data_pipeline.tables.catalog import CatalogRow, Kind, fingerprint
 from data_pipeline.tables.clearing import make_room
@@ -21,10 +23,14 @@ class Unstored:
     Attributes:
         kind: What it is.
         version: The data version that its code gave it, if any.
+        state: What tells that a value elsewhere still is the one that was made.
+        earlier: The row that it replaces, if any.
     """
 
     kind: Kind
     version: str | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
+    earlier: CatalogRow | None = None
 
 
 def stage_unstored(
@@ -76,7 +82,8 @@ def _rows(
         key = item.identity.cache_key(str(table), inputs) or f"{run_id} {table}"
         versions[item.key] = made.version or fingerprint("unstored-1", key)
         origin = Origin(run_id, item.identity, inputs)
-        yield origin.row(table, made.kind, versions[item.key])
+        row = origin.row(table, made.kind, versions[item.key], relation=made.state)
+        yield row if made.earlier is None else with_files_of(made.earlier, row)
 
 
 def _in_order(step: Step) -> Iterator[Computation]:

@@ -21,13 +21,13 @@ from data_pipeline.tables.table import Properties
 
 TABLES = "tables"
 
-Kind = Literal["table", "view", "blob", "none"]
-"""What a result is: `none` has nothing in the database or the blob store, and its row alone."""
+Kind = Literal["table", "view", "blob", "none", "elsewhere"]
+"""What a result is: of `none` and `elsewhere`, nothing but the row is kept here."""
 
 RELATIONS = frozenset({"table", "view"})
 """The kinds that are relations."""
 
-WITHOUT_VALUE = frozenset({"none"})
+WITHOUT_VALUE = frozenset({"none", "elsewhere"})
 """The kinds of which nothing but the row is kept here."""
 
 
@@ -38,8 +38,8 @@ class CatalogRow:
     Attributes:
         stage: The first part of the asset key.
         name: The second part.
-        kind: `table`, `view` (a query, or another table under this name), `blob` (a file) or `none`
-            (its asset stores nothing).
+        kind: `table`, `view` (a query, or another table under this name), `blob` (a file), `none`
+            (its asset stores nothing) or `elsewhere` (another IO manager keeps it).
         data_version: Identity of the data in it.
         location: The relation behind a view, or the file of a blob, below the blob store.
         cache_key: Identity of the computation that made it; None when it is not reusable.
@@ -51,7 +51,8 @@ class CatalogRow:
         content_hash: Hash of the rows in the database, in any order; None where none was taken.
         inputs: Data version of every input that was read, by asset.
         properties: Primary key, indexes, types and more that it was made with.
-        relation: What the relation was when it was built, see `relation_state`.
+        relation: What the relation was when it was built, see `relation_state`; of a value that
+            another IO manager keeps, that, and the file.
         row_count: Number of rows; None for a blob.
         bytes: Size on disk with indexes.
         run_id: Dagster run that made it.

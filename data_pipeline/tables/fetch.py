@@ -117,6 +117,11 @@ def _missing(
 
 
 def _without_value(instance: Instance, row: CatalogRow) -> TableNotFoundError:
+    if row.kind == "elsewhere":
+        return TableNotFoundError(
+            f"The value of asset `{row.table}` of instance `{instance.name}` is kept by the IO "
+            f"manager `{row.relation.get('io_manager')}`, and cannot be read by this one."
+        )
     return TableNotFoundError(
         f"Asset `{row.table}` stores nothing in instance `{instance.name}`, so there is nothing to "
         "read. Let it return a table or an object; or, if only the order counts, name it in "

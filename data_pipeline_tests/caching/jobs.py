@@ -52,17 +52,29 @@ def mailing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
     return definitions.resolve_job_def(name)
 
 
+def kept_by_files(name: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(
+        keeping_assets(),
+        executor=dg.multiprocess_executor,
+        resources={"files": dg.FilesystemIOManager(base_dir=state()["folder"])},
+    )
+    return definitions.resolve_job_def(name)
+
+
 MADE: list[Callable[[], list[Any]]] = []
 """What gives the assets, checks and resources (by name) of the job `made`: the last one."""
 
 
 def made(name: str, _generation: str) -> dg.JobDefinition:
-    things = MADE[-1]()
+    return definitions(MADE[-1]()).resolve_job_def(name)
+
+
+def definitions(things: list[Any]) -> dg.Definitions:
+    """Gives definitions of assets, checks and resources (by name)."""
     assets = [item for item in things if type(item) is dg.AssetsDefinition]
     checks = [item for item in things if isinstance(item, dg.AssetChecksDefinition)]
     resources = {k: v for item in things if isinstance(item, dict) for k, v in item.items()}
-    definitions = instance_definitions(assets, asset_checks=checks, resources=resources)
-    return definitions.resolve_job_def(name)
+    return instance_definitions(assets, asset_checks=checks, resources=resources)
 
 
 def with_resources(name: str, _generation: str) -> dg.JobDefinition:
@@ -210,3 +222,20 @@ def mailing_assets() -> list[dg.AssetsDefinition]:
         return pd.DataFrame({"v": [1]})
 
     return [t, mail, archive, report]
+
+
+def keeping_assets() -> list[dg.AssetsDefinition]:
+    """Gives `s/model`, which the IO manager `files` keeps -> `s/score`, a table."""
+    options: dict[str, Any] = {"partitions_def": INSTANCE_PARTITIONS, "code_version": "1"}
+
+    @dg.asset(key=["s", "model"], io_manager_key="files", **options)
+    def model() -> dict[str, int]:
+        called("model")
+        return {"weight": 2}
+
+    @dg.asset(key=["s", "score"], ins={"model": dg.AssetIn(["s", "model"])}, **options)
+    def score(model: dict[str, int]) -> pd.DataFrame:
+        called("score")
+        return pd.DataFrame({"v": [model["weight"]]})
+
+    return [model, score]

@@ -1,13 +1,20 @@
 """`data-pipeline plan` says what a run would compute and why, and computes nothing."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
 from data_pipeline.cli import main
 from data_pipeline.definitions import defs
+from data_pipeline_tests.caching.conftest import world as world
+from data_pipeline_tests.caching.jobs import definitions
+from data_pipeline_tests.caching.stages import asset
+from data_pipeline_tests.caching.world import World
 
 QUICKSTART = ["raw/dfa", "raw/dfb", "stage_1/dfa", "stage_1/dfb", "stage_1/a2", "stage_2/b2"]
 
@@ -58,3 +65,21 @@ def test_an_unknown_instance_is_an_error(pipeline_database: sa.Engine) -> None:
     result = CliRunner().invoke(main, ["plan", "tiny"])
     assert result.exit_code == 1
     assert "there is no instance 'tiny'" in result.output
+
+
+def test_values_that_other_io_managers_keep_are_looked_for_where_runs_keep_them(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def things() -> list[Any]:
+        model = asset("s/model", lambda: {"weight": 1}, io_manager_key="files")
+        return [model, {"files": dg.FilesystemIOManager()}]
+
+    monkeypatch.setattr("data_pipeline.definitions.defs", definitions(things()))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    assert world.made(things, storage=dg.DagsterInstance.local_temp(str(tmp_path))).success
+    assert "s__model" in section(plan("full"), "up to date")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for place in (str(elsewhere), str(tmp_path / "not there")):
+        monkeypatch.setenv("DAGSTER_HOME", place)
+        assert "cannot be loaded here" in section(plan("full"), "would run")
