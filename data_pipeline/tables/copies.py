@@ -1,7 +1,5 @@
 """Input tables and what they are made from: a raw table, or the input table of a copy."""
 
-from collections.abc import Mapping
-
 import dagster as dg
 
 from data_pipeline.instances import Instance
@@ -45,8 +43,8 @@ def read_instead(
     """
     if instance.source is None or source.instance_id != instance.root_source.instance_id:
         return source, table
-    own = _input_tables(asset).get(table) if instance.source.copies else None
-    return (source, table) if own is None else made_from(instance, table, own)
+    own = _input_table(asset, table) if instance.source.copies else None
+    return (source, table) if own is None else (instance.source, own)
 
 
 def takes_rows(spec: dg.AssetSpec) -> bool:
@@ -54,16 +52,13 @@ def takes_rows(spec: dg.AssetSpec) -> bool:
     return COMPARED_KEY not in spec.metadata
 
 
-def _input_tables(asset: dg.AssetsDefinition) -> Mapping[StageTable, StageTable]:
-    """Return the input tables that a step makes or compares, by the raw tables behind them."""
-    found: dict[str, str] = {}
+def _input_table(asset: dg.AssetsDefinition, raw: StageTable) -> StageTable | None:
+    """Return the input table of a raw table that a step makes or compares; None if it has none."""
+    name = str(raw)
     for spec in asset.specs:
-        if SOURCE_METADATA_KEY in spec.metadata:
-            found[str(spec.metadata[SOURCE_METADATA_KEY])] = spec.key.to_user_string()
+        if spec.metadata.get(SOURCE_METADATA_KEY) == name:
+            return StageTable.from_path(spec.key.path)
         compared = spec.metadata.get(COMPARED_KEY, {})
-        found |= getattr(compared, "data", compared)
-    return {_table(raw): _table(own) for raw, own in found.items()}
-
-
-def _table(name: str) -> StageTable:
-    return StageTable.from_path(name.split("/"))
+        if own := getattr(compared, "data", compared).get(name):
+            return StageTable.from_path(own.split("/"))
+    return None

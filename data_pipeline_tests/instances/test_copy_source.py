@@ -59,6 +59,13 @@ def test_each_link_of_a_chain_decides_for_itself(load: Load) -> None:
     assert mini.root_source.instance_id == "full"
 
 
+def test_a_partition_key_means_the_instance_that_the_chain_leads_to(load: Load) -> None:
+    configuration = load(TEXT.format(midi="false", mini="true"))
+    mini = configuration.instance("mini")
+    read = {name: configuration.read_by(mini, name).instance_id for name in configuration.instances}
+    assert read == {"full": "full", "midi": "midi_ann", "mini": "mini"}
+
+
 BUILD = "dagster job execute -m data_pipeline.definitions -j full"
 
 
