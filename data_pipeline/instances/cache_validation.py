@@ -24,10 +24,12 @@ class Validation:
     Attributes:
         mode: One of
             `normal` (what neither changed nor takes changed input),
-            `ignore_fresh_input` (sources are not asked whether they have new data),
+            `ignore_fresh_input` (sources are not asked whether they have new data, and new data
+            of an instance that is copied from are not taken),
             `assert_no_fresh_input` (the same, and nothing runs if a table that takes input from
-            outside would have to be computed),
-            `force_fresh_input` (tables that take input from outside are computed),
+            outside would have to be computed, or a copy made),
+            `force_fresh_input` (tables that take input from outside are computed; copies are made
+            of new data only, which their versions tell for certain),
             `force_cache_invalid` (everything is computed).
         ignore_code_version: Results of other code may be reused.
     """
@@ -37,7 +39,7 @@ class Validation:
 
     @property
     def asks_sources(self) -> bool:
-        """Whether fingerprints of sources count."""
+        """Whether fingerprints of sources count, and data of instances that are copied from."""
         return self.mode not in ("ignore_fresh_input", "assert_no_fresh_input")
 
 

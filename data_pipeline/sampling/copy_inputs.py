@@ -29,10 +29,12 @@ def copy_filtered_inputs(
     """Gives the asset that makes the input tables of a stage from raw tables.
 
     For an instance that loads for itself, an input table is its raw table (a view, no copy). For
-    one that copies, it is a part of the source instance's raw table, copied inside the database:
-    a sample, if `sample` in the instance's attrs names a root among the tables; else as
-    `copy_filter_cnt`, `copy_filter_rate` and `copy_filter_overrides` there say. It is copied again
-    when the specification or the source's data changed.
+    one that copies, it is a part of the source instance's raw table, copied inside the database
+    (or of its input table, if the source copies itself): a sample, if `sample` in the instance's
+    attrs names a root among the tables; else as `copy_filter_cnt`, `copy_filter_rate` and
+    `copy_filter_overrides` there say; else all of it. It is copied again when the specification or
+    the source's data changed; in the modes `assert_no_fresh_input` and `ignore_fresh_input` not for
+    new data.
 
     Args:
         stage: The stage of the input tables; each has the name of its raw table.

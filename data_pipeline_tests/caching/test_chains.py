@@ -11,9 +11,13 @@ from dagster._core.loader import LoadingContextForTest
 
 from data_pipeline import instance_resources
 from data_pipeline.instances import load_configuration
-from data_pipeline.instances.partitions import instance_partitions
+from data_pipeline.instances.partitions import instance_partitions, raw_partition_mapping
+from data_pipeline.instances.resource import InstanceResource
+from data_pipeline.tables import View
+from data_pipeline.tables.identity import RAW_TAG
 from data_pipeline_tests.caching import jobs
 from data_pipeline_tests.caching.chains import STABLE, Desk, configured, copy_of, result, results
+from data_pipeline_tests.caching.jobs import called
 from data_pipeline_tests.caching.world import World, new_storage
 from data_pipeline_tests.io_manager.runs import execute, rows
 
@@ -287,6 +291,63 @@ def test_what_reads_results_of_another_instance_is_no_copy(
     assert world.last.success, world.last.failure
     assert world.calls == {"compared/orders": 1}
     assert rows(pipeline_database, "SELECT DISTINCT day FROM shown_compared.orders") == [(2,)]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_copy_by_ones_own_function_takes_no_fresh_rows_either(
+    world: World,
+    pipeline_database: sa.Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: bool,
+) -> None:
+    stable = copy_of("base", mode="assert_no_fresh_input")
+    configured(tmp_path, monkeypatch, base=None, shown=stable, least=copy_of("shown"))
+    desk = Desk()
+
+    def things() -> list[Any]:
+        configuration = load_configuration()
+        raw, *_ = desk.assets()
+        mapping = raw_partition_mapping(configuration)
+
+        @dg.asset(
+            key=["own", "orders"],
+            ins={"orders": dg.AssetIn(key=raw.key, partition_mapping=mapping)},
+            partitions_def=raw.partitions_def,
+            code_version="1",
+            metadata={"data_pipeline/raw_table": "raw/orders"} if named else None,
+        )
+        def copied(instance: InstanceResource, orders: sa.Table) -> Any:
+            called("own/orders")
+            return sa.select(orders) if instance.current.copies else View(orders)
+
+        return [raw.map_asset_specs(tagged), copied]
+
+    def own(name: str, mode: str | None = None) -> dict[str, int]:
+        tags = {"dagster/partition": name, **({} if mode is None else {MODE: mode})}
+        world.made(things, name, tags=tags)
+        return {table: count for table, count in world.calls.items() if table != "raw/orders"}
+
+    for name in ("base", "shown", "least"):
+        assert own(name, "normal") == {"own/orders": 1}
+    desk.new_day("orders")
+    own("base")
+    assert own("shown") == {}
+    assert "input `base/raw/orders` has new data that is not taken" in world.last.log
+    if named:  # else nobody knows that the function reads a copy where there is one
+        assert own("least") == {}
+        execute(pipeline_database, "DROP SCHEMA base_raw CASCADE")
+        assert own("least", "force_cache_invalid") == {"own/orders": 1}
+        days_ = "SELECT DISTINCT day FROM least_own.orders"
+        assert rows(pipeline_database, days_) == [(1,)]
+    execute(pipeline_database, "DROP TABLE shown_own.orders")
+    assert own("shown") == {}
+    assert "Nothing was run: own/orders (shown) would take input" in world.last.failure
+
+
+def tagged(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """Says that a table is a raw one, as tables are that `copy_filtered_inputs` copies."""
+    return spec.replace_attributes(tags={**spec.tags, RAW_TAG: ""})
 
 
 @pytest.mark.parametrize("stable", ["ignore_fresh_input"], indirect=True)
