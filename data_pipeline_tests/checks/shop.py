@@ -22,6 +22,7 @@ def raw_tables(
     customers: pd.DataFrame = CUSTOMERS,
     orders: pd.DataFrame = ORDERS,
     foreign_key: ForeignKey = FOREIGN_KEY,
+    *others: ForeignKey,
 ) -> list[dg.AssetsDefinition]:
     """Stage shop_raw: customers, and orders that refer to them."""
 
@@ -36,7 +37,7 @@ def raw_tables(
     @dg.asset(
         key=["shop_raw", "orders"],
         partitions_def=INSTANCE_PARTITIONS,
-        metadata=table_properties(primary_key="id", foreign_keys=[foreign_key]),
+        metadata=table_properties(primary_key="id", foreign_keys=[foreign_key, *others]),
     )
     def orders_() -> pd.DataFrame:
         return orders

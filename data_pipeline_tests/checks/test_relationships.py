@@ -43,6 +43,8 @@ def test_an_instance_that_loads_for_itself_reports_dangling_references(execute: 
             "references": 4,
             "dangling": 3,
             "share": 0.75,
+            "lost_by_sampling": None,
+            "source_share": None,
             "examples": "9; 8",
         }
         assert (found.metadata["references"].value, found.metadata["dangling"].value) == (4, 3)
@@ -151,3 +153,78 @@ def test_a_relationship_between_columns_that_cannot_be_compared_says_so(execute:
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert "full_shop_raw.orders does not fit what its asset declares" in str(found.description)
     assert "operator does not exist: text = bigint" in str(found.description)
+
+
+# What orders refer to: `midi` keeps the first two of them, and the customers 1 and 2.
+FOUND, LOST, NULLS, UNKNOWN, UNLIKE, FAILING = (
+    ForeignKey("found", "customers", "id"),
+    ForeignKey("lost", "customers", "id"),
+    ForeignKey("nulls", "customers", "id"),
+    ForeignKey("found", "clients", "id"),
+    ForeignKey("found", "customers", "name"),
+    ForeignKey("found", "customers", "id", where="1 / (id - id) > 0"),
+)
+
+
+def with_keys(*keys: ForeignKey) -> list[dg.AssetsDefinition]:
+    """Gives customers, and orders that refer to them by several keys."""
+    numbers = {"id": [1, 2, 3, 4], "found": [2, 1, 1, 1], "lost": [4, 2, 1, 1], "nulls": [None] * 4}
+    made = pd.DataFrame({name: pd.array(row, dtype="Int64") for name, row in numbers.items()})
+    return raw_tables(CUSTOMERS, made, *keys)
+
+
+def counts(found: dg.AssetCheckEvaluation) -> list[tuple[object, ...]]:
+    """Gives references, dangling ones, and those lost by sampling, of each relationship."""
+    records = found.metadata["relationships"].value.records  # type: ignore[union-attr]
+    return [tuple(item.data[name] for name in NAMES) for item in records]
+
+
+NAMES = ("references", "dangling", "lost_by_sampling")
+OF_A_SAMPLE = {FOUND: (2, 0, 0), LOST: (2, 1, 1), NULLS: (0, 0, 0)}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [(LOST, FOUND), (FOUND, LOST), (NULLS, LOST), (FOUND, NULLS, LOST)],
+    ids=lambda keys: ", ".join(key.columns[0] for key in keys),
+)
+def test_keys_of_a_sample_that_fare_differently_are_told_apart(
+    execute: Execute, keys: tuple[ForeignKey, ...]
+) -> None:
+    raw = with_keys(*keys)
+    run("full", raw)
+    found = run("midi", [sampled(raw)], raw)[CHECK]
+    assert (found.passed, found.severity) == (False, WARN)
+    assert str(found.description).startswith("`lost -> customers (id)` is worse in midi_shop.order")
+    assert counts(found) == [OF_A_SAMPLE[key] for key in keys]
+    assert found.metadata["references"].value == sum(OF_A_SAMPLE[key][0] for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason", "severity"),
+    [
+        (UNKNOWN, "full_shop_raw.clients does not exist", WARN),
+        (UNLIKE, "operator does not exist: text = bigint", dg.AssetCheckSeverity.ERROR),
+        (FAILING, "division by zero", dg.AssetCheckSeverity.ERROR),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_cannot_be_evaluated_hides_nothing_of_other_keys(
+    execute: Execute, key: ForeignKey, reason: str, severity: dg.AssetCheckSeverity, place: int
+) -> None:
+    keys = [FOUND, NULLS]
+    keys.insert(place, key)
+    found = run("full", with_keys(*keys))["shop_raw/orders.relationships"]
+    assert (found.passed, found.severity) == (False, severity)
+    assert reason in str(found.description)
+    expected: list[tuple[object, ...]] = [(4, 0, None), (0, 0, None)]
+    expected.insert(place, (None, None, None))
+    assert counts(found) == expected
+
+
+def test_keys_of_a_table_without_rows_are_counted(execute: Execute) -> None:
+    made = orders().assign(found=orders()["customer"])
+    raw = raw_tables(CUSTOMERS, made, ForeignKey("customer", "customers", "id"), FOUND, UNKNOWN)
+    found = run("full", raw)["shop_raw/orders.relationships"]
+    assert not found.passed
+    assert counts(found) == [(0, 0, None), (0, 0, None), (None, None, None)]

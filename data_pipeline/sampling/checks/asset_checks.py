@@ -131,5 +131,5 @@ def _find(
         reason = getattr(diagnosis, "message_primary", None) or error.orig
         return Finding(
             f"{relation} does not fit what its asset declares. PostgreSQL says: {reason}. "
-            "Correct the columns that `primary_key` or `foreign_keys` name, or the table."
+            "Correct the columns that `primary_key` names, or the table."
         )

@@ -37,6 +37,8 @@ _SCHEMA = dg.TableSchema(
     ]
 )
 
+_EMPTY: dict[str, Any] = {column.name: None for column in _SCHEMA.columns}
+
 
 def compare_row_count(
     connection: sa.Connection,
@@ -86,19 +88,31 @@ def check_relationships(
     """
     records: list[dict[str, Any]] = []
     problems: list[str] = []
+    severity = dg.AssetCheckSeverity.WARN
     for key in keys:
-        record: dict[str, Any] = {"relationship": relationship_name(key)}
-        problem = _check_relationship(connection, instance, item, key, tables, found, record)
+        # Dagster wants the same fields in all records, whatever is found out of each relationship.
+        record = {**_EMPTY, "relationship": relationship_name(key)}
         records.append(record)
+        try:
+            # What PostgreSQL refuses of one relationship says nothing of the others.
+            with connection.begin_nested():
+                problem = _check_relationship(
+                    connection, instance, item, key, tables, found, record
+                )
+        except (sa.exc.ProgrammingError, sa.exc.DataError) as error:
+            problem = _does_not_fit(_relation(found, instance, item.table), key, error)
+            severity = dg.AssetCheckSeverity.ERROR
         problems += [problem] if problem else []
     metadata = {
-        "references": sum(record.get("references", 0) for record in records),
-        "dangling": sum(record.get("dangling", 0) for record in records),
+        "references": sum(record["references"] or 0 for record in records),
+        "dangling": sum(record["dangling"] or 0 for record in records),
         "relationships": dg.MetadataValue.table(
             [dg.TableRecord(item) for item in records], _SCHEMA
         ),
     }
-    return warning("\n".join(problems), metadata) if problems else Finding(metadata=metadata)
+    if problems:
+        return Finding("\n".join(problems), severity, metadata)
+    return Finding(metadata=metadata)
 
 
 def _check_relationship(
@@ -177,6 +191,15 @@ def _relation(
 def _note(record: dict[str, Any], found: References) -> None:
     record |= {"references": found.total, "dangling": found.dangling, "share": found.share}
     record |= {"examples": "; ".join(found.examples)}
+
+
+def _does_not_fit(own: RelationName, key: ForeignKey, error: sa.exc.DBAPIError) -> str:
+    diagnosis = getattr(error.orig, "diag", None)
+    reason = getattr(diagnosis, "message_primary", None) or error.orig
+    return (
+        f"`{relationship_name(key)}` cannot be checked: {own} does not fit what its asset "
+        f"declares. PostgreSQL says: {reason}. Correct the ForeignKey, or the table."
+    )
 
 
 def _missing(
