@@ -1,6 +1,8 @@
 """The commands `data-pipeline db url|start|stop|psql`."""
 
 import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 
     from data_pipeline.instances import DatabaseUrl
     from data_pipeline.tables.embedded import EmbeddedServer
+
+
+_SERVICE = "data_pipeline"
+# Parameters of libpq, besides the password, whose values are secret.
+_SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 
 
 class _Commands(click.Group):
@@ -113,24 +120,58 @@ def psql(instance: str | None, arguments: tuple[str, ...]) -> None:
     address = database.address()
     major = existing_major(database.server().data) if database.url.is_embedded else None
     program = str(find_psql(major))
-    # Never in the arguments, which every user of the machine can read.
-    password = {} if address.password is None else {"PGPASSWORD": str(address.password)}
-    shown = libpq_uri(_without_password(address))
-    os.execve(program, [program, shown, *arguments], {**os.environ, **password})  # noqa: S606 - no shell wanted
+    shown, secrets = _without_secrets(address)
+    command = [program, libpq_uri(shown), *arguments]
+    os.execve(program, command, {**os.environ, **secrets})  # noqa: S606 - no shell wanted
 
 
-def _without_password(address: "sa.URL") -> "sa.URL":
-    """The same URL; `URL.set` cannot take a password away."""
+def _without_secrets(address: "sa.URL") -> tuple["sa.URL", dict[str, str]]:
+    """The same URL for an argument, which all users of the machine can read; and the environment.
+
+    Raises:
+        ConfigurationError: It has a secret for which libpq needs a service file, and names one.
+    """
     import sqlalchemy as sa
 
-    return sa.URL.create(
+    # A parameter wins over what stands before the host, and the last one over others of its name.
+    query = {name: values[-1] for name, values in address.normalized_query.items()}
+    password = query.pop("password", address.password)
+    environment = {} if password is None else {"PGPASSWORD": str(password)}
+    others = {name: query.pop(name) for name in _SECRETS if name in query}
+    if others:
+        if "service" in query:
+            raise ConfigurationError(
+                f"The database URL has `{'`, `'.join(others)}` beside `service`: psql could not be "
+                "given both without showing a secret to other users of this machine. Write "
+                f"`{'`, `'.join(others)}` into that service's section of the service file."
+            )
+        environment["PGSERVICEFILE"] = _service_file(others)
+        query["service"] = _SERVICE
+    # `URL.set` cannot take a password away.
+    shown = sa.URL.create(
         address.drivername,
         address.username,
         host=address.host,
         port=address.port,
         database=address.database,
-        query=address.query,
+        query=query,
     )
+    return shown, environment
+
+
+def _service_file(parameters: Mapping[str, str]) -> str:
+    """The path of a service file without a name, which is gone with the last process that has it.
+
+    libpq takes these parameters from no environment variable.
+    """
+    with tempfile.TemporaryFile("w", encoding="utf-8") as file:
+        lines = [f"[{_SERVICE}]", *(f"{name}={value}" for name, value in parameters.items())]
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        file.seek(0)
+        kept = os.dup(file.fileno())
+    os.set_inheritable(kept, True)
+    return f"/dev/fd/{kept}"
 
 
 def _database(instance: str | None) -> _Database:

@@ -66,6 +66,65 @@ def test_psql_has_no_password_among_its_arguments(db: Command, server: EmbeddedS
     assert server.start().password not in result.stdout
 
 
+ARGUMENTS = "\\! tr '\\0' '\\n' < /proc/$PPID/cmdline"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "password={password}",
+        "connect_timeout=20&password={password}&target_session_attrs=any",
+        "password=other_secret&password={password}",
+        "password={password}&sslpassword=other_secret",
+        "sslpassword=other_secret&sslmode=prefer&password={password}",
+    ],
+)
+def test_what_is_secret_in_the_query_is_not_among_the_arguments(
+    db: Command, server: EmbeddedServer, query: str
+) -> None:
+    url = server.start()
+    parameters = query.format(password=quote(str(url.password), safe=""))
+    address = f"{url.host}:{url.port}/{url.database}?{parameters}"
+    for login in (url.username, f"{url.username}:wrong_secret"):
+        named = {
+            "DATA_PIPELINE_DATABASE_URL": f"postgresql://{login}@{address}",
+            "PATH": os.defpath,
+        }
+        result = db("psql", "-At", "-c", "SELECT 6 * 7", "-c", ARGUMENTS, **named)
+        assert result.stderr == ""
+        assert result.stdout.startswith("42\n")
+        assert f"postgresql://{url.username}@127.0.0.1" in result.stdout
+        assert url.password not in result.stdout
+        assert "secret" not in result.stdout
+
+
+def test_a_secret_reaches_psql_also_when_it_connects_again(
+    db: Command, server: EmbeddedServer
+) -> None:
+    url = server.start()
+    text = url.render_as_string(hide_password=False) + "?sslpassword=other_secret"
+    shown = db(
+        "psql",
+        "-At",
+        "-c",
+        "\\! cat $PGSERVICEFILE",
+        DATA_PIPELINE_DATABASE_URL=text,
+        PATH=os.defpath,
+    )
+    assert shown.stdout == "[data_pipeline]\nsslpassword=other_secret\n"
+    again = f"\\c {url.database}"
+    result = db("psql", "-At", "-c", again, "-c", "SELECT 6 * 7", DATA_PIPELINE_DATABASE_URL=text)
+    assert result.stdout.endswith("42\n")
+
+
+def test_a_secret_beside_a_service_is_refused(db: Command) -> None:
+    text = "postgresql://u@127.0.0.1/db?service=mine&sslpassword=other_secret"
+    result = db("psql", DATA_PIPELINE_DATABASE_URL=text)
+    assert result.returncode == 1
+    assert "Write `sslpassword` into that service's section" in result.stderr
+    assert "other_secret" not in result.stderr
+
+
 def test_another_server_has_url_and_psql_but_no_start_and_stop(
     db: Command, database_url: sa.URL
 ) -> None:
