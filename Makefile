@@ -44,7 +44,7 @@ soak: install
 	@$(BIN)/python -m pytest -m soak data_pipeline_tests/proofs $(PYTEST_ARGS)
 
 dev: install
-	@mkdir -p "$(DAGSTER_HOME)" && cp dagster.yaml "$(DAGSTER_HOME)"
+	@(umask 077 && mkdir -p "$(DAGSTER_HOME)") && cp dagster.yaml "$(DAGSTER_HOME)"
 	@$(HOMES) $(BIN)/dagster dev --workspace workspace.yaml
 
 check: install

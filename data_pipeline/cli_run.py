@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from data_pipeline.private_directories import create_private
+
 if TYPE_CHECKING:
     from dagster import JobDefinition
 
@@ -40,7 +42,8 @@ def run(instances: tuple[str, ...], fresh: bool) -> None:
 def dagster_home(home: Path) -> Path:
     """Gives the directory of Dagster's local storage, with the project's `dagster.yaml` in it."""
     directory = home.absolute() / "dagster"
-    directory.mkdir(parents=True, exist_ok=True)
+    create_private(home.absolute())
+    create_private(directory)
     settings = Path(__file__).parents[1] / "dagster.yaml"
     if settings.exists():
         shutil.copyfile(settings, directory / "dagster.yaml")

@@ -1,5 +1,6 @@
 """The command line: `run` shows a line for each table, `instances` lists what exists."""
 
+import os
 import re
 import subprocess
 import sys
@@ -89,6 +90,17 @@ def test_progress_is_a_line_for_each_table(
     lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("✓")]
     assert len(lines) == 7
     assert re.search(r"stage_2/a3 +4 rows +\d+\.\d\d s$", lines[-1])
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o177])
+def test_storage_is_closed_to_others_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        directory = dagster_home(tmp_path / "home")
+    finally:
+        os.umask(before)
+    for made in (directory, tmp_path / "home"):
+        assert made.stat().st_mode & 0o7777 == 0o700, made
 
 
 def test_runs_are_recorded_below_the_home_with_the_projects_settings(tmp_path: Path) -> None:

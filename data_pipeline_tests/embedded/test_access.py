@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import psutil
@@ -5,6 +6,7 @@ import psycopg2
 import pytest
 
 from data_pipeline.tables.embedded import EmbeddedServer
+from data_pipeline.tables.embedded.layout import Layout
 from data_pipeline_tests.embedded.processes import postmaster_of
 from data_pipeline_tests.embedded.queries import ask
 
@@ -36,6 +38,31 @@ def test_the_password_is_kept_as_scram_and_readable_by_the_owner_alone(
     assert base.stat().st_mode & 0o777 == 0o700
     for name in ("password", "server.log", "server.lock", "start.lock"):
         assert (base / name).stat().st_mode & 0o777 == 0o600, name
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o177, 0o777])
+def test_directories_are_closed_to_others_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    layout = Layout(tmp_path / "home")
+    before = os.umask(umask)
+    try:
+        layout.prepare()
+    finally:
+        os.umask(before)
+    for directory in (layout.home, layout.base):
+        assert directory.stat().st_mode & 0o7777 == 0o700, directory
+
+
+def test_a_server_runs_in_a_home_that_is_closed_to_others(new_server: EmbeddedServer) -> None:
+    assert ask(new_server.start(), "SELECT 1") == 1
+    assert new_server.data.parents[1].stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_that_was_there_stays_as_open_as_it_was(tmp_path: Path) -> None:
+    home = tmp_path / "shared"
+    home.mkdir()
+    home.chmod(0o2775)
+    Layout(home).prepare()
+    assert home.stat().st_mode & 0o7777 == 0o2775
 
 
 def test_each_home_has_a_password_of_its_own(

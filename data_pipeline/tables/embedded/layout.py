@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipeline.errors import EmbeddedServerError
+from data_pipeline.private_directories import create_private
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 LOG_KEPT_BYTES = 1024 * 1024
@@ -94,8 +95,8 @@ class Layout:
         """
         self.check_owner()
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
-            self.base.mkdir(mode=0o700, exist_ok=True)
+            create_private(self.home)
+            create_private(self.base)
         except OSError as error:
             raise EmbeddedServerError(
                 f"The directory {self.base} for the embedded PostgreSQL cannot be created: "
