@@ -9,10 +9,14 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from data_pipeline_tests.plain_roles import PlainRoles
 
 # What a shared machine is busy with is no failure.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -110,3 +114,13 @@ def owner(monkeypatch: pytest.MonkeyPatch, pipeline_database: sa.Engine) -> Iter
         connection.exec_driver_sql(f"REASSIGN OWNED BY {name} TO CURRENT_USER")
         connection.exec_driver_sql(f"DROP OWNED BY {name} CASCADE")
         connection.exec_driver_sql(f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def roles(pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator["PlainRoles"]:
+    """Lets the pipeline be a plain role that owns its database, beside other roles."""
+    from data_pipeline_tests.plain_roles import plain_roles
+
+    with plain_roles(pipeline_database) as roles:
+        monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", roles.url(roles.owner))
+        yield roles

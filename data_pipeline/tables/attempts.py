@@ -9,12 +9,10 @@ get in between many quick readers, longer ones outlast slow readers.
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 
 import sqlalchemy as sa
-
-from data_pipeline.tables.names import RelationName
 
 _QUICK_TRIES, _QUICK_MS = 8, 5
 _SLOW_MS = (50, 100, 200, 400, 800)
@@ -23,30 +21,10 @@ _BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 _CONCURRENTLY = "tuple concurrently "
 _SECONDS_BETWEEN_MESSAGES = 10.0
 
-_BLOCKING = sa.text("""
-SELECT DISTINCT a.pid, a.usename, a.application_name, a.state,
-       date_trunc('second', a.xact_start) AS since, left(a.query, 100) AS query
-FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.relation = ANY (SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text[])) name)
-  AND l.granted AND a.pid <> pg_backend_pid()
-ORDER BY a.pid
-""")
-
 
 def is_busy(error: sa.exc.DBAPIError) -> bool:
     """Whether a statement failed only because somebody else is at work on the same."""
     return getattr(error.orig, "pgcode", None) in _BUSY or str(error.orig).startswith(_CONCURRENTLY)
-
-
-def blocking_sessions(connection: sa.Connection, relations: Sequence[RelationName]) -> list[str]:
-    """Describes the sessions that hold locks on any of the relations."""
-    names = [relation.quoted for relation in relations]
-    return [
-        f"session {item.pid} (`{item.application_name}`, database user {item.usename}, "
-        f"{item.state} since {item.since:%Y-%m-%d %H:%M:%S %Z}: {' '.join(item.query.split())})"
-        for item in connection.execute(_BLOCKING, {"names": names})
-        if item.since is not None
-    ]
 
 
 def lock_timeouts(seconds: float, log: logging.Logger, message: Callable[[], str]) -> Iterator[int]:

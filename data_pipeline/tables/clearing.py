@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import staging
-from data_pipeline.tables.attempts import blocking_sessions, is_busy, lock_timeouts
+from data_pipeline.tables import sessions, staging
+from data_pipeline.tables.attempts import is_busy, lock_timeouts
 from data_pipeline.tables.connection import Database, run
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.relations import relation_kind
@@ -37,7 +37,7 @@ def make_room(
 
     def blocking() -> str:
         with database.begin() as connection:
-            found = blocking_sessions(connection, [relation])
+            found = sessions.at_relations(connection, [relation])
         return "; ".join(found) or "others look at it, one after the other"
 
     limit = instance.table_store.commit_wait_seconds

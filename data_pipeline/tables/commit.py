@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import attached, blobs, catalog, replaced, slots, staging
+from data_pipeline.tables import attached, blobs, catalog, replaced, runs, sessions, slots, staging
 from data_pipeline.tables.attached.relations import Relation
-from data_pipeline.tables.attempts import blocking_sessions, lock_timeouts
+from data_pipeline.tables.attempts import lock_timeouts
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.commit_trouble import PerhapsError, Trouble
 from data_pipeline.tables.connection import ensure_schema, run
@@ -279,7 +279,9 @@ def _readers(session: RunSession, stages: Sequence[str]) -> str:
                 staging.relation_of(session.instance, table),
             )
         ]
-        found = blocking_sessions(connection, names)
+        found = sessions.at_relations(connection, names)
+        other = runs.holder(connection, session.instance, commit_lock_name(session.instance))
+        found += [f"{other}, which commits as well"] if other else []
     return "; ".join(found) or "others read its tables, one after the other"
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError, IsolationError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import blobs, catalog, survey
+from data_pipeline.tables import blobs, catalog, runs, sessions, survey
 from data_pipeline.tables.attempts import is_busy, lock_timeouts
 from data_pipeline.tables.connection import Database, run
 from data_pipeline.tables.holdings import STAGED, holdings, is_empty
@@ -43,21 +43,32 @@ def drop(database: Database, order: Order, log: logging.Logger) -> None:
         ordered = [
             [part.stage for part in group] for group in survey.groups(connection, found.parts)
         ]
+    relations = [item.name for part in found.parts for item in part.relations]
     for stages in ordered:
-        parts = _drop_group(database, order, stages, log)
+        parts = _drop_group(database, order, stages, relations, log)
         _remove_files(database, order.instance, stages, parts, log)
     _remove_empty_folders(order.instance)
 
 
 def _drop_group(
-    database: Database, order: Order, stages: Sequence[str | None], log: logging.Logger
+    database: Database,
+    order: Order,
+    stages: Sequence[str | None],
+    relations: Sequence[RelationName],
+    log: logging.Logger,
 ) -> list[Part]:
     """Drops parts in one transaction, between readers; gives what they were."""
     instance = order.instance
     what = ", ".join(f"stage `{stage}`" if stage else "the catalog" for stage in stages)
     seconds = instance.table_store.commit_wait_seconds
-    waiting = f"Waiting to drop {what}, which others are reading"
-    for timeout in lock_timeouts(seconds, log, lambda: waiting):
+
+    def waiting() -> str:
+        with database.begin() as connection:
+            found = sessions.at_relations(connection, relations)
+        return "; ".join(found) or "others, one after the other"
+
+    message = f"Waiting to drop {what}, which others are reading"
+    for timeout in lock_timeouts(seconds, log, lambda: f"{message}: {waiting()}"):
         try:
             with database.begin() as connection:
                 run(connection, f"SET LOCAL lock_timeout = {timeout}")
@@ -79,8 +90,8 @@ def _drop_group(
                 ) from None
     raise DatabaseError(
         f"Instance `{instance.name}`: {what} is as before, since others have been reading it for "
-        f"{seconds:g} seconds (commit_wait_seconds). Ask them to end their queries (see "
-        "pg_stat_activity), then try again."
+        f"{seconds:g} seconds (commit_wait_seconds): {waiting()}. Ask them to end their queries, "
+        "then try again."
     )
 
 
@@ -166,9 +177,11 @@ def _forget_views(
 def _reserve(connection: sa.Connection, instance: Instance, stages: Sequence[str | None]) -> None:
     """Keeps runs from beginning to write these stages until the transaction ends."""
     for stage in sorted(filter(None, stages)):
-        if not connection.scalar(_RESERVE, {"name": stage_lock_name(instance, stage)}):
+        name = stage_lock_name(instance, stage)
+        if not connection.scalar(_RESERVE, {"name": name}):
+            who = runs.holder(connection, instance, name) or "a run"
             raise IsolationError(
-                f"Stage `{stage}` of instance `{instance.name}` is not dropped, since a run is at "
+                f"Stage `{stage}` of instance `{instance.name}` is not dropped, since {who} is at "
                 "work on it. Wait for its end, or end it."
             )
 

@@ -3,37 +3,19 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
+from data_pipeline.tables import sessions
 from data_pipeline.tables.connection import Database, run
-from data_pipeline.tables.names import RelationName
+from data_pipeline.tables.names import RelationName, literal
 
 TRY = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 WAIT = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
-_HOLDER = sa.text("""
-SELECT a.pid, a.usename, a.application_name, a.backend_start
-FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(:name, 0)
-""")
 UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
-
-
-def holding_session(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
-    """Gives the session that holds a lock: pid, usename, application_name, backend_start."""
-    return connection.execute(_HOLDER, {"name": name}).first()
-
-
-def described(session: sa.Row[Any]) -> str:
-    """Describes a session; its name has the beginning of the run's id, and the step."""
-    return (
-        f"session {session.pid} (`{session.application_name}`, database user {session.usename}, "
-        f"since {session.backend_start:%Y-%m-%d %H:%M:%S %Z})"
-    )
+MILLISECONDS_BETWEEN_MESSAGES = 10_000
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 def stage_lock_name(instance: Instance, stage: str) -> str:
@@ -58,10 +40,7 @@ def building(database: Database, relation: RelationName, log: logging.Logger) ->
     with database.session() as connection:
         run(connection, "SET idle_session_timeout = 0")  # building may take hours
         if not connection.scalar(TRY, parameters):
-            holder = holding_session(connection, name)
-            who = described(holder) if holder is not None else "another run"
-            log.info(f"Waiting for {who}, which is building {relation}")
-            connection.execute(WAIT, parameters)
+            _wait(connection, name, relation, log)
         try:
             yield
         except BaseException:
@@ -73,3 +52,24 @@ def building(database: Database, relation: RelationName, log: logging.Logger) ->
             connection.execute(UNLOCK, parameters)
         except sa.exc.DBAPIError as error:
             raise database.lost(error.orig) from None
+
+
+def _wait(
+    connection: sa.Connection, name: str, relation: RelationName, log: logging.Logger
+) -> None:
+    """Takes a lock; says for whom it waits, and does so anew for whoever has it next."""
+    waiting = f"""
+    SET LOCAL lock_timeout = {MILLISECONDS_BETWEEN_MESSAGES};
+    SELECT pg_advisory_lock(hashtextextended({literal(name)}, 0))
+    """
+    while True:
+        holders = [sessions.described(item) for item in sessions.at_lock(connection, name)]
+        if holders:
+            log.info(f"Waiting for {' and '.join(holders)}, which is building {relation}")
+        try:
+            run(connection, waiting)
+        except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                raise
+        else:
+            return

@@ -13,14 +13,19 @@ import sqlalchemy as sa
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog, runs
 from data_pipeline.tables.connection import Database, run
-from data_pipeline.tables.locks import TRY, UNLOCK, WAIT, stage_lock_name
+from data_pipeline.tables.locks import (
+    LOCK_NOT_AVAILABLE,
+    MILLISECONDS_BETWEEN_MESSAGES,
+    TRY,
+    UNLOCK,
+    WAIT,
+    stage_lock_name,
+)
 from data_pipeline.tables.names import literal
 from data_pipeline.tables.session_name import session_name
 
-_MILLISECONDS_BETWEEN_MESSAGES = 10_000
 # A run may take hours between two commits.
 _NO_TIMEOUTS = "SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0"
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class RunSession:
@@ -122,9 +127,9 @@ class RunSession:
                 self.log.info(f"Waiting for {holder}, which is at work on {what}")
             try:
                 with self.begin() as connection:
-                    run(connection, f"SET LOCAL lock_timeout = {_MILLISECONDS_BETWEEN_MESSAGES}")
+                    run(connection, f"SET LOCAL lock_timeout = {MILLISECONDS_BETWEEN_MESSAGES}")
                     connection.execute(WAIT, {"name": name})
                     return
             except sa.exc.DBAPIError as error:
-                if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
                     raise

@@ -16,8 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from data_pipeline.instances import Instance
-from data_pipeline.tables import catalog
-from data_pipeline.tables.locks import described, holding_session
+from data_pipeline.tables import catalog, sessions
 
 RUNS = "runs"
 _LOCK = "data_pipeline:run:"
@@ -178,18 +177,24 @@ def remove(connection: sa.Connection, instance: Instance, run_ids: Iterable[str]
 
 
 def holder(connection: sa.Connection, instance: Instance, name: str) -> str | None:
-    """Says who holds a lock: a run, or a session that is none; None where nobody does."""
-    found = holding_session(connection, name)
-    if found is None:
-        return None
-    table = _table(instance.catalog_schema)
-    query = sa.select(table).where(table.c.backend_pid == found.pid)
-    listed = connection.execute(query).first()
+    """Says who holds a lock: runs, or sessions that are none; None where nobody does."""
+    found = sessions.at_lock(connection, name)
+    return " and ".join(_holding(connection, instance, item) for item in found) or None
+
+
+def _holding(connection: sa.Connection, instance: Instance, item: sa.Row[Any]) -> str:
+    listed = None
+    if item.pid is not None and catalog.exists(connection, instance.catalog_schema, RUNS):
+        table = _table(instance.catalog_schema)
+        query = sa.select(table).where(table.c.backend_pid == item.pid)
+        # The newest: a dead run may have had a process of the same number.
+        listed = connection.execute(query.order_by(table.c.started_at.desc())).first()
     if listed is None:
-        return described(found)
+        return sessions.described(item)
     return (
         f"run {listed.run_id} of {listed.username} on {listed.host} "
-        f"(since {listed.started_at:%Y-%m-%d %H:%M:%S %Z})"
+        f"(since {listed.started_at:%Y-%m-%d %H:%M:%S %Z}, session {item.pid}, "
+        f"{', '.join(sessions.names(item))})"
     )
 
 

@@ -106,8 +106,10 @@ def test_a_stage_at_work_is_not_dropped(pipeline_database: sa.Engine) -> None:
     built("t", on="mini")
     with pipeline_database.connect() as session:
         session.execute(lock("data_pipeline:stage:mini_s"))
+        pid = session.scalar(sa.select(sa.func.pg_backend_pid()))
         text = refused("mini", "--yes", "--force")
-    assert "Stage `s` of instance `mini` is not dropped, since a run is at work on it" in text
+    assert f"Stage `s` of instance `mini` is not dropped, since session {pid} (" in text
+    assert "is at work on it. Wait for its end, or end it." in text
     assert "mini_s" in schemas(pipeline_database)
 
 
