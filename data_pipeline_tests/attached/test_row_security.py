@@ -62,6 +62,42 @@ def test_a_materialized_view_is_filled_with_what_its_owner_may_see(stage: Stage,
     assert stage.rows("SELECT a FROM users.m ORDER BY a") == [(1,), (2,)]
 
 
+def test_a_materialized_view_never_shows_rows_that_are_hidden_from_its_owner(
+    stage: Stage, role: str
+) -> None:
+    """Nor does what is built on it, although policies are put up after them."""
+    stage.create(
+        "CREATE TABLE t (a int)",
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY few ON t USING (a < 3)",
+        f'GRANT SELECT ON t TO "{role}"',
+    )
+    stage.execute(
+        "CREATE MATERIALIZED VIEW users.m AS SELECT a FROM s.t",
+        "CREATE MATERIALIZED VIEW users.n AS SELECT count(*) FROM users.m",
+        as_role=role,
+    )
+    for _ in range(2):
+        stage.commit("CREATE TABLE t AS SELECT a FROM generate_series(1, 9) a")
+        assert stage.rows("SELECT a, n.count FROM users.m, users.n ORDER BY a") == [(1, 2), (2, 2)]
+
+
+def test_a_materialized_view_that_is_left_out_keeps_no_policy_from_coming(
+    stage: Stage, role: str
+) -> None:
+    stage.create(
+        "CREATE TABLE t (a int, b int)",
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY few ON t USING (a < 3)",
+        f'GRANT SELECT ON t TO "{role}"',
+    )
+    stage.execute("CREATE MATERIALIZED VIEW users.m AS SELECT b FROM s.t", as_role=role)
+    before = stage.rows(_POLICIES)
+    [broken] = stage.commit("CREATE TABLE t (a int)", policy="drop")
+    assert broken.subject == "materialized view users.m"
+    assert stage.rows(_POLICIES) == before
+
+
 def test_a_policy_of_a_users_table_that_reads_ours_survives(stage: Stage) -> None:
     stage.create("CREATE TABLE t (a int)", "CREATE TABLE users.mine (a int)")
     stage.execute(

@@ -75,6 +75,8 @@ def _one_by_one(
     """Puts up each by itself, to find out which does not fit; gives those that are left out."""
     gone: dict[int, str] = {}
     for unit in todo:
+        if unit.is_security and unit.of in gone:
+            continue  # it would be the content of what is left out
         if below := _below(attached, unit, gone):
             reason = f"is built on {below}, which is left out."
         else:

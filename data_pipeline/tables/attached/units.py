@@ -102,6 +102,13 @@ def units(
     for oid in sorted(set(attached.graph.others.values())):
         late += _single(attached.parts.get(oid, ()), "a relation outside of the stage")
     late.sort(key=lambda unit: _AT_LAST.index(unit.part.kind) if unit.part else 0)
+    if any(unit.is_security for unit in late):
+        # They were filled while nothing hid rows from their owners.
+        late += [
+            Unit(f"content of {dependent.subject}", dependent.fill, dependent.oid, is_security=True)
+            for dependent in attached.dependents
+            if isinstance(dependent, Relation)
+        ]
     return [unit for unit in (*now, *late) if unit.statements]
 
 
