@@ -2,6 +2,8 @@
 
 What was computed from the earlier rows then need not be computed again. The limit of size is
 `cache_validation.content_hash_max_bytes` (default in `instances/settings.py`).
+
+Of small tables the hash is always taken: it also tells, later, whether the rows are still these.
 """
 
 from dataclasses import replace
@@ -13,11 +15,12 @@ from data_pipeline.tables import catalog
 from data_pipeline.tables.catalog import CatalogRow, fingerprint
 from data_pipeline.tables.connection import Database
 from data_pipeline.tables.names import RelationName
-from data_pipeline.tables.relation_state import verdict_on
+from data_pipeline.tables.relation_state import SMALL_PAGES, verdict_on
 from data_pipeline.tables.row_hash import row_hash
 from data_pipeline.tables.staging import relation_of as staged
 from data_pipeline.tables.visible import committed
 
+_PAGE_BYTES = 8192
 _NO_RIGHT = "42501"  # insufficient_privilege, which a policy for rows gives too
 
 
@@ -37,6 +40,8 @@ def with_earned_version(
         forced: Whether the run was told to build it whatever is known.
     """
     with database.begin() as connection:
+        if (row.bytes or 0) <= min(SMALL_PAGES * _PAGE_BYTES, _limit(instance)):
+            row = replace(row, content_hash=_hash(connection, staged(instance, row.table)))
         before = catalog.row(connection, instance.catalog_schema, row.table)
         if before is None or before.kind != "table":
             return row
@@ -49,7 +54,8 @@ def with_earned_version(
         if has_same_version and not is_doubted:
             return row
         if _is_comparable(instance, row, before):
-            row = replace(row, content_hash=_hash(connection, staged(instance, row.table)))
+            if row.content_hash is None:
+                row = replace(row, content_hash=_hash(connection, staged(instance, row.table)))
             old = before.content_hash
             if old is None and verdict.is_intact:
                 old = _hash(connection, relation)
@@ -67,8 +73,12 @@ def _is_comparable(instance: Instance, row: CatalogRow, before: CatalogRow) -> b
         (row.checksum is None or before.checksum is None)
         and row.row_count == before.row_count
         and row.relation.get("columns") == before.relation.get("columns")
-        and size <= instance.cache_validation.content_hash_max_bytes
+        and size <= _limit(instance)
     )
+
+
+def _limit(instance: Instance) -> int:
+    return instance.cache_validation.content_hash_max_bytes
 
 
 def _hash(connection: sa.Connection, relation: RelationName) -> str | None:

@@ -16,7 +16,7 @@ from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.progress import reporter
 from data_pipeline.tables.reference import reference
 from data_pipeline.tables.relations import relation_kind
-from data_pipeline.tables.visible import Visible, committed, visible
+from data_pipeline.tables.visible import Visible, committed, looked_at, visible
 
 
 def fetch(
@@ -44,7 +44,8 @@ def fetch(
 
     source = database(instance)
     with source.begin() as connection:
-        found = found or visible(connection, instance, table, None)
+        if found is None:
+            [found] = looked_at(connection, [visible(connection, instance, table, None)])
         relation, row = found.relation, found.row
         if row is not None and found.is_only_row:
             raise _without_value(instance, row)

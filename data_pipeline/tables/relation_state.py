@@ -5,10 +5,11 @@ A result is built in one transaction, so all of its rows bear the number of that
 row, compares what identifies the relation (object, file, columns, counters). What it leaves unknown
 is settled by a look at every row: rows that somebody inserted or updated bear another number, and
 where rows were deleted the others are fewer. Maintenance that writes the same rows to another file
-(VACUUM FULL, CLUSTER, SET TABLESPACE) keeps the numbers.
+(VACUUM FULL, CLUSTER, SET TABLESPACE) keeps the numbers. SET LOGGED and a restore give all rows new
+ones; then the hash of their content tells, where one was taken.
 
-Counters lag by up to ten seconds behind a session that goes on, count rows that were rolled back,
-and are 0 after a crash of the server.
+Counters lag behind a session that goes on (by ten seconds, or until its transaction ends), count
+rows that were rolled back, and begin anew after a crash of the server.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,15 +21,16 @@ import sqlalchemy as sa
 from data_pipeline.tables.catalog import CatalogRow, fingerprint
 from data_pipeline.tables.connection import run, with_settings
 from data_pipeline.tables.names import RelationName, literal
-from data_pipeline.tables.row_hash import row_hash
+from data_pipeline.tables.row_hash import has_own_types, row_hash
 
 State = Mapping[str, Any]
 """What identifies a relation and its rows.
 
-`database`: the cluster and the database. `oid`, `kind`, `file`, `persistence`, `columns`: the
-relation. `attributes`: the versions of its columns in the catalog of PostgreSQL. `inserted`,
-`updated`, `deleted`: counters. `writer`: the transaction of all rows, NULL where they have several.
-Of a view, `rule`: the version of its query, `definition`: a digest of it.
+`database`: the cluster and the database. `oid`, `kind`, `file`, `columns`: the relation. `heirs`:
+whether other tables add rows to it by inheritance. `inserted`, `updated`, `deleted`: what was
+counted since `since`. `writer`: the transaction of all rows, NULL where they have several. Of a
+view, `rule`: the version of its query, `shows`: the names of what it reads (it follows a table that
+is renamed away), `definition`: a digest of its query.
 """
 
 STATE = """
@@ -38,31 +40,41 @@ STATE = """
     'oid', of_state.oid::bigint,
     'kind', of_state.relkind,
     'file', of_state.relfilenode::bigint,
-    'persistence', of_state.relpersistence,
+    'heirs', of_state.relhassubclass,
     'columns', described.columns,
-    'attributes', described.versions,
+    'since', (
+        SELECT concat_ws(' ', pg_stat_get_bgwriter_stat_reset_time(),
+                         pg_stat_get_db_stat_reset_time(oid))
+        FROM pg_database WHERE datname = current_database()
+    ),
     'inserted', pg_stat_get_tuples_inserted(of_state.oid),
     'updated', pg_stat_get_tuples_updated(of_state.oid),
     'deleted', pg_stat_get_tuples_deleted(of_state.oid),
     'rule', (
         SELECT xmin::text FROM pg_rewrite WHERE ev_class = of_state.oid AND rulename = '_RETURN'
     ),
+    'shows', (
+        SELECT string_agg(DISTINCT shown.relnamespace::regnamespace || '.' || shown.relname, ',')
+        FROM pg_rewrite JOIN pg_depend ON classid = 'pg_rewrite'::regclass
+             AND objid = pg_rewrite.oid AND refclassid = 'pg_class'::regclass
+        JOIN pg_class shown ON shown.oid = refobjid
+        WHERE ev_class = of_state.oid AND rulename = '_RETURN' AND refobjid <> of_state.oid
+    ),
     'pages', of_state.relpages
 )
 FROM pg_class of_state, LATERAL (
     SELECT hashtextextended(
-               string_agg(attname || ' ' || atttypid || ' ' || atttypmod, ',' ORDER BY attnum)
-               FILTER (WHERE NOT attisdropped), 0
-           )::text AS columns,
-           hashtextextended(string_agg(xmin::text, ',' ORDER BY attnum), 0)::text AS versions
-    FROM pg_attribute WHERE attrelid = of_state.oid AND attnum > 0
+               string_agg(attname || ' ' || atttypid || ' ' || atttypmod, ',' ORDER BY attnum), 0
+           )::text AS columns
+    FROM pg_attribute
+    WHERE attrelid = of_state.oid AND attnum > 0 AND NOT attisdropped
 ) described
 WHERE of_state.oid = {relation})
 """
 """The SQL of the state of a `regclass`; NULL where there is no such relation."""
 
 _DEFINITION = "SELECT md5(pg_get_viewdef({oid}::oid))"
-_IDENTIFYING = ("file", "persistence", "inserted", "updated", "deleted")
+_IDENTIFYING = ("file", "inserted", "updated", "deleted", "since")
 _NOT_KEPT = ("pages",)
 
 SMALL_PAGES = 128
@@ -175,12 +187,14 @@ def filtered(row: CatalogRow, state: State | None) -> Verdict | None:
     if known.get("database") != state["database"]:
         return None  # of an earlier version of this package, or restored into another database
     if row.kind == "view":
-        same = all(known.get(name) == state[name] for name in ("oid", "rule"))
+        same = all(known.get(name) == state[name] for name in ("oid", "rule", "shows"))
         return Verdict(True, None, known) if same else None
     if known["oid"] != state["oid"]:
         return Verdict(True, f"`{row.table}` was dropped and created again by hand", state, large)
     if known["columns"] != state["columns"]:
         return Verdict(True, f"columns of `{row.table}` were changed by hand", state, large)
+    if state["heirs"]:
+        return Verdict(True, f"another table inherits from `{row.table}`", state, large)
     if all(known[name] == state[name] for name in _IDENTIFYING):
         return Verdict(True, None, known, large)
     return None
@@ -234,47 +248,36 @@ def _look_at_view(
 def _look_at_rows(
     connection: sa.Connection, relation: RelationName, row: CatalogRow, state: State
 ) -> Verdict:
-    is_known = row.relation.get("database") == state["database"]
-    writer = row.relation.get("writer") if is_known else None
+    writer = row.relation.get("writer")
+    of_writer = f"xmin = {literal(writer)}::xid" if writer else "false"
     first = f"(SELECT xmin FROM {relation.quoted} LIMIT 1)"
-    of_writer = f"{literal(writer)}::xid" if writer else first
-    count, own, first_writer = run(
+    count, own, alike, first_writer = run(
         connection,
-        f"SELECT count(*), count(*) FILTER (WHERE xmin = {of_writer}), {first}::text "
-        f"FROM {relation.quoted}",
+        f"SELECT count(*), count(*) FILTER (WHERE {of_writer}), "
+        f"count(*) FILTER (WHERE xmin = {first}), {first}::text FROM {relation.quoted}",
     ).one()
     large = state["pages"] > SMALL_PAGES
-
-    def intact(by: str | None) -> Verdict:
-        return Verdict(True, None, remembered(state, writer=by), large)
-
     if row.row_count and not count:
         return Verdict(True, f"`{row.table}` was emptied by hand", state, large)
     if count == row.row_count:
-        if not is_known:
-            return intact(first_writer if own == count else None)
         if writer and own == count:
-            return intact(writer)
-        if _was_only_moved(connection, relation, row, state, count):
-            return intact(first_writer)
-        if row.content_hash and row.content_hash == row_hash(connection, relation):
-            return intact(None)
+            return Verdict(True, None, remembered(state, writer=writer), large)
+        # In another database nothing else can be expected: a restore has written all rows.
+        is_restored = row.relation.get("database") != state["database"] and not own
+        if _has_same_content(connection, relation, row, otherwise=is_restored):
+            one = first_writer if alike == count else None
+            return Verdict(True, None, remembered(state, writer=one), large)
     return Verdict(True, f"rows of `{row.table}` were changed by hand", state, large)
 
 
-def _was_only_moved(
-    connection: sa.Connection, relation: RelationName, row: CatalogRow, state: State, count: int
+def _has_same_content(
+    connection: sa.Connection, relation: RelationName, row: CatalogRow, *, otherwise: bool
 ) -> bool:
-    """Whether all rows were written anew, at once, without being changed.
-
-    SET LOGGED and SET UNLOGGED do so: their transaction bears the rows and the entry of the table
-    in the catalog of PostgreSQL. If it had altered the type or the values of a column too, that
-    column would have another version there.
-    """
-    same = ("attributes", "inserted", "updated", "deleted")
-    is_rewritten = row.relation["file"] != state["file"]
-    if not is_rewritten or any(row.relation.get(name) != state[name] for name in same):
-        return False
-    rewriter = f"(SELECT xmin FROM pg_class WHERE oid = {state['oid']})"
-    query = f"SELECT count(*) FROM {relation.quoted} WHERE xmin = {rewriter}"
-    return bool(run(connection, query).scalar() == count)
+    """Whether the content is that which was built, as far as a hash of it can tell."""
+    if row.content_hash is None:
+        return otherwise
+    found = row_hash(connection, relation)
+    if found == row.content_hash:
+        return True
+    # Types that are not PostgreSQL's own have other numbers in another database.
+    return otherwise and has_own_types(connection, relation)

@@ -27,6 +27,7 @@ WHERE attrelid = {relation}::regclass AND attnum > 0 AND NOT attisdropped ORDER 
 """
 _BYTES = "hash_record_extended(ROW(record_send({row})), 0)"
 _TEXT = 'hashtextextended(({row})::text COLLATE "C", 0)'
+_FIRST_OF_USERS = 16384  # FirstNormalObjectId in PostgreSQL's source
 _UNDEFINED_FUNCTION = "42883"
 
 
@@ -47,6 +48,19 @@ def row_hash(connection: sa.Connection, relation: RelationName) -> str:
             if getattr(error.orig, "pgcode", None) != _UNDEFINED_FUNCTION:
                 raise
         return _sum(connection, relation, _TEXT.format(row=row), "text")
+
+
+def has_own_types(connection: sa.Connection, relation: RelationName) -> bool:
+    """Whether a table has columns of types that were made in its database.
+
+    The hash of its rows then says nothing in another database.
+    """
+    query = f"""
+        SELECT EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = {literal(relation.quoted)}::regclass
+            AND attnum > 0 AND NOT attisdropped AND atttypid >= {_FIRST_OF_USERS})
+    """
+    return bool(run(connection, query).scalar())
 
 
 def _sum(connection: sa.Connection, relation: RelationName, hashed: str, kind: str) -> str:

@@ -7,7 +7,6 @@ are all in memory.
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from threading import Lock
 
 import sqlalchemy as sa
@@ -17,9 +16,8 @@ from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import Database, database, run
 from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.relation_state import judge, read_states
 from data_pipeline.tables.relations import relation_kind
-from data_pipeline.tables.visible import Visible, committed, visible
+from data_pipeline.tables.visible import Visible, committed, looked_at, visible
 
 Source = tuple[Instance, StageTable]
 """A table of an instance."""
@@ -192,27 +190,10 @@ def _looked_at(
     sources: Iterable[Source],
     found: Mapping[tuple[str, StageTable], Visible],
 ) -> dict[tuple[str, StageTable], Visible]:
-    """Returns what is committed, with the version of the data that is there now.
-
-    Results must not pass for computed from what was committed if somebody has changed that by hand.
-    """
-    items = [
-        (_key(source), item, item.row)
-        for source in sources
-        if (item := found[_key(source)]).row is not None
-        and item.row.is_relation
-        and item.relation == committed(*source)
+    keys = [
+        _key(source) for source in sources if found[_key(source)].relation == committed(*source)
     ]
-    states = read_states(connection, [item.relation for _, item, _ in items])
-    verdicts = judge(
-        connection,
-        [(item.relation, row, states[item.relation]) for _, item, row in items],
-        look_at_small=True,
-    )
-    return {
-        key: replace(item, row=verdict.seen(row), change=verdict.change)
-        for (key, item, row), verdict in zip(items, verdicts, strict=True)
-    }
+    return dict(zip(keys, looked_at(connection, [found[key] for key in keys]), strict=True))
 
 
 def _key(source: Source) -> tuple[str, StageTable]:

@@ -1,6 +1,7 @@
 """Where a table is for a reader: what its run has staged, or else what is committed."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -8,6 +9,7 @@ from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog, staging
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline.tables.relation_state import judge, read_states
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,20 @@ def visible(
         return Visible(staging.relation_of(instance, table), staged)
     row = catalog.row(connection, instance.catalog_schema, table)
     return Visible(committed(instance, table), row)
+
+
+def looked_at(connection: sa.Connection, found: Sequence[Visible]) -> list[Visible]:
+    """Return committed tables with the version of the data that is there now.
+
+    Results must not pass for computed from what was committed if somebody has changed that by hand.
+    """
+    relations = [item.relation for item in found if item.row and item.row.is_relation]
+    states = read_states(connection, relations)
+    looked = []
+    for item in found:
+        if item.row is not None and item.relation in states:
+            known = [(item.relation, item.row, states[item.relation])]
+            [verdict] = judge(connection, known, look_at_small=True)
+            item = replace(item, row=verdict.seen(item.row), change=verdict.change)
+        looked.append(item)
+    return looked

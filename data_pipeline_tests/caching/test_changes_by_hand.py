@@ -20,7 +20,6 @@ COLUMNS = "columns of `{t}` were changed by hand"
 CHANGES = {
     "update": ("UPDATE {t} SET v = v + 1", ROWS),
     "update of one row": ("UPDATE {t} SET v = 0 WHERE k = 2", ROWS),
-    "update to the same": ("UPDATE {t} SET v = v", ROWS),
     "insert": ("INSERT INTO {t} SELECT 9, 9, 'x'", ROWS),
     "delete": ("DELETE FROM {t} WHERE k = 1", ROWS),
     "as many rows as before": ("DELETE FROM {t}; INSERT INTO {t} SELECT i, 0, '' FROM "
@@ -31,6 +30,11 @@ CHANGES = {
     "load from a copy": ("CREATE TABLE copied AS TABLE {t}; DROP TABLE {t}; "
                          "CREATE TABLE {t} AS TABLE copied", "`{t}` was dropped and created again"),
     "drop": ("DROP TABLE {t}", "table `{t}` was dropped"),
+    "truncate and load, uncounted": ("BEGIN; TRUNCATE {t}; INSERT INTO {t} SELECT i, 0, '' FROM "
+                                     "generate_series(1, 3) i; COMMIT; SELECT pg_stat_reset()",
+                                     ROWS),
+    "rewrite as unlogged": ("BEGIN; UPDATE {t} SET v = 0; ALTER TABLE {t} SET UNLOGGED; COMMIT",
+                            ROWS),
     "another relation": ("ALTER TABLE {t} SET SCHEMA public; CREATE VIEW {t} AS SELECT 1 AS k, "
                          "2 AS v, 'x' AS w", "another relation has taken the place of `{t}`"),
     "rewrite": ("ALTER TABLE {t} ALTER v TYPE bigint USING v * 10", ROWS),
@@ -42,6 +46,7 @@ CHANGES = {
 
 MAINTENANCE = {
     "vacuum full": "VACUUM FULL {t}",
+    "update to the same": "UPDATE {t} SET v = v",
     "cluster": "CREATE INDEX i ON {t} (k); CLUSTER {t} USING i",
     "unlogged and logged": "ALTER TABLE {t} SET UNLOGGED; ALTER TABLE {t} SET LOGGED",
     "unlogged": "ALTER TABLE {t} SET UNLOGGED",
@@ -52,6 +57,8 @@ MAINTENANCE = {
     "counters at zero": "SELECT pg_stat_reset()",
     "index and rights": "CREATE INDEX j ON {t} (v); GRANT SELECT ON {t} TO pg_monitor",
     "constraint": "ALTER TABLE {t} ALTER v SET NOT NULL",
+    "statistics and unlogged": "ALTER TABLE {t} ALTER v SET STATISTICS 50; "
+    "ALTER TABLE {t} SET UNLOGGED",
 }
 
 TABLES = {"a frame": "full_s.frame", "a query": "full_s.query"}
@@ -139,6 +146,57 @@ def test_maintenance_is_no_change(
     by_hand(pipeline_database, f"UPDATE {table} SET v = 0 WHERE k = 3")
     assert built.made(assets).success
     assert set(built.calls) == {table.removeprefix("full_s.")}
+
+
+def test_counters_that_begin_anew_hide_no_change(
+    built: World, pipeline_database: sa.Engine
+) -> None:
+    """As after a crash of the server, and another one."""
+    by_hand(pipeline_database, "SELECT pg_stat_reset()")
+    assert built.made(assets).success
+    assert not built.calls
+    by_hand(pipeline_database, "UPDATE full_s.frame SET v = 0", "SELECT pg_stat_reset()")
+    assert built.made(assets).success
+    assert set(built.calls) == {"frame"}
+
+
+def test_rows_that_come_by_inheritance_are_named(
+    built: World, pipeline_database: sa.Engine
+) -> None:
+    by_hand(
+        pipeline_database,
+        "CREATE TABLE heir () INHERITS (full_s.query)",
+        "INSERT INTO heir VALUES (9, 9, 'x')",
+    )
+    again = built.made(assets)
+    assert "s__query: another table inherits from `s/query`" in again.log
+    assert "Table public.heir depends on table full_s.query." in again.failure
+    by_hand(pipeline_database, "DROP TABLE heir")
+    assert built.made(assets).success
+    assert rows(pipeline_database, "SELECT count(*) FROM full_s.query") == [(3,)]
+
+
+def test_a_view_that_follows_its_table_away_is_made_again(
+    world: World, pipeline_database: sa.Engine
+) -> None:
+    def view(frame: sa.Table) -> Any:
+        called("view")
+        return View(frame)
+
+    def things() -> list[Any]:
+        return [assets()[0], asset("shown/view", view, "s/frame")]
+
+    assert world.made(things).success
+    by_hand(
+        pipeline_database,
+        "ALTER TABLE full_s.frame SET SCHEMA public",
+        "ALTER TABLE public.frame RENAME TO kept",
+        "CREATE TABLE full_s.frame AS TABLE public.kept",
+    )
+    assert world.made(things).success
+    assert set(world.calls) == {"frame", "view"}
+    by_hand(pipeline_database, "DROP TABLE public.kept")
+    assert rows(pipeline_database, "SELECT count(*) FROM full_shown.view") == [(3,)]
 
 
 @tables
