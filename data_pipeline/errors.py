@@ -13,6 +13,10 @@ class DatabaseError(DataPipelineError):
     """The database could not be reached, or refused a statement."""
 
 
+class MissingRightError(DatabaseError):
+    """The role of the database URL lacks a right that the pipeline needs."""
+
+
 class EmbeddedServerError(DatabaseError):
     """The embedded PostgreSQL could not be set up, started or stopped."""
 

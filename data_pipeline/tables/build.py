@@ -20,6 +20,7 @@ from data_pipeline.tables.names import (
 from data_pipeline.tables.progress import Progress
 from data_pipeline.tables.refusal import refusal
 from data_pipeline.tables.relation_state import State, built_state, state_of
+from data_pipeline.tables.rights import Lacking
 from data_pipeline.tables.table import Properties
 
 if TYPE_CHECKING:
@@ -102,12 +103,14 @@ def build_from_query(
         columns = "*"
         if properties.types:
             _check_types(connection, properties.types)
-            _create_as(connection, table, f"{create}SELECT * FROM (\n", query, " WITH NO DATA")
+            _create_as(
+                database, connection, table, f"{create}SELECT * FROM (\n", query, " WITH NO DATA"
+            )
             names = _columns(connection, target)
             _check_columns(table, properties, names)
             columns = ", ".join(_cast(name, properties.types.get(name)) for name in names)
             _execute(connection, f"DROP TABLE {target.quoted}")
-        rows = _create_as(connection, table, f"{create}SELECT {columns} FROM (\n", query)
+        rows = _create_as(database, connection, table, f"{create}SELECT {columns} FROM (\n", query)
         names = _columns(connection, target)
         _check_columns(table, properties, names)
         _execute(connection, *_not_null(target, properties, names))
@@ -130,7 +133,8 @@ def build_view(database: Database, table: StageTable, target: RelationName, quer
             _execute(connection, f"{prefix}{query}")
         except adbc_driver_manager.Error as error:
             failed = f"View `{table}` could not be built"
-            raise refusal(connection, error, failed, query, prefix) from None
+            remedy = _remedy(database, error, query)
+            raise refusal(connection, error, failed, query, prefix, remedy) from None
         return _state(connection, target, 0)
 
 
@@ -148,19 +152,30 @@ def _building(
             yield connection
             connection.commit()
         except adbc_driver_manager.Error as error:
-            raise refusal(connection, error, f"Table `{table}` could not be built") from None
+            failed, remedy = f"Table `{table}` could not be built", _remedy(database, error, "")
+            raise refusal(connection, error, failed, remedy=remedy) from None
+
+
+def _remedy(database: Database, error: Exception, statement: str) -> str | None:
+    lacking = Lacking.of(error, statement)
+    return None if lacking is None else database.remedy(lacking)
 
 
 def _create_as(
-    connection: "AdbcConnection", table: StageTable, prefix: str, query: str, suffix: str = ""
+    database: Database,
+    connection: "AdbcConnection",
+    table: StageTable,
+    prefix: str,
+    query: str,
+    suffix: str = "",
 ) -> int:
     import adbc_driver_manager
 
     try:
         return _execute(connection, f"{prefix}{query}\n) AS q{suffix}")
     except adbc_driver_manager.Error as error:
-        failed = f"Table `{table}` could not be built"
-        raise refusal(connection, error, failed, query, prefix) from None
+        failed, remedy = f"Table `{table}` could not be built", _remedy(database, error, query)
+        raise refusal(connection, error, failed, query, prefix, remedy) from None
 
 
 def _check_types(connection: "AdbcConnection", types: Mapping[str, str]) -> None:

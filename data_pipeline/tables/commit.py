@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from data_pipeline.errors import DatabaseError
+from data_pipeline.errors import DatabaseError, MissingRightError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import attached, blobs, catalog, replaced, runs, sessions, slots, staging
 from data_pipeline.tables.attached.relations import Relation
@@ -100,7 +100,7 @@ def commit_stages(
             trouble.passes("users go on changing what they have built on its tables.")
         except PerhapsError:
             continue
-        except (sa.exc.DBAPIError, attached.CannotCarryError) as error:
+        except (sa.exc.DBAPIError, MissingRightError, attached.CannotCarryError) as error:
             if trouble.is_lasting(error, session.database):
                 raise _refused(instance, stages, trouble.text) from None
         else:

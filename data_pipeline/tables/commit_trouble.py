@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from data_pipeline.errors import MissingRightError
 from data_pipeline.tables.attached import CannotCarryError
 from data_pipeline.tables.attempts import is_busy
 from data_pipeline.tables.connection import Database
@@ -33,10 +34,14 @@ class Trouble:
         """Notes what will pass."""
         self.text, self._times = text, 0
 
-    def is_lasting(self, error: sa.exc.DBAPIError | CannotCarryError, database: Database) -> bool:
+    def is_lasting(
+        self, error: sa.exc.DBAPIError | MissingRightError | CannotCarryError, database: Database
+    ) -> bool:
         """Notes an error; tells whether it is lasting."""
         if isinstance(error, CannotCarryError):
             return self._is_there_again(str(error), _MISFITS)
+        if isinstance(error, MissingRightError):
+            return self._is_there_again(str(error), _ERRORS)
         if is_busy(error):
             self.passes()
             return False

@@ -11,10 +11,11 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from data_pipeline.errors import DatabaseError
+from data_pipeline.errors import DatabaseError, MissingRightError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import row_security
 from data_pipeline.tables.names import literal, quoted
+from data_pipeline.tables.rights import Lacking
 from data_pipeline.tables.session_name import PROGRAM, session_name
 from data_pipeline.tables.session_settings import set_up, set_up_adbc
 
@@ -61,7 +62,8 @@ class Database:
         sa.event.listen(self.engine, "connect", _set_up, insert=True)
 
     def __repr__(self) -> str:
-        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+        shown = self.url.set(query={}) if self.url.query else self.url  # a password may be there
+        return f"Database({shown.render_as_string(hide_password=True)!r})"
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -80,6 +82,8 @@ class Database:
                 raise self.lost(error.orig) from None
             if hidden := self._hidden_rows(error):
                 raise hidden from None
+            if lacking := Lacking.of(error.orig, error.statement):
+                raise self.refused(lacking) from None
             raise
 
     @contextmanager
@@ -148,6 +152,14 @@ class Database:
                 connection.detach()  # closes it with the block, and the lock with it
         except DatabaseError:
             return False
+        except sa.exc.DBAPIError as error:
+            if Lacking.of(error.orig) is None:
+                raise
+            raise MissingRightError(
+                f"The database `{name}` at {self._where()} does not exist, and this user may not "
+                f"create it. PostgreSQL says: {self.scrubbed(error.orig)}\nLet somebody create it "
+                f"who may: CREATE DATABASE {quoted(name)} OWNER {quoted(self.url.username or '')}"
+            ) from None
         finally:
             maintenance.engine.dispose()
         return True
@@ -220,6 +232,21 @@ class Database:
                 reason, lambda query: run(connection, query).all(), error.statement or ""
             )
         return DatabaseError(f"A query was refused: {reason}\n{hidden}") if hidden else None
+
+    def refused(self, lacking: Lacking) -> MissingRightError:
+        """Gives the error to raise for a missing right: role, object, and what to grant."""
+        with self._connect() as connection:
+            role = lacking.role(connection)
+        return MissingRightError(
+            f"Role `{role}` lacks a right in the database at {self._where()}. PostgreSQL says: "
+            f"{self.scrubbed(lacking.message)}\n{self.remedy(lacking)}\n"
+            "What was committed before is unchanged."
+        )
+
+    def remedy(self, lacking: Lacking) -> str:
+        """Gives what to do about a missing right."""
+        with self._connect() as connection:
+            return lacking.remedy(connection)
 
     def _where(self) -> str:
         return (

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.errors import DatabaseError, IsolationError
+from data_pipeline.errors import DatabaseError, IsolationError, MissingRightError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, runs, sessions, survey
 from data_pipeline.tables.attempts import is_busy, lock_timeouts
@@ -81,6 +81,11 @@ def _drop_group(
                 ]
                 _drop(connection, order, parts)
                 return parts
+        except MissingRightError as error:
+            raise MissingRightError(
+                f"Instance `{instance.name}`: {what} could not be dropped and is as before. {error}"
+                "\nOr let the owner drop it."
+            ) from None
         except sa.exc.DBAPIError as error:
             if not is_busy(error):
                 raise DatabaseError(

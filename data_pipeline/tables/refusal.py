@@ -34,6 +34,7 @@ def refusal(
     failed: str,
     query: str | None = None,
     prefix: str = "",
+    remedy: str | None = None,
 ) -> DatabaseError:
     """Gives the error to raise for what ADBC reported.
 
@@ -43,20 +44,27 @@ def refusal(
         failed: What failed, such as "Table s.t could not be built".
         query: The user's query, where there is one.
         prefix: What stands before the query in the statement that was sent.
+        remedy: What to do, where more is known of it than the error tells.
     """
     details = _details(error)
-    reason = details.get(_PRIMARY) or str(error).strip()
+    reason = primary_message(error)
     lines = [f"{failed}: {reason}"]
     lines += [details[key] for key in (_DETAIL, _CONTEXT, _HINT) if key in details]
     if query is not None:
         lines += ["The query:", *_marked(query, _position(details, prefix))]
     sqlstate = getattr(error, "sqlstate", None) or ""
-    remedy = _REMEDIES.get(sqlstate) or (_LOST if _is_lost(sqlstate) else "")
     if sqlstate == REFUSED and (hidden := _hidden_rows(connection, reason, f"{failed} {query}")):
         lines.append(hidden)
         remedy = ""
+    elif remedy is None:
+        remedy = _REMEDIES.get(sqlstate) or (_LOST if _is_lost(sqlstate) else "")
     lines.append(f"What was committed before is unchanged. {remedy}".rstrip())
     return DatabaseError("\n".join(lines))
+
+
+def primary_message(error: object) -> str:
+    """Gives what PostgreSQL says first in an ADBC error."""
+    return _details(error).get(_PRIMARY) or str(error).strip()
 
 
 def load_refusal(
@@ -91,7 +99,7 @@ def _is_lost(sqlstate: str) -> bool:
     return not sqlstate.strip("\0") or sqlstate.startswith(("57P", "08"))
 
 
-def _details(error: Exception) -> Mapping[str, str]:
+def _details(error: object) -> Mapping[str, str]:
     found = getattr(error, "details", None) or []
     return {
         _text(key): value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -22,6 +22,7 @@ from data_pipeline.tables.locks import (
     stage_lock_name,
 )
 from data_pipeline.tables.names import literal
+from data_pipeline.tables.rights import Lacking
 from data_pipeline.tables.session_name import session_name
 
 # A run may take hours between two commits.
@@ -104,6 +105,8 @@ class RunSession:
         except sa.exc.DBAPIError as error:
             if error.connection_invalidated or self._connection.invalidated:
                 raise self.database.lost(error.orig) from None
+            if lacking := Lacking.of(error.orig, error.statement):
+                raise self.database.refused(lacking) from None
             raise
 
     def close(self) -> None:

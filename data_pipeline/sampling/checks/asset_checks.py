@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 import sqlalchemy as sa
 
+from data_pipeline.errors import MissingRightError
 from data_pipeline.instances import Instance
 from data_pipeline.sampling.checks.declared_tables import DeclaredTable, DeclaredTables
 from data_pipeline.sampling.checks.source_checks import (
@@ -126,6 +127,8 @@ def _find(
                 return compare_row_count(connection, instance, item, row, counted)
             keys = properties.foreign_keys
             return check_relationships(connection, instance, item, keys, tables, found)
+    except MissingRightError as error:
+        return Finding(f"{relation} cannot be checked. {error}")
     except sa.exc.ProgrammingError as error:
         diagnosis = getattr(error.orig, "diag", None)
         reason = getattr(diagnosis, "message_primary", None) or error.orig
