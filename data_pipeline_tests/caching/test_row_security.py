@@ -23,7 +23,7 @@ def test_a_run_that_policies_would_thin_fails_and_the_next_one_reads_all(
     for _ in range(2):
         failed = world.run()
         assert not failed.success
-        assert world.calls == {"query": 1}  # the frame that `c` asks for could not be read
+        assert not world.calls
         told = f"(policy `few`) would hide rows from the database role `{owner}`"
         assert told in str(failed.events)
         assert rows(pipeline_database, count) == [(3,)]
