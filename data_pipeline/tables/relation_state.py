@@ -18,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from data_pipeline.tables import row_security
 from data_pipeline.tables.catalog import CatalogRow, fingerprint
 from data_pipeline.tables.connection import run, with_settings
 from data_pipeline.tables.names import RelationName, literal
@@ -227,9 +228,19 @@ def _settle(
 ) -> Verdict:
     known = {name: value for name, value in state.items() if name not in _NOT_KEPT}
     key = fingerprint(str(relation), row.data_version, dict(row.relation), known)
-    if anew or key not in _settled:
+    if anew:
+        return _look_at_rows(connection, relation, row, state)
+    if key not in _settled:
         look = _look_at_view if row.kind == "view" else _look_at_rows
-        _settled[key] = look(connection, relation, row, state)
+        try:
+            with connection.begin_nested():
+                _settled[key] = look(connection, relation, row, state)
+        except sa.exc.DBAPIError as error:
+            if not row_security.is_refusal(error.orig):
+                raise
+            # Nobody may be going to read it; whoever does is told of the policy.
+            change = f"rows of `{row.table}` are hidden by row security"
+            _settled[key] = Verdict(True, change, state)
     return _settled[key]
 
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from data_pipeline_tests.caching.world import World
-from data_pipeline_tests.io_manager.runs import execute, rows
+from data_pipeline_tests.io_manager.runs import by_hand, execute, rows
 
 
 def test_a_run_that_policies_would_thin_fails_and_the_next_one_reads_all(
@@ -51,3 +51,19 @@ def test_a_table_that_is_made_anew_keeps_its_policies_and_all_rows(
     with pipeline_database.begin() as connection:
         connection.exec_driver_sql(f"SET LOCAL ROLE {owner}")
         assert connection.exec_driver_sql("SELECT count(*) FROM full_stage_2.query").all() == [(1,)]
+
+
+def test_hidden_rows_that_may_have_changed_are_made_anew_without_a_look(
+    world: World, pipeline_database: sa.Engine, owner: str
+) -> None:
+    assert world.run().success
+    by_hand(
+        pipeline_database,
+        "ALTER TABLE full_stage_2.query ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE full_stage_2.query FORCE ROW LEVEL SECURITY",
+        "UPDATE full_stage_2.query SET v = 0",
+    )
+    assert world.run().success
+    assert "rows of `stage_2/query` are hidden by row security" in world.last.log
+    assert world.calls == {"query": 1}
+    assert rows(pipeline_database, "SELECT DISTINCT v FROM full_stage_2.query") == [(2,)]
