@@ -1,5 +1,6 @@
 """Puts assets and instances together into Dagster definitions."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from data_pipeline.run_progress import progress_logger
 from data_pipeline.sampling.copy_inputs import SOURCE_METADATA_KEY
 from data_pipeline.tables.identity import CODE_PARTS_KEY, RAW_TAG
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.orphans import CodeLocation
 
 PIPELINE_JOB = "pipeline"
 
@@ -30,6 +32,7 @@ def instance_definitions(
     asset_checks: Sequence[dg.AssetChecksDefinition] = (),
     executor: dg.ExecutorDefinition = dg.in_process_executor,
     configuration: Configuration | None = None,
+    code_location: str | None = None,
     **others: Any,
 ) -> dg.Definitions:
     """Gives definitions in which the assets run on every instance.
@@ -41,6 +44,9 @@ def instance_definitions(
         asset_checks: Checks on them.
         executor: The executor that runs the steps of all jobs.
         configuration: The instances; default: the configuration that is in force.
+        code_location: The name of this code among others that write to the same instances; default:
+            the module that calls this. What the last code location that had an asset of its name
+            has no more can be dropped by `data-pipeline gc --orphans`.
         others: Passed to `dg.Definitions` (schedules, sensors, further jobs and resources).
 
     Raises:
@@ -53,6 +59,7 @@ def instance_definitions(
     configuration.check_stages({table.stage for table in tables})
     _check_case(tables)
     _check_sample_sources(configuration, _input_tables(assets))
+    location = code_location or str(sys._getframe(1).f_globals.get("__name__", ""))
     raw = _raw_tables(assets)
     resources = {**instance_resources(), **others.pop("resources", {})}
     versions = code_versions(
@@ -64,7 +71,7 @@ def instance_definitions(
     return dg.Definitions(
         assets=[_prepared(asset, raw, versions) for asset in assets],
         asset_checks=asset_checks,
-        executor=memoised(executor),
+        executor=memoised(executor, CodeLocation(location, frozenset(tables))),
         loggers={PROGRESS: progress_logger, **others.pop("loggers", {})},
         jobs=[*_jobs(configuration), *others.pop("jobs", ())],
         resources=resources,

@@ -43,6 +43,7 @@ main.add_command(why)
 @click.argument("names", nargs=-1)
 def instances(names: tuple[str, ...]) -> None:
     """List what exists in every instance, or in NAMES: rows, size and last commit."""
+    from data_pipeline.caching.planning import orphans_of
     from data_pipeline.instances import load_configuration
     from data_pipeline.tables import catalog, slots
     from data_pipeline.tables.connection import database
@@ -60,6 +61,9 @@ def instances(names: tuple[str, ...]) -> None:
             lines.append((instance.instance_id, "(nothing built yet)", "", "", "", "", ""))
     for line in _aligned(_HEADER, lines):
         click.echo(line)
+    for instance in chosen:
+        if text := str(orphans_of(instance)):
+            click.echo(f"no asset makes any more, of {instance.name}: {text}")
 
 
 _HEADER = ("instance", "stage", "table", "kind", "rows", "size", "last commit")

@@ -40,6 +40,8 @@ def plan(instance: str) -> None:
         click.echo(line)
     if (refused := memo.refused) is not None:
         click.echo(f"a run would end before its first step: {refused}")
+    if text := str(memo.orphans()):
+        click.echo(f"no asset makes any more: {text}")
     if memo.left_out:
         click.echo(f"left out ({len(memo.left_out)}), raw tables that `{instance}` does not load:")
         click.echo(f"  {', '.join(memo.left_out)}")
@@ -47,14 +49,57 @@ def plan(instance: str) -> None:
 
 @click.command()
 @click.argument("instances", nargs=-1)
-def gc(instances: tuple[str, ...]) -> None:
-    """Drop the earlier versions that are kept in cache slots, of all instances or of INSTANCES."""
+@click.option("--orphans", is_flag=True, help="Drop what no asset makes any more, instead.")
+@click.option("--yes", is_flag=True, help="Drop the orphans; otherwise they are only listed.")
+@click.option("--force", is_flag=True, help="Drop them with views and the like built on them.")
+def gc(instances: tuple[str, ...], orphans: bool, yes: bool, force: bool) -> None:
+    """Drop the earlier versions that are kept in cache slots, of all instances or of INSTANCES.
+
+    With --orphans: tables and blobs that no asset makes any more, if this code made them.
+    """
     from data_pipeline.instances import load_configuration
 
     configuration = load_configuration()
     for name in instances or configuration.instances:
+        if orphans:
+            _drop_orphans(configuration.instance(name), yes=yes, force=force)
+            continue
         count, size = _collect(configuration.instance(name))
         click.echo(f"{name}: dropped {count} kept version(s), {size:,} bytes")
+
+
+def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
+    from data_pipeline.caching.planning import orphans_of
+    from data_pipeline.cli_drop import listing
+    from data_pipeline.tables import dropping
+    from data_pipeline.tables.connection import database
+    from data_pipeline.tables.holdings import Selection
+    from data_pipeline.tables.survey import Order, survey
+
+    found = orphans_of(instance)
+    for row in found.unknown:
+        click.echo(f"{instance.name}: `{row.table}` is of unknown origin, and stays")
+    if not found.own:
+        click.echo(f"{instance.name}: no orphans")
+        return
+    order = Order(
+        instance,
+        Selection(frozenset(), tables=frozenset(row.table for row in found.own)),
+        force=force,
+    )
+    base = database(instance)
+    with base.begin() as connection:
+        surveyed = survey(connection, order)
+    click.echo(f"{instance.name}: no asset makes these any more")
+    for line in listing(surveyed):
+        click.echo(line)
+    surveyed.check(order)
+    if not yes:
+        again = f"data-pipeline gc {instance.name} --orphans --yes{' --force' * force}"
+        click.echo(f"Nothing was dropped. To drop it: {again}")
+        return
+    dropping.drop(base, order, _log())
+    click.echo("Dropped.")
 
 
 def _collect(instance: "Instance") -> tuple[int, int]:

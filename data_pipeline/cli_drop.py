@@ -49,7 +49,7 @@ def drop(instance: str, stage: str | None, older_than: str | None, yes: bool, fo
     base = database(chosen)
     with base.begin() as connection:
         found = survey(connection, order)
-    for line in _listing(found):
+    for line in listing(found):
         click.echo(line)
     if not found.parts:
         click.echo(f"There is nothing to drop of instance `{chosen.name}`.")
@@ -110,7 +110,8 @@ def _stages(
     return frozenset(spec.key.path[0] for spec in specs), dict.fromkeys(sources, copiers)
 
 
-def _listing(found: "Survey") -> Iterator[str]:
+def listing(found: "Survey") -> Iterator[str]:
+    """Gives the lines that show what would be dropped, and what stands in the way."""
     for part in found.parts:
         yield from _lines(part)
     sizes = [item.bytes for part in found.parts for item in part.relations]

@@ -18,6 +18,7 @@ from data_pipeline.instances import load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables.leading import LeadingExecutors
 from data_pipeline.tables.op_context import resources_of_run
+from data_pipeline.tables.orphans import CodeLocation
 from data_pipeline.tables.session_name import reset_session_name, set_session_name
 from data_pipeline.tables.step_process import lead_steps
 from data_pipeline.tables.step_reads import close_reads
@@ -37,7 +38,9 @@ _ENDS = {
 }
 
 
-def memoised(inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+def memoised(
+    inner: dg.ExecutorDefinition, location: CodeLocation | None = None
+) -> dg.ExecutorDefinition:
     """Wraps an executor so that it only executes the steps that have something to do.
 
     A step is left out when its result is up to date (see `decisions`), or when it would load a raw
@@ -47,6 +50,7 @@ def memoised(inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
         inner: `dg.in_process_executor`, `dg.multiprocess_executor` or any other executor. With the
             in-process one, what is computed to identical data is not followed further within the
             same run; with others, not in the next run.
+        location: The code location, which `instance_definitions` knows.
     """
     create = inner.executor_creation_fn
 
@@ -59,7 +63,7 @@ def memoised(inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
         name=f"memoised_{inner.name}",
         config_schema=cast("Any", inner.config_schema),  # accepted, though not declared
         requirements=inner.get_requirements,
-        executor_creation_fn=LeadingExecutors(wrapped),
+        executor_creation_fn=LeadingExecutors(wrapped, location),
     )
 
 

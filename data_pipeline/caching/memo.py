@@ -42,9 +42,12 @@ from data_pipeline.caching.unstored import Unstored, stage_unstored
 from data_pipeline.errors import DataPipelineError
 from data_pipeline.instances import Configuration
 from data_pipeline.instances.cache_validation import validation
+from data_pipeline.tables import catalog
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.identity import SOURCES_TAG
+from data_pipeline.tables.leading import code_location
 from data_pipeline.tables.leftovers import stages_with_leftovers
+from data_pipeline.tables.orphans import Orphans, note_seen, orphans
 from data_pipeline.tables.reader_role import let_read_committed
 from data_pipeline.tables.run_resources import RunResources
 from data_pipeline.tables.run_session import RunSession
@@ -83,6 +86,8 @@ class Memo:
         self._steps = run_steps(plan, job, run_config, configuration, self._instance, resources)
         for warning in without_identity(self._steps.computing, resources.problems):
             log.warning(warning)
+        self._location = code_location(job)
+        self._run_id: str | None = None
         self._others = OtherIOManagers(
             job,
             (run_config.original_config_dict or {}).get("resources") or {},
@@ -222,6 +227,7 @@ class Memo:
         Raises:
             ConfigurationError: The configured reader role does not exist.
         """
+        self._run_id = run_id
         let_read_committed(self._database, self._instance)
         remember(self._database, self._instance, self._known)
         rows = inherited(self._database, self._instance, self._steps, before)
@@ -328,6 +334,28 @@ class Memo:
         if self._commits is not None:
             self._commits.finish(success=not self._failed)
             self._known = self._know()
+        self._note_origins()
+
+    def _note_origins(self) -> None:
+        """Notes which code location has which results, and names those that it has no more."""
+        if self._location is None or self._run_id is None:
+            return
+        with self._database.begin() as connection:
+            if not catalog.is_readable(connection, self._instance.catalog_schema):
+                return
+            note_seen(connection, self._instance, self._location, self._run_id)
+        if text := str(self.orphans()):
+            self._log.info(
+                f"No asset makes {text} any more. `data-pipeline gc --orphans` drops what is of "
+                "this code location."
+            )
+
+    def orphans(self) -> Orphans:
+        """Gives the results of the instance that no asset of the code location makes any more."""
+        if self._location is None:
+            return Orphans()
+        with self._database.begin() as connection:
+            return orphans(connection, self._instance, self._location)
 
     def close(self) -> None:
         """Frees the locks of the stages, and ends what was needed to look for values."""

@@ -12,7 +12,10 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.caching.memo import Memo
 from data_pipeline.caching.unseen_inputs import UnseenInputWarning, unseen_inputs
-from data_pipeline.instances import Configuration
+from data_pipeline.instances import Configuration, Instance
+from data_pipeline.tables.connection import database
+from data_pipeline.tables.leading import code_location
+from data_pipeline.tables.orphans import Orphans, orphans
 from data_pipeline.tables.run_resources import RunResources
 
 # `create_execution_plan` is private, as in `executor.py`; `data_pipeline_tests/cli/test_plan.py`
@@ -39,3 +42,16 @@ def _storage(home: Path) -> dg.DagsterInstance | None:
     """Return the storage that a run from the shell would use, None where there is none yet."""
     folder = os.environ.get("DAGSTER_HOME") or str(home.absolute() / "dagster")
     return dg.DagsterInstance.from_config(folder) if Path(folder).is_dir() else None
+
+
+def orphans_of(instance: Instance) -> Orphans:
+    """Give the results of an instance that no asset of the project makes any more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnseenInputWarning)
+        from data_pipeline.definitions import defs
+
+    location = code_location(defs.resolve_job_def(instance.name))
+    if location is None:
+        return Orphans()
+    with database(instance).begin() as connection:
+        return orphans(connection, instance, location)

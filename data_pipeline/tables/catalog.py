@@ -241,6 +241,12 @@ def relation_sql(prefix: str, stage: str, name: str, suffix: str = "") -> str:
     return f"to_regclass(format('%I.%I', {schema}, {name}))"
 
 
+def origins(schema: str) -> sa.TableClause:
+    """Return the part of the catalog that says where results come from."""
+    names = ("stage", "name", "run_id", "made_in", "seen_in")
+    return sa.table(TABLES, *map(_column, names), schema=schema)
+
+
 def _table(schema: str) -> sa.TableClause:
     return sa.table(TABLES, *columns(), schema=schema)
 

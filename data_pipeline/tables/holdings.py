@@ -15,7 +15,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, slots
 from data_pipeline.tables.catalog import CatalogRow
-from data_pipeline.tables.names import RelationName
+from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline.tables.part import OwnRelation, OwnSchema, Part
 
 STAGED = "staged"
@@ -56,16 +56,18 @@ class Selection:
         stages: The stages that the code has, beside those of the catalog.
         stage: Only this stage; None: all of the instance.
         older_than: Only tables and blobs that were committed longer ago.
+        tables: Only these; None: all.
     """
 
     stages: frozenset[str]
     stage: str | None = None
     older_than: timedelta | None = None
+    tables: frozenset[StageTable] | None = None
 
     @property
     def is_whole(self) -> bool:
         """Whether all of the instance is meant."""
-        return self.stage is None and self.older_than is None
+        return self.stage is None and self.older_than is None and self.tables is None
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,19 @@ class _Listed:
     kept: tuple[CatalogRow, ...]
     staged: tuple[tuple[str, str | None], ...]
     before: datetime | None
+    tables: frozenset[StageTable] | None
 
     @property
     def stages(self) -> set[str]:
         return {row.stage for row in (*self.rows, *self.kept)} | {stage for stage, _ in self.staged}
 
+    @property
+    def everything(self) -> bool:
+        return self.before is None and self.tables is None
+
     def is_meant(self, row: CatalogRow) -> bool:
+        if self.tables is not None and row.table not in self.tables:
+            return False
         return self.before is None or (
             row.committed_at is not None and row.committed_at < self.before
         )
@@ -133,11 +142,11 @@ def _listed(connection: sa.Connection, instance: Instance, selection: Selection)
     if selection.older_than is not None:
         now: datetime = connection.scalars(sa.select(sa.func.clock_timestamp())).one()
         before = now - selection.older_than
-    return _Listed(tuple(rows), tuple(kept), tuple(staged), before)
+    return _Listed(tuple(rows), tuple(kept), tuple(staged), before, selection.tables)
 
 
 def _of_stage(connection: sa.Connection, instance: Instance, stage: str, listed: _Listed) -> Part:
-    everything = listed.before is None
+    everything = listed.everything
     mine = [row for row in listed.rows if row.stage == stage]
     kept = [row for row in listed.kept if row.stage == stage]
     rows = [row for row in mine if listed.is_meant(row)]

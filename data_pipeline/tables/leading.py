@@ -21,6 +21,7 @@ from data_pipeline.tables.commit_order import CommitOrder
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.leftovers import collect
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.orphans import CodeLocation
 from data_pipeline.tables.planned_steps import PlannedStep
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.step_reads import close_reads
@@ -31,13 +32,24 @@ class LeadingExecutors:
     """Creates executors that lead the runs of instances.
 
     Its type tells the steps, in whatever process, that they do not: also when the executor is gone.
+
+    Attributes:
+        create: Creates the executor of a run.
+        location: The code location of the runs; None where it is not known.
     """
 
     create: Callable[[dg.InitExecutorContext], dg.Executor]
+    location: CodeLocation | None = None
 
     def __call__(self, context: dg.InitExecutorContext) -> dg.Executor:
         """Creates the executor of a run."""
         return self.create(context)
+
+
+def code_location(job: dg.JobDefinition) -> CodeLocation | None:
+    """Return the code location of a job's definitions, None where they do not say it."""
+    create = job.executor_def.executor_creation_fn
+    return create.location if isinstance(create, LeadingExecutors) else None
 
 
 def has_leading_executor(step: Any) -> bool:
