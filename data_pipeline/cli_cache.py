@@ -30,6 +30,7 @@ def plan(instance: str) -> None:
         ("would run", [d for d in decisions if d.action is Action.RUN and d.step not in restored]),
         ("would be swapped back in", [d for d in decisions if d.step in restored]),
         ("may run", [d for d in decisions if d.action is Action.WAIT]),
+        ("would not be run", [d for d in decisions if d.action is Action.SKIP]),
         ("up to date", [d for d in decisions if d.action is Action.REUSE]),
     ):
         if chosen:
@@ -64,8 +65,10 @@ def gc(instances: tuple[str, ...], orphans: bool, yes: bool, force: bool) -> Non
         if orphans:
             _drop_orphans(configuration.instance(name), yes=yes, force=force)
             continue
-        count, size = _collect(configuration.instance(name))
+        count, size, used = _collect(configuration.instance(name))
         click.echo(f"{name}: dropped {count} kept version(s), {size:,} bytes")
+        if used:
+            click.echo(f"{name}: kept, since others have built on them: {', '.join(used)}")
 
 
 def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
@@ -102,19 +105,22 @@ def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
     click.echo("Dropped.")
 
 
-def _collect(instance: "Instance") -> tuple[int, int]:
+def _collect(instance: "Instance") -> tuple[int, int, list[str]]:
     from data_pipeline.tables import blobs, slots
     from data_pipeline.tables.connection import database
 
     with database(instance).begin() as connection:
-        rows = [slot.row for slot in slots.all_slots(connection, instance)]
+        kept = [slot.row for slot in slots.all_slots(connection, instance)]
+        used = slots.in_use(connection, instance, kept)
+        rows = [row for row in kept if row not in used]
         for row in rows:
             slots.drop(connection, instance, row)
         unused = slots.unused_files(connection, instance, rows)
     for row in rows:
         if row.location in unused:
             blobs.remove(instance, row.table, row.location)
-    return len(rows), sum(row.bytes or 0 for row in rows)
+    names = [str(slots.relation_of(instance, row)) for row in used]
+    return len(rows), sum(row.bytes or 0 for row in rows), names
 
 
 class _Shown(logging.Handler):

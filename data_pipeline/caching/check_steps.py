@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 import dagster as dg
 
 from data_pipeline.caching.blocking import last_outcome
-from data_pipeline.caching.decisions import Action, Decision, Key, Known
+from data_pipeline.caching.decisions import Action, Decision, Key, Known, is_absent
 from data_pipeline.caching.run_steps import RunSteps
 from data_pipeline.instances import Instance
 from data_pipeline.tables.names import StageTable
@@ -17,7 +17,9 @@ def of_checks(
     decisions: Mapping[str, Decision],
     *,
     reused: Set[str],
+    skipped: Set[str],
     continued: Set[str],
+    absent: Set[dg.AssetKey],
     unpassed: Callable[[str], str | None],
 ) -> Decision:
     """Decides for a step that computes no asset.
@@ -27,7 +29,9 @@ def of_checks(
         steps: All steps of the run.
         decisions: Those for the steps that compute assets.
         reused: The steps that are up to date.
+        skipped: The steps that are not run, since what they read was not made.
         continued: Those of them whose results another run had staged.
+        absent: The assets that were not made.
         unpassed: Says which blocking check of a step has not passed; None where all have.
     """
     checked = steps.checks.get(key)
@@ -39,7 +43,10 @@ def of_checks(
         for item in step.computations
         if steps.keys[item.key] in checked
     }
-    if computing and computing <= reused:
+    settled = all(decisions[key].action is Action.SKIP for key in computing & decisions.keys())
+    if settled and (checked <= absent or (computing and computing <= skipped)):
+        return Decision(key, Action.SKIP, ["what it checks was not made"])
+    if computing and computing <= reused | skipped:
         if computing & continued:
             return Decision(key, Action.RUN, ["what it checks was staged by another run"])
         if (reason := unpassed(key)) is not None:
@@ -70,6 +77,8 @@ def unpassed(
     for check in checks:
         table = StageTable.from_path(check.asset_key.path)
         found = known.get((instance.instance_id, table))
+        if found is not None and is_absent(found.row):
+            continue
         since = (found.row.built_at or found.row.committed_at) if found else None
         last = last_outcome(storage, check, instance.name)
         current = last is not None and (since is None or last.at >= since.timestamp())

@@ -21,6 +21,7 @@ class Action(Enum):
     RUN = "run"
     REUSE = "up to date"
     WAIT = "not decided until what it reads is computed"
+    SKIP = "not run, since what it reads was not made"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def decide(
     for step in steps:
         if step.key in settled:
             continue
-        decision = _decision(step, known, validation, pending)
+        decision = _if_made(step, _decision(step, known, validation, pending), known, pending)
         decisions[step.key] = decision
         if decision.action is not Action.REUSE:
             pending |= {item.key: decision.action for item in step.computations}
@@ -140,7 +141,7 @@ def _decision(
         if own is not None:
             reasons.append(own)
             continue
-        unsettled = [key for key in item.inputs if key in pending]
+        unsettled = [key for key in item.inputs if pending.get(key, Action.SKIP) is not Action.SKIP]
         if unsettled:
             waits.append(f"input {_listed(unsettled)} is computed before")
         elif (changed := input_reason(item, known, validation)) is not None:
@@ -150,6 +151,40 @@ def _decision(
     if waits:
         return Decision(step.key, Action.WAIT, waits)
     return Decision(step.key, Action.REUSE, [_up_to_date(known[i.key]) for i in step.computations])
+
+
+def _if_made(
+    step: Step, decision: Decision, known: Mapping[Key, Known], pending: Mapping[Key, Action]
+) -> Decision:
+    """Gives the decision for a step, which cannot run if something that it reads was not made."""
+    own = {item.key for item in step.computations}
+    inputs = {key for item in step.computations for key in item.inputs} - own
+    reasons = not_made(inputs, known, pending)
+    if decision.action is Action.REUSE or not reasons:
+        return decision
+    return Decision(step.key, Action.SKIP, reasons)
+
+
+def not_made(
+    inputs: Iterable[Key], known: Mapping[Key, Known], pending: Mapping[Key, Action]
+) -> list[str]:
+    """Says which inputs there are not, so that what reads them cannot run.
+
+    Args:
+        inputs: The inputs.
+        known: What the catalogs know.
+        pending: What becomes of those that are not up to date.
+    """
+    keys = sorted(inputs, key=str)
+    absent = [k for k in keys if k not in pending and k in known and is_absent(known[k].row)]
+    skipped = [key for key in keys if pending.get(key) is Action.SKIP]
+    found = ((absent, "was not made"), (skipped, "was not run"))
+    return [f"not run, since {_listed(keys)} {what}" for keys, what in found if keys]
+
+
+def is_absent(row: CatalogRow) -> bool:
+    """Whether a row stands for an optional output that was not made."""
+    return row.kind == "absent"
 
 
 def own_reason(item: Computation, found: Known | None, validation: Validation) -> str | None:
@@ -213,7 +248,8 @@ def blocked_by_assertion(
     validation: Validation,
 ) -> list[str]:
     """Names the assets that take input from outside and would run although that is ruled out."""
-    running = {item.step: item.action for item in decisions if item.action is not Action.REUSE}
+    idle = (Action.REUSE, Action.SKIP)
+    running = {item.step: item.action for item in decisions if item.action not in idle}
     return [
         f"{table} ({instance})"
         for step in steps
@@ -258,7 +294,8 @@ def version_of(known: Mapping[Key, Known], name: str) -> str | None:
 def _up_to_date(found: Known) -> str:
     row = found.row
     when = f"{row.committed_at:%Y-%m-%d %H:%M:%S}" if row.committed_at else "before"
-    return f"`{row.table}` unchanged since {when}"
+    what = "not made" if is_absent(row) else "unchanged"
+    return f"`{row.table}` {what} since {when}"
 
 
 def _listed(keys: Iterable[Key]) -> str:

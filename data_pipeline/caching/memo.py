@@ -20,6 +20,8 @@ from data_pipeline.caching.decisions import (
     Step,
     blocked_by_assertion,
     decide,
+    is_absent,
+    not_made,
     not_taken,
     version_of,
 )
@@ -43,6 +45,7 @@ from data_pipeline.errors import DataPipelineError
 from data_pipeline.instances import Configuration
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.tables import catalog
+from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.identity import SOURCES_TAG
 from data_pipeline.tables.leading import code_location
@@ -51,6 +54,7 @@ from data_pipeline.tables.orphans import Orphans, note_seen, orphans
 from data_pipeline.tables.reader_role import let_read_committed
 from data_pipeline.tables.run_resources import RunResources
 from data_pipeline.tables.run_session import RunSession
+from data_pipeline.tables.unmade import NOT_MADE, leaving, readers
 
 
 class Memo:
@@ -103,7 +107,10 @@ class Memo:
         self._failed: set[str] = set()
         self._reused: dict[str, Decision] = {}
         self._continued: set[str] = set()
+        self._skipped: dict[str, Decision] = {}
         self._succeeded: set[str] = set()
+        self._passed_over: set[str] = set()
+        self._tried: set[str] = set()
         self._storage: dg.DagsterInstance | None = None
         self._commits: StageCommits | None = None
         self._events = StepEvents()
@@ -256,7 +263,7 @@ class Memo:
         due = {
             item.key[1].stage
             for key, decision in self.decisions().items()
-            if decision.action is not Action.REUSE
+            if decision.action not in (Action.REUSE, Action.SKIP)
             for item in self._computing[key].computations
         }
         return due.union(others, planned & stages_with_leftovers(self._database, self._instance))
@@ -281,20 +288,44 @@ class Memo:
     def note(self, event: dg.DagsterEvent) -> None:
         """Takes note of an event of a step of the plan."""
         self._events.add(event)
-        if event.event_type is dg.DagsterEventType.STEP_SUCCESS and event.step_key:
-            self._succeed(event.step_key)
+        if event.step_key is None:
+            return
+        if event.event_type is dg.DagsterEventType.STEP_SUCCESS:
+            self._succeeded.add(event.step_key)
+            self._end(node_name(event.step_key))
+        elif event.event_type is dg.DagsterEventType.STEP_SKIPPED:
+            self._passed_over.add(event.step_key)
+            self._end(node_name(event.step_key))
 
-    def _succeed(self, step: str) -> None:
-        """Notes that a step of the plan has succeeded; commits stages that are complete with it."""
-        self._succeeded.add(step)
-        name = node_name(step)
-        results = self._steps.results.get(name, ())
-        if self._commits is not None and results and self._succeeded.issuperset(results):
+    def _end(self, name: str) -> None:
+        """Stages what a step has not stored by itself, and commits stages complete with it."""
+        results = set(self._steps.results.get(name, ()))
+        if not results or not results <= self._succeeded | self._passed_over:
+            return
+        computations = self._made_by(name)
+        if results <= self._passed_over and (reasons := self._not_made(name, computations)):
+            self._skip(Decision(name, Action.SKIP, reasons))
+        elif self._commits is not None and (name in self._computing or results <= self._succeeded):
             self._stage_unstored(self._commits.session, name)
             self._commits.done(name)
 
+    def _skip(self, decision: Decision) -> None:
+        """Leaves out a step whose inputs were not made: its stage does not wait for it."""
+        self._skipped[decision.step] = decision
+        if self._commits is not None:
+            self._commits.done(decision.step)
+
+    def _not_made(self, step: str, computations: Sequence[Computation]) -> list[str]:
+        """Says which inputs of assets of a step were not made, as far as this run has come."""
+        own = {item.key for item in self._made_by(step)}
+        inputs = {key for item in computations for key in item.inputs} - own
+        computed = {item.key for step in self._wave for item in self._made_by(step)}
+        skipped = {item.key for step in self._skipped for item in self._made_by(step)}
+        known = self._know() if inputs & computed else self._known
+        return not_made(inputs, known, dict.fromkeys(skipped, Action.SKIP))
+
     def _stage_unstored(self, session: RunSession, name: str) -> None:
-        """Stages rows for what a step has made and not stored here."""
+        """Stages rows for what a step has made and not stored here, or not made."""
         step = self._computing.get(name)
         if step is None:
             return
@@ -302,16 +333,40 @@ class Memo:
         for item in step.computations:
             planned = self._steps.outputs[item.key]
             output = self._events.output(planned.step, planned.name, self._steps.keys[item.key])
-            if not output.is_recorded:
+            before = self._known.get(item.key)
+            if not output.is_made:
+                if not self._not_made(name, [item]):
+                    found[item.key] = Unstored("absent", NOT_MADE)
+            elif not output.is_recorded:
                 continue
-            if output.io_manager is None:
+            elif output.io_manager is None:
                 found[item.key] = Unstored("none", output.version)
             elif not self._others.is_ours(output.io_manager):
-                state, before = self._others.state(item.key), self._known.get(item.key)
+                state = self._others.state(item.key)
                 earlier = before.row if before and before.row.kind == "elsewhere" else None
                 found[item.key] = Unstored("elsewhere", output.version, state, earlier)
         if found:
-            stage_unstored(session, step, found, self._version_read)
+            rows = stage_unstored(session, step, found, self._version_read)
+            self._tell_readers(name, [row for row in rows if is_absent(row)])
+
+    def _tell_readers(self, step: str, rows: Sequence[CatalogRow]) -> None:
+        """Says which results leave their stages with the next commit, and who read them."""
+        own = self._instance.instance_id
+        others = [item for item in self._steps.computing if item.key != step]
+        made_here = {item.key for item in self._made_by(step)}
+        known = {key: found.row for key, found in self._known.items() if key not in made_here}
+        for row in rows:
+            before = self._known.get((own, row.table))
+            if before is None or before.row.kind in WITHOUT_VALUE:
+                continue
+            planned = {
+                str(item.key[1])
+                for other in others
+                for item in other.computations
+                if (own, row.table) in item.inputs
+            }
+            read = sorted(planned | readers(own, row.table, known))
+            self._log.warning(leaving(self._instance, step, before.row, row, read))
 
     def _version_read(self, key: Key) -> str | None:
         """Gives the data version of an input of a step that has just been executed.
@@ -382,9 +437,10 @@ class Memo:
         decisions = self.decisions()
         wave: list[str] = []
         reused: list[Decision] = []
+        skipped: list[Decision] = []
         running: list[Decision] = []
         for key in self._steps.order:
-            if key in self._done or key in self._failed or key in self._reused:
+            if self._is_settled(key, ()) or key in self._failed:
                 continue
             steps = self._steps.dependencies
             before = [item for item in steps[key] if item in steps]
@@ -401,11 +457,18 @@ class Memo:
                 reused.append(decision)
                 if self._commits is not None:
                     self._commits.done(key)
+            elif action is Action.SKIP:
+                self._skip(decision)
+                skipped.append(decision)
             elif action is Action.RUN and all(self._is_settled(item, wave) for item in before):
                 wave.append(key)
                 running.append(decision)
         self._wave = wave
-        for what, found in (("Up to date", reused), ("To execute", running)):
+        for what, found in (
+            ("Up to date", reused),
+            ("Not run", skipped),
+            ("To execute", running),
+        ):
             if found:
                 self._log.info(listed(what, found))
         return wave
@@ -441,7 +504,7 @@ class Memo:
         ]
 
     def _is_settled(self, key: str, wave: Sequence[str]) -> bool:
-        return key in self._done or key in self._reused or key in wave
+        return any(key in found for found in (self._done, self._reused, self._skipped, wave))
 
     def _of_checks(self, key: str, decisions: Mapping[str, Decision]) -> Decision:
         return of_checks(
@@ -449,7 +512,13 @@ class Memo:
             self._steps,
             decisions,
             reused=self._reused.keys(),
+            skipped=self._skipped.keys(),
             continued=self._continued,
+            absent={
+                self._steps.keys[found]
+                for found, item in self._known.items()
+                if found in self._steps.keys and is_absent(item.row)
+            },
             unpassed=self._unpassed,
         )
 
@@ -467,11 +536,25 @@ class Memo:
     def settle(self, wave: Sequence[str]) -> None:
         """Takes note of what became of a wave: steps that have not succeeded have failed."""
         results = self._steps.results
-        failed = {key for key in wave if not self._succeeded.issuperset(results[key])}
-        self._done |= set(wave) - failed
+        ended = self._succeeded | self._passed_over
+        failed = {key for key in wave if not ended.issuperset(results[key])}
         self._failed |= failed
-        if any(not self._is_settled(key, ()) for key in self._computing):
+        again = {key for key in wave if key in self._steps.checks and self._is_passed_over(key)}
+        self._done |= set(wave) - failed - again - self._skipped.keys()
+        if again or any(not self._is_settled(key, ()) for key in self._computing):
             self._known = self._know()
+        for key in again:
+            self._passed_over -= set(results[key])
+            if key in self._tried:
+                self._skip(Decision(key, Action.SKIP, ["what it checks was not made"]))
+        self._tried |= again
+
+    def _is_passed_over(self, key: str) -> bool:
+        """Whether Dagster has left out a step.
+
+        Of a step of checks it does so when a single output that it checks was not made.
+        """
+        return self._passed_over.issuperset(self._steps.results[key])
 
     def record_reused(self, storage: dg.DagsterInstance) -> None:
         """Records the tables that were reused where this Dagster storage does not know them."""

@@ -32,9 +32,10 @@ class Kept:
 def kept_results(database: Database, instance: Instance) -> Mapping[str, Kept]:
     """Gives the results of an instance that can be swapped in, by cache key."""
     with database.begin() as connection:
-        kept = [
-            Kept(slot.row, slot) for slot in slots.all_slots(connection, instance) if slot.is_there
-        ]
+        there = [slot for slot in slots.all_slots(connection, instance) if slot.is_there]
+        # What is staged may be dropped again, with all that is built on it.
+        used = slots.in_use(connection, instance, [slot.row for slot in there])
+        kept = [Kept(slot.row, slot) for slot in there if slot.row not in used]
         kept += [Kept(item.row) for item in leftovers(connection, instance) if item.is_there]
     return {item.row.cache_key: item for item in kept if item.row.cache_key}
 

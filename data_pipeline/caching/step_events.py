@@ -18,11 +18,13 @@ class MadeOutput:
     """What became of an output of a step.
 
     Attributes:
+        is_made: Whether the step has made it.
         is_recorded: Whether Dagster has recorded a materialization of its asset.
         version: The data version that the asset's code, or an IO manager, gave it.
         io_manager: The key of the IO manager that has stored it; None where none was called.
     """
 
+    is_made: bool = False
     is_recorded: bool = False
     version: str | None = None
     io_manager: str | None = None
@@ -34,6 +36,7 @@ class StepEvents:
     def __init__(self) -> None:
         self._keys: dict[str, dict[dg.AssetKey, str | None]] = {}
         self._handled: dict[str, dict[str, str]] = {}
+        self._made: dict[str, set[str]] = {}
 
     def add(self, event: dg.DagsterEvent) -> None:
         """Takes note of an event of a step."""
@@ -41,7 +44,9 @@ class StepEvents:
         if step is None:
             return
         if kind in (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED):
-            self._keys[step], self._handled[step] = {}, {}
+            self._keys[step], self._handled[step], self._made[step] = {}, {}, set()
+        elif kind is dg.DagsterEventType.STEP_OUTPUT:
+            self._made.setdefault(step, set()).add(event.step_output_data.output_name)
         elif kind is dg.DagsterEventType.ASSET_MATERIALIZATION:
             tags = event.step_materialization_data.materialization.tags or {}
             # What the code of an asset logs by itself has no data version.
@@ -62,4 +67,5 @@ class StepEvents:
         """
         recorded = self._keys.get(step, {})
         handled = self._handled.get(step, {})
-        return MadeOutput(key in recorded, recorded.get(key), handled.get(name))
+        is_made = name in self._made.get(step, ())
+        return MadeOutput(is_made, key in recorded, recorded.get(key), handled.get(name))

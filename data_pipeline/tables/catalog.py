@@ -21,13 +21,13 @@ from data_pipeline.tables.table import Properties
 
 TABLES = "tables"
 
-Kind = Literal["table", "view", "blob", "none", "elsewhere"]
-"""What a result is: of `none` and `elsewhere`, nothing but the row is kept here."""
+Kind = Literal["table", "view", "blob", "none", "elsewhere", "absent"]
+"""What a result is: of the last three, nothing but the row is kept here."""
 
 RELATIONS = frozenset({"table", "view"})
 """The kinds that are relations."""
 
-WITHOUT_VALUE = frozenset({"none", "elsewhere"})
+WITHOUT_VALUE = frozenset({"none", "elsewhere", "absent"})
 """The kinds of which nothing but the row is kept here."""
 
 
@@ -39,7 +39,8 @@ class CatalogRow:
         stage: The first part of the asset key.
         name: The second part.
         kind: `table`, `view` (a query, or another table under this name), `blob` (a file), `none`
-            (its asset stores nothing) or `elsewhere` (another IO manager keeps it).
+            (its asset stores nothing), `elsewhere` (another IO manager keeps it) or `absent` (an
+            optional output that the last run of its step did not make).
         data_version: Identity of the data in it.
         location: The relation behind a view, or the file of a blob, below the blob store.
         cache_key: Identity of the computation that made it; None when it is not reusable.

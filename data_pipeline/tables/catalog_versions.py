@@ -191,7 +191,7 @@ _EXPLANATIONS = {
     "stage": "Stage: the first part of the asset key",
     "name": "Table or blob: the second part of the asset key",
     "kind": "table, view (a query, or another table under this name), blob (a file), none (nothing "
-    "is stored) or elsewhere (another IO manager keeps it)",
+    "is stored), elsewhere (another IO manager keeps it) or absent (an optional output, not made)",
     "location": "Relation behind a view, or file of a blob, below the blob store",
     "cache_key": "Identity of the computation that made it; NULL when it is not reusable",
     "query_key": "Identity of query, inputs and properties of what is made by a query",

@@ -198,17 +198,26 @@ class _Commit:
             for row in rows
             if row.kind not in catalog.WITHOUT_VALUE or row.table in earlier.relations
         }
+        # What is built on a table that leaves stays on it where it is kept, until one comes again.
+        aside = {
+            name: kept.relations[name]
+            for name, row in targets.items()
+            if name in kept.relations and not row.is_relation
+        }
+        targets = {name: row for name, row in targets.items() if name not in aside}
+        back = self._kept_with_views(rows, earlier)
         sources = {
             name: staging.relation_of(instance, row.table)
             for name, row in targets.items()
             if row.is_relation
         }
-        hung = attached.read(connection, list(targets), sources)
+        hung = attached.read(connection, [*targets, *back], sources)
         if lost := [str(sources[name]) for name in sources if name not in (hung.new or ())]:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."
             raise _refused(instance, self._stages, reason)
+        definitions = self._definitions(hung, aside, back)
         attached.take_down(connection, hung)
-        gone = hung.old.keys() - kept.relations
+        gone = hung.old.keys() - kept.relations.keys() - back.keys()
         move(
             connection,
             [*kept.statements, *_drops({name: hung.old[name].relkind for name in gone})],
@@ -221,14 +230,57 @@ class _Commit:
             hung,
             policy=instance.table_store.on_broken_view,
             log=self._log,
-            definitions={
+            definitions=definitions
+            | {
                 name: f"SELECT * FROM {committed(instance, source.table).quoted}"
                 for name, row in passing.items()
                 for source in rows
                 if source.is_relation and row.location == str(committed(instance, source.table))
             },
+            given_up=self._own_views() if hung.old.keys() & targets.keys() - sources.keys() else (),
         )
         return broken, self._shown_through(rows, passing, hung), hung
+
+    def _own_views(self) -> list[RelationName]:
+        """Gives the views of the instance, which go with a table that leaves and is not kept."""
+        rows = catalog.rows(self._connection, self._schema)
+        return [committed(self._instance, t) for t, row in rows.items() if row.kind == "view"]
+
+    def _kept_with_views(
+        self, rows: Sequence[CatalogRow], earlier: Replaced
+    ) -> dict[RelationName, RelationName]:
+        """Gives the slots of tables that come again, on which something is built, each with these.
+
+        When a table left, what was built on it stayed there.
+        """
+        come = [row.table for row in rows if row.is_relation and row.table in earlier.rows]
+        kept = slots.of_tables(
+            self._connection, self._instance, [t for t in come if t not in earlier.relations]
+        )
+        used = slots.in_use(self._connection, self._instance, kept)
+        last = {row.table: row for row in kept if row in used}
+        return {
+            slots.relation_of(self._instance, row): committed(self._instance, table)
+            for table, row in last.items()
+        }
+
+    def _definitions(
+        self,
+        hung: attached.Attached,
+        aside: Mapping[RelationName, RelationName],
+        back: Mapping[RelationName, RelationName],
+    ) -> dict[RelationName, str]:
+        """Gives the new queries of views on tables that leave, or come again.
+
+        Args:
+            hung: What is built on the tables that are replaced.
+            aside: The tables that leave, with their names as slots.
+            back: The slots of those that come again, with their names.
+        """
+        views = [item.name for item in hung.dependents if isinstance(item, Relation)]
+        if not views or not (aside or back):
+            return {}
+        return slots.definitions_of(self._connection, aside, back, views)
 
     def _shown_through(
         self,
@@ -289,11 +341,12 @@ def _report(
     log: logging.Logger, instance: Instance, stages: Sequence[str], done: Committed
 ) -> None:
     for item in done.broken:
-        log.warning(
-            f"Dropped with the commit of {_listed(stages)} (`on_broken_view: drop`): {item}"
-        )
+        why = f"`on_broken_view: {instance.table_store.on_broken_view}`"
+        log.warning(f"Dropped with the commit of {_listed(stages)} ({why}): {item}")
     if done.rows:
-        names = ", ".join(f"`{row.table}`" for row in done.rows)
+        names = ", ".join(
+            f"`{row.table}`{' (not made)' if row.kind == 'absent' else ''}" for row in done.rows
+        )
         log.info(f"Committed {_listed(stages)} of instance `{instance.name}`: {names}")
 
 

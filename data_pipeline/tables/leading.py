@@ -6,7 +6,7 @@ its first input or output, and commits a stage with the last of its tables.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ import dagster as dg
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.resource import PARTITION_TAG
-from data_pipeline.tables import staging
+from data_pipeline.tables import catalog, staging
+from data_pipeline.tables.clearing import make_room
 from data_pipeline.tables.commit import commit_stages
 from data_pipeline.tables.commit_order import CommitOrder
 from data_pipeline.tables.connection import database
@@ -25,6 +26,7 @@ from data_pipeline.tables.orphans import CodeLocation
 from data_pipeline.tables.planned_steps import PlannedStep
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.step_reads import close_reads
+from data_pipeline.tables.unmade import leaving, readers, unmade_row
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ class LedRun:
         storage: dg.DagsterInstance,
         log: logging.Logger,
     ) -> None:
-        self._log = log
         self._storage = storage
         self._run_id = run_id
+        self._log = log
+        self._outputs = {step.key: step.tables for step in steps}
         self._missing = {step.key: set(step.tables) for step in steps}
         self._versions: dict[StageTable, str] = {}
         members: defaultdict[str, set[str]] = defaultdict(set)
@@ -144,10 +147,38 @@ class LedRun:
         if not incomplete:
             return
         for step in succeeded_steps(self._storage, self._run_id) & incomplete.keys():
+            self._stage_unmade(step, incomplete[step])
+            self._order.done(*map(str, incomplete[step]))
+        # Dagster leaves out what reads an output that was not made; its tables stay as they are.
+        for step in skipped_steps(self._storage, self._run_id) & incomplete.keys():
             self._order.done(*map(str, incomplete[step]))
         self._commit()
         for group in self._order.open:
             self._log.warning(not_committed(self._session, group, self._order))
+
+    def _stage_unmade(self, step: str, tables: Iterable[StageTable]) -> None:
+        """Stages rows for optional outputs that a step has not made, like those that it has."""
+        instance, session = self._session.instance, self._session
+        made = made_outputs(self._storage, self._run_id, step)
+        unmade = [table for table in tables if self._outputs[step][table] not in made]
+        if not unmade:
+            return
+        with session.begin() as connection:
+            staged = staging.of_run(connection, instance, self._run_id)
+            known = catalog.rows(connection, instance.catalog_schema)
+        siblings = [staged[table] for table in self._outputs[step] if table in staged]
+        example = siblings[0] if siblings else None
+        for table in sorted(unmade, key=str):
+            row = unmade_row(table, self._run_id, example)
+            make_room(session.database, instance, table, self._run_id, self._log)
+            with session.begin() as connection:
+                staging.put(connection, instance, row, self._run_id)
+            before = known.get(table)
+            if before is not None and before.kind not in catalog.WITHOUT_VALUE:
+                own = instance.instance_id
+                others = {(own, t): r for t, r in known.items() if t not in self._outputs[step]}
+                read = sorted(readers(own, table, others))
+                self._log.warning(leaving(instance, step, before, row, read))
 
     def close(self) -> None:
         """Frees the locks."""
@@ -183,6 +214,21 @@ def not_committed(session: RunSession, group: frozenset[str], order: CommitOrder
 
 def succeeded_steps(storage: dg.DagsterInstance, run_id: str) -> set[str]:
     """Names the steps of a run that have succeeded."""
-    records = storage.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS).records
+    return {event.step_key for event in _events(storage, run_id, "STEP_SUCCESS") if event.step_key}
+
+
+def skipped_steps(storage: dg.DagsterInstance, run_id: str) -> set[str]:
+    """Names the steps of a run that Dagster has left out."""
+    return {event.step_key for event in _events(storage, run_id, "STEP_SKIPPED") if event.step_key}
+
+
+def made_outputs(storage: dg.DagsterInstance, run_id: str, step: str) -> set[str]:
+    """Names the outputs that a step of a run has made."""
+    events = _events(storage, run_id, "STEP_OUTPUT")
+    return {event.step_output_data.output_name for event in events if event.step_key == step}
+
+
+def _events(storage: dg.DagsterInstance, run_id: str, kind: str) -> list[dg.DagsterEvent]:
+    records = storage.get_records_for_run(run_id, of_type=dg.DagsterEventType(kind)).records
     events = [record.event_log_entry.dagster_event for record in records]
-    return {event.step_key for event in events if event and event.step_key}
+    return [event for event in events if event]

@@ -1,6 +1,6 @@
 """What the steps of a run write and read, as the plan of the run says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,13 @@ class PlannedStep:
 
     Attributes:
         key: The step.
-        tables: What it writes.
+        tables: What it writes, with the output that gives each.
         sources: What those tables are made from, each with its instance.
         instance: The instance that it writes.
     """
 
     key: str
-    tables: Sequence[StageTable]
+    tables: Mapping[StageTable, str]
     sources: Sequence[Source]
     instance: Instance
 
@@ -53,10 +53,12 @@ def planned_steps(step: Any, configuration: Configuration, instance: Instance) -
     graph = step.job_def.asset_layer.asset_graph
     found = []
     for key in plan.step_keys_to_execute:
-        assets = [a for a in _assets(plan.get_step_by_key(key)) if len(a.path) == 2]
+        outputs = plan.get_step_by_key(key).step_outputs
+        found_here = {o.properties.asset_key: o.name for o in outputs if o.properties.asset_key}
+        assets = {asset: name for asset, name in found_here.items() if len(asset.path) == 2}
         if assets:
-            tables = [StageTable.from_path(asset.path) for asset in assets]
-            sources = _upstream(graph, assets, configuration, instance)
+            tables = {StageTable.from_path(asset.path): name for asset, name in assets.items()}
+            sources = _upstream(graph, list(assets), configuration, instance)
             found.append(PlannedStep(key, tables, sources, instance))
     return found
 

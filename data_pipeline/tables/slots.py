@@ -18,6 +18,7 @@ from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.names import RelationName, StageTable, quoted
 from data_pipeline.tables.relation_state import intact_relations
+from data_pipeline.tables.sql_names import renamed
 
 SLOTS = "slots"
 _INDEXES = sa.text("""
@@ -28,6 +29,29 @@ JOIN pg_namespace n ON n.oid = t.relnamespace
 JOIN pg_class c ON c.oid = i.indexrelid
 WHERE t.oid = ANY (SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text[])) name)
 ORDER BY c.oid
+""")
+
+_DEFINITIONS = sa.text("""
+SELECT n.nspname AS schema, c.relname AS name, pg_get_viewdef(c.oid) AS definition
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY (SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text[])) name)
+""")
+_SAVEPOINT = "kept"
+
+# What belongs to a relation depends on it as a part, too.
+_IN_USE = sa.text("""
+SELECT slot.name FROM unnest(CAST(:names AS text[])) AS slot(name)
+WHERE EXISTS (
+    SELECT FROM pg_class c JOIN pg_depend d ON d.deptype = 'n'
+     AND (d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+          OR d.refclassid = 'pg_type'::regclass AND d.refobjid = c.reltype)
+    WHERE c.oid = to_regclass(slot.name) AND NOT EXISTS (
+        SELECT FROM pg_depend own
+        WHERE own.classid = d.classid AND own.objid = d.objid
+          AND own.refclassid = 'pg_class'::regclass AND own.refobjid = c.oid
+          AND own.deptype IN ('a', 'i', 'P', 'S')
+    )
+)
 """)
 
 
@@ -57,7 +81,7 @@ def is_kept(instance: Instance, earlier: CatalogRow, new: CatalogRow) -> bool:
         _limit(instance) > 0
         and earlier.kind in ("table", "blob")
         and earlier.cache_key is not None
-        and earlier.cache_key != new.cache_key
+        and (earlier.cache_key != new.cache_key or new.kind in catalog.WITHOUT_VALUE)
     )
 
 
@@ -67,13 +91,13 @@ class Aside:
 
     Attributes:
         rows: What the catalog says of them.
-        relations: Their tables, in the schemas of their stages.
+        relations: Their tables, in the schemas of their stages, each with its name as a slot.
         statements: Those that move the tables into their slot schemas, under names of their own.
         indexes: The names that the indexes of each table had, by the names that they then have.
     """
 
     rows: Sequence[CatalogRow] = ()
-    relations: frozenset[RelationName] = frozenset()
+    relations: Mapping[RelationName, RelationName] = field(default_factory=dict)
     statements: Sequence[str] = ()
     indexes: Mapping[StageTable, Mapping[str, str]] = field(default_factory=dict)
 
@@ -107,10 +131,43 @@ def aside(connection: sa.Connection, instance: Instance, rows: Sequence[CatalogR
         mine[name] = found.name
         statements.append(f"ALTER INDEX {quoted(old.schema, found.name)} RENAME TO {quoted(name)}")
     for old, target in targets.items():
-        statements.append(f"ALTER TABLE {old.quoted} RENAME TO {quoted(target.name)}")
-        moved = quoted(old.schema, target.name)
-        statements.append(f"ALTER TABLE {moved} SET SCHEMA {quoted(target.schema)}")
-    return Aside(rows, frozenset(tables), statements, indexes)
+        statements += _moving(old, target)
+    return Aside(rows, targets, statements, indexes)
+
+
+def definitions_of(
+    connection: sa.Connection,
+    aside: Mapping[RelationName, RelationName],
+    back: Mapping[RelationName, RelationName],
+    views: Iterable[RelationName],
+) -> dict[RelationName, str]:
+    """Gives the queries that views will have when tables are kept as slots, or come again.
+
+    PostgreSQL writes them by the names that the tables have, so they get these for a moment.
+
+    Args:
+        connection: The transaction of the commit.
+        aside: Tables that will be kept, with their names as slots, whose schema must exist.
+        back: Slots of tables that come again, with the names of these tables.
+        views: Views and materialized views.
+    """
+    moves = [statement for old, target in aside.items() for statement in _moving(old, target)]
+    for kept, table in back.items():
+        moves.append(f"ALTER TABLE {kept.quoted} RENAME TO {quoted(table.name)}")
+    run(connection, "; ".join([f"SAVEPOINT {_SAVEPOINT}", *moves]))
+    found = connection.execute(_DEFINITIONS, {"names": [view.quoted for view in views]})
+    definitions = {RelationName(item.schema, item.name): item.definition for item in found}
+    run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+    names = {RelationName(kept.schema, table.name): table for kept, table in back.items()}
+    return {view: renamed(query, names) for view, query in definitions.items()}
+
+
+def _moving(old: RelationName, target: RelationName) -> list[str]:
+    moved = quoted(old.schema, target.name)
+    return [
+        f"ALTER TABLE {old.quoted} RENAME TO {quoted(target.name)}",
+        f"ALTER TABLE {moved} SET SCHEMA {quoted(target.schema)}",
+    ]
 
 
 def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
@@ -179,6 +236,32 @@ def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
         )
         for row, indexes in found
     ]
+
+
+def in_use(
+    connection: sa.Connection, instance: Instance, rows: Iterable[CatalogRow]
+) -> list[CatalogRow]:
+    """Gives those of the kept versions on which somebody has built something.
+
+    The views of a table stay on its kept version when the table is not made any more.
+    """
+    names = {relation_of(instance, row).quoted: row for row in rows if row.kind == "table"}
+    if not names:
+        return []
+    return [names[name] for name in connection.scalars(_IN_USE, {"names": list(names)})]
+
+
+def of_tables(
+    connection: sa.Connection, instance: Instance, tables: Iterable[StageTable]
+) -> list[CatalogRow]:
+    """Gives the kept versions of some tables, the oldest of each first, from the list alone."""
+    keys = [(table.stage, table.name) for table in tables]
+    if not keys:
+        return []
+    slots = _table(instance)
+    mine = sa.tuple_(slots.c.stage, slots.c.name).in_(keys)
+    query = sa.select(*catalog.columns()).select_from(slots).where(mine).order_by("kept_at")
+    return [catalog.row_of(item) for item in connection.execute(query)]
 
 
 def unused_files(

@@ -61,6 +61,11 @@ def kept_by_files(name: str, _generation: str) -> dg.JobDefinition:
     return definitions.resolve_job_def(name)
 
 
+def optional_by_processes(name: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(optional_assets(), executor=dg.multiprocess_executor)
+    return definitions.resolve_job_def(name)
+
+
 MADE: list[Callable[[], list[Any]]] = []
 """What gives the assets, checks and resources (by name) of the job `made`: the last one."""
 
@@ -239,3 +244,35 @@ def keeping_assets() -> list[dg.AssetsDefinition]:
         return pd.DataFrame({"v": [model["weight"]]})
 
     return [model, score]
+
+
+def optional_assets() -> list[dg.AssetsDefinition]:
+    """Gives a step that makes some of `s/x` and `s/y` -> `s/copy` (of `y`) -> `t/more`."""
+    made, version = state()["made"], state()["versions"]["some"]
+    options: dict[str, Any] = {"partitions_def": INSTANCE_PARTITIONS}
+
+    @dg.multi_asset(
+        outs={
+            name: dg.AssetOut(key=["s", name], code_version=version, is_required=False)
+            for name in ("x", "y")
+        },
+        **options,
+    )
+    def some() -> Any:
+        called("some")
+        for name in made:
+            yield dg.Output(pd.DataFrame({"v": [name]}), name)
+
+    @dg.asset(key=["s", "copy"], ins={"y": dg.AssetIn(["s", "y"])}, code_version="1", **options)
+    def copy(y: pd.DataFrame) -> pd.DataFrame:
+        called("copy")
+        return y
+
+    @dg.asset(
+        key=["t", "more"], ins={"copy": dg.AssetIn(["s", "copy"])}, code_version="1", **options
+    )
+    def more(copy: pd.DataFrame) -> pd.DataFrame:
+        called("more")
+        return copy
+
+    return [some, copy, more]

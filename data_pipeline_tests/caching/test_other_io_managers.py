@@ -195,8 +195,10 @@ def test_another_io_manager_takes_over(
     def table(manager: str) -> dg.AssetsDefinition:
         return asset("s/t", lambda: pd.DataFrame({"v": [1]}), io_manager_key=manager)
 
-    for manager in (first, second, first):
-        assert steps(world, table(manager), laptop) == {"s__t"}
+    for number, manager in enumerate((first, second, first)):
+        # An earlier table lies in its slot, and an earlier file is not known any more.
+        is_kept = number == 2 and manager == "io_manager"
+        assert steps(world, table(manager), laptop) == (set() if is_kept else {"s__t"})
         assert steps(world, table(manager), laptop) == set()
         assert rows(pipeline_database, KINDS) == [("t", kinds[manager])]
         [(there,)] = rows(pipeline_database, "SELECT to_regclass('full_s.t') IS NOT NULL")

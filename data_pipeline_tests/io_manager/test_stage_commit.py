@@ -104,7 +104,10 @@ def test_a_multi_asset_commits_its_stages_together(
             yield dg.Output(pd.DataFrame({"v": [1]}), name)
 
     assert materialize(both, table("s/a", 1)).success
-    assert rows(pipeline_database, TRANSACTIONS) == [(1, len(made) + 1)]
+    assert rows(pipeline_database, TRANSACTIONS) == [(1, 3)]
+    kinds = "SELECT name, kind FROM full_catalog.tables ORDER BY 1"
+    last = ("y", "table" if "y" in made else "absent")
+    assert rows(pipeline_database, kinds) == [("a", "table"), ("x", "table"), last]
 
 
 @pytest.mark.parametrize("names", ["a b c", "c b a", "b a c"])

@@ -69,7 +69,7 @@ def _stage_checks(
             if finding is None:
                 context.log.info(
                     f"`{item.table}`: nothing to check, instance `{instance.name}` does not load "
-                    "it but copies its inputs"
+                    "it but copies its inputs, or it was not made"
                 )
             else:
                 yield finding.result(key)
@@ -115,6 +115,8 @@ def _find(
             found = lock(connection, run_id, list(sources(instance, item, tables)))
             seen = found[instance.instance_id, item.table]
             relation, row = seen.relation, seen.row
+            if row is not None and row.kind == "absent":
+                return None
             if relation_kind(connection, relation) is None:
                 if row is None and instance.copies and tables.is_raw(item.table):
                     return None

@@ -50,6 +50,9 @@ def _changed(
         old = by_oid.get(oid)
         if old is None or (name := old.columns[number - 1]) is None:
             continue
+        if old.name not in new:
+            yield f"{old.name}.{name}", "is gone with its table"
+            continue
         columns = dict(zip(new[old.name].columns, new[old.name].types, strict=True))
         before, now = old.types[number - 1], columns.get(name)
         if now is None:

@@ -1,7 +1,7 @@
 """Putting up what hung on the old relations: all at once, and one by one if that fails."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 import sqlalchemy as sa
@@ -34,6 +34,7 @@ def put_up(
     policy: Literal["fail", "drop"],
     log: logging.Logger,
     definitions: Mapping[RelationName, str],
+    given_up: Collection[RelationName] = (),
 ) -> list[Broken]:
     """Puts what hung on the old relations up on those that have taken their names.
 
@@ -43,9 +44,10 @@ def put_up(
         policy: What becomes of what does not fit: `fail`, or `drop` it and go on.
         log: Says what makes no sense any more.
         definitions: Queries for views that are to get another one than they had.
+        given_up: Views that may be left out, whatever the policy is.
 
     Returns:
-        What was left dropped, and why; with the policy `drop` only.
+        What was left dropped, and why; with the policy `drop`, or of what is given up.
 
     Raises:
         CannotCarryError: Something does not fit, and must not be left out.
@@ -62,7 +64,7 @@ def put_up(
         run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
     else:
         return []
-    return list(_one_by_one(connection, attached, todo, new, policy))
+    return list(_one_by_one(connection, attached, todo, new, policy, given_up))
 
 
 def _one_by_one(
@@ -71,12 +73,16 @@ def _one_by_one(
     todo: list[Unit],
     new: Mapping[RelationName, Relation],
     policy: Literal["fail", "drop"],
+    given_up: Collection[RelationName],
 ) -> Iterator[Broken]:
     """Puts up each by itself, to find out which does not fit; gives those that are left out."""
     gone: dict[int, str] = {}
+    views = [item for item in attached.dependents if isinstance(item, Relation)]
+    may_go = {view.oid for view in views if view.name in given_up}
     for unit in todo:
         if unit.is_security and unit.of in gone:
             continue  # it would be the content of what is left out
+        column = None
         if below := _below(attached, unit, gone):
             reason = f"is built on {below}, which is left out."
         else:
@@ -88,9 +94,10 @@ def _one_by_one(
                     raise
                 run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
                 column, reason = explain(connection, attached, unit, new, error)
-            if policy == "fail" or unit.is_security:
-                remedy = _REMEDY_OF_SECURITY if unit.is_security else _REMEDY
-                raise CannotCarryError(unit.subject, column, reason, remedy)
+        is_lost = unit.is_security and not below
+        if is_lost or (policy == "fail" and unit.creates not in may_go):
+            remedy = _REMEDY_OF_SECURITY if unit.is_security else _REMEDY
+            raise CannotCarryError(unit.subject, column, reason, remedy)
         if unit.creates is not None:
             gone[unit.creates] = unit.subject
         yield Broken(unit.subject, reason)
