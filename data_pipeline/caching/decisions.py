@@ -241,44 +241,6 @@ def not_taken(item: Computation, known: Mapping[Key, Known], validation: Validat
     return [name for name in changed if name not in read and not name.startswith(own)]
 
 
-def blocked_by_assertion(
-    decisions: Iterable[Decision],
-    steps: Iterable[Step],
-    known: Mapping[Key, Known],
-    validation: Validation,
-) -> list[str]:
-    """Names the assets that take input from outside and would run although that is ruled out."""
-    idle = (Action.REUSE, Action.SKIP)
-    running = {item.step: item.action for item in decisions if item.action not in idle}
-    return [
-        f"{table} ({instance})"
-        for step in steps
-        if step.key in running
-        for (instance, table), item in ((item.key, item) for item in step.computations)
-        if _takes_outside_input(item)
-        and (not item.copied or _is_due(item, step, running[step.key], known, validation))
-    ]
-
-
-def _takes_outside_input(item: Computation) -> bool:
-    is_copy = bool(item.copied) and item.takes_rows
-    return (item.identity.takes_outside_input or is_copy) and not item.identity.allow_fresh_input
-
-
-def _is_due(
-    item: Computation,
-    step: Step,
-    action: Action,
-    known: Mapping[Key, Known],
-    validation: Validation,
-) -> bool:
-    """Whether a copy must be made; if its step runs for others alone, it stays as it is."""
-    if step.reason is not None or action is Action.WAIT:
-        return True
-    reason = own_reason(item, known.get(item.key), validation)
-    return (reason or input_reason(item, known, validation)) is not None
-
-
 def _with_new_data(item: Computation, known: Mapping[Key, Known]) -> list[str]:
     recorded = known[item.key].row.inputs
     return [name for name, version in recorded.items() if version_of(known, name) != version]

@@ -18,23 +18,16 @@ from data_pipeline.caching.decisions import (
     Key,
     Known,
     Step,
-    blocked_by_assertion,
     decide,
     is_absent,
     not_made,
     not_taken,
-    version_of,
 )
 from data_pipeline.caching.elsewhere import OtherIOManagers
 from data_pipeline.caching.fingerprints import declared_sources, digests, with_fingerprints
+from data_pipeline.caching.fresh_input import kept_out, refusal
 from data_pipeline.caching.known import known, known_to_run, remember
-from data_pipeline.caching.messages import (
-    fresh_input_not_taken,
-    fresh_input_refused,
-    listed,
-    summary,
-    without_identity,
-)
+from data_pipeline.caching.messages import listed, summary, without_identity
 from data_pipeline.caching.recording import record_reused
 from data_pipeline.caching.restoring import can_restore, kept_results, restore
 from data_pipeline.caching.run_steps import node_name, run_steps
@@ -159,12 +152,12 @@ class Memo:
         Not if it must check the result, nor if what is kept may have been made of new data that the
         mode keeps out.
         """
-        kept_out = (
+        untaken = (
             not_taken(item, self._known, self._validation)
             for item in self._computing[key].computations
             if item.key in self._known
         )
-        return key not in self._steps.blocking and not any(kept_out)
+        return key not in self._steps.blocking and not any(untaken)
 
     @property
     def left_out(self) -> Sequence[str]:
@@ -174,26 +167,14 @@ class Memo:
     @property
     def refused(self) -> str | None:
         """Why nothing of the run may be executed, from what is known now; None where it may."""
-        if self._validation.mode != "assert_no_fresh_input":
-            return None
-        decisions, steps = self.decisions().values(), self._computing.values()
-        blocked = blocked_by_assertion(decisions, steps, self._known, self._validation)
-        return fresh_input_refused(self._instance.name, blocked) if blocked else None
+        steps, name = self._computing.values(), self._instance.name
+        return refusal(name, self.decisions(), steps, self._known, self._validation)
 
     @property
     def not_taken(self) -> str | None:
-        """Which new data of other instances stays where it is, in a line; None where none does."""
-        names = [
-            name
-            for key, decision in self.decisions().items()
-            if decision.action is Action.REUSE
-            for item in self._computing[key].computations
-            for name in not_taken(item, self._known, self._validation)
-            if version_of(self._known, name) is not None
-        ]
-        return (
-            fresh_input_not_taken(list(dict.fromkeys(names)), self._validation) if names else None
-        )
+        """Which new data of other instances stay where they are; None where none do."""
+        steps = self._computing.values()
+        return kept_out(self.decisions(), steps, self._known, self._validation)
 
     def announce(self, storage: dg.DagsterInstance, run_id: str) -> None:
         """Says what is left out from the start, and hands fingerprints to the steps.

@@ -5,27 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dagster._core.events import EngineEventData
 
 from data_pipeline.caching.decisions import Decision, Step
-from data_pipeline.instances.cache_validation import MODE_TAG, Validation
 from data_pipeline.tables.run_resources import IDENTITY_METHOD
-
-
-def fresh_input_refused(name: str, blocked: Sequence[str]) -> str:
-    """Says that the mode `assert_no_fresh_input` refuses a run, and how to run it all the same.
-
-    Args:
-        name: The instance of the run.
-        blocked: What would take input from outside; see `blocked_by_assertion`.
-    """
-    return (
-        f"{', '.join(blocked)} would take input from outside, which `assert_no_fresh_input` rules "
-        f"out. To take it: data-pipeline run {name} --fresh (or the tag `{MODE_TAG}: normal`)"
-    )
-
-
-def fresh_input_not_taken(names: Sequence[str], validation: Validation) -> str:
-    """Says in one line which inputs have new data that the mode keeps out."""
-    inputs = ", ".join(f"`{name}`" for name in names)
-    return f"input {inputs} has new data that is not taken ({validation.mode})"
 
 
 def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> Iterator[str]:
