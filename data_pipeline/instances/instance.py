@@ -79,7 +79,7 @@ class Instance:
 
     @property
     def copies(self) -> bool:
-        """Whether its input tables are filtered copies of another instance's."""
+        """Whether its input tables are copies of another instance's, whole or in part."""
         return self.source is not None
 
     @property

@@ -61,10 +61,10 @@ def _last(source: Instance, thins: Callable[[Instance], bool]) -> Instance | Non
 
 
 def _thins_somewhere(instance: Instance, table: str) -> bool:
-    """Whether a copy leaves out rows in every stage that has a table of this name."""
+    """Whether a copy leaves out rows wherever a table of this name may be, or may be taken to."""
     sampled = instance.sample.roots if instance.sample else ()
     if any("/" not in root for root in sampled):
-        return True
+        return True  # names without a stage stand for any
     overrides = instance.copy_filter_overrides
     if any(key.endswith(f"/{table}") and not overrides[key].keeps_all_rows for key in overrides):
         return True
