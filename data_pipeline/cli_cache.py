@@ -61,10 +61,13 @@ def gc(instances: tuple[str, ...], orphans: bool, yes: bool, force: bool) -> Non
     from data_pipeline.instances import load_configuration
 
     configuration = load_configuration()
-    for name in instances or configuration.instances:
-        if orphans:
+    names = instances or tuple(configuration.instances)
+    if orphans:
+        # What copies goes before what it copies from.
+        for name in sorted(names, key=lambda name: -configuration.instance(name).copies_over):
             _drop_orphans(configuration.instance(name), yes=yes, force=force)
-            continue
+        return
+    for name in names:
         count, size, used = _collect(configuration.instance(name))
         click.echo(f"{name}: dropped {count} kept version(s), {size:,} bytes")
         if used:
@@ -87,7 +90,12 @@ def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
         return
     order = Order(
         instance,
-        Selection(frozenset(), tables=frozenset(row.table for row in found.own)),
+        Selection(
+            frozenset(),
+            tables=frozenset(row.table for row in found.own),
+            # Somebody else may come to have one of them until it is dropped.
+            seen_in=found.own[0].seen_in,
+        ),
         force=force,
     )
     base = database(instance)
@@ -96,11 +104,11 @@ def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
     click.echo(f"{instance.name}: no asset makes these any more")
     for line in listing(surveyed):
         click.echo(line)
-    surveyed.check(order)
     if not yes:
         again = f"data-pipeline gc {instance.name} --orphans --yes{' --force' * force}"
         click.echo(f"Nothing was dropped. To drop it: {again}")
         return
+    surveyed.check(order)
     dropping.drop(base, order, _log())
     click.echo("Dropped.")
 

@@ -84,7 +84,6 @@ class Memo:
         for warning in without_identity(self._steps.computing, resources.problems):
             log.warning(warning)
         self._location = code_location(job)
-        self._run_id: str | None = None
         self._others = OtherIOManagers(
             job,
             (run_config.original_config_dict or {}).get("resources") or {},
@@ -215,7 +214,6 @@ class Memo:
         Raises:
             ConfigurationError: The configured reader role does not exist.
         """
-        self._run_id = run_id
         let_read_committed(self._database, self._instance)
         remember(self._database, self._instance, self._known)
         rows = inherited(self._database, self._instance, self._steps, before)
@@ -226,7 +224,9 @@ class Memo:
 
         if not needed():
             return
-        self._commits = StageCommits(self._database, self._instance, run_id, self._steps, self._log)
+        self._commits = StageCommits(
+            self._database, self._instance, run_id, self._steps, self._log, self._location
+        )
         self._commits.lock(needed)
         self._commits.begin(self._versions_read(), rows)
         while not self._stages_to_write() <= self._commits.session.stages:
@@ -374,16 +374,15 @@ class Memo:
 
     def _note_origins(self) -> None:
         """Notes which code location has which results, and names those that it has no more."""
-        if self._location is None or self._run_id is None:
+        if self._location is None:
             return
         with self._database.begin() as connection:
             if not catalog.is_readable(connection, self._instance.catalog_schema):
                 return
-            note_seen(connection, self._instance, self._location, self._run_id)
-        if text := str(self.orphans()):
+            note_seen(connection, self._instance, self._location)
+        if own := self.orphans().own:
             self._log.info(
-                f"No asset makes {text} any more. `data-pipeline gc --orphans` drops what is of "
-                "this code location."
+                f"No asset makes {Orphans(own)} any more. `data-pipeline gc --orphans` drops it."
             )
 
     def orphans(self) -> Orphans:

@@ -13,6 +13,7 @@ from data_pipeline.tables.connection import Database
 from data_pipeline.tables.leading import not_committed
 from data_pipeline.tables.leftovers import adopt, collect, leftovers
 from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.orphans import CodeLocation
 from data_pipeline.tables.run_session import RunSession
 
 _SECONDS_BETWEEN_STEPS = 0.1
@@ -28,6 +29,7 @@ class StageCommits:
         run_id: The run.
         steps: Its steps.
         log: The run's log.
+        location: The code location of the run; None where it is not known.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class StageCommits:
         run_id: str,
         steps: RunSteps,
         log: logging.Logger,
+        location: CodeLocation | None = None,
     ) -> None:
-        self.session = RunSession(database, instance, run_id, log)
+        name = None if location is None else location.name
+        self.session = RunSession(database, instance, run_id, log, name)
         self._instance = instance
         self._steps = steps
         self._log = log

@@ -83,6 +83,11 @@ class Instance:
         return self.source is not None
 
     @property
+    def copies_over(self) -> int:
+        """The number of instances that its rows come over; 0 where it loads for itself."""
+        return 1 + self.source.copies_over if self.source else 0
+
+    @property
     def root_source(self) -> "Instance":
         """The instance at the end of the chain of sources, which loads for itself.
 

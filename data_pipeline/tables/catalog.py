@@ -244,7 +244,7 @@ def relation_sql(prefix: str, stage: str, name: str, suffix: str = "") -> str:
 
 def origins(schema: str) -> sa.TableClause:
     """Return the part of the catalog that says where results come from."""
-    names = ("stage", "name", "run_id", "made_in", "seen_in")
+    names = ("stage", "name", "made_in", "seen_in")
     return sa.table(TABLES, *map(_column, names), schema=schema)
 
 

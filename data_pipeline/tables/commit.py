@@ -134,6 +134,7 @@ class _Commit:
         self._instance = session.instance
         self._schema = session.instance.catalog_schema
         self._run_id = session.run_id
+        self._code_location = session.code_location
         self._stages = stages
         self._locked = session.stages
 
@@ -159,7 +160,7 @@ class _Commit:
         ]
         kept = slots.aside(connection, instance, keeping)
         broken, views, hung = self._replace(rows, earlier, kept)
-        replaced.publish(connection, instance, self._run_id, self._stages)
+        replaced.publish(connection, instance, self._run_id, self._stages, self._code_location)
         catalog.put(connection, self._schema, [*shown, *views])
         replaced.remember_views(connection, instance, [*rows, *views])
         let_read(connection, instance)

@@ -57,12 +57,14 @@ class Selection:
         stage: Only this stage; None: all of the instance.
         older_than: Only tables and blobs that were committed longer ago.
         tables: Only these; None: all.
+        seen_in: Only what this code location was the last to have; None: whoever was.
     """
 
     stages: frozenset[str]
     stage: str | None = None
     older_than: timedelta | None = None
     tables: frozenset[StageTable] | None = None
+    seen_in: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -79,6 +81,7 @@ class _Listed:
     staged: tuple[tuple[str, str | None], ...]
     before: datetime | None
     tables: frozenset[StageTable] | None
+    seen_in: str | None
 
     @property
     def stages(self) -> set[str]:
@@ -90,6 +93,8 @@ class _Listed:
 
     def is_meant(self, row: CatalogRow) -> bool:
         if self.tables is not None and row.table not in self.tables:
+            return False
+        if self.seen_in is not None and row.seen_in != self.seen_in:
             return False
         return self.before is None or (
             row.committed_at is not None and row.committed_at < self.before
@@ -142,7 +147,9 @@ def _listed(connection: sa.Connection, instance: Instance, selection: Selection)
     if selection.older_than is not None:
         now: datetime = connection.scalars(sa.select(sa.func.clock_timestamp())).one()
         before = now - selection.older_than
-    return _Listed(tuple(rows), tuple(kept), tuple(staged), before, selection.tables)
+    return _Listed(
+        tuple(rows), tuple(kept), tuple(staged), before, selection.tables, selection.seen_in
+    )
 
 
 def _of_stage(connection: sa.Connection, instance: Instance, stage: str, listed: _Listed) -> Part:

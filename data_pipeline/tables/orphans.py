@@ -47,17 +47,20 @@ class Orphans:
         return ", ".join(names)
 
 
-def note_seen(
-    connection: sa.Connection, instance: Instance, location: CodeLocation, run_id: str
-) -> None:
-    """Note which results a code location has assets for, and which of them its run has made."""
+def note_seen(connection: sa.Connection, instance: Instance, location: CodeLocation) -> None:
+    """Note which results a code location has assets for, whoever has made them.
+
+    What a run makes itself is noted when it is committed. A row that a step keeps from changing is
+    left to the next run.
+    """
     table = catalog.origins(instance.catalog_schema)
-    made = sa.and_(table.c.run_id == run_id, table.c.made_in.is_distinct_from(location.name))
-    connection.execute(sa.update(table).where(made).values(made_in=location.name))
-    keys = sorted((item.stage, item.name) for item in location.tables)
-    has = sa.tuple_(table.c.stage, table.c.name).in_(keys)
+    key = sa.tuple_(table.c.stage, table.c.name)
+    has = key.in_(sorted((item.stage, item.name) for item in location.tables))
     other = table.c.seen_in.is_distinct_from(location.name)
-    connection.execute(sa.update(table).where(has, other).values(seen_in=location.name))
+    free = sa.select(table.c.stage, table.c.name).where(has, other)
+    free = free.with_for_update(skip_locked=True)
+    noted = sa.update(table).where(key.in_(free)).values(seen_in=location.name)
+    connection.execute(noted)
 
 
 def orphans(connection: sa.Connection, instance: Instance, location: CodeLocation) -> Orphans:

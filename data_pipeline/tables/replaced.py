@@ -20,8 +20,11 @@ _PUBLISH = """
 WITH published AS (
     DELETE FROM {staged} WHERE owner = :run_id AND stage = ANY (:stages) RETURNING {columns}
 )
-INSERT INTO {tables} ({columns}, committed_at) SELECT {columns}, clock_timestamp() FROM published
-ON CONFLICT (stage, name) DO UPDATE SET {changes}, committed_at = EXCLUDED.committed_at
+INSERT INTO {tables} AS t ({columns}, made_in, seen_in, committed_at)
+SELECT {columns}, CAST(:location AS text), CAST(:location AS text), clock_timestamp()
+FROM published
+ON CONFLICT (stage, name) DO UPDATE SET {changes}, made_in = EXCLUDED.made_in,
+    seen_in = coalesce(EXCLUDED.seen_in, t.seen_in), committed_at = EXCLUDED.committed_at
 """
 
 
@@ -108,11 +111,16 @@ def read(
 
 
 def publish(
-    connection: sa.Connection, instance: Instance, run_id: str, stages: Iterable[str]
+    connection: sa.Connection,
+    instance: Instance,
+    run_id: str,
+    stages: Iterable[str],
+    code_location: str | None,
 ) -> None:
     """Moves what a run has staged of some stages to the catalog, in place of earlier rows."""
     statement = _publication(instance.catalog_schema)
-    connection.execute(statement, {"run_id": run_id, "stages": list(stages)})
+    values = {"run_id": run_id, "stages": list(stages), "location": code_location}
+    connection.execute(statement, values)
 
 
 def remember_views(
@@ -142,7 +150,7 @@ def _query(catalog_schema: str) -> sa.TextClause:
 
 @functools.cache
 def _publication(catalog_schema: str) -> sa.TextClause:
-    columns = [name for name in _NAMES if name != "committed_at"]
+    columns = [n for n in _NAMES if n not in ("made_in", "seen_in", "committed_at")]
     changes = [f"{name} = EXCLUDED.{name}" for name in columns if name not in ("stage", "name")]
     return _text(_PUBLISH, catalog_schema, ", ".join(columns), changes=", ".join(changes))
 

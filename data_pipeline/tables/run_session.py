@@ -33,11 +33,24 @@ class RunSession:
     """The database session of a run's leading process: its locks, and its commits.
 
     Losing it means losing the locks; so commits go by this very session.
+
+    Args:
+        database: The database of the instance.
+        instance: The instance that the run writes.
+        run_id: The run.
+        log: Says for whom it waits.
+        code_location: The name of the run's code location; None where it is not known.
     """
 
     def __init__(
-        self, database: Database, instance: Instance, run_id: str, log: logging.Logger
+        self,
+        database: Database,
+        instance: Instance,
+        run_id: str,
+        log: logging.Logger,
+        code_location: str | None = None,
     ) -> None:
+        self.code_location = code_location
         self.instance = instance
         self.run_id = run_id
         self.database = database

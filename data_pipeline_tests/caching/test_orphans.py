@@ -101,11 +101,22 @@ def test_code_locations_that_share_a_stage_leave_each_other_alone(
     # Somebody else has the old table now.
     instance = load_configuration().instance("full")
     with database(instance).begin() as connection:
-        note_seen(connection, instance, location("another.module", "old"), "no run")
+        note_seen(connection, instance, location("another.module", "old"))
     assert names(pipeline_database, location(HERE, "kept", "new")) == (["model"], [])
     assert names(pipeline_database, other) == (["old"], [])
     assert renamed.made(lambda: [constant("s/kept", 1), constant("s/old", 1)]).success
     assert names(pipeline_database, other) == ([], [])
+
+
+def test_a_result_that_a_step_reads_holds_up_no_run(
+    renamed: World, pipeline_database: sa.Engine
+) -> None:
+    execute(pipeline_database, "UPDATE full_catalog.tables SET seen_in = NULL")
+    with pipeline_database.begin() as step:
+        step.exec_driver_sql("SELECT FROM full_catalog.tables WHERE name = 'kept' FOR SHARE")
+        assert renamed.made(lambda: [constant("s/kept", 1), constant("s/new", 1)]).success
+    seen = "SELECT name FROM full_catalog.tables WHERE seen_in IS NOT NULL"
+    assert rows(pipeline_database, seen) == [("new",)]
 
 
 def test_what_is_of_unknown_origin_is_never_dropped(
