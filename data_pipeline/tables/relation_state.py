@@ -41,7 +41,7 @@ STATE = """
     'oid', of_state.oid::bigint,
     'kind', of_state.relkind,
     'file', of_state.relfilenode::bigint,
-    'heirs', of_state.relhassubclass,
+    'heirs', EXISTS (SELECT FROM pg_inherits WHERE inhparent = of_state.oid),
     'columns', described.columns,
     'since', (
         SELECT concat_ws(' ', pg_stat_get_bgwriter_stat_reset_time(),
