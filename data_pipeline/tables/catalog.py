@@ -220,7 +220,8 @@ def row_of(found: sa.Row[Any]) -> CatalogRow:
 
     What an older catalog did not keep is empty.
     """
-    values = {name: found._mapping[name] for name in _FIELDS}
+    mapping = found._mapping  # SQLAlchemy makes a new one whenever it is asked for
+    values = {name: mapping[name] for name in _FIELDS}
     return CatalogRow(**values | {name: values[name] or {} for name in _MAPPINGS})
 
 
