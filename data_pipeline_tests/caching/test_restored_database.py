@@ -64,6 +64,18 @@ def test_nothing_is_computed_again(
     assert rows(engine, "SELECT v FROM full_stage_1.b WHERE k = 1") == [(2,)]
 
 
+def test_a_change_between_the_restore_and_the_first_run_is_noticed(
+    world: World, restored: Restore
+) -> None:
+    assert world.run().success
+    engine = restored()
+    by_hand(engine, "UPDATE full_stage_1.b SET v = 7 WHERE k = 1")
+    assert world.run().success
+    assert "stage_1__b: rows of `stage_1/b` were changed by hand" in world.last.log
+    assert set(world.calls) == {"b"}
+    assert rows(engine, "SELECT v FROM full_stage_1.b WHERE k = 1") == [(2,)]
+
+
 def test_what_was_not_restored_is_computed_again(world: World, restored: Restore) -> None:
     assert world.run().success
     restored("--exclude-table-data=full_stage_1.b", "--exclude-table=full_stage_2.query")
