@@ -190,13 +190,13 @@ def filtered(row: CatalogRow, state: State | None) -> Verdict | None:
     if row.kind == "view":
         same = all(known.get(name) == state[name] for name in ("oid", "rule", "shows"))
         return Verdict(True, None, known) if same else None
-    if known["oid"] != state["oid"]:
+    if known.get("oid") != state["oid"]:
         return Verdict(True, f"`{row.table}` was dropped and created again by hand", state, large)
-    if known["columns"] != state["columns"]:
+    if known.get("columns") != state["columns"]:
         return Verdict(True, f"columns of `{row.table}` were changed by hand", state, large)
     if state["heirs"]:
         return Verdict(True, f"another table inherits from `{row.table}`", state, large)
-    if all(known[name] == state[name] for name in _IDENTIFYING):
+    if all(known.get(name) == state[name] for name in _IDENTIFYING):
         return Verdict(True, None, known, large)
     return None
 
