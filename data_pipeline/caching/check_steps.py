@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 import dagster as dg
 
 from data_pipeline.caching.blocking import last_outcome
-from data_pipeline.caching.decisions import Action, Decision, Key, Known, is_absent
+from data_pipeline.caching.decisions import Action, Decision, Key, Known
 from data_pipeline.caching.run_steps import RunSteps
 from data_pipeline.instances import Instance
 from data_pipeline.tables.names import StageTable
@@ -77,7 +77,7 @@ def unpassed(
     for check in checks:
         table = StageTable.from_path(check.asset_key.path)
         found = known.get((instance.instance_id, table))
-        if found is not None and is_absent(found.row):
+        if found is not None and found.row.is_absent:
             continue
         since = (found.row.built_at or found.row.committed_at) if found else None
         last = last_outcome(storage, check, instance.name)

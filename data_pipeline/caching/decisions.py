@@ -176,15 +176,10 @@ def not_made(
         pending: What becomes of those that are not up to date.
     """
     keys = sorted(inputs, key=str)
-    absent = [k for k in keys if k not in pending and k in known and is_absent(known[k].row)]
+    absent = [k for k in keys if k not in pending and k in known and known[k].row.is_absent]
     skipped = [key for key in keys if pending.get(key) is Action.SKIP]
     found = ((absent, "was not made"), (skipped, "was not run"))
     return [f"not run, since {_listed(keys)} {what}" for keys, what in found if keys]
-
-
-def is_absent(row: CatalogRow) -> bool:
-    """Whether a row stands for an optional output that was not made."""
-    return row.kind == "absent"
 
 
 def own_reason(item: Computation, found: Known | None, validation: Validation) -> str | None:
@@ -256,7 +251,7 @@ def version_of(known: Mapping[Key, Known], name: str) -> str | None:
 def _up_to_date(found: Known) -> str:
     row = found.row
     when = f"{row.committed_at:%Y-%m-%d %H:%M:%S}" if row.committed_at else "before"
-    what = "not made" if is_absent(row) else "unchanged"
+    what = "not made" if row.is_absent else "unchanged"
     return f"`{row.table}` {what} since {when}"
 
 

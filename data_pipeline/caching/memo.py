@@ -19,7 +19,6 @@ from data_pipeline.caching.decisions import (
     Known,
     Step,
     decide,
-    is_absent,
     not_made,
     not_taken,
 )
@@ -328,7 +327,7 @@ class Memo:
                 found[item.key] = Unstored("elsewhere", output.version, state, earlier)
         if found:
             rows = stage_unstored(session, step, found, self._version_read)
-            self._tell_readers(name, [row for row in rows if is_absent(row)])
+            self._tell_readers(name, [row for row in rows if row.is_absent])
 
     def _tell_readers(self, step: str, rows: Sequence[CatalogRow]) -> None:
         """Says which results leave their stages with the next commit, and who read them."""
@@ -497,7 +496,7 @@ class Memo:
             absent={
                 self._steps.keys[found]
                 for found, item in self._known.items()
-                if found in self._steps.keys and is_absent(item.row)
+                if found in self._steps.keys and item.row.is_absent
             },
             unpassed=self._unpassed,
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from data_pipeline.caching.decisions import Computation, Key, Known, is_absent
+from data_pipeline.caching.decisions import Computation, Key, Known
 from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 
 _TEMPORARY_HOME = ".tmp_dagster_home_"
@@ -34,7 +34,7 @@ def record_reused(
         return
     for item in computations:
         key, row = keys[item.key], known[item.key].row
-        if is_absent(row):
+        if row.is_absent:
             continue
         if not _is_recorded(storage, key, partition, row):
             event = _materialization(key, partition, row, item, known, keys)

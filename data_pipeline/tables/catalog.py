@@ -101,6 +101,11 @@ class CatalogRow:
         return self.kind in RELATIONS
 
     @property
+    def is_absent(self) -> bool:
+        """Whether it stands for an optional output that was not made."""
+        return self.kind == "absent"
+
+    @property
     def declared(self) -> Properties:
         """The properties that the table was made with."""
         return Properties.from_json(self.properties)

@@ -346,7 +346,7 @@ def _report(
         log.warning(f"Dropped with the commit of {_listed(stages)} ({why}): {item}")
     if done.rows:
         names = ", ".join(
-            f"`{row.table}`{' (not made)' if row.kind == 'absent' else ''}" for row in done.rows
+            f"`{row.table}`{' (not made)' if row.is_absent else ''}" for row in done.rows
         )
         log.info(f"Committed {_listed(stages)} of instance `{instance.name}`: {names}")
 

@@ -123,7 +123,7 @@ def _without_value(instance: Instance, row: CatalogRow) -> TableNotFoundError:
             f"The value of asset `{row.table}` of instance `{instance.name}` is kept by the IO "
             f"manager `{row.relation.get('io_manager')}`, and cannot be read by this one."
         )
-    if row.kind == "absent":
+    if row.is_absent:
         return TableNotFoundError(
             f"`{row.table}` is an optional output, which its step did not make when it last ran in "
             f"instance `{instance.name}` (run {row.run_id}), so there is nothing to read."

@@ -77,5 +77,5 @@ def readers(
     return {
         str(other) if of == instance_id else f"{other} ({of})"
         for (of, other), row in known.items()
-        if name in row.inputs and row.kind != "absent"
+        if name in row.inputs and not row.is_absent
     }

@@ -115,7 +115,7 @@ def _find(
             found = lock(connection, run_id, list(sources(instance, item, tables)))
             seen = found[instance.instance_id, item.table]
             relation, row = seen.relation, seen.row
-            if row is not None and row.kind == "absent":
+            if row is not None and row.is_absent:
                 return None
             if relation_kind(connection, relation) is None:
                 if row is None and instance.copies and tables.is_raw(item.table):
