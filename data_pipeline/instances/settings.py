@@ -48,6 +48,8 @@ class TableStore(_Settings):
         unlogged: Whether tables are unlogged unless they say otherwise.
         on_broken_view: What becomes of a user's view that does not fit a new table: `fail` leaves
             the whole stage as it is, `drop` commits without the view.
+        replace: What a commit replaces unless a table says otherwise: the `table` as a whole, or
+            only those of its `rows` that differ.
         commit_wait_seconds: How long a commit waits for readers at most.
         reader_role: A role that may read every committed stage of the instance.
     """
@@ -59,6 +61,7 @@ class TableStore(_Settings):
     print_sql: bool = False
     unlogged: bool = False
     on_broken_view: Literal["fail", "drop"] = "fail"
+    replace: Literal["table", "rows"] = "table"
     commit_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)] = 3600.0
     reader_role: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 

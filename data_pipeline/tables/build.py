@@ -191,7 +191,7 @@ def _apply_properties(
 ) -> None:
     statements = []
     if properties.primary_key:
-        name, key = _key_name(target.name), _listed(properties.primary_key)
+        name, key = key_name(target.name), _listed(properties.primary_key)
         statements.append(
             f"ALTER TABLE {target.quoted} ADD CONSTRAINT {quoted(name)} PRIMARY KEY ({key})"
         )
@@ -203,7 +203,7 @@ def _apply_properties(
     _execute(connection, *statements)
 
 
-def _key_name(table: str) -> str:
+def key_name(table: str) -> str:
     """Names the primary key as PostgreSQL does, but for long names, which it would cut off."""
     name = f"{table}_pkey"
     return name if len(name.encode()) <= MAX_IDENTIFIER_BYTES else _object_name(table, "pkey")

@@ -220,6 +220,15 @@ def remember(
     )
 
 
+def set_relation(
+    connection: sa.Connection, schema: str, table: StageTable, state: Mapping[str, Any]
+) -> None:
+    """Write what identifies the relation of a table."""
+    target = _table(schema)
+    own = sa.and_(target.c.stage == table.stage, target.c.name == table.name)
+    connection.execute(sa.update(target).where(own).values(relation=state))
+
+
 def row_of(found: sa.Row[Any]) -> CatalogRow:
     """Reads a row of a query that has all columns of the catalog.
 

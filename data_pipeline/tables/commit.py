@@ -5,17 +5,28 @@ it stays, and the catalog changes with it. Tables that are not staged are not to
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError, MissingRightError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import attached, blobs, catalog, replaced, runs, sessions, slots, staging
+from data_pipeline.tables import (
+    attached,
+    blobs,
+    catalog,
+    commit_in_place,
+    replaced,
+    runs,
+    sessions,
+    slots,
+    staging,
+)
 from data_pipeline.tables.attached.relations import Relation
 from data_pipeline.tables.attempts import lock_timeouts
 from data_pipeline.tables.catalog import CatalogRow
+from data_pipeline.tables.commit_in_place import InPlace
 from data_pipeline.tables.commit_trouble import PerhapsError, Trouble
 from data_pipeline.tables.connection import ensure_schema, run
 from data_pipeline.tables.locks import commit_lock_name
@@ -158,9 +169,12 @@ class _Commit:
             and row.table in earlier.intact
             and slots.is_kept(instance, old, row)
         ]
-        kept = slots.aside(connection, instance, keeping)
-        broken, views, hung = self._replace(rows, earlier, kept)
+        in_place = self._in_place(rows, earlier)
+        kept = slots.aside(connection, instance, keeping, in_place.tables)
+        states = in_place.replace_rows(connection, self._log)
+        broken, views, hung = self._replace(rows, earlier, kept, in_place)
         replaced.publish(connection, instance, self._run_id, self._stages, self._code_location)
+        replaced.remember_states(connection, instance, rows, states)
         catalog.put(connection, self._schema, [*shown, *views])
         replaced.remember_views(connection, instance, [*rows, *views])
         let_read(connection, instance)
@@ -189,30 +203,66 @@ class _Commit:
         }
         return [views.get(row.table, row) for row in rows], list(views.values())
 
-    def _replace(
-        self, rows: Sequence[CatalogRow], earlier: Replaced, kept: slots.Aside
-    ) -> tuple[Sequence[attached.Broken], list[CatalogRow], attached.Attached]:
-        """Puts the staged relations in the place of the earlier ones; files need nothing."""
-        connection, instance = self._connection, self._instance
-        targets = {
-            committed(instance, row.table): row
+    def _in_place(self, rows: Sequence[CatalogRow], earlier: Replaced) -> InPlace:
+        """Gives what is replaced in place: by its rows, or by its query."""
+        targets = self._targets(rows, earlier)
+        known = {committed(self._instance, row.table): row for row in earlier.rows.values()}
+        names = [*targets, *self._kept_with_views(rows, earlier)]
+        return commit_in_place.choose(
+            self._connection,
+            self._instance,
+            targets,
+            self._sources(targets),
+            known,
+            attached.read_graph(self._connection, names),
+            self._log,
+        )
+
+    def _targets(
+        self, rows: Sequence[CatalogRow], earlier: Replaced
+    ) -> dict[RelationName, CatalogRow]:
+        """Gives the relations that come, change or leave."""
+        return {
+            committed(self._instance, row.table): row
             for row in rows
             if row.kind not in catalog.WITHOUT_VALUE or row.table in earlier.relations
         }
+
+    def _sources(
+        self, targets: Mapping[RelationName, CatalogRow]
+    ) -> dict[RelationName, RelationName]:
+        """Gives the staged relations that are to take their places."""
+        return {
+            name: staging.relation_of(self._instance, row.table)
+            for name, row in targets.items()
+            if row.is_relation
+        }
+
+    def _replace(
+        self,
+        rows: Sequence[CatalogRow],
+        earlier: Replaced,
+        kept: slots.Aside,
+        in_place: InPlace,
+    ) -> tuple[Sequence[attached.Broken], list[CatalogRow], attached.Attached]:
+        """Puts the staged relations in the place of the earlier ones; files need nothing."""
+        connection, instance = self._connection, self._instance
+        targets = self._targets(rows, earlier)
         # What is built on a table that leaves stays on it where it is kept, until one comes again.
         aside = {
             name: kept.relations[name]
             for name, row in targets.items()
             if name in kept.relations and not row.is_relation
         }
-        targets = {name: row for name, row in targets.items() if name not in aside}
-        back = self._kept_with_views(rows, earlier)
-        sources = {
-            name: staging.relation_of(instance, row.table)
+        targets = {
+            name: row
             for name, row in targets.items()
-            if row.is_relation
+            if name not in aside and name not in in_place.names
         }
-        hung = attached.read(connection, [*targets, *back], sources)
+        back = self._kept_with_views(rows, earlier)
+        sources = self._sources(targets)
+        graph = None if aside or in_place.names else in_place.graph
+        hung = attached.read(connection, [*targets, *back], sources, graph)
         if lost := [str(sources[name]) for name in sources if name not in (hung.new or ())]:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."
             raise _refused(instance, self._stages, reason)
@@ -225,6 +275,7 @@ class _Commit:
             {source: instance.schema(targets[name].stage) for name, source in sources.items()},
             frozenset(source for name, source in sources.items() if targets[name].kind == "view"),
         )
+        in_place.replace_views(connection)
         passing = {committed(instance, row.table): row for row in earlier.passing}
         broken = attached.put_up(
             connection,
@@ -240,7 +291,10 @@ class _Commit:
             },
             given_up=self._own_views() if hung.old.keys() & targets.keys() - sources.keys() else (),
         )
-        return broken, self._shown_through(rows, passing, hung), hung
+        in_place.fill_materialized_views(connection, self._log, (d.oid for d in hung.dependents))
+        shown = set(map(str, in_place.tables))
+        stay = {name for name, row in passing.items() if row.location in shown}
+        return broken, self._shown_through(rows, passing, hung, stay), hung
 
     def _own_views(self) -> list[RelationName]:
         """Gives the views of the instance, which go with a table that leaves and is not kept."""
@@ -288,12 +342,14 @@ class _Commit:
         rows: Sequence[CatalogRow],
         passing: Mapping[RelationName, CatalogRow],
         hung: attached.Attached,
+        stay: Collection[RelationName],
     ) -> list[CatalogRow]:
         """Gives the new rows of views that show the tables, if they are not replaced themselves."""
         by_name = {
             str(committed(self._instance, row.table)): row for row in rows if row.is_relation
         }
         views = {item.name for item in hung.dependents if isinstance(item, Relation)}
+        views |= {*stay} - {committed(self._instance, row.table) for row in rows}
         return [
             _shown(self._instance, row, by_name[row.location])
             for name, row in passing.items()

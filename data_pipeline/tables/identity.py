@@ -110,7 +110,8 @@ def identity_of(spec: dg.AssetSpec, context: OpContext, instance: Instance) -> I
         code_parts=getattr(parts, "data", parts) or {},
         config=stable_hash(context.config),
         wiring=stable_hash({name: key.path for name, key in context.wiring.items()}),
-        declared=fingerprint(declared_properties(spec.metadata).as_json()),
+        # How a table is committed makes no other one of it.
+        declared=fingerprint(replace(declared_properties(spec.metadata), replace=None).as_json()),
         attrs=stable_hash(instance.attrs) if context.resources.instance else None,
         resources=context.resources.digests,
         takes_outside_input=source is not None or RAW_TAG in spec.tags,

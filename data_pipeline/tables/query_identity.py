@@ -46,7 +46,9 @@ class QueryIdentity:
         """
         sources = [item for item in (source, run_id) if item is not None]
         version = fingerprint("query-1", query, inputs, properties["types"], *sources)
-        return cls(version, None if run_id else fingerprint(version, properties))
+        # How it is committed makes no other table of it.
+        made = {name: value for name, value in properties.items() if name != "replace"}
+        return cls(version, None if run_id else fingerprint(version, made))
 
     @classmethod
     def of_query_view(

@@ -29,9 +29,9 @@ State = Mapping[str, Any]
 
 `database`: the cluster and the database. `oid`, `kind`, `file`, `columns`: the relation. `heirs`:
 whether other tables add rows to it by inheritance. `inserted`, `updated`, `deleted`: what was
-counted since `since`. `writer`: the transaction of all rows, NULL where they have several. Of a
-view, `rule`: the version of its query, `shows`: the names of what it reads (it follows a table that
-is renamed away), `definition`: a digest of its query.
+counted since `since`. `writer`: the transaction of all rows; a list where several have written
+them, NULL where that is not known. Of a view, `rule`: the version of its query, `shows`: the names
+of what it reads (it follows a table that is renamed away), `definition`: a digest of its query.
 """
 
 STATE = """
@@ -217,7 +217,9 @@ def built_state(state: State, rows: int, transaction: str) -> State:
     return remembered({**state, "inserted": rows, "updated": 0, "deleted": 0}, writer=transaction)
 
 
-def remembered(state: State, *, writer: str | None, definition: str | None = None) -> State:
+def remembered(
+    state: State, *, writer: str | Sequence[str] | None, definition: str | None = None
+) -> State:
     """Return what the catalog keeps of a state."""
     kept = {name: value for name, value in state.items() if name not in _NOT_KEPT}
     return {**kept, "writer": writer, "definition": definition}
@@ -260,7 +262,8 @@ def _look_at_rows(
     connection: sa.Connection, relation: RelationName, row: CatalogRow, state: State
 ) -> Verdict:
     writer = row.relation.get("writer")
-    of_writer = f"xmin = {literal(writer)}::xid" if writer else "false"
+    writers = [writer] if isinstance(writer, str) else writer or []
+    of_writer = f"xmin = ANY (ARRAY[{', '.join(map(literal, writers))}]::xid[])"
     first = f"(SELECT xmin FROM {relation.quoted} LIMIT 1)"
     count, own, alike, first_writer = run(
         connection,

@@ -10,8 +10,8 @@ from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, staging
 from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.tables.connection import run
-from data_pipeline.tables.names import StageTable, literal, quoted
-from data_pipeline.tables.relation_state import Verdict, filtered, state_of
+from data_pipeline.tables.names import RelationName, StageTable, literal, quoted
+from data_pipeline.tables.relation_state import State, Verdict, filtered, state_of
 from data_pipeline.tables.visible import committed
 
 _NAMES = [item.name for item in fields(CatalogRow)]
@@ -121,6 +121,18 @@ def publish(
     statement = _publication(instance.catalog_schema)
     values = {"run_id": run_id, "stages": list(stages), "location": code_location}
     connection.execute(statement, values)
+
+
+def remember_states(
+    connection: sa.Connection,
+    instance: Instance,
+    rows: Sequence[CatalogRow],
+    states: Mapping[RelationName, State],
+) -> None:
+    """Note what identifies tables whose rows were replaced in place, which are no staged ones."""
+    for row in rows:
+        if state := states.get(committed(instance, row.table)):
+            catalog.set_relation(connection, instance.catalog_schema, row.table, state)
 
 
 def remember_views(

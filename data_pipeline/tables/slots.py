@@ -5,8 +5,8 @@ again. Kept tables lie in `<instance_id>_<stage>__slots`, named by their cache k
 in `<instance_id>_catalog.slots`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,10 +14,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog
+from data_pipeline.tables.build import index_name, key_name
 from data_pipeline.tables.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.tables.connection import ensure_schema, run
-from data_pipeline.tables.names import RelationName, StageTable, quoted
-from data_pipeline.tables.relation_state import intact_relations
+from data_pipeline.tables.names import RelationName, StageTable, literal, quoted
+from data_pipeline.tables.relation_state import built_state, intact_relations, state_of
+from data_pipeline.tables.rows_in_place import read_shapes
 from data_pipeline.tables.sql_names import renamed
 
 SLOTS = "slots"
@@ -102,16 +104,38 @@ class Aside:
     indexes: Mapping[StageTable, Mapping[str, str]] = field(default_factory=dict)
 
 
-def aside(connection: sa.Connection, instance: Instance, rows: Sequence[CatalogRow]) -> Aside:
+def aside(
+    connection: sa.Connection,
+    instance: Instance,
+    rows: Sequence[CatalogRow],
+    in_place: Collection[RelationName] = (),
+) -> Aside:
     """Gives what it takes to keep versions.
 
     Args:
         connection: The transaction of the commit.
         instance: Whose versions.
         rows: What the catalog says of them.
+        in_place: Tables that stay, and get other rows: their versions are copied.
     """
     if not rows:
         return Aside()
+    copies = {}
+    for row in rows:
+        name = RelationName(instance.schema(row.stage), row.name)
+        if row.kind == "table" and name in in_place:
+            copies[row.table] = _copied(connection, instance, row, name)
+    moved = _moved_aside(connection, instance, [row for row in rows if row.table not in copies])
+    return replace(
+        moved,
+        rows=[*moved.rows, *(row for row, _ in copies.values())],
+        indexes={**moved.indexes, **{table: names for table, (_, names) in copies.items()}},
+    )
+
+
+def _moved_aside(
+    connection: sa.Connection, instance: Instance, rows: Sequence[CatalogRow]
+) -> Aside:
     tables = {
         RelationName(instance.schema(row.stage), row.name): row
         for row in rows
@@ -133,6 +157,52 @@ def aside(connection: sa.Connection, instance: Instance, rows: Sequence[CatalogR
     for old, target in targets.items():
         statements += _moving(old, target)
     return Aside(rows, targets, statements, indexes)
+
+
+def _copied(
+    connection: sa.Connection, instance: Instance, row: CatalogRow, current: RelationName
+) -> tuple[CatalogRow, Mapping[str, str]]:
+    """Copy a version to where it is kept, before its rows are replaced in place.
+
+    Args:
+        connection: The transaction of the commit.
+        instance: Whose version.
+        row: What the catalog says of it.
+        current: Its table.
+
+    Returns:
+        The row of the copy, and the names of its indexes in the stage, by their names here.
+    """
+    target = relation_of(instance, row)
+    shape = read_shapes(connection, [current])[current]
+    ensure_schema(connection, target.schema)
+    unlogged = "UNLOGGED " if shape.persistence == "u" else ""
+    run(connection, _dropping([target]))
+    create = f"CREATE {unlogged}TABLE {target.quoted} AS SELECT * FROM ONLY {current.quoted}"
+    rows = run(connection, create).rowcount
+    indexes = [index_name(row.name, columns) for columns in row.declared.indexes]
+    names = {f"{target.name}_{n}": name for n, name in enumerate([key_name(row.name), *indexes])}
+    slot_names = list(names)
+    changes = [
+        f"ALTER COLUMN {quoted(column.name)} SET NOT NULL"
+        for column in shape.columns
+        if column.is_not_null
+    ]
+    if shape.key:
+        key = ", ".join(map(quoted, shape.key))
+        changes.append(f"ADD CONSTRAINT {quoted(slot_names[0])} PRIMARY KEY ({key})")
+    else:
+        del names[slot_names[0]]
+    statements = [f"ALTER TABLE {target.quoted} {', '.join(changes)}"] if changes else []
+    for name, columns in zip(slot_names[1:], row.declared.indexes, strict=True):
+        listed = ", ".join(map(quoted, columns))
+        statements.append(f"CREATE INDEX {quoted(name)} ON {target.quoted} ({listed})")
+    run(connection, "; ".join([*statements, f"ANALYZE {target.quoted}"]))
+    query = (
+        f"SELECT {state_of(f'{literal(target.quoted)}::regclass')}, pg_current_xact_id()::xid::text"
+    )
+    state, transaction = run(connection, query).one()
+    return replace(row, relation=built_state(state, rows, transaction)), names
 
 
 def definitions_of(

@@ -1,13 +1,17 @@
 """What an asset can say of its table: `Table`, `table_properties`, `View` and their properties."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables.declarations import column_names, listed, nullability, type_names
+
+Replacement = Literal["table", "rows"]
+"""What a commit replaces: a table as a whole, or the rows that differ."""
 
 METADATA_KEY = "data_pipeline/table"
 """Where `table_properties` puts its declarations in an asset's metadata."""
@@ -60,6 +64,7 @@ class Properties:
     types: Mapping[str, str] = field(default_factory=dict)
     nullable: Mapping[str, bool] | tuple[str, ...] | None = None
     unlogged: bool | None = None
+    replace: Replacement | None = None
 
     def merged(self, over: "Properties") -> "Properties":
         """Gives these properties where `over` leaves the default."""
@@ -69,7 +74,7 @@ class Properties:
             for item in fields(self)
             if getattr(over, item.name) != getattr(default, item.name)
         }
-        return replace(self, **own)
+        return dataclasses.replace(self, **own)
 
     def not_null(self, columns: Sequence[str]) -> list[str]:
         """Names those of the columns that must not be NULL, besides the primary key."""
@@ -87,7 +92,9 @@ class Properties:
 
     def as_json(self) -> dict[str, Any]:
         """Gives the properties as JSON can hold them (catalog, metadata)."""
-        return {
+        # Left out where it is not used: what is known by its properties stays what it was.
+        replacement = {} if self.replace is None else {"replace": self.replace}
+        return replacement | {
             "primary_key": list(self.primary_key),
             "foreign_keys": [_foreign_key_json(key) for key in self.foreign_keys],
             "indexes": [list(index) for index in self.indexes],
@@ -107,6 +114,7 @@ class Properties:
             types=dict(data.get("types") or {}),
             nullable=tuple(nullable) if isinstance(nullable, list) else nullable,
             unlogged=data.get("unlogged"),
+            replace=data.get("replace"),
         )
 
 
@@ -118,6 +126,7 @@ def properties(
     types: Mapping[str, str | sa.types.TypeEngine[Any]] | None = None,
     nullable: Mapping[str, bool] | Sequence[str] | None = None,
     unlogged: bool | None = None,
+    replace: Replacement | None = None,
 ) -> Properties:
     """Checks and normalises what users write.
 
@@ -130,6 +139,9 @@ def properties(
         nullable: Either whether a column may be NULL, by column, or the columns that may, in which
             case no other may.
         unlogged: Leave the table out of the write-ahead log: faster, empty after a server crash.
+        replace: What a commit replaces: the `table` as a whole, or only those of its `rows` that
+            differ, which takes longer and suits readers with long transactions and subscribers of
+            a publication; None: as `table_store.replace` says.
 
     Raises:
         ConfigurationError: A value of a wrong form, naming it.
@@ -145,6 +157,7 @@ def properties(
         types=type_names(types or {}),
         nullable=nullability(nullable),
         unlogged=unlogged,
+        replace=_replacement(replace),
     )
 
 
@@ -165,6 +178,7 @@ class Table:
         types: Mapping[str, str | sa.types.TypeEngine[Any]] | None = None,
         nullable: Mapping[str, bool] | Sequence[str] | None = None,
         unlogged: bool | None = None,
+        replace: Replacement | None = None,
     ) -> None:
         self.obj = obj
         self.inputs: Mapping[str, str | None] = {}
@@ -175,6 +189,7 @@ class Table:
             types=types,
             nullable=nullable,
             unlogged=unlogged,
+            replace=replace,
         )
 
     @classmethod
@@ -225,6 +240,15 @@ def declared_properties(metadata: Mapping[str, Any]) -> Properties:
     value = metadata.get(METADATA_KEY)
     data = getattr(value, "data", value)
     return Properties.from_json(data) if data else Properties()
+
+
+def _replacement(value: Any) -> Replacement | None:
+    if value not in (None, "table", "rows"):
+        raise ConfigurationError(
+            f'Table(replace=...): {value!r} is none of "table" (replaced as a whole) and "rows" '
+            "(only the rows that differ)."
+        )
+    return cast("Replacement | None", value)
 
 
 def _foreign_keys(value: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:

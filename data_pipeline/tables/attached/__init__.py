@@ -8,16 +8,20 @@ users have changed any of it meanwhile.
 
 from data_pipeline.tables.attached.attached import Attached, check_unchanged, read
 from data_pipeline.tables.attached.errors import Broken, CannotCarryError, ChangedError
+from data_pipeline.tables.attached.graph import Blocker, Graph, read_graph
 from data_pipeline.tables.attached.put_up import put_up
 from data_pipeline.tables.attached.take_down import take_down
 
 __all__ = [
     "Attached",
+    "Blocker",
     "Broken",
     "CannotCarryError",
     "ChangedError",
+    "Graph",
     "check_unchanged",
     "put_up",
     "read",
+    "read_graph",
     "take_down",
 ]

@@ -52,6 +52,7 @@ def read(
     connection: sa.Connection,
     relations: Sequence[RelationName],
     sources: Mapping[RelationName, RelationName] | None = None,
+    graph: Graph | None = None,
 ) -> Attached:
     """Gives everything that hangs on relations.
 
@@ -59,12 +60,14 @@ def read(
         connection: A transaction with an empty search path.
         relations: Tables and views that are to be replaced; some may not exist yet.
         sources: Where those are now that are to take their places, for all that do; read along.
+        graph: What depends on the relations, if it was read before in this transaction.
 
     Raises:
         CannotCarryError: Something depends on them that cannot be put up again.
         ChangedError: Somebody dropped some of it meanwhile.
     """
-    graph = read_graph(connection, relations)
+    graph = read_graph(connection, relations) if graph is None else graph
+    graph.check_replaceable()
     state = read_state(connection, graph)  # before all that it stands for
     views = [node.oid for node in graph.dependents if node.catalog == RELATION]
     routines = [node.oid for node in graph.dependents if node.catalog == FUNCTION]
@@ -110,6 +113,7 @@ def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
         ChangedError: Somebody has changed something.
     """
     graph = read_graph(connection, attached.names)
+    graph.check_replaceable()
     if (
         graph != attached.graph
         or read_state(connection, graph) != attached.state

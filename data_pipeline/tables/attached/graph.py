@@ -1,6 +1,6 @@
 """What depends on a set of relations, directly or not: one walk through pg_depend."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -15,8 +15,9 @@ from data_pipeline.tables.names import RelationName, literal
 # The walk goes on behind views (which depend on what their rule `_RETURN` depends on), functions
 # and row types. All else that depends on something is a part of a relation, or in the way.
 _EDGES = """
-WITH RECURSIVE root(oid) AS (
-    SELECT relation::oid FROM unnest(ARRAY[{relations}]::regclass[]) AS relation
+WITH RECURSIVE root(oid, place) AS (
+    SELECT relation::oid, place
+    FROM unnest(ARRAY[{relations}]::regclass[]) WITH ORDINALITY AS r(relation, place)
     WHERE relation IS NOT NULL
 ), node(class, oid) AS (
     SELECT 'pg_class'::regclass::oid, oid FROM root
@@ -34,23 +35,46 @@ WITH RECURSIVE root(oid) AS (
     ) next
 )
 SELECT e.of_class::regclass::text, e.of::bigint, e.columns::int[], e.class::regclass::text,
-       e.oid::bigint, e.number, e.is_part, c.relkind::text
+       e.oid::bigint, e.number, e.is_part, c.relkind::text, e.place,
+       CASE WHEN owned.owner IS NOT NULL AND NOT (
+                pg_has_role(owned.owner, 'USAGE')
+                AND CASE WHEN current_setting('server_version_num')::int >= 160000
+                         THEN pg_has_role(owned.owner, 'SET') ELSE true END
+                AND (owned.schema IS NULL OR has_schema_privilege(owned.schema, 'CREATE')))
+            THEN pg_get_userbyid(owned.owner) END
 FROM (
     SELECT d.refclassid AS of_class, d.refobjid AS of,
            array_agg(d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,
            CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass::oid END AS class,
            coalesce(r.ev_class, d.objid) AS oid, max(d.objsubid) AS number,
-           bool_or(d.deptype IN ('a', 'i', 'P', 'S')) AS is_part
+           bool_or(d.deptype IN ('a', 'i', 'P', 'S')) AS is_part, NULL::int AS place
     FROM node
     JOIN pg_depend d ON d.refclassid = node.class AND d.refobjid = node.oid
     LEFT JOIN pg_rewrite r
         ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
     GROUP BY 1, 2, 4, 5
   UNION ALL
-    SELECT 0, 0, NULL, 'pg_class'::regclass, oid, 0, false FROM root
+    SELECT 0, 0, NULL, 'pg_class'::regclass, oid, 0, false, place FROM root
 ) e
 LEFT JOIN pg_class c ON e.class = 'pg_class'::regclass AND c.oid = e.oid
+LEFT JOIN LATERAL (
+    SELECT c.relowner AS owner, CASE WHEN e.of_class <> 0 THEN c.relnamespace END AS schema
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  UNION ALL
+    SELECT proowner, pronamespace FROM pg_proc WHERE e.class = 'pg_proc'::regclass AND oid = e.oid
+  UNION ALL
+    SELECT stxowner, stxnamespace FROM pg_statistic_ext
+    WHERE e.class = 'pg_statistic_ext'::regclass AND oid = e.oid
+  UNION ALL
+    SELECT pubowner, NULL FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+    WHERE e.class = 'pg_publication_rel'::regclass AND r.oid = e.oid
+) owned ON true
 ORDER BY e.oid, e.of, e.class, e.of_class
+"""
+
+_DESCRIPTIONS = """
+SELECT o.class, o.oid, pg_describe_object(o.class::regclass, o.oid::oid, 0)
+FROM (VALUES {objects}) AS o(class, oid)
 """
 
 _OF_OTHERS = """
@@ -100,18 +124,67 @@ class Edge:
 
 
 @dataclass(frozen=True)
+class Blocker:
+    """Something that keeps a relation from being replaced by another one.
+
+    Attributes:
+        node: What it is; the relation itself if that belongs to another role.
+        subject: The same in words, with kind and name.
+        column: The column of the relation that it depends on, where it is one.
+        reason: Why it can neither be dropped nor put up again.
+    """
+
+    node: Node
+    subject: str
+    column: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.reason}"
+
+
+@dataclass(frozen=True)
 class Graph:
     """What depends on a set of relations.
 
     Attributes:
-        roots: The relations that exist.
+        roots: The relations that exist, with their names.
         edges: All dependencies on them and on what depends on them.
         others: Policies, rules and triggers of other relations, by the relations' oids.
+        blockers: What can neither be dropped nor put up again.
     """
 
-    roots: frozenset[Node]
+    roots: Mapping[Node, RelationName]
     edges: tuple[Edge, ...]
     others: Mapping[Node, int] = field(default_factory=dict)
+    blockers: tuple[Blocker, ...] = ()
+
+    @cached_property
+    def blocked(self) -> dict[RelationName, tuple[Blocker, ...]]:
+        """The relations that cannot be replaced by others, each with what is in the way."""
+        found: dict[RelationName, list[Blocker]] = {}
+        for blocker in self.blockers:
+            for root in self._below(blocker.node) & self.roots.keys():
+                found.setdefault(self.roots[root], []).append(blocker)
+        return {name: tuple(blockers) for name, blockers in found.items()}
+
+    def materialized_views(self, relations: Iterable[RelationName]) -> list[int]:
+        """Return the oids of materialized views built on relations, in an order to fill them."""
+        wanted = {node for node, name in self.roots.items() if name in set(relations)}
+        kinds = {edge.node: edge.kind for edge in self.edges}
+        return [
+            node.oid
+            for node in self.dependents
+            if kinds.get(node) == "m" and self._below(node) & wanted
+        ]
+
+    def _below(self, node: Node) -> set[Node]:
+        """Return an object and all that it depends on, directly or not."""
+        found, new = set(), {node}
+        while new:
+            found |= new
+            new = {edge.of for edge in self.edges if edge.node in new} - found
+        return found
 
     @cached_property
     def dependents(self) -> tuple[Node, ...]:
@@ -148,6 +221,15 @@ class Graph:
         for edge in self.edges:
             found.setdefault(edge.node, set()).update((edge.of.oid, n) for n in edge.columns)
         return {node: tuple(sorted(columns)) for node, columns in found.items()}
+
+    def check_replaceable(self) -> None:
+        """Refuse to replace the relations by others if something is in the way.
+
+        Raises:
+            CannotCarryError: Something depends on them that cannot be put up again.
+        """
+        for blocker in self.blockers:
+            raise CannotCarryError(blocker.subject, blocker.column, f"{blocker.reason}.", _REMEDY)
 
     def needed_by(self, oid: int) -> set[int]:
         """Gives the oids of what a view or function depends on directly."""
@@ -201,42 +283,65 @@ def read_graph(connection: sa.Connection, relations: Sequence[RelationName]) -> 
         relations: Tables and views.
 
     Raises:
-        CannotCarryError: Something depends on them that cannot be put up again.
         ChangedError: Somebody dropped some of it meanwhile.
     """
     if not relations:
-        return Graph(frozenset(), ())
+        return Graph({}, ())
     listed = ", ".join(f"to_regclass({literal(relation.quoted)})" for relation in relations)
-    roots, edges = set(), []
-    for of_class, of, columns, catalog, oid, number, is_part, kind in run(
+    roots, edges, owners = {}, [], {}
+    for of_class, of, columns, catalog, oid, number, is_part, kind, place, owner in run(
         connection, _EDGES.format(relations=listed)
     ):
         node = Node(catalog, oid)
+        if owner is not None:
+            owners[node] = owner
         if of_class == "-":
-            roots.add(node)
+            roots[node] = relations[place - 1]
         elif (of_class, of) != node:
             numbers = tuple(sorted(set(columns or ())))
             edges.append(Edge(Node(of_class, of), node, numbers, number, is_part, kind))
-    graph = Graph(frozenset(roots), tuple(edges))
-    if not graph.strangers:
+    graph = Graph(roots, tuple(edges))
+    if not graph.strangers and not owners:
         return graph
-    return replace(graph, others=_of_others(connection, graph.strangers))
+    others, blockers = _of_others(connection, graph.strangers)
+    blockers += _of_other_roles(connection, owners)
+    return replace(graph, others=others, blockers=tuple(blockers))
 
 
-def _of_others(connection: sa.Connection, strangers: Iterable[Edge]) -> dict[Node, int]:
-    """Gives parts of other relations that can be taken off by themselves; refuses all else."""
+def _of_other_roles(connection: sa.Connection, owners: Mapping[Node, str]) -> list[Blocker]:
+    """Return what the role of the session may not drop or put up again."""
+    if not owners:
+        return []
+    objects = ", ".join(f"({literal(node.catalog)}, {node.oid})" for node in owners)
+    found = []
+    for catalog, oid, subject in run(connection, _DESCRIPTIONS.format(objects=objects)):
+        if subject is None:
+            raise ChangedError
+        node = Node(catalog, oid)
+        reason = f"belongs to role {owners[node]}"
+        found.append(Blocker(node, subject, None, reason))
+    return sorted(found, key=lambda blocker: blocker.node)
+
+
+def _of_others(
+    connection: sa.Connection, strangers: Collection[Edge]
+) -> tuple[dict[Node, int], list[Blocker]]:
+    """Return parts of other relations that can be taken off by themselves; and all else."""
+    if not strangers:
+        return {}, []
     objects = ", ".join(
         f"({literal(e.node.catalog)}, {e.node.oid}, {e.number}, {literal(e.of.catalog)}, "
         f"{e.of.oid}, {next(iter(e.columns), 0)})"
         for e in strangers
     )
-    others = {}
+    others, blockers = {}, []
     for catalog, oid, relation, subject, of, column in run(
         connection, _OF_OTHERS.format(objects=objects)
     ):
         if subject is None or of is None:
             raise ChangedError
         if relation is None:
-            raise CannotCarryError(subject, column, f"depends on {of}.", _REMEDY)
-        others[Node(catalog, oid)] = relation
-    return others
+            blockers.append(Blocker(Node(catalog, oid), subject, column, f"depends on {of}"))
+        else:
+            others[Node(catalog, oid)] = relation
+    return others, blockers

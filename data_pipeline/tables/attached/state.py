@@ -45,7 +45,9 @@ def read_state(connection: sa.Connection, graph: Graph) -> State:
         connection: A transaction with an empty search path.
         graph: What depends on the relations.
     """
-    nodes = graph.roots | {edge.node for edge in graph.edges} | {edge.of for edge in graph.edges}
+    nodes = (
+        set(graph.roots) | {edge.node for edge in graph.edges} | {edge.of for edge in graph.edges}
+    )
     if not nodes:
         return frozenset()
     nodes |= {Node(RELATION, oid) for oid in graph.others.values()}
