@@ -1,5 +1,7 @@
 """Shared fixtures: a real PostgreSQL server for the session, a fresh database for each test.
 
+The pipelines connect as a role that owns its databases and may do nothing else.
+
 By default the tests start the embedded server in a temporary directory. `--test-url` or the
 environment variable DATA_PIPELINE_TEST_URL names another server, on which the tests create and
 drop databases of their own.
@@ -39,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("DATA_PIPELINE_TEST_URL"),
         help="URL of a PostgreSQL server to test on (default: start an embedded one)",
     )
+    parser.addoption(
+        "--as-superuser",
+        action="store_true",
+        help="Let the pipelines connect as the superuser, not as a plain owner of their database",
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -54,10 +61,10 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server_url(
+def superuser_url(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[sa.URL]:
-    """URL of the maintenance database of a running server."""
+    """URL of the maintenance database of a running server, for its superuser."""
     url = request.config.getoption("--test-url")
     if url:
         yield sa.make_url(url).set(drivername="postgresql+psycopg2")
@@ -69,14 +76,33 @@ def server_url(
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest, superuser_url: sa.URL) -> Iterator[sa.URL]:
+    """URL of the same for a role that may do no more than create databases of its own.
+
+    Hosted databases give no more than that: so the pipelines of all tests are plain owners.
+    """
+    if request.config.getoption("--as-superuser"):
+        yield superuser_url
+        return
+    name, password = f"plain_{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    admin = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{password}'")
+    yield superuser_url.set(username=name, password=password)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP ROLE {name}")
+
+
 @pytest.fixture
-def database_url(server_url: sa.URL) -> Iterator[sa.URL]:
+def database_url(server_url: sa.URL, superuser_url: sa.URL) -> Iterator[sa.URL]:
     """URL of an empty database that this test alone uses (driver psycopg2)."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
         connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
     yield server_url.set(database=name)
+    admin = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
         connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
 
@@ -101,26 +127,39 @@ def pipeline_database(
 
 
 @pytest.fixture
-def owner(monkeypatch: pytest.MonkeyPatch, pipeline_database: sa.Engine) -> Iterator[str]:
-    """Role as which the pipeline connects to `pipeline_database`: its owner, and nothing more."""
-    name, database = f"owner_{uuid.uuid4().hex[:12]}", pipeline_database.url.database
-    with pipeline_database.begin() as connection:
+def superuser(superuser_url: sa.URL, database_url: sa.URL) -> Iterator[sa.Engine]:
+    """Connections of the superuser to the database of this test."""
+    url = superuser_url.set(database=database_url.database)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def owner(
+    monkeypatch: pytest.MonkeyPatch, pipeline_database: sa.Engine, superuser: sa.Engine
+) -> Iterator[str]:
+    """Role as which the pipeline connects, which a test may change: the owner of the database."""
+    name = f"owner_{uuid.uuid4().hex[:12]}"
+    with superuser.begin() as connection:
         connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD 'of_the_owner'")
-        connection.exec_driver_sql(f'ALTER DATABASE "{database}" OWNER TO {name}')
-    url = pipeline_database.url.set(drivername="postgresql", username=name, password="of_the_owner")
+        connection.exec_driver_sql(f'ALTER DATABASE "{superuser.url.database}" OWNER TO {name}')
+    url = superuser.url.set(drivername="postgresql", username=name, password="of_the_owner")
     monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", url.render_as_string(hide_password=False))
     yield name
-    with pipeline_database.begin() as connection:
+    with superuser.begin() as connection:
         connection.exec_driver_sql(f"REASSIGN OWNED BY {name} TO CURRENT_USER")
         connection.exec_driver_sql(f"DROP OWNED BY {name} CASCADE")
         connection.exec_driver_sql(f"DROP ROLE {name}")
 
 
 @pytest.fixture
-def roles(pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator["PlainRoles"]:
-    """Lets the pipeline be a plain role that owns its database, beside other roles."""
+def roles(
+    pipeline_database: sa.Engine, superuser: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> Iterator["PlainRoles"]:
+    """Lets the pipeline be a role without any attribute, beside other roles."""
     from data_pipeline_tests.plain_roles import plain_roles
 
-    with plain_roles(pipeline_database) as roles:
+    with plain_roles(superuser) as roles:
         monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", roles.url(roles.owner))
         yield roles

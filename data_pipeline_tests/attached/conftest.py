@@ -80,9 +80,9 @@ FROM pg_catalog.pg_class WHERE relnamespace = '{}'::regnamespace AND relkind IN 
 
 
 @pytest.fixture
-def stage(database_url: sa.URL) -> Iterator[Stage]:
-    engine = sa.create_engine(database_url, poolclass=sa.NullPool)
-    stage = Stage(engine)
+def stage(superuser: sa.Engine) -> Stage:
+    """A stage of a role that may drop and put up what others own."""
+    stage = Stage(superuser)
     stage.execute(
         "CREATE SCHEMA s",
         "CREATE SCHEMA s__staging",
@@ -90,8 +90,7 @@ def stage(database_url: sa.URL) -> Iterator[Stage]:
         "CREATE SCHEMA users",
         "GRANT USAGE ON SCHEMA s, users TO PUBLIC",
     )
-    yield stage
-    engine.dispose()
+    return stage
 
 
 @pytest.fixture

@@ -40,10 +40,10 @@ pytestmark = pytest.mark.usefixtures("level")
 
 
 @pytest.fixture(params=["repeatable read", "serializable"])
-def level(request: pytest.FixtureRequest, owner: str, pipeline_database: sa.Engine) -> str:
+def level(request: pytest.FixtureRequest, owner: str, superuser: sa.Engine) -> str:
     """Isolation level to which the role of the pipeline defaults."""
     execute(
-        pipeline_database,
+        superuser,
         f"ALTER ROLE {owner} SET default_transaction_isolation = '{request.param}'",
         f"ALTER ROLE {owner} SET default_transaction_deferrable = on",
     )

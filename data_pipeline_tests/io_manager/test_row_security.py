@@ -82,10 +82,10 @@ READERS = {
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS.keys())
 def test_a_read_that_policies_would_filter_is_refused(
-    pipeline_database: sa.Engine, owner: str, read: Callable[..., Any]
+    superuser: sa.Engine, owner: str, read: Callable[..., Any]
 ) -> None:
     run(table(), table_asset("r", lambda: WHOLE))
-    secure(pipeline_database, "full_s.t", "few", "a b")
+    secure(superuser, "full_s.t", "few", "a b")
     assets = [table(), from_inputs("r", read, "t")]
     error = str(refusal(*assets, selection="r"))
     assert 'query would be affected by row-level security policy for table "t"' in error
@@ -94,18 +94,18 @@ def test_a_read_that_policies_would_filter_is_refused(
     assert '    ALTER TABLE "full_s"."t" NO FORCE ROW LEVEL SECURITY;' in error
     assert f'    ALTER ROLE "{owner}" BYPASSRLS;' in error
     assert "Grant" not in error
-    assert rows(pipeline_database, COUNT) == [(9,)]
-    execute(pipeline_database, "ALTER TABLE full_s.t NO FORCE ROW LEVEL SECURITY")
+    assert rows(superuser, COUNT) == [(9,)]
+    execute(superuser, "ALTER TABLE full_s.t NO FORCE ROW LEVEL SECURITY")
     run(*assets, selection="r")
-    assert rows(pipeline_database, COUNT) == [(9,)]
+    assert rows(superuser, COUNT) == [(9,)]
 
 
-def test_who_may_pass_by_row_security_reads_all(pipeline_database: sa.Engine, owner: str) -> None:
+def test_who_may_pass_by_row_security_reads_all(superuser: sa.Engine, owner: str) -> None:
     run(table())
-    secure(pipeline_database, "full_s.t", "few")
-    execute(pipeline_database, f"ALTER ROLE {owner} BYPASSRLS")
+    secure(superuser, "full_s.t", "few")
+    execute(superuser, f"ALTER ROLE {owner} BYPASSRLS")
     run(table(), from_inputs("r", query, "t"), selection="r")
-    assert rows(pipeline_database, COUNT) == [(9,)]
+    assert rows(superuser, COUNT) == [(9,)]
 
 
 def test_a_superuser_is_never_affected(pipeline_database: sa.Engine) -> None:
@@ -132,11 +132,11 @@ def external(engine: sa.Engine, owner: str) -> None:
 
 
 @pytest.fixture
-def others(pipeline_database: sa.Engine, owner: str) -> Any:
-    external(pipeline_database, owner)
-    yield pipeline_database
+def others(superuser: sa.Engine, owner: str) -> Any:
+    external(superuser, owner)
+    yield superuser
     name = f"other_of_{owner}"
-    execute(pipeline_database, f"DROP OWNED BY {name} CASCADE", f"DROP ROLE {name}")
+    execute(superuser, f"DROP OWNED BY {name} CASCADE", f"DROP ROLE {name}")
 
 
 def test_rows_of_a_foreign_source_are_all_read_or_none(others: sa.Engine, owner: str) -> None:
@@ -159,19 +159,19 @@ def test_a_view_whose_owner_sees_some_rows_is_refused(others: sa.Engine, owner: 
     assert "the table crm.customers (policy `own`) would hide rows from" in error
 
 
-def test_row_security_without_a_policy_is_told(pipeline_database: sa.Engine, owner: str) -> None:
+def test_row_security_without_a_policy_is_told(superuser: sa.Engine, owner: str) -> None:
     run(table())
-    secure(pipeline_database, "full_s.t")
+    secure(superuser, "full_s.t")
     error = str(refusal(table(), from_inputs("r", query, "t"), selection="r"))
     assert "the table full_s.t (no policy, which hides all) would hide rows from" in error
 
 
 def test_of_tables_of_one_name_the_one_that_was_read_is_named(
-    pipeline_database: sa.Engine, owner: str
+    superuser: sa.Engine, owner: str
 ) -> None:
     for name in ("full", "mini"):
         run(table(), on=name)
-        secure(pipeline_database, f"{name}_s.t", f"of {name}")
+        secure(superuser, f"{name}_s.t", f"of {name}")
     error = str(refusal(table(), from_inputs("r", query, "t"), selection="r", on="mini"))
     assert "mini_s.t (policy `of mini`)" in error
     assert "of full" not in error
@@ -212,9 +212,9 @@ def test_what_is_not_read_is_kept_and_not_shown(pipeline_database: sa.Engine) ->
     assert rows(pipeline_database, COUNT) == [(9,)]
 
 
-def test_queries_of_our_own_are_refused_alike(pipeline_database: sa.Engine, owner: str) -> None:
+def test_queries_of_our_own_are_refused_alike(superuser: sa.Engine, owner: str) -> None:
     run(table())
-    secure(pipeline_database, "full_s.t", "few")
+    secure(superuser, "full_s.t", "few")
     with (
         pytest.raises(DatabaseError, match=r"full_s\.t \(policy `few`\) would hide rows from") as e,
         source().begin() as connection,

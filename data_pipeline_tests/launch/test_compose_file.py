@@ -12,7 +12,11 @@ from data_pipeline_tests.launch.processes import CHECKOUT
 
 DEPLOY = CHECKOUT / "deploy"
 EXAMPLE = env_file((DEPLOY / ".env.example").read_text())
-FILLED_IN = {"POSTGRES_USER": "someone", "POSTGRES_PASSWORD": "0123456789abcdef"}
+FILLED_IN = {
+    "POSTGRES_USER": "someone",
+    "POSTGRES_PASSWORD": "0123456789abcdef",
+    "POSTGRES_SUPERUSER_PASSWORD": "fedcba9876543210",
+}
 
 
 def compose() -> dict[str, Any]:
@@ -39,17 +43,21 @@ def test_no_file_holds_a_password(file: str) -> None:
         for password in re.findall(r"://[^/:@]+:([^@]+)@", text):
             assert password == "${POSTGRES_PASSWORD}", path
         if "password" in path[-1].lower():
-            assert text == "${POSTGRES_PASSWORD:?set it in deploy/.env}", path
+            assert re.fullmatch(
+                r"\$\{POSTGRES_(SUPERUSER_)?PASSWORD:\?set it in deploy/.env\}", text
+            ), path
 
 
 def test_the_example_has_no_password_and_what_it_becomes_is_not_committed() -> None:
-    assert EXAMPLE["POSTGRES_PASSWORD"] == ""
+    assert EXAMPLE["POSTGRES_PASSWORD"] == EXAMPLE["POSTGRES_SUPERUSER_PASSWORD"] == ""
     assert ".env" in (DEPLOY / ".gitignore").read_text().split()
 
 
-def test_compose_does_not_start_without_a_password() -> None:
-    with pytest.raises(AssertionError, match=r"POSTGRES_PASSWORD:\?set it in deploy/.env"):
-        interpolated(compose(), {"POSTGRES_USER": "someone"})
+@pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD"])
+def test_compose_does_not_start_without_a_password(name: str) -> None:
+    without = {key: value for key, value in FILLED_IN.items() if key != name}
+    with pytest.raises(AssertionError, match=rf"{name}:\?set it in deploy/.env"):
+        interpolated(compose(), without)
 
 
 def test_the_example_names_every_variable_that_compose_reads() -> None:

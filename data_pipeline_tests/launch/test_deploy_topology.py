@@ -1,6 +1,7 @@
 """The compose file's services as plain processes, with Dagster's own tables in PostgreSQL."""
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ def variables(server_url: sa.URL, dagster: sa.URL, pipeline: sa.URL) -> dict[str
         **env_file((DEPLOY / ".env.example").read_text()),
         "POSTGRES_USER": server_url.username or "postgres",
         "POSTGRES_PASSWORD": str(server_url.password or PASSWORD),
+        "POSTGRES_SUPERUSER_PASSWORD": PASSWORD,
         "DAGSTER_POSTGRES_DB": str(dagster.database),
         "DATA_PIPELINE_POSTGRES_DB": str(pipeline.database),
     }
@@ -145,17 +147,29 @@ def test_only_the_code_server_knows_the_database_of_the_pipeline(deployment: Dep
     assert "DATA_PIPELINE_DATABASE_URL" not in compose.environment("daemon")
 
 
-def test_a_new_volume_gets_the_database_of_the_pipeline(
-    server_url: sa.URL, databases: Databases
-) -> None:
-    address = server_url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with databases() as url:
-        name = f"{url.database}_new"
-        try:
-            env = environment(DATA_PIPELINE_POSTGRES_DB=name)
-            script = str(DEPLOY / "create_databases.sql")
-            ended = execute("psql", "-v", "ON_ERROR_STOP=1", "-f", script, address, env=env)
-            assert ended.returncode == 0, ended.stdout
-            assert Place(url.set(database=name), {}).rows("SELECT current_database()") == [(name,)]
-        finally:
-            execute("psql", "-c", f'DROP DATABASE IF EXISTS "{name}"', address, env=environment())
+def test_a_new_volume_gets_two_databases_of_a_plain_role(superuser_url: sa.URL) -> None:
+    address = superuser_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    names = [f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("dagster", "pipeline")]
+    owner = f"it's {names[0]}"
+    try:
+        env = environment(
+            OWNER=owner,
+            OWNER_PASSWORD=PASSWORD,
+            DAGSTER_POSTGRES_DB=names[0],
+            DATA_PIPELINE_POSTGRES_DB=names[1],
+        )
+        script = str(DEPLOY / "create_databases.sql")
+        ended = execute("psql", "-v", "ON_ERROR_STOP=1", "-f", script, address, env=env)
+        assert ended.returncode == 0, ended.stdout
+        for name in names:
+            url = superuser_url.set(database=name, username=owner, password=PASSWORD)
+            found = Place(url, {}).rows(
+                "SELECT rolname, rolsuper, rolcreatedb, pg_has_role('pg_monitor', 'USAGE') "
+                "FROM pg_database JOIN pg_roles r ON r.oid = datdba "
+                "WHERE datname = current_database()"
+            )
+            assert found == [(owner, False, False, False)]
+    finally:
+        drops = [f'DROP DATABASE IF EXISTS "{name}"' for name in names]
+        for statement in (*drops, f'DROP ROLE IF EXISTS "{owner}"'):
+            execute("psql", "-c", statement, address, env=environment())

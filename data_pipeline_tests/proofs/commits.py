@@ -13,12 +13,16 @@ COMMITS = [
 ]
 
 
-def commit_stages(world: World, wanted: int) -> Iterator[int]:
+WAYS = pytest.mark.parametrize("way", ["table", "rows"])
+"""The ways of committing: tables as a whole, or only the rows that differ."""
+
+
+def commit_stages(world: World, wanted: int, way: str) -> Iterator[int]:
     """Runs new generations until so many stages have been committed; gives the generations."""
     before, count, generation = world.commits(), 0, 1
     while count < wanted:
         generation += 1
-        ended = world.run_here(generation)
+        ended = world.run_here(generation, PROOF_REPLACE=way)
         assert ended.success, ended.log[-8000:]
         after = world.commits()
         new = after - before

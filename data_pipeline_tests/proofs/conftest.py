@@ -29,14 +29,17 @@ class Pattern:
 
 
 @pytest.fixture(scope="session")
-def pattern(server_url: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pattern]:
+def pattern(
+    server_url: sa.URL, superuser_url: sa.URL, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pattern]:
     """Where `full` and `midi` have run and users have built on their tables."""
     name = f"pattern_{uuid.uuid4().hex[:12]}"
     reader = f"reader_{uuid.uuid4().hex[:12]}"
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with admin.connect() as connection:
+    superuser = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection, superuser.connect() as roles:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        connection.exec_driver_sql(f"CREATE ROLE {reader}")
+        roles.exec_driver_sql(f"CREATE ROLE {reader}")
     made = World(tmp_path_factory.mktemp("pattern") / "world", server_url.set(database=name))
     try:
         made.succeed(1)
@@ -45,7 +48,7 @@ def pattern(server_url: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> Ite
         made.end()
         yield Pattern(name, made.home)
     finally:
-        with admin.connect() as connection:
+        with superuser.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
             connection.exec_driver_sql(f"DROP ROLE {reader}")
 

@@ -149,5 +149,5 @@ def changing(world: World) -> Iterator[None]:
 def test_changes_of_users_stay_during_commits(built_on: World, wanted: int) -> None:
     built_on.execute(BUILT)
     with changing(built_on):
-        for generation in commit_stages(built_on, wanted):
+        for generation in commit_stages(built_on, wanted, "table"):
             built_on.check("always", "whole", "finished", generation=generation)

@@ -106,7 +106,9 @@ class Assassin:
             self.generation += 1  # what was staged is of no use any more
             staged = set()
         before = len(self.world.calls())
-        self.world.succeed(self.generation, PROOF_PACE="0")
+        self.world.succeed(
+            self.generation, PROOF_PACE="0", PROOF_REPLACE=self._choice("table", "rows")
+        )
         called = {name for _, name in self.world.calls()[before:]}
         self.reused += len(staged - called)
         self._check_after(run)
@@ -126,7 +128,11 @@ class Assassin:
         self.generation += 1
         before = len(self.world.calls())
         run = self.world.launch(
-            self.generation, module=module, by_command=by_command, PROOF_PACE=str(PACE)
+            self.generation,
+            module=module,
+            by_command=by_command,
+            PROOF_PACE=str(PACE),
+            PROOF_REPLACE=self._choice("table", "rows"),
         )
         run.wait_until("it calls an asset", lambda: len(self.world.calls()) > before)
         return run
@@ -185,6 +191,17 @@ def test_after_every_kill_stages_are_whole_and_the_next_run_finishes(
         assassin.strike(VICTIMS[assassin.kills % len(VICTIMS)])
     TALLY.reused_after_kills += assassin.reused
     assert assassin.reused > 0, "nothing of what was staged has ever been reused"
+
+
+@pytest.mark.parametrize("wanted", [3, pytest.param(60, marks=LONG)], ids=["3 kills", "60 kills"])
+def test_after_every_kill_of_a_run_of_a_plain_owner_the_next_run_finishes(
+    built_on: World, wanted: int
+) -> None:
+    assassin = Assassin(built_on, random.Random(11 + wanted))
+    assassin.measure()
+    victims = [victim for victim in VICTIMS if victim != "server"]
+    while assassin.kills < wanted:
+        assassin.strike(victims[assassin.kills % len(victims)])
 
 
 @pytest.mark.parametrize(

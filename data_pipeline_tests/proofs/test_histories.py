@@ -38,6 +38,7 @@ Generations = tuple[int, int]
 
 assets = st.sampled_from(tuple(INPUTS))
 tables = st.sampled_from(TABLES)
+ways = st.sampled_from(("table", "rows"))
 LONG = 60
 EXAMPLES = [
     pytest.param(3, 8, id="3 histories"),
@@ -49,10 +50,11 @@ class Histories(RuleBasedStateMachine):
     """What happens to a world, and what its tables must hold afterwards.
 
     `expected` gives the generations of every table (None: dropped by hand), `finished` the assets
-    that the last run finished without committing them.
+    that the last run finished without committing them. Each run replaces tables, or their rows.
     """
 
     make_world: Callable[[], World]
+    superuser: sa.Engine
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,39 +68,40 @@ class Histories(RuleBasedStateMachine):
     def begin(self) -> None:
         TALLY.histories += 1
         self._succeed()
-        self.world.execute(f"""
-            CREATE ROLE {self.reader};
+        with self.superuser.begin() as connection:
+            connection.exec_driver_sql(f"CREATE ROLE {self.reader}")
+        self.world.execute("""
             CREATE SCHEMA reports;
             CREATE TABLE reports.expected (kind text, name text, reader text, text text);
         """)
 
-    @rule(new=st.booleans())
-    def run(self, *, new: bool) -> None:
+    @rule(new=st.booleans(), way=ways)
+    def run(self, *, new: bool, way: str = "table") -> None:
         resumed = set() if new else self.finished
         before = len(self.world.calls())
-        self._succeed(new=new)
+        self._succeed(new=new, way=way)
         called = {name for _, name in self.world.calls()[before:]}
         assert not called & resumed, f"{called & resumed} had been staged"
         self.world.check("always", "finished")
 
-    @rule(selection=st.sets(assets, min_size=1), new=st.booleans())
-    def run_a_part(self, selection: set[str], *, new: bool) -> None:
-        self._succeed(self._with_what_is_missing(selection), new=new)
+    @rule(selection=st.sets(assets, min_size=1), new=st.booleans(), way=ways)
+    def run_a_part(self, selection: set[str], *, new: bool, way: str) -> None:
+        self._succeed(self._with_what_is_missing(selection), new=new, way=way)
 
-    @rule(asset=assets)
-    def fail(self, asset: str) -> None:
+    @rule(asset=assets, way=ways)
+    def fail(self, asset: str, way: str) -> None:
         before = len(self.world.calls())
         self.generation += 1
-        ended = self.world.run_here(self.generation, PROOF_FAIL=asset)
+        ended = self.world.run_here(self.generation, PROOF_FAIL=asset, PROOF_REPLACE=way)
         assert not ended.success
         assert f"BrokenAssetError: {asset}" in ended.log
         self._note_broken_run(asset, before)
 
-    @rule(asset=assets)
-    def kill(self, asset: str) -> None:
+    @rule(asset=assets, way=ways)
+    def kill(self, asset: str, way: str = "table") -> None:
         before = len(self.world.calls())
         self.generation += 1
-        killed = self.world.launch(self.generation, PROOF_KILL=asset)
+        killed = self.world.launch(self.generation, PROOF_KILL=asset, PROOF_REPLACE=way)
         assert killed.finish().killed, killed.log[-8000:]
         TALLY.kills += 1
         self._note_broken_run(asset, before)
@@ -144,17 +147,19 @@ class Histories(RuleBasedStateMachine):
             if expected is not None and table != "right/model":
                 assert self._held(table) == expected, table
 
-    def _succeed(self, selection: list[str] | None = None, *, new: bool = False) -> None:
+    def _succeed(
+        self, selection: list[str] | None = None, *, new: bool = False, way: str = "table"
+    ) -> None:
         self.generation += new
-        ended = self._run(selection)
+        ended = self._run(selection, way)
         assert ended.success, ended.log[-8000:]
         for table in INPUTS:
             if selection is None or table in selection:
                 self.expected[table] = self._computed(table)
         self.finished = set()
 
-    def _run(self, selection: list[str] | None) -> Outcome:
-        return self.world.run_here(self.generation, selection=selection)
+    def _run(self, selection: list[str] | None, way: str) -> Outcome:
+        return self.world.run_here(self.generation, selection=selection, PROOF_REPLACE=way)
 
     def _computed(self, table: str) -> Generations:
         """Gives what a table holds when it is computed now."""
@@ -196,12 +201,15 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.end()
-        self.world.execute(f"DROP OWNED BY {self.reader}; DROP ROLE {self.reader}")
+        database = self.world.url.database if self.world.url else None
+        owned = sa.create_engine(self.superuser.url.set(database=database), poolclass=sa.NullPool)
+        with owned.begin() as connection:
+            connection.exec_driver_sql(f"DROP OWNED BY {self.reader}; DROP ROLE {self.reader}")
 
 
 @contextmanager
-def worlds(server_url: sa.URL, folder: Path) -> Iterator[Callable[[], World]]:
-    """Gives what makes a world in a new database; they are dropped at the end."""
+def machines(server_url: sa.URL, superuser_url: sa.URL, folder: Path) -> Iterator[type[Histories]]:
+    """Gives histories, each in a world in a new database; these are dropped at the end."""
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     names: list[str] = []
 
@@ -211,8 +219,10 @@ def worlds(server_url: sa.URL, folder: Path) -> Iterator[Callable[[], World]]:
             connection.exec_driver_sql(f"CREATE DATABASE {names[-1]}")
         return World(folder / names[-1], server_url.set(database=names[-1]), SHORT)
 
+    superuser = sa.create_engine(superuser_url, poolclass=sa.NullPool)
+    own = {"make_world": staticmethod(make), "superuser": superuser}
     try:
-        yield make
+        yield type("HistoriesHere", (Histories,), own)
     finally:
         with admin.connect() as connection:
             for name in names:
@@ -221,10 +231,9 @@ def worlds(server_url: sa.URL, folder: Path) -> Iterator[Callable[[], World]]:
 
 @pytest.mark.parametrize(("examples", "steps"), EXAMPLES)
 def test_every_history_keeps_the_invariants(
-    server_url: sa.URL, tmp_path: Path, examples: int, steps: int
+    server_url: sa.URL, superuser_url: sa.URL, tmp_path: Path, examples: int, steps: int
 ) -> None:
-    with worlds(server_url, tmp_path) as make:
-        machine = type("HistoriesHere", (Histories,), {"make_world": staticmethod(make)})
+    with machines(server_url, superuser_url, tmp_path) as machine:
         run_state_machine_as_test(
             machine,
             settings=settings(
@@ -239,10 +248,10 @@ def test_every_history_keeps_the_invariants(
 
 
 def test_a_stage_waits_for_all_of_its_tables_when_what_was_dropped_comes_first(
-    server_url: sa.URL, tmp_path: Path
+    server_url: sa.URL, superuser_url: sa.URL, tmp_path: Path
 ) -> None:
-    with worlds(server_url, tmp_path) as make:
-        history = type("HistoryHere", (Histories,), {"make_world": staticmethod(make)})()
+    with machines(server_url, superuser_url, tmp_path) as machine:
+        history = machine()
         history.begin()
         history.drop(table="left/frame")
         history.delete_blob()

@@ -1,15 +1,18 @@
-"""Readers see all of a stage from before a commit or all from after it, and never wait for long."""
+"""Readers see all of a stage from before a commit or all from after it, and never wait for long.
+
+Those with one snapshot for several queries see the same in all of them.
+"""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline_tests.proofs.commits import COMMITS, commit_stages
+from data_pipeline_tests.proofs.commits import COMMITS, WAYS, commit_stages
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
 
@@ -36,8 +39,12 @@ QUERIES = (SHOP, RAW, RALLY)
 class Reader(threading.Thread):
     """Reads all stages, one after the other, without a pause."""
 
-    def __init__(self, url: sa.URL) -> None:
+    def __init__(
+        self, url: sa.URL, level: str | None = None, queries: Sequence[str] = QUERIES
+    ) -> None:
         super().__init__()
+        self._queries = queries
+        self._level = level
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._stop_asked = threading.Event()
         self.reads = 0
@@ -46,12 +53,29 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         connection = psycopg2.connect(self._dsn)
-        connection.autocommit = True
+        if self._level is None:
+            connection.autocommit = True
+        else:
+            connection.set_session(isolation_level=self._level)
         while not self._stop_asked.is_set():
-            self._read(connection, QUERIES[self.reads % len(QUERIES)])
+            if self._level is None:
+                self._read(connection, self._queries[self.reads % len(self._queries)])
+            else:
+                self._read_twice(connection)
         connection.close()
 
-    def _read(self, connection: "psycopg2.extensions.connection", query: str) -> None:
+    def _read_twice(self, connection: "psycopg2.extensions.connection") -> None:
+        """Reads everything and reads it again, in one snapshot."""
+        first, again = (
+            [self._read(connection, query) for query in self._queries] for _ in range(2)
+        )
+        if first != again:
+            self.wrong.append(f"{first}, and then {again}")
+        connection.rollback()
+
+    def _read(
+        self, connection: "psycopg2.extensions.connection", query: str
+    ) -> list[tuple[int, ...]]:
         started = time.monotonic()
         try:
             with connection.cursor() as cursor:
@@ -65,6 +89,7 @@ class Reader(threading.Thread):
                 self.wrong.append(f"{found} by {query}")
         self.longest = max(self.longest, time.monotonic() - started)
         self.reads += 1
+        return found
 
     def end(self) -> None:
         self._stop_asked.set()
@@ -72,10 +97,11 @@ class Reader(threading.Thread):
 
 
 @contextmanager
-def reading(world: World) -> Iterator[list[Reader]]:
+def reading(world: World, *levels: str) -> Iterator[list[Reader]]:
     """Readers that go on meanwhile; afterwards, none may have seen anything wrong."""
     assert world.url is not None
     readers = [Reader(world.url) for _ in range(READERS)]
+    readers += [Reader(world.url, level) for level in levels]
     for reader in readers:
         reader.start()
     try:
@@ -89,10 +115,13 @@ def reading(world: World) -> Iterator[list[Reader]]:
     assert all(reader.reads > 0 for reader in readers)
 
 
+@WAYS
 @pytest.mark.parametrize("wanted", COMMITS)
-def test_readers_see_no_mix_and_no_error_during_commits(built_on: World, wanted: int) -> None:
-    with reading(built_on):
-        for generation in commit_stages(built_on, wanted):
+def test_readers_see_no_mix_and_no_error_during_commits(
+    built_on: World, wanted: int, way: str
+) -> None:
+    with reading(built_on, "REPEATABLE READ", "SERIALIZABLE"):
+        for generation in commit_stages(built_on, wanted, way):
             built_on.check("always", "whole", "finished", generation=generation)
 
 

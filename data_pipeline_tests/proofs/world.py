@@ -105,6 +105,7 @@ class World:
             "DATA_PIPELINE_CONFIG": str(CONFIGURATION),
             "DATA_PIPELINE_HOME": str(self.home),
             "PROOF_GENERATION": str(generation),
+            "PROOF_REPLACE": "table",
             "PROOF_CALLS": str(self.folder / "calls"),
             **more,
         }
