@@ -108,11 +108,16 @@ def test_who_may_pass_by_row_security_reads_all(superuser: sa.Engine, owner: str
     assert rows(superuser, COUNT) == [(9,)]
 
 
-def test_a_superuser_is_never_affected(pipeline_database: sa.Engine) -> None:
+@pytest.mark.usefixtures("pipeline_database")
+def test_a_superuser_is_never_affected(
+    superuser: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = superuser.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", url)
     run(table())
-    secure(pipeline_database, "full_s.t", "few")
+    secure(superuser, "full_s.t", "few")
     run(table(), from_inputs("r", reading(pd.DataFrame), "t"), selection="r")
-    assert rows(pipeline_database, COUNT) == [(9,)]
+    assert rows(superuser, COUNT) == [(9,)]
 
 
 def external(engine: sa.Engine, owner: str) -> None:
@@ -187,10 +192,10 @@ def test_a_missing_privilege_is_told_as_such(others: sa.Engine, owner: str) -> N
 
 
 @pytest.mark.usefixtures("owner")
-def test_a_server_of_another_language_is_understood(pipeline_database: sa.Engine) -> None:
+def test_a_server_of_another_language_is_understood(superuser: sa.Engine) -> None:
     said = "Abfrage würde von Policy für Sicherheit auf Zeilenebene für Tabelle »t« betroffen sein"
     run(table())
-    secure(pipeline_database, "full_s.t", "few")
+    secure(superuser, "full_s.t", "few")
     with source().begin() as connection:
 
         def ask(query: str) -> Any:
@@ -203,13 +208,13 @@ def test_a_server_of_another_language_is_understood(pipeline_database: sa.Engine
 
 
 @pytest.mark.usefixtures("owner")
-def test_what_is_not_read_is_kept_and_not_shown(pipeline_database: sa.Engine) -> None:
+def test_what_is_not_read_is_kept_and_not_shown(superuser: sa.Engine) -> None:
     assets = [table(), from_inputs("r", query, "t")]
     run(*assets)
-    secure(pipeline_database, "full_s.r", "few")
+    secure(superuser, "full_s.r", "few")
     again = run(*assets, selection="r")
     assert metadata(again, "r")["preview"] == "(hidden by row security)"
-    assert rows(pipeline_database, COUNT) == [(9,)]
+    assert rows(superuser, COUNT) == [(9,)]
 
 
 def test_queries_of_our_own_are_refused_alike(superuser: sa.Engine, owner: str) -> None:
@@ -229,31 +234,31 @@ def test_queries_of_our_own_are_refused_alike(superuser: sa.Engine, owner: str) 
     "cover", ["off", {"predicates": {"customers": {"odd": "customer % 2 = 1"}}}]
 )
 def test_a_sample_of_a_part_of_the_rows_is_refused(
-    pipeline_database: sa.Engine, tmp_path: Path, name: str, cover: Any
+    superuser: sa.Engine, tmp_path: Path, name: str, cover: Any
 ) -> None:
     sold = shop.Shop(40)
     sample = {"roots": {"customers": {"rate": 0.5}}, "cover": cover}
     config = shop.configured(tmp_path, midi=sample)
     shop.run(sold.assets(), "full", config)
     execute(
-        pipeline_database,
+        superuser,
         f"ALTER TABLE full_raw.{name} ENABLE ROW LEVEL SECURITY",
         f"ALTER TABLE full_raw.{name} FORCE ROW LEVEL SECURITY",
         f"CREATE POLICY north ON full_raw.{name} USING (region = 'north')",
     )
     with pytest.raises(DatabaseError, match=rf"full_raw\.{name} \(policy `north`\)"):
         shop.run(sold.assets(), "midi", config)
-    assert rows(pipeline_database, "SELECT to_regclass('midi_inputs.customers')") == [(None,)]
-    execute(pipeline_database, f"ALTER TABLE full_raw.{name} DISABLE ROW LEVEL SECURITY")
+    assert rows(superuser, "SELECT to_regclass('midi_inputs.customers')") == [(None,)]
+    execute(superuser, f"ALTER TABLE full_raw.{name} DISABLE ROW LEVEL SECURITY")
     shop.run(sold.assets(), "midi", config)
 
 
 @pytest.mark.usefixtures("owner")
-def test_a_check_of_a_part_of_the_rows_is_refused(pipeline_database: sa.Engine) -> None:
+def test_a_check_of_a_part_of_the_rows_is_refused(superuser: sa.Engine) -> None:
     raw = checked.raw_tables()
     checked.run("full", raw)
     execute(
-        pipeline_database,
+        superuser,
         "ALTER TABLE full_shop_raw.orders ENABLE ROW LEVEL SECURITY",
         "ALTER TABLE full_shop_raw.orders FORCE ROW LEVEL SECURITY",
         "CREATE POLICY few ON full_shop_raw.orders USING (id < 3)",

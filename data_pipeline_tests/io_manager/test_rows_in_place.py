@@ -305,11 +305,11 @@ def test_a_rule_that_would_act_is_refused(pipeline_database: sa.Engine) -> None:
 
 @pytest.mark.parametrize("of", ["TABLE full_s.t", "ALL TABLES"])
 def test_a_published_table_without_replica_identity_is_refused(
-    pipeline_database: sa.Engine, of: str
+    pipeline_database: sa.Engine, superuser: sa.Engine, of: str
 ) -> None:
     pipeline = Pipeline(replace="rows")
     pipeline.run(values("(1, 1)"))
-    execute(pipeline_database, f"CREATE PUBLICATION p FOR {of}")
+    execute(superuser, f"CREATE PUBLICATION p FOR {of}")
     said = pipeline.refusal(values("(2, 2)"))
     assert "ublication p" in said
     assert "replica identity" in said

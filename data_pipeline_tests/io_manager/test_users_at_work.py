@@ -127,18 +127,23 @@ def test_what_was_changed_at_a_table_without_views_stays(
 
 @pytest.mark.parametrize("policy", ["fail", "drop"])
 def test_a_role_that_is_renamed_meanwhile_costs_no_view(
-    users: sa.Engine, policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    users: sa.Engine,
+    superuser: sa.Engine,
+    policy: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, second = (f"{word}_{users.url.database}" for word in ("before", "after"))
     table_store(f"on_broken_view: {policy}", tmp_path, monkeypatch)
-    execute(users, VIEWS, f"CREATE ROLE {first}", f"GRANT SELECT ON reports.v TO {first}")
+    execute(superuser, f"CREATE ROLE {first}")
+    execute(users, VIEWS, f"GRANT SELECT ON reports.v TO {first}")
     try:
-        assert replace_while(users, "SAVEPOINT moved", f"ALTER ROLE {first} RENAME TO {second}")
+        assert replace_while(superuser, "SAVEPOINT moved", f"ALTER ROLE {first} RENAME TO {second}")
         assert rows(users, f"SELECT has_table_privilege('{second}', 'reports.v', 'SELECT')") == [
             (True,)
         ]
     finally:
-        execute(users, f"DROP OWNED BY {second}", f"DROP ROLE {second}")
+        execute(superuser, f"DROP OWNED BY {second}", f"DROP ROLE {second}")
 
 
 def test_what_cannot_be_carried_and_is_dropped_meanwhile_is_no_obstacle(users: sa.Engine) -> None:
@@ -156,12 +161,13 @@ def test_a_column_granted_while_its_table_is_kept_is_granted(users: sa.Engine) -
     assert rows(users, readable) == [(is_granted,)]
 
 
-def test_who_locks_a_catalog_does_not_wait_for_ever(users: sa.Engine) -> None:
+@pytest.mark.usefixtures("users")
+def test_who_locks_a_catalog_does_not_wait_for_ever(superuser: sa.Engine) -> None:
     """`VACUUM FULL pg_class` waits for the commit, and whoever looks into it waits behind it."""
     locked: list[bool] = []
 
     def lock() -> None:
-        execute(users, "SET LOCAL lock_timeout = '20s'; LOCK TABLE pg_class")
+        execute(superuser, "SET LOCAL lock_timeout = '20s'; LOCK TABLE pg_class")
         locked.append(True)
 
     locking = threading.Thread(target=lock)
