@@ -1,7 +1,7 @@
 """The memoised executor: leaves out of a run what has nothing to do, and hands over the rest."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
@@ -16,6 +16,7 @@ from data_pipeline.caching.memo import Memo
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.resource import PARTITION_TAG
+from data_pipeline.tables import interrupts
 from data_pipeline.tables.leading import LeadingExecutors
 from data_pipeline.tables.op_context import resources_of_run
 from data_pipeline.tables.orphans import CodeLocation
@@ -103,6 +104,7 @@ class MemoisedExecutor(Executor):
         memo.announce(plan_context.instance, run.run_id)
         lead_steps()
         set_session_name(run.run_id)
+        interrupts.watch()
         try:
             before = {run.parent_run_id, run.root_run_id} - {run.run_id}
             memo.lead(run.run_id, {run_id for run_id in before if run_id is not None})
@@ -112,6 +114,7 @@ class MemoisedExecutor(Executor):
                     steps = memo.members(wave)
                     yield from self._wave(plan_context, execution_plan, config, steps, memo)
                 except Exception:  # a process of a step has crashed, say
+                    interrupts.check()
                     memo.settle(wave)
                     memo.finish()
                     raise
@@ -121,6 +124,7 @@ class MemoisedExecutor(Executor):
         finally:
             memo.close()
             reset_session_name()
+            interrupts.unwatch()
         yield dg.DagsterEvent.engine_event(plan_context, *memo.summary())
 
     def _wave(
@@ -131,12 +135,31 @@ class MemoisedExecutor(Executor):
         steps: Sequence[str],
         memo: Memo,
     ) -> Iterator[dg.DagsterEvent]:
-        """Executes some of the steps."""
-        for event in self._inner.execute(*_only(plan_context, plan, config, steps)):
+        """Executes some of the steps.
+
+        Raises:
+            KeyboardInterrupt: The run was asked to end.
+        """
+        events = self._inner.execute(*_only(plan_context, plan, config, steps))
+        for event in events:
             if event.step_key and event.event_type in _ENDS:
                 close_reads(plan_context.run_id, event.step_key)
-            memo.note(event)
+            _note(memo, event)
             yield event
+            # Other executors end their steps by themselves: they have heard of it, too.
+            if interrupts.is_asked() and isinstance(self._inner, InProcessExecutor):
+                cast("Generator[dg.DagsterEvent]", events).close()
+        interrupts.check()
+
+
+def _note(memo: Memo, event: dg.DagsterEvent) -> None:
+    """Takes note of an event, and commits what is complete with it, unless asked to end."""
+    try:
+        interrupts.check()
+        memo.note(event)
+    except KeyboardInterrupt:
+        if not interrupts.is_asked():
+            raise
 
 
 def _check_needs_no_instance(job: dg.JobDefinition) -> None:

@@ -14,6 +14,8 @@ from itertools import chain, repeat
 
 import sqlalchemy as sa
 
+from data_pipeline.tables import interrupts
+
 _QUICK_TRIES, _QUICK_MS = 8, 5
 _SLOW_MS = (50, 100, 200, 400, 800)
 _BUSY = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
@@ -34,14 +36,18 @@ def lock_timeouts(seconds: float, log: logging.Logger, message: Callable[[], str
         seconds: How long to go on.
         log: Says from time to time what is waited for.
         message: Gives the text.
+
+    Raises:
+        KeyboardInterrupt: The process was asked to end.
     """
     started = time.monotonic()
     said = started - _SECONDS_BETWEEN_MESSAGES
     for slow in chain(_SLOW_MS, repeat(_SLOW_MS[-1])):
         for timeout in (*repeat(_QUICK_MS, _QUICK_TRIES), slow):
+            interrupts.check()
             yield timeout
             # Another length each time, so as not to keep step with a reader.
-            time.sleep(random.uniform(0.5, 1.5) * timeout / 1000)  # noqa: S311 - no secret
+            interrupts.pause(random.uniform(0.5, 1.5) * timeout / 1000)  # noqa: S311 - no secret
             if time.monotonic() - started > seconds:
                 return
         if time.monotonic() - said >= _SECONDS_BETWEEN_MESSAGES:

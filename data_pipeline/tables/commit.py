@@ -17,6 +17,7 @@ from data_pipeline.tables import (
     blobs,
     catalog,
     commit_in_place,
+    interrupts,
     replaced,
     runs,
     sessions,
@@ -105,6 +106,7 @@ def commit_stages(
                 lock = literal(commit_lock_name(instance))
                 run(connection, _BEGINNING.format(timeout=timeout, name=lock))
                 done, files = _Commit(connection, outside, session, stages, log).execute()
+                interrupts.check()
                 if done.broken:
                     trouble.check_again("; ".join(map(str, done.broken)))
         except attached.ChangedError:

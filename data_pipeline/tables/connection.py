@@ -4,7 +4,7 @@ import atexit
 import functools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError, MissingRightError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import row_security
+from data_pipeline.tables import interrupts, row_security
 from data_pipeline.tables.names import literal, quoted
 from data_pipeline.tables.rights import Lacking
 from data_pipeline.tables.session_name import PROGRAM, session_name
@@ -75,7 +75,7 @@ class Database:
         """
         connection = self._connect()
         try:
-            with connection, connection.begin():
+            with connection, interruptible(connection), connection.begin():
                 yield connection
         except sa.exc.DBAPIError as error:
             if error.connection_invalidated:
@@ -99,7 +99,8 @@ class Database:
             # would reset the isolation level of the session to what its role defaults to.
             driver.autocommit = True
             try:
-                yield connection
+                with interruptible(connection):
+                    yield connection
             finally:
                 if not driver.closed:
                     driver.autocommit = False
@@ -179,7 +180,8 @@ class Database:
         except adbc_driver_manager.Error as error:
             raise self._unreachable(error) from None
         try:
-            yield connection
+            with interrupts.interruptible(connection.adbc_cancel):
+                yield connection
         finally:
             connection.close()
 
@@ -188,10 +190,12 @@ class Database:
 
         The first one reads the server's types, which takes longer than connecting.
         """
+        import adbc_driver_manager.dbapi
         import adbc_driver_postgresql.dbapi
 
         with self._adbc_lock:
             if self._adbc is None:
+                interrupts.let_through(adbc_driver_manager.dbapi)
                 self._adbc = adbc_driver_postgresql.dbapi.connect(self._uri(), autocommit=True)
                 # The driver cannot close it any more when the interpreter is gone.
                 atexit.register(self._adbc.close)
@@ -269,6 +273,12 @@ def _set_up(connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
     # A name that the user gave in the URL or in PGAPPNAME stays where no run is at work.
     set_up(connection, None if name == PROGRAM else name)
     record.info[_NAME_KEY] = name
+
+
+def interruptible(connection: sa.Connection) -> AbstractContextManager[None]:
+    """Let a request to end the process cancel what the session does in the block."""
+    driver: Any = connection.connection.dbapi_connection
+    return interrupts.interruptible(driver.cancel)
 
 
 def run(connection: sa.Connection, statement: str) -> "sa.CursorResult[*tuple[Any, ...]]":

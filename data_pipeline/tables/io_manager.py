@@ -12,7 +12,7 @@ from data_pipeline.errors import ConfigurationError, IsolationError
 from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.cache_validation import validation
 from data_pipeline.instances.resource import PARTITION_TAG, InstanceResource
-from data_pipeline.tables import runs, staging
+from data_pipeline.tables import interrupts, runs, staging
 from data_pipeline.tables.connection import database
 from data_pipeline.tables.copies import read_instead
 from data_pipeline.tables.fetch import fetch, is_in_memory, known_version
@@ -94,7 +94,8 @@ class TableIOManager(dg.IOManager):
             close_reads(run_id)
             if run is not None:
                 try:
-                    run.finish()
+                    if not interrupts.is_asked():
+                        run.finish()
                 finally:
                     run.close()
         self._runs.clear()
@@ -282,6 +283,7 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
         configuration = load_configuration(self.config, per_user=self.per_user)
         manager = TableIOManager(configuration, self.instance)
         self._managers.append(manager)
+        interrupts.watch()
         return manager
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
@@ -291,4 +293,7 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
             DatabaseError: A stage could not be committed.
         """
         while self._managers:
-            self._managers.pop().close()
+            try:
+                self._managers.pop().close()
+            finally:
+                interrupts.unwatch()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog, runs
-from data_pipeline.tables.connection import Database, run
+from data_pipeline.tables.connection import Database, interruptible, run
 from data_pipeline.tables.locks import (
     LOCK_NOT_AVAILABLE,
     MILLISECONDS_BETWEEN_MESSAGES,
@@ -113,7 +113,7 @@ class RunSession:
         if self._connection.invalidated:  # SQLAlchemy would connect anew, without the locks
             raise self.database.lost("the locks of the run went with it")
         try:
-            with self._connection.begin():
+            with interruptible(self._connection), self._connection.begin():
                 yield self._connection
         except sa.exc.DBAPIError as error:
             if error.connection_invalidated or self._connection.invalidated:
@@ -125,7 +125,7 @@ class RunSession:
     def close(self) -> None:
         """Takes the run off the list, and ends the session."""
         # Where the session is gone already, other runs see that this one is dead.
-        with suppress(Exception), self.begin() as connection:
+        with suppress(Exception, KeyboardInterrupt), self.begin() as connection:
             runs.remove(connection, self.instance, [self.run_id])
         self._stages.clear()
         with suppress(Exception):
