@@ -17,6 +17,10 @@ class MissingRightError(DatabaseError):
     """The role of the database URL lacks a right that the pipeline needs."""
 
 
+class SharedSessionError(DatabaseError):
+    """A connection pool hands sessions of the server around, so locks of a session are no use."""
+
+
 class EmbeddedServerError(DatabaseError):
     """The embedded PostgreSQL could not be set up, started or stopped."""
 

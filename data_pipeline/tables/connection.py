@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from data_pipeline.errors import DatabaseError, MissingRightError
+from data_pipeline.errors import DatabaseError, MissingRightError, SharedSessionError
 from data_pipeline.instances import Instance
-from data_pipeline.tables import interrupts, row_security
+from data_pipeline.tables import interrupts, pooling, row_security
 from data_pipeline.tables.names import literal, quoted
 from data_pipeline.tables.rights import Lacking
 from data_pipeline.tables.session_name import PROGRAM, session_name
@@ -46,6 +46,7 @@ class Database:
     def __init__(self, url: sa.URL, *, print_sql: bool = False, create: bool = False) -> None:
         self.url = url.set(drivername="postgresql+psycopg2")
         self._create = create
+        self._has_sessions = False
         self._adbc: AdbcConnection | None = None
         self._adbc_lock = Lock()
         self.engine = sa.create_engine(
@@ -115,6 +116,38 @@ class Database:
         connection.detach()
         return connection
 
+    def check_sessions(self) -> None:
+        """Make sure that a connection has a session of the server for itself, as locks need it.
+
+        Call it before the first lock of a session.
+
+        Raises:
+            SharedSessionError: A connection pool hands sessions around.
+        """
+        if self._has_sessions:
+            return
+        with self.session() as first, self.session() as second:
+            found = pooling.handed_around(first, second)
+            found = found or pooling.left_behind(first, self.private_connection)
+        if found:
+            raise self._pooled(found)
+        self._has_sessions = True
+
+    def _driver_connection(self) -> Any:
+        driver: Any = self.engine.dialect.loaded_dbapi
+        return driver.connect(libpq_uri(self.url), connect_timeout=_CONNECT_TIMEOUT_SECONDS)
+
+    def _pooled(self, found: str) -> SharedSessionError:
+        return SharedSessionError(
+            f"{self._where()} is a connection pool that hands the sessions of the server around: "
+            f"{found}. Locks belong to sessions, so a run would leave its locks in the pool, and "
+            "the next one would wait for ever. Nothing was run.\nUse a pool that keeps a session "
+            "for each connection and resets it afterwards (PgBouncer: `pool_mode = session` and "
+            "`server_reset_query = DISCARD ALL`; others have a port for session mode), or the "
+            "address of the server itself: `table_store_connections` in instances.yaml, or "
+            "DATA_PIPELINE_DATABASE_URL."
+        )
+
     def _connect(self) -> sa.Connection:
         connection = self._connected()
         name = session_name()
@@ -128,6 +161,9 @@ class Database:
         try:
             return self.engine.connect()
         except sa.exc.OperationalError as error:
+            refused = error.connection_invalidated  # it may have been the first transaction
+            if refused and pooling.refuses_transactions(self._driver_connection):
+                raise self._pooled("it refuses transactions") from None
             if not (self._create and self._is_created()):
                 raise self._unreachable(error.orig) from None
         try:
@@ -145,12 +181,15 @@ class Database:
         name = self.url.database or ""
         exists = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
         try:
+            maintenance.check_sessions()
             with maintenance.session() as connection:
                 # Under a lock, since another process may find it missing at the same time.
                 connection.execute(_LOCK, {"name": f"data_pipeline:database:{name}"})
                 if not connection.scalar(exists, {"name": name}):
                     run(connection, f"CREATE DATABASE {quoted(name)}")
                 connection.detach()  # closes it with the block, and the lock with it
+        except SharedSessionError:
+            raise
         except DatabaseError:
             return False
         except sa.exc.DBAPIError as error:

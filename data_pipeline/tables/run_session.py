@@ -56,6 +56,7 @@ class RunSession:
         self.database = database
         self.log = log
         self._stages: set[str] = set()
+        database.check_sessions()
         self._connection = database.private_connection()
         with self.begin() as connection:
             run(connection, _NO_TIMEOUTS)
