@@ -14,7 +14,7 @@ from data_pipeline.tables import staging
 from data_pipeline.tables.catalog import CatalogRow, fingerprint
 from data_pipeline.tables.commit import commit_stages
 from data_pipeline.tables.connection import database, ensure_schema, run
-from data_pipeline.tables.names import quoted
+from data_pipeline.tables.names import StageTable, quoted
 from data_pipeline.tables.run_session import RunSession
 
 TABLES = tuple(f"table_{number}" for number in range(10))
@@ -101,7 +101,7 @@ class Commits:
         server = database(instance)
         self.present = Stage(server.engine, instance.schema(STAGE), rows, has_users=True)
         self._session = RunSession(server, instance, "bench", _LOG)
-        self._session.take([STAGE])
+        self._session.take(StageTable(STAGE, table) for table in TABLES)
         self._session.register({})
         self._number = 0
         self.commit()  # the catalog does not know the first tables

@@ -50,7 +50,7 @@ def comparisons(instance: Instance) -> Iterator[Comparison]:
     log = logging.getLogger("benchmarks")
     store = Store(instance, log)
     session = RunSession(database(instance), instance, RUN, log)
-    session.take([TABLE.stage])
+    session.take([TABLE])
     session.register({})
     data = frame()
     url = database(instance).url.set(drivername="postgresql").render_as_string(hide_password=False)

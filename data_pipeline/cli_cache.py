@@ -116,10 +116,15 @@ def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
 def _collect(instance: "Instance") -> tuple[int, int, list[str]]:
     from data_pipeline.tables import blobs, slots
     from data_pipeline.tables.connection import database
+    from data_pipeline.tables.locks import reserve
 
     with database(instance).begin() as connection:
         kept = [slot.row for slot in slots.all_slots(connection, instance)]
+        # A run may be about to swap one in of the tables that it writes.
+        free = reserve(connection, instance, {row.table for row in kept})
+        kept = [slot.row for slot in slots.all_slots(connection, instance)]
         used = slots.in_use(connection, instance, kept)
+        used += [row for row in kept if row.table not in free and row not in used]
         rows = [row for row in kept if row not in used]
         for row in rows:
             slots.drop(connection, instance, row)

@@ -1,7 +1,7 @@
 """The course of a memoised run: what runs in which order, what is reused, and why."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,7 +30,7 @@ from data_pipeline.caching.messages import listed, summary, without_identity
 from data_pipeline.caching.recording import record_reused
 from data_pipeline.caching.restoring import can_restore, kept_results, restore
 from data_pipeline.caching.run_steps import node_name, run_steps
-from data_pipeline.caching.stage_commits import StageCommits, inherited
+from data_pipeline.caching.stage_commits import StageCommits, Work, inherited
 from data_pipeline.caching.step_events import StepEvents
 from data_pipeline.caching.unstored import Unstored, stage_unstored
 from data_pipeline.errors import DataPipelineError
@@ -42,6 +42,7 @@ from data_pipeline.tables.connection import database
 from data_pipeline.tables.identity import SOURCES_TAG
 from data_pipeline.tables.leading import code_location
 from data_pipeline.tables.leftovers import stages_with_leftovers
+from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.orphans import Orphans, note_seen, orphans
 from data_pipeline.tables.reader_role import let_read_committed
 from data_pipeline.tables.run_resources import RunResources
@@ -97,6 +98,7 @@ class Memo:
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._reused: dict[str, Decision] = {}
+        self._nothing_to_do: dict[str, Decision] = {}
         self._continued: set[str] = set()
         self._skipped: dict[str, Decision] = {}
         self._succeeded: set[str] = set()
@@ -132,7 +134,7 @@ class Memo:
             (step for key, step in self._computing.items() if key not in self._failed),
             self._known,
             self._validation,
-            frozenset(self._done | self._reused.keys()),
+            frozenset(self._done | self._reused.keys() | self._nothing_to_do.keys()),
         )
 
     def restorable(self) -> set[str]:
@@ -204,7 +206,7 @@ class Memo:
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
 
     def lead(self, run_id: str, before: set[str]) -> None:
-        """Locks the stages that the run writes, if any; waits for runs that are at work on them.
+        """Locks what the run may write, if anything; waits for runs that are at work on that.
 
         Args:
             run_id: The run.
@@ -217,36 +219,45 @@ class Memo:
         remember(self._database, self._instance, self._known)
         rows = inherited(self._database, self._instance, self._steps, before)
 
-        def needed() -> set[str]:
+        def work() -> Work:
             rows[:] = inherited(self._database, self._instance, self._steps, before)
-            return self._stages_to_write() | {row.stage for row in rows}
+            return self._work([row.table for row in rows])
 
-        if not needed():
+        if not work():
+            self._settle_what_is_not_locked()
             return
         self._commits = StageCommits(
             self._database, self._instance, run_id, self._steps, self._log, self._location
         )
-        self._commits.lock(needed)
+        self._commits.lock(work)
         self._commits.begin(self._versions_read(), rows)
-        while not self._stages_to_write() <= self._commits.session.stages:
+        adopted = [row.table for row in rows]
+        while not self._commits.covers(self._work(adopted)):
             # Somebody has changed something meanwhile.
-            held = self._commits.session.stages
-            self._commits.lock(partial(self._stages_to_write, held))
+            self._commits.lock(partial(self._work, adopted))
             self._commits.begin(self._versions_read(), rows)
+        self._settle_what_is_not_locked()
 
-    def _stages_to_write(self, others: Set[str] = frozenset()) -> set[str]:
-        """Names the stages in which there is something to do, or to clean up, and others."""
+    def _work(self, others: Sequence[StageTable]) -> Work:
+        """Says what the run may write, with others, and which stages it is to clean up."""
         self._known = self._know()
-        planned = {
-            item.key[1].stage for step in self._steps.computing for item in step.computations
-        }
+        planned = {item.key[1] for step in self._steps.computing for item in step.computations}
         due = {
-            item.key[1].stage
+            item.key[1]
             for key, decision in self.decisions().items()
             if decision.action not in (Action.REUSE, Action.SKIP)
             for item in self._computing[key].computations
         }
-        return due.union(others, planned & stages_with_leftovers(self._database, self._instance))
+        stages = stages_with_leftovers(self._database, self._instance, planned)
+        return Work(frozenset(due.union(others)), frozenset(stages))
+
+    def _settle_what_is_not_locked(self) -> None:
+        """Lets what has nothing to do now stay so, whatever others make of it from here on."""
+        self._nothing_to_do = {
+            key: decision
+            for key, decision in self.decisions().items()
+            if decision.action in (Action.REUSE, Action.SKIP)
+        }
 
     def _versions_read(self) -> dict[str, str | None]:
         """Gives the data versions of what the run reads and does not compute."""
@@ -392,7 +403,7 @@ class Memo:
             return orphans(connection, self._instance, self._location)
 
     def close(self) -> None:
-        """Frees the locks of the stages, and ends what was needed to look for values."""
+        """Frees the locks, and ends what was needed to look for values."""
         self._others.close()
         if self._commits is not None:
             self._commits.close()
@@ -413,7 +424,8 @@ class Memo:
 
     def _next_wave(self, *, step_by_step: bool) -> list[str]:
         self._restore()
-        decisions = self.decisions()
+        decided = {k: d for k, d in self._nothing_to_do.items() if k not in self._reused}
+        decisions = self.decisions() | decided
         wave: list[str] = []
         reused: list[Decision] = []
         skipped: list[Decision] = []

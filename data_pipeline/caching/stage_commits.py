@@ -1,7 +1,8 @@
-"""The stages of a memoised run: their locks, what dead runs left in them, and their commits."""
+"""What a memoised run writes: its locks, what dead runs left of it, and the commits of stages."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from data_pipeline.caching.run_steps import RunSteps
 from data_pipeline.errors import DatabaseError, DataPipelineError
@@ -20,8 +21,24 @@ _SECONDS_BETWEEN_STEPS = 0.1
 """How long a commit may wait for readers while steps of the run still have something to do."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """What there is to do for a run.
+
+    Attributes:
+        tables: The tables and blobs that it may write.
+        stages: Further stages in which dead or failed runs left something of its tables.
+    """
+
+    tables: frozenset[StageTable]
+    stages: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.stages)
+
+
 class StageCommits:
-    """The part of a run that writes: from the locks of its stages to their commits.
+    """The part of a run that writes: from the locks of its tables to the commits of its stages.
 
     Args:
         database: The database of the instance.
@@ -49,15 +66,21 @@ class StageCommits:
         self._errors: list[DataPipelineError] = []
         self._order = CommitOrder({})
 
-    def lock(self, stages: Callable[[], set[str]]) -> None:
-        """Takes the locks of all stages that the run writes.
+    def lock(self, work: Callable[[], Work]) -> None:
+        """Takes the locks of all that the run may write, and of nothing else.
 
         Args:
-            stages: Gives them, from what is known now; other runs may change that until they are
+            work: Says what that is, from what is known now; other runs may change that until it is
                 locked.
         """
-        while not (needed := stages()) <= self.session.stages:
-            self.session.take(needed)
+        while not self.covers(needed := work()):
+            self.session.take(needed.tables, needed.stages)
+        # While it waited, the run before it may have done some of it.
+        self.session.give_back(self.session.tables - needed.tables)
+
+    def covers(self, work: Work) -> bool:
+        """Whether the run has locked what there is to do."""
+        return work.tables <= self.session.tables and work.stages <= self.session.stages
 
     def begin(self, inputs: Mapping[str, str | None], inherited: Iterable[CatalogRow]) -> None:
         """Lists the run as being at work, and takes over what the run before it has staged.
@@ -91,7 +114,8 @@ class StageCommits:
         try:
             for group in self._order.open:
                 self._log.warning(not_committed(self.session, group, self._order))
-            collect(self.session, unlisted_only=not success or bool(self._order.open))
+            tables = {item.key[1] for step in self._steps.computing for item in step.computations}
+            collect(self.session, tables, unlisted_only=not success or bool(self._order.open))
         except DatabaseError as error:
             self._errors.append(error)
         if self._errors:
@@ -114,6 +138,8 @@ class StageCommits:
                 late.append(group)
             else:
                 self._order.committed(group)
+                # The run is done with these, and others need not wait until it is done with all.
+                self.session.give_back(t for t in self.session.tables if t.stage in group)
 
 
 def inherited(

@@ -44,7 +44,7 @@ def stage_unstored(
     What the step has stored, and made from such an asset, notes the version that this has now.
 
     Args:
-        session: The run, which holds the locks of the stages.
+        session: The run, which holds the locks of the tables.
         step: The step, which has succeeded.
         found: Its assets that are not stored here.
         version_of: Gives the data version of an input, as the step found it.

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from data_pipeline.errors import IsolationError, TableNotFoundError, UnsupportedDataError
@@ -22,7 +22,8 @@ from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.serializers import PICKLE, Serializer
 
 _NEW = ".new."
-_OURS = re.compile(r".+\.[0-9a-f]{32}\.(pickle|[\w.]+:[\w.]+\.[A-Za-z0-9_-]+)", re.DOTALL)
+_OURS = re.compile(r"(.+)\.[0-9a-f]{32}\.(?:pickle|[\w.]+:[\w.]+\.[A-Za-z0-9_-]+)", re.DOTALL)
+_HALF_WRITTEN = re.compile(r"(.+)\.\w+", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def write(
     path = _inside(instance, f"Blob `{table}`", location)
     made = [folder for folder in path.parents if not folder.exists()]
     _make_folders(instance, path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_NEW)
+    # With the table in its name, so that others know whether a run is at work on it.
+    beginning = f"{_NEW}{PurePath(_beginning(table)).name}"
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=beginning)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -174,8 +177,9 @@ def remove(instance: Instance, table: StageTable, location: str) -> None:
 def unreferenced(instance: Instance, stage: str, referenced: set[str]) -> list[Path]:
     """Gives the files of a stage that nothing refers to, half-written ones of dead runs included.
 
-    Files that do not look like those that this package writes are left out. Call it while no run
-    writes blobs of the stage: what a run has written is referenced only when it is staged.
+    Files that do not look like those that this package writes are left out. What a run has written
+    is referenced only when it is staged, so nothing goes while a run writes what it is of
+    (`written_for`).
 
     Args:
         instance: Whose files.
@@ -196,6 +200,14 @@ def unreferenced(instance: Instance, stage: str, referenced: set[str]) -> list[P
         and (path.is_file() or path.is_symlink())
         and str(path.relative_to(root)) not in referenced
     ]
+
+
+def written_for(instance: Instance, stage: str, path: Path) -> StageTable:
+    """Return the blob that an unreferenced file was written for."""
+    relative = path.relative_to(_inside(instance, f"Stage `{stage}`", stage))
+    name = relative.name.removeprefix(_NEW)
+    match = _OURS.fullmatch(name) or _HALF_WRITTEN.fullmatch(name)
+    return StageTable(stage, str(relative.with_name(match[1] if match else name)))
 
 
 def _beginning(table: StageTable) -> str:

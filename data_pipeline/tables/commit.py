@@ -75,7 +75,7 @@ def commit_stages(
     """Makes visible what a run has staged of some stages, all at once.
 
     Args:
-        session: The session of the run, which holds the locks of the stages.
+        session: The session of the run, which holds the locks of what it has staged.
         stages: The stages.
         log: Says when the commit has to wait, and for whom.
         seconds: How long to wait for readers at most; None: as configured.
@@ -149,7 +149,7 @@ class _Commit:
         self._run_id = session.run_id
         self._code_location = session.code_location
         self._stages = stages
-        self._locked = session.stages
+        self._locked = session.tables
 
     def execute(self) -> tuple[Committed, list[tuple[StageTable, str]]]:
         """Moves everything; gives what was committed, and the files that nothing refers to."""
@@ -159,8 +159,8 @@ class _Commit:
         rows = earlier.staged
         if not rows:
             return Committed(), []
-        if not {row.stage for row in rows} <= self._locked:
-            raise AssertionError(f"not all of {self._stages} are locked: {sorted(self._locked)}")
+        if not {row.table for row in rows} <= self._locked:
+            raise AssertionError(f"not all tables of {self._stages} are locked: {self._locked}")
         for stage in earlier.missing:
             ensure_schema(connection, instance.schema(stage))
         rows, shown = self._as_shown(rows, earlier)

@@ -1,6 +1,6 @@
 """Who leads a run: its executor, or, where that knows nothing of stages, the run itself.
 
-A run that leads itself (`materialize`, `execute_in_process`) takes the locks of its stages before
+A run that leads itself (`materialize`, `execute_in_process`) takes the locks of its tables before
 its first input or output, and commits a stage with the last of its tables.
 """
 
@@ -114,9 +114,9 @@ class LedRun:
         self._order = CommitOrder(members, [step.stages for step in steps])
         self._session = RunSession(database(instance), instance, run_id, log)
         try:
-            self._session.take(table.stage for step in steps for table in step.tables)
+            self._session.take(table for step in steps for table in step.tables)
             self._session.register(inputs)
-            collect(self._session)
+            collect(self._session, self._session.tables)
         except BaseException:
             self.close()
             raise
@@ -189,7 +189,7 @@ class LedRun:
             done = commit_stages(self._session, group, self._log)
             self._versions |= {row.table: row.data_version for row in done.rows} if done else {}
             self._order.committed(group)
-            self._session.give_back(group)
+            self._session.give_back(t for t in self._session.tables if t.stage in group)
 
 
 def not_committed(session: RunSession, group: frozenset[str], order: CommitOrder) -> str:

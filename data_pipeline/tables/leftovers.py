@@ -1,15 +1,23 @@
 """What dead runs left in staging: adopted by the next run where it is valid, dropped otherwise."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, runs, slots, staging
+from data_pipeline.tables.attempts import is_busy
 from data_pipeline.tables.catalog import CatalogRow
-from data_pipeline.tables.connection import Database
+from data_pipeline.tables.connection import Database, run
+from data_pipeline.tables.locks import reserve
+from data_pipeline.tables.names import StageTable
+from data_pipeline.tables.relations import relation_kind
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.staging import Staged
+
+_MILLISECONDS_FOR_A_DROP = 100
+"""How long to wait for those who look at what is to be dropped; another run can do that, too."""
 
 
 def leftovers(connection: sa.Connection, instance: Instance) -> list[Staged]:
@@ -21,13 +29,16 @@ def leftovers(connection: sa.Connection, instance: Instance) -> list[Staged]:
     return [item for item in staged if item.owner not in alive]
 
 
-def stages_with_leftovers(database: Database, instance: Instance) -> set[str]:
-    """Names the stages in which dead or failed runs left something, or may have."""
+def stages_with_leftovers(
+    database: Database, instance: Instance, tables: Set[StageTable]
+) -> set[str]:
+    """Name the stages in which dead or failed runs left something of tables, or may have."""
     with database.begin() as connection:
-        stages = {item.table.stage for item in leftovers(connection, instance)}
+        left = {item.table for item in leftovers(connection, instance)}
         # Where a run was killed there may be relations and files that are on no list.
         dead = [run for run in runs.active(connection, instance) if not run.is_alive]
-        return stages.union(*(run.stages for run in dead))
+        stages = {stage for run in dead for stage in run.stages}
+        return {table.stage for table in tables if table in left or table.stage in stages}
 
 
 def adopt(session: RunSession, rows: Iterable[CatalogRow]) -> None:
@@ -36,33 +47,86 @@ def adopt(session: RunSession, rows: Iterable[CatalogRow]) -> None:
         staging.adopt(connection, session.instance, rows, session.run_id)
 
 
-def collect(session: RunSession, *, unlisted_only: bool = False) -> None:
-    """Drops what lies in staging in the session's stages, and is not staged by its run.
+def collect(session: RunSession, tables: Set[StageTable], *, unlisted_only: bool = False) -> None:
+    """Drop what dead and failed runs left in staging, in the session's stages.
+
+    What another run is at work on stays: who holds the lock of a table may be building it.
 
     Args:
-        session: The run, which holds the locks of the stages.
+        session: The run.
+        tables: The tables of its pipeline. What is finished of others waits for a run of theirs.
         unlisted_only: Whether to keep what failed or dead runs have finished building.
     """
     instance, stages = session.instance, session.stages
     with session.begin() as connection:
-        keep = {
-            item.table
-            for item in staging.everything(connection, instance)
-            if unlisted_only or item.owner == session.run_id
+        found = _tables(connection, instance, stages)
+        free = reserve(connection, instance, found)
+        # Only now is it certain that nobody else changes what is there of these tables.
+        listed = {item.table: item.owner for item in staging.everything(connection, instance)}
+        left = {
+            table
+            for table in free
+            if table not in listed
+            or not (unlisted_only or listed[table] == session.run_id or table not in tables)
         }
-        listed = {item.table for item in staging.everything(connection, instance)}
-        staging.forget(connection, instance, [t for t in listed - keep if t.stage in stages])
-        kept = {staging.relation_of(instance, table) for table in keep}
-        found = staging.relations(connection, instance, stages)
-        for name, kind in found.items():
-            if name not in kept:
-                staging.drop(connection, name, kind)
-        referenced = referenced_files(connection, instance)
-    for stage in sorted(stages):
-        for path in blobs.unreferenced(instance, stage, referenced):
-            path.unlink(missing_ok=True)
+        run(connection, f"SET LOCAL lock_timeout = {_MILLISECONDS_FOR_A_DROP}")
+        stays = [table for table in left if not _drop(connection, instance, table)]
     with session.begin() as connection:
-        runs.cleared(connection, instance, stages)
+        no_files = _remove_files(connection, instance, stages)
+        if no_files and not stays and free == found:
+            runs.cleared(connection, instance, stages)
+
+
+def _tables(
+    connection: sa.Connection, instance: Instance, stages: Iterable[str]
+) -> set[StageTable]:
+    """Return the tables and blobs of which something is staged, on the list or not."""
+    schemas = {instance.staging_schema(stage): stage for stage in stages}
+    found = staging.relations(connection, instance, stages)
+    tables = {StageTable(schemas[name.schema], name.name) for name in found}
+    listed = {item.table for item in staging.everything(connection, instance)}
+    return tables | {table for table in listed if table.stage in stages}
+
+
+def _drop(connection: sa.Connection, instance: Instance, table: StageTable) -> bool:
+    """Drop what is staged of a table; tell whether nobody was looking at it."""
+    name = staging.relation_of(instance, table)
+    savepoint = connection.begin_nested()
+    try:
+        staging.forget(connection, instance, [table])
+        if kind := relation_kind(connection, name):
+            run(connection, f"DROP {kind} {name.quoted} CASCADE")
+    except sa.exc.DBAPIError as error:
+        savepoint.rollback()
+        if not is_busy(error):
+            raise
+        return False
+    savepoint.commit()
+    return True
+
+
+def _remove_files(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> bool:
+    """Remove the files of blobs that nothing refers to; tell whether that is all of them."""
+    found = _files(connection, instance, stages)
+    free = reserve(connection, instance, found.values())
+    # Another run may have staged one of them until now.
+    left = _files(connection, instance, stages) if found else {}
+    for path, table in left.items():
+        if table in free:
+            path.unlink(missing_ok=True)
+    return free.issuperset(left.values())
+
+
+def _files(
+    connection: sa.Connection, instance: Instance, stages: Iterable[str]
+) -> dict[Path, StageTable]:
+    """Return the files of blobs that nothing refers to, and which blob each was written for."""
+    referenced = referenced_files(connection, instance)
+    return {
+        path: blobs.written_for(instance, stage, path)
+        for stage in sorted(stages)
+        for path in blobs.unreferenced(instance, stage, referenced)
+    }
 
 
 def referenced_files(connection: sa.Connection, instance: Instance) -> set[str]:

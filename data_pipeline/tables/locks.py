@@ -1,7 +1,7 @@
 """Locks that belong to a database session, so that they vanish with a killed process."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
@@ -9,23 +9,50 @@ import sqlalchemy as sa
 from data_pipeline.instances import Instance
 from data_pipeline.tables import sessions
 from data_pipeline.tables.connection import Database, run
-from data_pipeline.tables.names import RelationName, literal
+from data_pipeline.tables.names import RelationName, StageTable, literal
 
 TRY = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 WAIT = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
+SHARE = sa.text("SELECT pg_advisory_lock_shared(hashtextextended(:name, 0))")
+TRY_SHARE = sa.text("SELECT pg_try_advisory_lock_shared(hashtextextended(:name, 0))")
 UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
+# All of several, in one statement: a run may write hundreds of tables.
+_EACH = "FROM unnest(CAST(:names AS text[])) name"
+TRY_EACH = sa.text(f"SELECT name, pg_try_advisory_lock(hashtextextended(name, 0)) AS taken {_EACH}")
+UNLOCK_EACH = sa.text(f"SELECT pg_advisory_unlock(hashtextextended(name, 0)) {_EACH}")
+_RESERVE_EACH = sa.text(
+    f"SELECT name, pg_try_advisory_xact_lock(hashtextextended(name, 0)) AS taken {_EACH}"
+)
 MILLISECONDS_BETWEEN_MESSAGES = 10_000
 LOCK_NOT_AVAILABLE = "55P03"
 
 
 def stage_lock_name(instance: Instance, stage: str) -> str:
-    """Names the lock of those who write a stage."""
+    """Names the lock of a stage, which runs that write to it share, and who drops it has alone."""
     return f"data_pipeline:stage:{instance.schema(stage)}"
+
+
+def table_lock_name(instance: Instance, table: StageTable) -> str:
+    """Names the lock of the run that writes a table or blob: from staging to commit."""
+    return f"data_pipeline:table:{instance.schema(table.stage)}.{table.name}"
 
 
 def commit_lock_name(instance: Instance) -> str:
     """Names the lock that a commit holds: an instance has one at a time."""
     return f"data_pipeline:commit:{instance.instance_id}"
+
+
+def reserve(
+    connection: sa.Connection, instance: Instance, tables: Iterable[StageTable]
+) -> frozenset[StageTable]:
+    """Keep runs from beginning to write tables until the transaction ends.
+
+    Returns:
+        Those that no other session writes. What was known of them before may have changed.
+    """
+    names = {table_lock_name(instance, table): table for table in tables}
+    found = connection.execute(_RESERVE_EACH, {"names": sorted(names)})
+    return frozenset(names[item.name] for item in found if item.taken)
 
 
 @contextmanager

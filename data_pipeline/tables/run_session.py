@@ -1,7 +1,9 @@
 """The database session of a run: its locks, and its commits.
 
-A run locks itself and each stage that it writes, the stages in the order of their names, so that
-runs never wait for each other in a circle. The server frees the locks when the process is gone.
+A run locks itself and each table that it writes, the tables in the order of their names, so that
+runs never wait for each other in a circle. Runs that write different tables do not wait for each
+other; they share the locks of the stages, which `drop` takes alone. The server frees all locks when
+the process is gone.
 """
 
 import logging
@@ -16,12 +18,16 @@ from data_pipeline.tables.connection import Database, interruptible, run
 from data_pipeline.tables.locks import (
     LOCK_NOT_AVAILABLE,
     MILLISECONDS_BETWEEN_MESSAGES,
+    SHARE,
     TRY,
-    UNLOCK,
+    TRY_EACH,
+    TRY_SHARE,
+    UNLOCK_EACH,
     WAIT,
     stage_lock_name,
+    table_lock_name,
 )
-from data_pipeline.tables.names import literal
+from data_pipeline.tables.names import StageTable, literal
 from data_pipeline.tables.rights import Lacking
 from data_pipeline.tables.session_name import session_name
 
@@ -57,6 +63,7 @@ class RunSession:
         self.log = log
         self._stages: set[str] = set()
         database.check_sessions()
+        self._tables: dict[str, StageTable] = {}  # by the name of the lock
         self._connection = database.private_connection()
         with self.begin() as connection:
             run(connection, _NO_TIMEOUTS)
@@ -66,13 +73,18 @@ class RunSession:
             runs.register(connection, instance, run_id, (), {})
 
     def __repr__(self) -> str:
-        stages = ", ".join(sorted(self._stages))
-        return f"<RunSession {self.run_id} on {self.instance.instance_id!r}, locks {stages}>"
+        tables = ", ".join(sorted(map(str, self.tables)))
+        return f"<RunSession {self.run_id} on {self.instance.instance_id!r}, locks {tables}>"
 
     @property
     def stages(self) -> frozenset[str]:
-        """The stages whose locks it holds."""
+        """The stages that it keeps from being dropped: it writes to them, or cleans them up."""
         return frozenset(self._stages)
+
+    @property
+    def tables(self) -> frozenset[StageTable]:
+        """The tables and blobs whose locks it holds: nobody else writes them."""
+        return frozenset(self._tables.values())
 
     def register(self, inputs: Mapping[str, str | None]) -> None:
         """Lists the run as being at work, and dead ones as such.
@@ -84,25 +96,38 @@ class RunSession:
             runs.bury(connection, self.instance)
             runs.register(connection, self.instance, self.run_id, self._stages, inputs)
 
-    def take(self, stages: Iterable[str]) -> None:
-        """Takes the locks of stages; waits for runs that hold them, and says for whom."""
-        wanted = self._stages | set(stages)
-        new = wanted - self._stages
-        if new and self._stages and min(new) < max(self._stages):
-            self.give_back(self._stages)
-        for stage in sorted(wanted - self._stages):
-            self._lock(
-                stage_lock_name(self.instance, stage),
-                f"stage `{stage}` of instance `{self.instance.name}`",
-            )
-            self._stages.add(stage)
+    def take(self, tables: Iterable[StageTable], stages: Iterable[str] = ()) -> None:
+        """Take the locks of tables; wait for runs that hold them, and say for whom.
 
-    def give_back(self, stages: Iterable[str]) -> None:
-        """Frees the locks of stages for other runs."""
-        for stage in set(stages) & self._stages:
-            with self.begin() as connection:
-                connection.execute(UNLOCK, {"name": stage_lock_name(self.instance, stage)})
-            self._stages.discard(stage)
+        What the run knows of the tables may have changed when this returns.
+
+        Args:
+            tables: The tables and blobs that it may write.
+            stages: Further stages, to which it writes nothing but which must not be dropped.
+        """
+        wanted = {table_lock_name(self.instance, table): table for table in tables}
+        new = wanted.keys() - self._tables.keys()
+        for stage in sorted({table.stage for table in wanted.values()}.union(stages)):
+            self._share(stage)
+        if new and self._tables and min(new) < max(self._tables):
+            wanted |= self._tables
+            self.give_back(self.tables)
+        while missing := wanted.keys() - self._tables.keys():
+            first = self._try({name: wanted[name] for name in missing})
+            if first is not None:
+                table = wanted[first]
+                self._lock(first, f"{self._named(table.stage)}: `{table}`")
+                self._tables[first] = table
+
+    def give_back(self, tables: Iterable[StageTable]) -> None:
+        """Free the locks of tables for other runs."""
+        names = self._tables.keys() & {table_lock_name(self.instance, table) for table in tables}
+        if not names:
+            return
+        with self.begin() as connection:
+            connection.execute(UNLOCK_EACH, {"names": sorted(names)})
+        for name in names:
+            del self._tables[name]
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -129,13 +154,42 @@ class RunSession:
         with suppress(Exception, KeyboardInterrupt), self.begin() as connection:
             runs.remove(connection, self.instance, [self.run_id])
         self._stages.clear()
+        self._tables.clear()
         with suppress(Exception):
             self._connection.close()
 
-    def _lock(self, name: str, what: str) -> None:
+    def _share(self, stage: str) -> None:
+        """Keep a stage from being dropped."""
+        if stage not in self._stages:
+            name = stage_lock_name(self.instance, stage)
+            self._lock(name, self._named(stage), TRY_SHARE, SHARE)
+            self._stages.add(stage)
+
+    def _named(self, stage: str) -> str:
+        return f"stage `{stage}` of instance `{self.instance.name}`"
+
+    def _try(self, wanted: Mapping[str, StageTable]) -> str | None:
+        """Take locks, in their order, up to the first that somebody else holds.
+
+        Returns:
+            That one; None where all are taken.
+        """
+        with self.begin() as connection:
+            found = connection.execute(TRY_EACH, {"names": sorted(wanted)})
+            taken = {item.name for item in found if item.taken}
+            first = min(wanted.keys() - taken, default=None)
+            later = [name for name in taken if first is not None and name > first]
+            if later:
+                connection.execute(UNLOCK_EACH, {"names": later})
+        self._tables |= {name: wanted[name] for name in taken.difference(later)}
+        return first
+
+    def _lock(
+        self, name: str, what: str, try_: sa.TextClause = TRY, wait: sa.TextClause = WAIT
+    ) -> None:
         with self.begin() as connection:
             run(connection, f"SET application_name = {literal(session_name())}")
-            if connection.scalar(TRY, {"name": name}):
+            if connection.scalar(try_, {"name": name}):
                 return
         while True:
             with self.begin() as connection:
@@ -145,7 +199,7 @@ class RunSession:
             try:
                 with self.begin() as connection:
                     run(connection, f"SET LOCAL lock_timeout = {MILLISECONDS_BETWEEN_MESSAGES}")
-                    connection.execute(WAIT, {"name": name})
+                    connection.execute(wait, {"name": name})
                     return
             except sa.exc.DBAPIError as error:
                 if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:

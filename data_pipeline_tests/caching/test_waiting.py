@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import load_configuration
 from data_pipeline.tables.connection import database
+from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline_tests.caching.settings import table_store
 from data_pipeline_tests.caching.stages import asset, constant
@@ -34,7 +35,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 def test_a_run_says_for_which_run_it_waits(world: World, pipeline_database: sa.Engine) -> None:
     instance = load_configuration().instance("full")
     other = RunSession(database(instance), instance, "the other run", logging.Logger("silent"))
-    other.take(["s"])
+    other.take([StageTable("s", "a")])
     other.register({})
     thread = threading.Thread(target=world.made, args=[lambda: [constant("s/a", 1)]])
     thread.start()
@@ -48,7 +49,7 @@ def test_a_run_says_for_which_run_it_waits(world: World, pipeline_database: sa.E
     assert re.search(
         rf"Waiting for run the other run of {getpass.getuser()} on "
         rf"{re.escape(socket.gethostname())} \(since \d{{4}}-.+\), which is at work on stage `s` "
-        "of instance `full`",
+        "of instance `full`: `s/a`",
         world.last.log,
     )
 
@@ -57,7 +58,7 @@ def test_a_session_that_has_ended_is_not_replaced(pipeline_database: sa.Engine) 
     """A new one would not have the locks."""
     instance = load_configuration().instance("full")
     session = RunSession(database(instance), instance, "this run", logging.Logger("silent"))
-    session.take(["s"])
+    session.take([StageTable("s", "a")])
     session.register({})
     rows(pipeline_database, "SELECT pg_terminate_backend(backend_pid) FROM full_catalog.runs")
     for _ in range(2):

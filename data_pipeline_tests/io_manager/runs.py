@@ -80,7 +80,7 @@ def write(
     instance = load_configuration().instance(on)
     session = RunSession(database(instance), instance, run_id, log)
     try:
-        session.take([STAGE])
+        session.take([StageTable(STAGE, name)])
         session.register({})
         store = Store(instance, log)
         origin = Origin(run_id, Identity(code_version=code_version))

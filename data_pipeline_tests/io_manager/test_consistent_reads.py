@@ -39,7 +39,7 @@ def replace(make: Callable[[int], Any], value: int, log: logging.Logger) -> None
     instance = load_configuration().instance("full")
     session = RunSession(database(instance), instance, f"run {value}", log)
     try:
-        session.take(["s"])
+        session.take([StageTable("s", "x"), StageTable("s", "y")])
         session.register({})
         for name in ("x", "y"):
             origin = Origin(session.run_id)

@@ -67,7 +67,7 @@ def test_a_second_run_of_the_same_table_waits_and_says_so(pipeline_database: sa.
         thread.join()
     assert re.fullmatch(
         rf"Waiting for run run 1 of \S+ on {re.escape(socket.gethostname())} \(since .+\), "
-        "which is at work on stage `s` of instance `full`",
+        "which is at work on stage `s` of instance `full`: `s/t`",
         second_waits.messages[0],
     )
     assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(2,)]

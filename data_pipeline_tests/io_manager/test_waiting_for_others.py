@@ -154,7 +154,8 @@ def test_what_was_left_for_inspection_is_dropped_after_those_who_are_named(
 @pytest.mark.parametrize(
     ("lock", "what"),
     [
-        ("stage:full_s", r"which is at work on stage `s` of instance `full`"),
+        ("stage:full_s", "which is at work on stage `s` of instance `full`"),
+        ("table:full_s.t", "which is at work on stage `s` of instance `full`: `s/t`"),
         ("full_s.t", "which is building full_s.t"),
     ],
 )
@@ -183,7 +184,7 @@ def test_a_run_names_the_session_of_another_roles_run(roles: PlainRoles) -> None
     instance = load_configuration().instance("full")
     theirs = Database(sa.make_url(roles.url(member)))
     other = RunSession(theirs, instance, "their run", logging.Logger("silent"))
-    other.take(["s"])
+    other.take([StageTable("s", "t")])
     query = "SELECT backend_pid FROM full_catalog.runs WHERE run_id = 'their run'"
     [(pid,)] = rows(roles.admin, query)
 
