@@ -71,7 +71,7 @@ def gc(instances: tuple[str, ...], orphans: bool, yes: bool, force: bool) -> Non
         count, size, used = _collect(configuration.instance(name))
         click.echo(f"{name}: dropped {count} kept version(s), {size:,} bytes")
         if used:
-            click.echo(f"{name}: kept, since others have built on them: {', '.join(used)}")
+            click.echo(f"{name}: kept, since others use them: {', '.join(used)}")
 
 
 def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:

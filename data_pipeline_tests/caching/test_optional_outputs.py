@@ -323,7 +323,7 @@ def test_views_stay_on_the_kept_table_until_it_is_made_again(
     assert rows(pipeline_database, seen) == [("y1", "y1", "x3", "y1", "y1", "y1")]
     # What others look at is neither dropped nor taken away from under them.
     text = CliRunner().invoke(main, ["gc", "full"], catch_exceptions=False).output
-    assert "kept, since others have built on them: full_s__slots." in text
+    assert "kept, since others use them: full_s__slots." in text
     steps(world, *things("x", "y", version="4"))
     assert rows(pipeline_database, seen) == [("y4", "y4", "x4", "y4", "y4", "y4")]
     steps(world, *things("x", "y", version="5"))
