@@ -51,6 +51,8 @@ class TableStore(_Settings):
         replace: What a commit replaces unless a table says otherwise: the `table` as a whole, or
             only those of its `rows` that differ.
         commit_wait_seconds: How long a commit waits for readers at most.
+        snapshot_wait_seconds: How long it waits for transactions with older snapshots, which find
+            its tables empty afterwards; 0: not at all.
         reader_role: A role that may read every committed stage of the instance.
     """
 
@@ -63,6 +65,7 @@ class TableStore(_Settings):
     on_broken_view: Literal["fail", "drop"] = "fail"
     replace: Literal["table", "rows"] = "table"
     commit_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)] = 3600.0
+    snapshot_wait_seconds: Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)] = 60.0
     reader_role: Annotated[str, Field(min_length=1, max_length=63)] | None = None
 
 

@@ -18,6 +18,7 @@ from data_pipeline.tables import (
     catalog,
     commit_in_place,
     interrupts,
+    older_snapshots,
     replaced,
     runs,
     sessions,
@@ -81,7 +82,8 @@ def commit_stages(
         seconds: How long to wait for readers at most; None: as configured.
 
     Returns:
-        What was committed; None if readers kept it from committing in the given time.
+        What was committed; None if readers, or their older snapshots, kept it from committing in
+        the given time.
 
     Raises:
         DatabaseError: Something built on a table does not fit the new one, or readers kept it from
@@ -98,6 +100,8 @@ def commit_stages(
     def waiting() -> str:
         return f"Waiting to commit {_listed(stages)}: {reason()}"
 
+    if not older_snapshots.have_ended(session, stages, log, seconds):
+        return None
     for timeout in lock_timeouts(limit, log, waiting):
         try:
             # The other session is opened now, while nobody has to wait for that.

@@ -28,6 +28,7 @@ from data_pipeline.tables.locks import (
     table_lock_name,
 )
 from data_pipeline.tables.names import StageTable, literal
+from data_pipeline.tables.older_snapshots import SnapshotWaits
 from data_pipeline.tables.rights import Lacking
 from data_pipeline.tables.session_name import session_name
 
@@ -61,6 +62,7 @@ class RunSession:
         self.run_id = run_id
         self.database = database
         self.log = log
+        self.snapshots = SnapshotWaits()
         self._stages: set[str] = set()
         database.check_sessions()
         self._tables: dict[str, StageTable] = {}  # by the name of the lock
