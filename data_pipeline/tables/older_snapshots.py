@@ -39,14 +39,26 @@ if TYPE_CHECKING:
 Holder = tuple[int, str, str]
 """A snapshot: process, transaction, and the oldest transaction that it does not see the end of."""
 
-# The last of the rows that take the place of others. Ages compare numbers that have wrapped around.
+# The last of the rows that take the place of others, but for those that are replaced in place.
+# Ages compare numbers that have wrapped around.
 _LAST = """
-SELECT coalesce(s.relation ->> 'writer', c.xmin::text) AS writer,
-       max(s.built_at) OVER () AS built
-FROM {staged} s JOIN pg_class c ON c.oid = {relation}
+SELECT writer, max(s.built_at) OVER () AS built
+FROM {staged} s
+JOIN pg_class c ON c.oid = {relation}
+LEFT JOIN {tables} t ON t.stage = s.stage AND t.name = s.name
+CROSS JOIN LATERAL (
+    SELECT s.relation ->> 'writer' AS writer WHERE jsonb_typeof(s.relation -> 'writer') = 'string'
+  UNION ALL
+    SELECT jsonb_array_elements_text(s.relation -> 'writer')
+    WHERE jsonb_typeof(s.relation -> 'writer') = 'array'
+  UNION ALL
+    SELECT c.xmin::text WHERE coalesce(jsonb_typeof(s.relation -> 'writer'), 'null') = 'null'
+) w
 WHERE s.owner = {run_id} AND s.stage IN ({stages}) AND s.kind = 'table' AND s.row_count > 0
   AND {replaced} IS NOT NULL
-ORDER BY age(CAST(coalesce(s.relation ->> 'writer', c.xmin::text) AS xid)) LIMIT 1
+  AND NOT (coalesce(s.properties ->> 'replace', {replace}) = 'rows'
+           AND s.relation -> 'columns' IS NOT DISTINCT FROM t.relation -> 'columns')
+ORDER BY age(CAST(writer AS xid)) LIMIT 1
 """
 
 # All roles see process, user, name, `backend_xmin` and locks of all sessions, `backend_type`,
@@ -154,6 +166,8 @@ def _last(
     prefix = instance.table_store.schema_prefix
     text = _LAST.format(
         staged=quoted(instance.catalog_schema, staging.STAGED),
+        tables=quoted(instance.catalog_schema, catalog.TABLES),
+        replace=literal(instance.table_store.replace),
         relation=catalog.relation_sql(prefix, "s.stage", "s.name", STAGING_SUFFIX),
         replaced=catalog.relation_sql(prefix, "s.stage", "s.name"),
         run_id=literal(session.run_id),

@@ -18,7 +18,7 @@ from data_pipeline.tables.connection import database
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.store import Origin, Store
-from data_pipeline.tables.table import Properties
+from data_pipeline.tables.table import Properties, Table
 from data_pipeline_tests.caching.settings import table_store
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until, write
 from data_pipeline_tests.io_manager.test_two_runs import Listening
@@ -320,3 +320,37 @@ def test_not_to_wait_can_be_chosen(
         run = writing()
         run.commit()
         assert run.ends() == []
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("has_other_columns", [False, True])
+def test_who_has_an_older_snapshot_is_not_waited_for_where_rows_are_replaced_in_place(
+    roles: PlainRoles, reader: str, writing: Callable[..., Writing], has_other_columns: bool
+) -> None:
+    def rows_of(*values: int, column: str = "a") -> dict[str, Any] | Any:
+        return Table(pd.DataFrame({column: values}), replace="rows")
+
+    first = Writing(rows_of(1, 2))
+    first.commit()
+    first.ends()
+    first.close()
+    with session(roles, reader, REPEATABLE, SNAPSHOT) as old:
+        new = writing(rows_of(2, 3, column="b" if has_other_columns else "a"))
+        new.commit()
+        if has_other_columns:
+            assert "older than its new tables" in new.said()
+            old.exec_driver_sql("COMMIT")
+            assert new.ends()
+        else:
+            assert not [message for message in new.ends() if "Waiting" in message]
+            assert old.exec_driver_sql("SELECT a FROM full_s.t ORDER BY a").all() == [(1,), (2,)]
+
+
+def test_a_table_that_several_runs_have_written_may_be_swapped_back_in(
+    pipeline_database: sa.Engine,
+) -> None:
+    first, second = (pd.DataFrame({"a": values}) for values in ([1, 2], [2, 3]))
+    write("t", Table(first, replace="rows"), code_version="1")
+    write("t", Table(second, replace="rows"), code_version="2")
+    write("t", Table(first, replace="table"), code_version="1")
+    assert rows(pipeline_database, "SELECT a FROM full_s.t ORDER BY a") == [(1,), (2,)]
