@@ -118,9 +118,10 @@ def pipeline_database(
     monkeypatch: pytest.MonkeyPatch, database_url: sa.URL, tmp_path: Path
 ) -> Iterator[sa.Engine]:
     """Lets all instances of the shipped configuration live in a database of this test."""
-    url = database_url.render_as_string(hide_password=False)
-    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", url.replace("+psycopg2", ""))
+    url = database_url.render_as_string(hide_password=False).replace("+psycopg2", "")
+    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", url)
     monkeypatch.setenv("DATA_PIPELINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DATA_PIPELINE_TEST_URL", url)  # for samples of frames
     engine = sa.create_engine(database_url, poolclass=sa.NullPool)
     yield engine
     engine.dispose()

@@ -76,7 +76,7 @@ class InputStep:
         if not all(isinstance(source, sa.Table) for source in sources.values()):
             from data_pipeline.sampling.in_memory.inputs import InputsInMemory
 
-            in_memory = InputsInMemory(request, sources, log)
+            in_memory = InputsInMemory(request, outputs.values(), sources, log)
             for name, output in ordered:
                 yield dg.Output(in_memory.output(output), name)
             return

@@ -1,8 +1,9 @@
-"""What a sample will cost in precision, said before any row is copied."""
+"""What a sample lacks and will cost in precision, said before any row is copied."""
 
 import logging
 from collections.abc import Mapping, Set
 
+from data_pipeline.sampling.in_database import Selection
 from data_pipeline.sampling.rules import limit_of_hubs, predicted_design_effect
 from data_pipeline.sampling.sample_plan import Part, SamplePlan
 from data_pipeline.sampling.schema_graph import Relationship
@@ -12,6 +13,18 @@ _LARGE = 25.0
 
 FanOuts = Mapping[int, Mapping[int, int]]
 """By the number of a relationship, how many values are referred to by the number of references."""
+
+
+def log_selection(log: logging.Logger, selection: Selection) -> None:
+    """Say what sampling children with their parents costs, and which categories are left out."""
+    plan = selection.plan
+    whole = {name for name, rows in selection.rows.items() if rows is None}
+    log_predictions(log, plan, selection.fan_outs, whole)
+    for (table, column), count in sorted(selection.left_out.items()):
+        log.info(
+            f"`{plan.graph.stage}/{table}`: the categories of `{column}` were left out, since "
+            f"there are {count} or more, over the limit of {plan.cover.category_limit}"
+        )
 
 
 def log_predictions(

@@ -16,7 +16,7 @@ from data_pipeline.sampling.in_database import Selection, selection
 from data_pipeline.sampling.in_database.drawing import chosen_rows
 from data_pipeline.sampling.in_database.source_tables import SourceTable
 from data_pipeline.sampling.in_database.workspace import Workspace, lock_for_selection, work_table
-from data_pipeline.sampling.predictions import log_predictions
+from data_pipeline.sampling.predictions import log_selection
 from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.schema_graph import schema_graph
 from data_pipeline.sampling.weights import marked, roles_of_chosen, roles_table, weighted_view
@@ -136,13 +136,7 @@ class SampledInputs:
             relations = {name: self._relations[name] for name in graph.keys if name in tables}
             self.selection = selection(space, self._plan.part(tables), relations)
         self._whole |= {name: rows is None for name, rows in self.selection.rows.items()}
-        whole = {name for name, rows in self.selection.rows.items() if rows is None}
-        log_predictions(log, self.selection.plan, self.selection.fan_outs, whole)
-        for (table, column), count in sorted(self.selection.left_out.items()):
-            log.info(
-                f"`{graph.stage}/{table}`: the categories of `{column}` were left out, since there "
-                f"are {count} or more, over the limit of {self._plan.cover.category_limit}"
-            )
+        log_selection(log, self.selection)
 
     def table(self, name: str) -> Table:
         """Gives an input table: a query for its chosen rows."""

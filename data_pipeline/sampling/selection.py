@@ -16,6 +16,9 @@ from data_pipeline.tables.reference import catalog_row_of
 SALT = 0
 """Added to the hash of every key; another salt would choose other rows."""
 
+_PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+"""What stands in for the types of which Arrow can take no rows."""
+
 
 def selected_query(table: StageTable, source: sa.Table, keep: CopyFilter) -> sa.Select[Any]:
     """Gives the query for the rows of a source table that a filter keeps.
@@ -113,8 +116,16 @@ def _length(frame: Any) -> int:
 def taken(frame: Any, numbers: pa.Array) -> Any:
     """Gives some rows of a pandas or polars frame or an Arrow table."""
     if isinstance(frame, pa.Table):
-        return frame.take(numbers)
+        columns = [_taken(column, numbers) for column in frame.columns]
+        return pa.Table.from_arrays(columns, schema=frame.schema)
     positions = numbers.to_numpy()
     if type(frame).__module__.startswith("polars"):
         return frame[positions]
     return frame.iloc[positions].reset_index(drop=True)
+
+
+def _taken(column: pa.ChunkedArray, numbers: pa.Array) -> pa.ChunkedArray:
+    plain = _PLAIN.get(column.type)
+    if plain is None:
+        return column.take(numbers)
+    return column.cast(plain).take(numbers).cast(column.type)

@@ -19,7 +19,9 @@ from data_pipeline.tables.visible import committed
 ROW_HASH = "row_hash"
 """The key of rows in `keys_of` whose table has no primary key: the hash of all columns."""
 
-_SALT = 0
+SALT = 0
+"""Added to the hash that tells rows without a primary key."""
+
 _FACTS: tuple[tuple[str, sa.types.TypeEngine[Any]], ...] = (
     ("role", sa.Text()),
     ("probability", sa.Double()),
@@ -28,6 +30,9 @@ _FACTS: tuple[tuple[str, sa.types.TypeEngine[Any]], ...] = (
     ("sample_size", sa.BigInteger()),
     ("reason", sa.Text()),
 )
+
+FACTS = tuple(name for name, _ in _FACTS)
+"""The columns of `keys_of` tables that stand beside the key."""
 
 Inputs = Mapping[str, str | None]
 
@@ -61,18 +66,27 @@ def roles_of_chosen(
     Raises:
         ConfigurationError: Its rows cannot be told by a hash, and it has no key.
     """
-    _check_key(table, source)
+    check_key(table, source)
     if places is None:
         return _roles_of_all(source, Role.CERTAIN, 1.0, version, inputs)
     rows = SourceTable("", source, (), {}).rows_at(places, "source")
-    role = sa.case(*((places.c.role == int(role), role.word) for role in Role))
-    c = places.c
-    design = sa.case((c.sample_size.is_not(None), "srs"), (c.unit.is_not(None), "poisson"))
-    known = [c.probability, c.unit, design.label("design"), c.sample_size, c.reason]
-    facts = [role.label("role"), *known]
-    key = _key(source, rows)
+    key = key_columns(source, rows)
+    facts = facts_of_chosen(places)
     query = sa.select(*key, *facts).join(places, places.c[TID] == rows.c[TID])
     return _keyed(query, key, version, inputs)
+
+
+def facts_of_chosen(places: sa.TableClause) -> list[sa.ColumnElement[Any]]:
+    """Return role, probability, unit, design, sample size and reason of chosen rows.
+
+    Args:
+        places: The working table of the chosen rows.
+    """
+    c = places.c
+    role = sa.case(*((c.role == int(role), role.word) for role in Role))
+    design = sa.case((c.sample_size.is_not(None), "srs"), (c.unit.is_not(None), "poisson"))
+    known = [c.probability, c.unit, design.label("design"), c.sample_size, c.reason]
+    return [role.label("role"), *known]
 
 
 def roles_without_selection(
@@ -93,7 +107,7 @@ def roles_without_selection(
     Raises:
         ConfigurationError: Its rows cannot be told by a hash, and it has no key.
     """
-    _check_key(table, source)
+    check_key(table, source)
     kept = rows.subquery("kept")
     if keep.keeps_all_rows:
         return _roles_of_all(kept, Role.CERTAIN, 1.0, "", inputs, source)
@@ -120,13 +134,13 @@ def weighted_view(
         ConfigurationError: The table has a column of the same name as one of these.
     """
     check_weight_columns(table, source.c.keys())
-    _check_key(table, source)
+    check_key(table, source)
     data, roles = _relation(instance, table), _relation(instance, roles_table(table))
     own = sa.table(data[1], *(sa.column(c.name, c.type) for c in source.c), schema=data[0])
     columns = _key_names(source)
     facts = [sa.column(name, type_) for name, type_ in _FACTS]
     other = sa.table(roles[1], *map(sa.column, columns), *facts, schema=roles[0])
-    same = [other.c[k.name] == k.element for k in _key(source, own)]
+    same = [other.c[k.name] == k.element for k in key_columns(source, own)]
     weight = sa.func.coalesce(1.0 / other.c.probability, sa.literal_column("0.0", sa.Double))
     query = sa.select(
         own,
@@ -150,8 +164,21 @@ def _roles_of_all(
     inputs: Inputs,
     source: sa.FromClause | None = None,
 ) -> Table:
-    key = _key(rows if source is None else source, rows)
-    unit = key_hash_sql([column.element for column in key], _SALT)
+    key = key_columns(rows if source is None else source, rows)
+    return _keyed(sa.select(*key, *facts_of_all(key, role, probability)), key, version, inputs)
+
+
+def facts_of_all(
+    key: Sequence[sa.Label[Any]], role: Role, probability: float | None
+) -> list[sa.ColumnElement[Any]]:
+    """Return the same facts of rows that all have one role; each is a unit of its own.
+
+    Args:
+        key: What the rows are told by, as `key_columns` gives it.
+        role: The role.
+        probability: The inclusion probability of each; None: they have no weight.
+    """
+    unit = key_hash_sql([column.element for column in key], SALT)
     values: tuple[sa.ColumnElement[Any], ...] = (
         sa.literal(role.word),
         sa.literal(probability, sa.Double()),
@@ -160,11 +187,10 @@ def _roles_of_all(
         sa.null(),
         sa.null(),
     )
-    facts = [
+    return [
         sa.cast(value, type_).label(name)
         for (name, type_), value in zip(_FACTS, values, strict=True)
     ]
-    return _keyed(sa.select(*key, *facts), key, version, inputs)
 
 
 def _keyed(
@@ -179,15 +205,26 @@ def _keyed(
     return Table.of(marked(query, version), Properties(primary_key=names), inputs)
 
 
-def _key(source: sa.FromClause, rows: sa.FromClause) -> list[sa.Label[Any]]:
+def key_columns(source: sa.FromClause, rows: sa.FromClause) -> list[sa.Label[Any]]:
+    """Return what rows are told by: their primary key, or the hash of all columns.
+
+    Args:
+        source: The table, with its primary key.
+        rows: Rows of it.
+    """
     names = [column.name for column in source.primary_key]
     if names:
         return [sa.label(name, rows.c[name]) for name in names]
     columns = [rows.c[column.name] for column in source.columns]
-    return [key_hash_sql(columns, _SALT).label(ROW_HASH)]
+    return [key_hash_sql(columns, SALT).label(ROW_HASH)]
 
 
-def _check_key(table: StageTable, source: sa.Table) -> None:
+def check_key(table: StageTable, source: sa.Table) -> None:
+    """Check that the rows of a table can be told apart: by its key, or by a hash of all columns.
+
+    Raises:
+        ConfigurationError: They cannot.
+    """
     key = list(source.primary_key)
     check_hashable(table, key or list(source.c), has_key=bool(key))
 

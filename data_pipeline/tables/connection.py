@@ -5,6 +5,7 @@ import functools
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError, MissingRightError, SharedSessionError
-from data_pipeline.instances import Instance
+from data_pipeline.instances import DatabaseUrl, Instance
 from data_pipeline.tables import interrupts, pooling, row_security
 from data_pipeline.tables.names import literal, quoted
 from data_pipeline.tables.rights import Lacking
@@ -22,7 +23,6 @@ from data_pipeline.tables.session_settings import set_up, set_up_adbc
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection as AdbcConnection
 
-EMBEDDED = "embedded"
 _CONNECT_TIMEOUT_SECONDS = 10
 _NAME_KEY = "data_pipeline/application_name"
 _LOCK = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
@@ -364,12 +364,31 @@ def database(instance: Instance) -> Database:
     The connection pool is shared by all instances on the same server within a process.
     """
     store = instance.table_store
-    url = store.url.reveal()
-    if url == EMBEDDED:
+    return database_at(
+        store.url,
+        instance.home,
+        print_sql=store.print_sql,
+        create=store.create_database_if_not_exists,
+    )
+
+
+def database_at(
+    url: DatabaseUrl, home: Path, *, print_sql: bool = False, create: bool = False
+) -> Database:
+    """Return the database of a URL; start the embedded server of a home where it means that.
+
+    Args:
+        url: The URL.
+        home: `DATA_PIPELINE_HOME`, for the embedded server.
+        print_sql: Whether every statement is logged.
+        create: Whether a database that does not exist is made.
+    """
+    text = url.reveal()
+    if url.is_embedded:
         from data_pipeline.tables.embedded import EmbeddedServer
 
-        url = EmbeddedServer(instance.home).start().render_as_string(hide_password=False)
-    return _database(os.getpid(), url, store.print_sql, store.create_database_if_not_exists)
+        text = EmbeddedServer(home).start().render_as_string(hide_password=False)
+    return _database(os.getpid(), text, print_sql, create)
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """The quickstart pipeline gives the numbers of its origin, on every instance, in every way."""
 
+from pathlib import Path
+
 import dagster as dg
 import pandas as pd
 import pytest
@@ -44,9 +46,11 @@ def test_an_instance_that_loads_for_itself_copies_nothing(pipeline_database: sa.
 
 @pytest.mark.parametrize("name", ROWS)
 def test_in_memory_no_database_is_needed(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+    for variable in ("DATA_PIPELINE_DATABASE_URL", "DATA_PIPELINE_TEST_URL"):
+        monkeypatch.setenv(variable, "postgresql://nobody@127.0.0.1:1/nowhere")
+    monkeypatch.setenv("DATA_PIPELINE_HOME", str(tmp_path / "home"))
     result = dg.materialize_to_memory(
         assets, partition_key=name, resources=instance_resources(name, io_manager=False)
     )
@@ -54,3 +58,4 @@ def test_in_memory_no_database_is_needed(
         frame = result.asset_value(dg.AssetKey(key))
         assert isinstance(frame, pd.DataFrame)
         assert list(frame.itertuples(index=False, name=None)) == expected(ROWS[name], factor)
+    assert not (tmp_path / "home").exists()

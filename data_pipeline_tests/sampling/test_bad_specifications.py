@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.tables import ForeignKey
-from data_pipeline_tests.sampling.in_memory.compared import chosen_in_memory
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 ROOTS = {"a": {"rate": 0.5}}
@@ -72,12 +71,6 @@ def test_what_is_covered_is_checked_for_tables_that_come_whole_too(
     with pytest.raises(ConfigurationError) as caught:
         source.sample(roots=ROOTS, cover=cover, **more)
     assert message in str(caught.value)
-
-
-def test_columns_to_cover_are_checked_in_memory_too(engine: sa.Engine) -> None:
-    source = made(engine)
-    with pytest.raises(ConfigurationError, match="table `inputs/b` has no column `idd`"):
-        chosen_in_memory(source, roots=ROOTS, cover={"columns": {"b": ["idd"]}}, size="minimal")
 
 
 def test_a_predicate_that_fails_on_some_row(engine: sa.Engine) -> None:

@@ -5,7 +5,6 @@ import sqlalchemy as sa
 
 from data_pipeline.sampling.in_database import selection
 from data_pipeline.sampling.in_database.workspace import Workspace
-from data_pipeline_tests.sampling.in_memory.compared import chosen_in_database, chosen_in_memory
 from data_pipeline_tests.sampling.schemas import STAGE, Schema, schema, to
 
 LENGTH = 200
@@ -71,15 +70,3 @@ def test_the_locks_do_not_grow_with_a_chain_of_two_tables(turns: Schema) -> None
 
 def test_the_locks_do_not_grow_with_a_reference_to_the_same_table(versions: Schema) -> None:
     assert locks_of(versions, "versions") < 150
-
-
-@pytest.mark.parametrize("pins", [{}, {"a": [{"id": 8}]}])
-def test_in_memory_the_same_rows_are_chosen(
-    turns: Schema, pins: dict[str, list[dict[str, int]]]
-) -> None:
-    for options in (
-        {"roots": {"a": {}}, "size": "minimal"},
-        {"roots": {"a": {"rate": 0.1}}, "small_table_rows": 0},
-    ):
-        given = {**options, "pins": pins}
-        assert chosen_in_memory(turns, **given) == chosen_in_database(turns, **given)

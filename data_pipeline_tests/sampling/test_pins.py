@@ -37,6 +37,42 @@ def test_a_pinned_row_comes_with_what_it_refers_to(source: Schema) -> None:
 
 
 @pytest.mark.parametrize(
+    ("type_", "pin", "found"),
+    [
+        ("int", "7", True),
+        ("int", "seven", None),
+        ("date", "2020-01-02", True),
+        ("date", "2020-13-02", None),
+        ("numeric(9,2)", 7.5, True),
+        ("uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", True),
+        ("text", "ü", True),
+        ("text", "u", False),
+        ("boolean", True, True),
+        ("timestamptz", "2020-01-02 03:04:05+00", True),
+        ("float8", 0.1, True),
+    ],
+)
+def test_pins_are_values_of_the_columns_types(
+    engine: sa.Engine, type_: str, pin: Any, found: bool | None
+) -> None:
+    value = "1" if found is None and type_ == "int" else str(pin) if found else "2020-01-02"
+    value = "x" if found is False else value
+    source = schema(
+        engine,
+        [f"CREATE TABLE t (k {type_})", f"INSERT INTO t VALUES ('{value}')"],
+        t={"primary_key": "k"},
+    )
+    options: dict[str, Any] = {"roots": {"t": {}}, "size": "minimal", "pins": {"t": [{"k": pin}]}}
+    if found:
+        [row] = source.sample(**options).tables["t"]
+        assert row.role == "pinned"
+        return
+    message = "no row with this key" if found is False else "values of the columns' types: `k`"
+    with pytest.raises(ConfigurationError, match=message):
+        source.sample(**options)
+
+
+@pytest.mark.parametrize(
     ("pins", "message"),
     [
         ({"days": [{"day": "2020-06-01", "shift": 1}]}, "the source has no row with this key"),

@@ -5,7 +5,6 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.key_hash import permanent_random, sampled_mask
-from data_pipeline_tests.sampling.in_memory.compared import chosen_in_memory
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 N = 2_000
@@ -107,7 +106,5 @@ def test_a_number_of_rows_that_cannot_be_told_apart_is_refused(engine: sa.Engine
     message = "50 rows of `inputs/a` cannot be drawn: its raw table has no primary key"
     with pytest.raises(ConfigurationError, match=message):
         source.sample(roots={"a": {"rows": 50}})
-    with pytest.raises(ConfigurationError, match=message):
-        chosen_in_memory(source, roots={"a": {"rows": 50}})
     by_rate = source.sample(roots={"a": {"rate": 0.5}}, cover="off")
     assert by_rate.weighted_count("a") == 2 * len(by_rate.tables["a"])

@@ -11,7 +11,6 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.tables import table_properties
-from data_pipeline_tests.sampling.in_memory.compared import chosen_in_database, chosen_in_memory
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 from data_pipeline_tests.sampling.shop import configured, rows, run
 
@@ -82,19 +81,11 @@ def test_rows_without_a_key_are_sampled_with_their_root(visits: Schema) -> None:
     assert {(row.values["customer"],) for row in referring if row.role == "sampled"} == chosen
 
 
-def test_in_memory_such_rows_are_refused(visits: Schema) -> None:
-    message = r"Table `inputs/visits`: rows cannot be chosen by its column `j` in memory"
-    with pytest.raises(ConfigurationError, match=message):
-        chosen_in_memory(visits, roots={"customers": {"rate": 0.2}})
-
-
 def test_an_interval_may_be_a_key(engine: sa.Engine) -> None:
     source = schema(
         engine,
         ["CREATE TABLE a AS SELECT g * interval '1 hour' AS i FROM generate_series(1, 500) g"],
         a={"primary_key": "i"},
     )
-    options: dict[str, Any] = {"roots": {"a": {"rate": 0.2}}, "salt": 3, "cover": "off"}
-    sample = chosen_in_database(source, **options)
-    assert 60 < len(sample["a"] or {}) < 140
-    assert chosen_in_memory(source, **options) == sample
+    sample = source.sample(roots={"a": {"rate": 0.2}}, salt=3, cover="off")
+    assert 60 < len(sample.tables["a"]) < 140

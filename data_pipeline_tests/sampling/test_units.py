@@ -5,7 +5,6 @@ from collections import defaultdict
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline_tests.sampling.in_memory.compared import chosen_in_database, chosen_in_memory
 from data_pipeline_tests.sampling.schemas import Sample, Schema, schema, to
 
 
@@ -49,12 +48,6 @@ def test_hubs_of_two_relationships_are_other_units_than_what_is_thinned(
     sample = hubs_of_two.sample(roots={"customers": root}, salt=salt, hubs=100)
     assert sample.selection.hubs["customers"] > 1
     assert not any(of_several_probabilities(sample).values())
-
-
-@pytest.mark.parametrize("root", [{"rate": 0.1}, {"rows": 120}])
-def test_they_are_so_in_memory(hubs_of_two: Schema, root: dict[str, float]) -> None:
-    options = {"roots": {"customers": root}, "salt": 7, "hubs": 100}
-    assert chosen_in_memory(hubs_of_two, **options) == chosen_in_database(hubs_of_two, **options)
 
 
 def test_the_children_of_a_certain_root_are_of_its_unit(hubs_of_two: Schema) -> None:

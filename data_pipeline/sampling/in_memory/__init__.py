@@ -1,15 +1,5 @@
-"""Samples of frames in memory: the same rows as in the database, for the same specification.
+"""The input tables of an instance as frames, for `materialize_to_memory`.
 
-The modules have the names of those in `in_database` and follow the same rules, each on whole
-columns. A row's place in the frame is what its place in the table is there: where rows are equal in
-all that decides, the first one is taken.
-
-What only PostgreSQL can evaluate is refused with an error that says so: `cover.predicates` and
-`ForeignKey(where=...)`, which are SQL, and columns declared with types whose values it makes itself
-of what a frame has (`inet`, enums, `timestamp(0)`, `numeric` without precision for floats). Times
-with time zone are written in UTC, which decides on the order of categories alone.
+Copy filters are applied to the frames themselves. A sample is chosen by PostgreSQL, by the engine
+of `in_database`: frames go to a scratch schema, and the chosen rows are taken out of the frames.
 """
-
-from data_pipeline.sampling.in_memory.selection import Selection, selection
-
-__all__ = ["Selection", "selection"]

@@ -19,7 +19,7 @@ from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, configured, rows
 MIDI: dict[str, Any] = {
     "roots": {"customers": {"rate": 0.2}},
     "salt": 3,
-    "cover": {"category_limit": 5},
+    "cover": {"category_limit": 5, "predicates": {"orders": {"dear": "amount > 80"}}},
     "pins": {"orders": [{"number": 4}]},
 }
 CASES = [
@@ -86,7 +86,9 @@ def test_the_outputs_are_those_of_the_database(
             assert values(frame) == stored(pipeline_database, f"{name}_{'.'.join(key)}")
 
 
-def test_a_column_that_is_called_like_a_weight_is_refused(tmp_path: Path) -> None:
+def test_a_column_that_is_called_like_a_weight_is_refused(
+    pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
     shop = Shop(customers=20)
     shop.frames["notes"]["weight"] = 1.0
     config = configured(tmp_path, midi=MIDI)
