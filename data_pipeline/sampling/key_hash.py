@@ -16,8 +16,8 @@ Every type is first brought into one of five canonical forms:
 
 All of these exist from PostgreSQL 14 on. The database must be encoded in UTF8. A NULL hashes as a
 fixed value of its form. Arrays have a rule if their elements look the same in all sessions. Frames
-hold json and arrays in many ways, so in memory no rows are chosen by them. Sampled rows depend on
-these rules, so they never change.
+hold json and arrays in many ways, so copy filters in memory choose no rows by them. Sampled rows
+depend on these rules, so they never change.
 
 Rows are chosen by the lower half of the hash: in lookup3 it is the better mixed one. With the upper
 half, consecutive integers would make samples visibly different from simple random ones.

@@ -1,4 +1,4 @@
-"""The rules of sampling that do not depend on where the rows are: in the database or in memory."""
+"""The rules of sampling that are no SQL: numbers that decide, and what follows from counts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
