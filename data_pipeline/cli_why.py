@@ -27,7 +27,7 @@ def why(instance: str, table: str, key: tuple[str, ...]) -> None:
     from data_pipeline.instances import load_configuration
     from data_pipeline.sampling.report.made_with import has_other_attrs
     from data_pipeline.sampling.report.sampled_row import Rows
-    from data_pipeline.sampling.report.why import Why
+    from data_pipeline.sampling.report.why import explain
     from data_pipeline.tables.connection import database
 
     chosen = load_configuration().instance(instance)
@@ -46,7 +46,7 @@ def why(instance: str, table: str, key: tuple[str, ...]) -> None:
         )
     with database(chosen).begin() as connection:
         rows = Rows(connection, tables)
-        for line in Why(rows, plan).explain(rows.find(name, key)):
+        for line in explain(rows, plan, rows.find(name, key)):
             click.echo(line)
 
 

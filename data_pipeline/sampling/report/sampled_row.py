@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError, TableNotFoundError
-from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
+from data_pipeline.sampling.key_hash import key_hash_sql
 from data_pipeline.sampling.report.compared import Compared, is_value, referred_values, refers
 from data_pipeline.sampling.schema_graph import Relationship
 from data_pipeline.sampling.weights import ROW_HASH
@@ -95,18 +95,9 @@ class Rows:
         found = self.connection.execute(query).first()
         return Facts() if found is None else Facts(*found)
 
-    def number(self, row: RowId, salt: int) -> int:
-        """Gives the sampling number by the row's own key."""
-        compared = self.tables[row.table]
-        rows = compared.source_rows("numbered")
-        names = compared.key or tuple(compared.source.c.keys())
-        query = sa.select(permanent_random_sql([rows.c[name] for name in names], salt))
-        return int(self.connection.execute(self._only(query, rows, row)).scalars().first() or 0)
-
-    def parent(self, row: RowId, item: Relationship) -> tuple[bool, RowId | None]:
-        """Gives whether a row refers to anything, and to which row, if that exists."""
+    def parent(self, row: RowId, item: Relationship) -> RowId | None:
+        """Return the row of the source that a row refers to, if any."""
         child = self.tables[row.table].source_rows("child")
-        does = self.connection.scalar(self._only(sa.select(refers(item, child)), child, row))
         parent = self.tables[item.parent].source_rows("parent")
         values = [parent.c[name] for name in item.referenced_columns]
         pairs = [child.c[own] == other for own, other in zip(item.columns, values, strict=True)]
@@ -114,7 +105,7 @@ class Rows:
             refers(item, child), *pairs
         )
         found = self.connection.execute(self._only(query, child, row)).first()
-        return bool(does), None if found is None else RowId(item.parent, tuple(found))
+        return None if found is None else RowId(item.parent, tuple(found))
 
     def referring(self, row: RowId, item: Relationship) -> list[RowId]:
         """Gives rows of the sample that refer to a row; those with the strongest roles first."""
@@ -135,15 +126,6 @@ class Rows:
             .limit(_MOST_REFERRING)
         )
         return [RowId(item.child, tuple(found)) for found in self.connection.execute(query)]
-
-    def count_referring(self, row: RowId, item: Relationship) -> int:
-        """Gives how many rows of the source refer to a row."""
-        child = self.tables[item.child].source_rows("child")
-        parent = self.tables[row.table].source_rows("parent")
-        kept = self._only(sa.select(parent), parent, row).subquery("kept")
-        values = referred_values(item, kept, "referred")
-        joined = child.join(values, is_value(item, child, values))
-        return int(self.connection.scalar(sa.select(sa.func.count()).select_from(joined)) or 0)
 
     def shown(self, row: RowId) -> str:
         """Gives the row as readers know it."""

@@ -11,7 +11,7 @@ from data_pipeline.sampling.report.compared import Compared
 from data_pipeline.sampling.report.comparison import Report, compared_sample
 from data_pipeline.sampling.report.figures import Figure
 from data_pipeline.sampling.report.sampled_row import Rows
-from data_pipeline.sampling.report.why import Why
+from data_pipeline.sampling.report.why import explain
 from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.schema_graph import schema_graph
 from data_pipeline.tables import ForeignKey
@@ -28,13 +28,13 @@ class Made:
     Attributes:
         columns: SQL of the columns; the first one is the primary key.
         source: The rows of the source.
-        sample: For the key of each row in the sample its role, probability and unit.
+        sample: For the key of each row in the sample its role, probability and unit, and a reason.
         foreign_keys: Its relationships.
     """
 
     columns: str
     source: Sequence[tuple[Value, ...]]
-    sample: Mapping[Value, tuple[str, float | None, int | None]]
+    sample: Mapping[Value, tuple[Any, ...]]
     foreign_keys: Sequence[ForeignKey] = ()
 
     @property
@@ -66,7 +66,7 @@ def explanation(
     with engine.connect() as connection:
         compared, plan = _sample(connection, tables, settings)
         rows = Rows(connection, compared)
-        return "\n".join(Why(rows, plan).explain(rows.find(table, [key])))
+        return "\n".join(explain(rows, plan, rows.find(table, [key])))
 
 
 def _sample(
@@ -108,12 +108,12 @@ def _made(connection: sa.Connection, name: str, made: Made) -> Compared:
     )
     marks = ", ".join(["%s"] * len(made.names))
     kept = [row for row in made.source if row[0] in made.sample]
-    roles = [(of, *facts) for of, facts in made.sample.items()]
+    roles = [(of, *facts, *[None] * (4 - len(facts))) for of, facts in made.sample.items()]
     for target, rows in (("source", list(made.source)), ("sample", kept)):
         if rows:
             run(f"INSERT INTO {target}.{name} VALUES ({marks})", rows)
     if roles:
-        run(f"INSERT INTO roles.{name} VALUES (%s, %s, %s, %s)", roles)
+        run(f"INSERT INTO roles.{name} VALUES (%s, %s, %s, %s, %s)", roles)
     tables = [
         sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection, resolve_fks=False)
         for schema in ("source", "sample", "roles")

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.sampling.key_hash import permanent_random
 from data_pipeline.tables import ForeignKey
 from data_pipeline_tests.sampling.report.made import Made, explanation, extra
 
@@ -20,7 +19,12 @@ ORDERS = {
     20: ("sampled", 0.5, 2),
     40: ("sampled", 0.5, 40),
     50: ("sampled", 0.5, 50),
-    **extra("witness", 30),
+    30: ("witness", None, None, "least: id '30'"),
+}
+STAFF = {
+    6: ("reference", None, None, "referenced: staff (boss) -> staff (id)"),
+    7: ("reference", None, None, "referenced: orders (staff) -> staff (id)"),
+    8: ("reference", None, None, "referenced: orders (staff) -> staff (id)"),
 }
 TABLES = {
     "customers": Made("id int", [(i,) for i in range(1, 5)], CUSTOMERS),
@@ -32,7 +36,7 @@ TABLES = {
         [BY_CUSTOMER, BY_STAFF],
     ),
     "staff": Made(
-        "id int, boss int", [(6, None), (7, 6), (8, None), (9, None)], extra("reference", 6, 7, 8),
+        "id int, boss int", [(6, None), (7, 6), (8, None), (9, None)], STAFF,
         [BY_BOSS],
     ),
 }  # fmt: skip
@@ -42,25 +46,20 @@ def why(engine: sa.Engine, table: str, key: int, settings: dict[str, Any] = SETT
     return explanation(engine, TABLES, settings, table, str(key))
 
 
-def hash_of(key: int) -> str:
-    import pyarrow as pa
-
-    return f"hash {(int(permanent_random([pa.array([key])], 0)[0]) + 2**63) / 2**64:.6f}"
-
-
 @pytest.mark.parametrize(
     ("table", "key", "parts"),
     [
-        ("customers", 1, ["certain, inclusion probability 1", "a hub", "2 of orders rows refer"]),
-        ("customers", 2, ["sampled, inclusion probability 0.5, weight 2", hash_of(2), "0.500000"]),
-        ("orders", 10, ["belongs to the hub customers (id = 1)", hash_of(10)]),
-        ("orders", 20, ["sampled with customers (id = 2), by orders (customer)", hash_of(2)]),
-        ("orders", 40, ["refers to nothing by orders (customer)", hash_of(40)]),
-        ("orders", 50, ["refers to a row that does not exist"]),
-        ("customers", 4, ["is not in the sample", hash_of(4), "no pin names it"]),
-        ("orders", 41, ["is not in the sample", "with customers (id = 4), which is not there"]),
-        ("orders", 31, ["customers (id = 3) is there as reference only"]),
-        ("staff", 9, ["is not in the sample", "no row of the sample refers to it"]),
+        ("customers", 1, ["certain, inclusion probability 1", "comes whole, or it is a hub"]),
+        ("customers", 2, ["sampled, inclusion probability 0.5, weight 2", "was drawn", "rate 0.5"]),
+        ("orders", 10, ["by orders (customer)", "belongs to customers (id = 1): certain"]),
+        ("orders", 20, ["belongs to customers (id = 2): sampled", "drawn by the hash of its key"]),
+        ("orders", 30, ["witness (least: id '30'), no weight"]),
+        ("orders", 40, ["it refers to no row of the source, so it is drawn by itself"]),
+        ("orders", 50, ["it refers to no row of the source, so it is drawn by itself"]),
+        ("customers", 4, ["is not in the sample", "it was not drawn", "no pin names it"]),
+        ("orders", 41, ["is not in the sample", "customers (id = 4): not in the sample"]),
+        ("orders", 31, ["customers (id = 3): reference", "a reference row brings no others along"]),
+        ("staff", 9, ["is not in the sample", "nothing in the sample refers to it"]),
     ],
 )
 def test_the_reason_is_said(engine: sa.Engine, table: str, key: int, parts: list[str]) -> None:
@@ -71,19 +70,29 @@ def test_the_reason_is_said(engine: sa.Engine, table: str, key: int, parts: list
 def test_references_are_followed_to_a_row_that_is_there_for_its_own_sake(
     engine: sa.Engine,
 ) -> None:
-    lines = why(engine, "staff", 6).splitlines()
-    assert lines[:4] == [
-        "staff (id = 6) is in the sample: reference, no weight",
-        "  staff (id = 7) refers to staff (id = 6) by staff (boss) -> staff (id)",
-        "  orders (id = 10) refers to staff (id = 7) by orders (staff) -> staff (id)",
-        "  orders (id = 10) is there since: sampled",
+    assert why(engine, "staff", 6).splitlines() == [
+        "staff (id = 6) is in the sample: reference (referenced: staff (boss) -> staff (id)), "
+        "no weight",
+        "  staff (id = 7) refers to it by staff (boss) -> staff (id): reference (referenced: "
+        "orders (staff) -> staff (id)), no weight",
+        "  orders (id = 10) refers to it by orders (staff) -> staff (id): sampled, inclusion "
+        "probability 0.5, weight 2",
+        "  by orders (customer) -> customers (id) it belongs to customers (id = 1): certain, "
+        "inclusion probability 1, weight 1",
+        "  every such sample has it: its table comes whole, or it is a hub",
     ]
 
 
-def test_a_number_of_rows_has_a_last_one(engine: sa.Engine) -> None:
-    settings = {"roots": {"customers": {"rows": 2}}}
-    assert f"{hash_of(2)} (of 1; salt 0) is below" in why(engine, "customers", 2, settings)
-    assert "the last one of the 2 rows asked for" in why(engine, "customers", 2, settings)
+def test_circles_come_to_an_end(engine: sa.Engine) -> None:
+    said = ("reference", None, None, "referenced: staff (boss) -> staff (id)")
+    circle = Made("id int, boss int", [(1, 2), (2, 1)], {1: said, 2: said}, [BY_BOSS])
+    tables = {**TABLES, "staff": circle}
+    assert len(explanation(engine, tables, SETTINGS, "staff", "1").splitlines()) == 2
+
+
+def test_a_number_of_rows_is_named(engine: sa.Engine) -> None:
+    settings = {"roots": {"customers": {"rows": 2}}, "salt": 7}
+    assert "hash of its key: 2 rows of customers, salt 7" in why(engine, "customers", 2, settings)
 
 
 def test_a_minimal_sample_says_so(engine: sa.Engine) -> None:
