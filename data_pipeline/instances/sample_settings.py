@@ -154,7 +154,6 @@ class CheckSettings(_Settings):
             is to be expected.
         estimates: The deviation of weighted counts, sums and means, in standard errors.
         relative_error: The relative deviation of weighted counts, sums and means.
-        group_error: The same in groups of at least 1 % of the rows.
         join_retention: How far the share of a join's rows that are kept is from what is expected,
             beyond four standard errors.
         design_effect: How many times the variance is that of as many independent rows.
@@ -166,7 +165,6 @@ class CheckSettings(_Settings):
     total_variation: _Limit = Threshold(warn=1.36, error=1.95)
     estimates: _Limit = Threshold(warn=4, error=6)
     relative_error: _Limit = Threshold()
-    group_error: _Limit = Threshold()
     join_retention: _Limit = Threshold(warn=0.05)
     design_effect: _Limit = Threshold(warn=25)
 

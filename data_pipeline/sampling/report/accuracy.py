@@ -14,9 +14,8 @@ from data_pipeline.sampling.report.distances import (
 from data_pipeline.sampling.report.figures import Figure, relative_error
 from data_pipeline.sampling.report.key_columns import KeyColumns
 from data_pipeline.sampling.report.moments import Moments
-from data_pipeline.sampling.report.profile import Group, Profile
+from data_pipeline.sampling.report.profile import Profile
 
-_LEAST_SHARE = 0.01
 _ROUNDING = 1e-9
 
 
@@ -65,18 +64,17 @@ def accuracy(found: Accuracy, checks: CheckSettings, columns: int) -> Iterator[F
     )
     yield from _estimates(found, checks)
     yield from _distances(found, checks, columns)
-    yield from _in_groups(found, checks)
 
 
 def _estimates(found: Accuracy, checks: CheckSettings) -> Iterator[Figure]:
     value, error = found.moments.count()
-    yield _estimate(found, checks, "weighted count", None, value, error, found.full.total.count)
+    yield _estimate(found, checks, "weighted count", None, value, error, found.full.rows)
     for column in found.columns.measures:
         value, error = found.moments.total(column)
-        truth = found.full.total.sums[column]
+        truth = found.full.sums[column]
         yield _estimate(found, checks, "weighted sum", column, value, error, truth)
         mean = found.moments.mean(column)
-        count = found.full.total.counts[column]
+        count = found.full.counts[column]
         if mean is not None and count:
             yield _estimate(found, checks, "weighted mean", column, *mean, truth / count)
 
@@ -145,44 +143,6 @@ def _excess(distance: float, expected: float, root: float) -> float:
     if above <= _ROUNDING:
         return 0.0
     return above * root
-
-
-def _in_groups(found: Accuracy, checks: CheckSettings) -> Iterator[Figure]:
-    """Gives the largest relative errors over the groups of each categorical column."""
-    for name, groups in found.full.groups.items():
-        worst: dict[tuple[str, str | None], tuple[float, str | None, float, float]] = {}
-        for value, group in groups.items():
-            if group.count < _LEAST_SHARE * found.full.total.count:
-                continue
-            other = found.sample.groups[name].get(value, Group(0.0))
-            for key, own, truth in _pairs(other, group, found.columns.measures):
-                off = relative_error(own, truth)
-                if off is not None and (key not in worst or off > worst[key][0]):
-                    worst[key] = (off, value, own, truth)
-        for (measure, column), (off, value, own, truth) in worst.items():
-            what = measure if column is None else f"{measure} of {column}"
-            figure = Figure(
-                found.table,
-                f"{what}, worst group",
-                own,
-                truth,
-                name,
-                "NULL" if value is None else value,
-                text=f"{_percent(off)} off, the most of the groups with at least 1 % of the rows",
-            )
-            yield figure.judged(off, checks, "group_error")
-
-
-def _pairs(
-    sample: Group, full: Group, measures: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, str | None], float, float]]:
-    yield ("weighted count", None), sample.count, full.count
-    for name in measures:
-        count, own = full.counts[name], sample.counts.get(name, 0.0)
-        if count:
-            yield ("weighted sum", name), sample.sums.get(name, 0.0), full.sums[name]
-        if count and own:
-            yield ("weighted mean", name), sample.sums[name] / own, full.sums[name] / count
 
 
 def _percent(off: float | None) -> str:

@@ -98,7 +98,7 @@ class _Comparison:
             if not (covers or is_of_root) or self._is_whole(self.tables[item.parent]):
                 continue
             figures = self.fan_out_figures.setdefault(item.parent, [])
-            if accuracies[item.child].full.total.count > _MOST_COUNTED:
+            if accuracies[item.child].full.rows > _MOST_COUNTED:
                 text = f"children are not counted: there are more than {_MOST_COUNTED:,}"
                 figures.append(
                     Figure(item.parent, "left out of coverage", None, item=str(item), text=text)
@@ -115,7 +115,7 @@ class _Comparison:
     def figures(self, name: str, found: Accuracy, columns: int) -> Iterator[Figure]:
         """Gives all figures of a table."""
         checks, table = self.plan.settings.checks, self.tables[name]
-        yield from sizes(self.connection, self.plan, table, found.full.total.count)
+        yield from sizes(self.connection, self.plan, table, found.full.rows)
         items = list(self.plan.graph.of_child(name))
         for item in items:
             yield violations(self.connection, self.tables, item, checks)

@@ -11,10 +11,8 @@ of at most exp(-2 c^2) (McDiarmid 1989, Surveys in Combinatorics).
 import math
 from collections.abc import Iterator, Mapping
 
-from data_pipeline.sampling.report.profile import Group
-
 Bins = Mapping[int | None, float]
-Groups = Mapping[str | None, Group]
+Groups = Mapping[str | None, float]
 
 
 def ks_distance(full: Bins, sample: Bins) -> float | None:
@@ -57,8 +55,8 @@ def expected_variation(full: Groups, effective_size: float) -> float:
         full: Rows by category.
         effective_size: The sample's number of independent rows.
     """
-    total = sum(group.count for group in full.values())
-    parts = [group.count / total for group in full.values()] if total else []
+    total = sum(full.values())
+    parts = [count / total for count in full.values()] if total else []
     return sum(math.sqrt(p * (1 - p) / (2 * math.pi * effective_size)) for p in parts)
 
 
@@ -77,10 +75,8 @@ def _values(bins: Bins) -> float:
 
 
 def _shares(full: Groups, sample: Groups) -> Iterator[tuple[float, float]]:
-    totals = [sum(group.count for group in item.values()) for item in (full, sample)]
+    totals = [sum(item.values()) for item in (full, sample)]
     if not all(totals):
         return
     for value in {**full, **sample}:
-        pair = (full.get(value), sample.get(value))
-        p, q = (0.0 if g is None else g.count / t for g, t in zip(pair, totals, strict=True))
-        yield p, q
+        yield full.get(value, 0.0) / totals[0], sample.get(value, 0.0) / totals[1]

@@ -102,14 +102,14 @@ def _draw_cumulative(axes: Any, cuts: list[float], full: Bins, sample: Bins, tim
 
 
 def _draw_bars(axes: Any, full: Groups, sample: Groups) -> None:
-    ordered = sorted(full, key=lambda value: -full[value].count)[:_MOST_BARS]
-    totals = [sum(g.count for g in item.values()) or 1.0 for item in (full, sample)]
+    ordered = sorted(full, key=lambda value: -full[value])[:_MOST_BARS]
+    totals = [sum(item.values()) or 1.0 for item in (full, sample)]
     places = range(len(ordered))
     for item, total, shift, label in (
         (full, totals[0], -0.2, "full"),
         (sample, totals[1], 0.2, "weighted sample"),
     ):
-        shares = [item[v].count / total if v in item else 0.0 for v in ordered]
+        shares = [item.get(value, 0.0) / total for value in ordered]
         axes.bar([place + shift for place in places], shares, 0.4, label=label)
     names = ["NULL" if value is None else value[:12] for value in ordered]
     axes.set_xticks(list(places), names, rotation=60 if len(names) > 5 else 0, fontsize=6)

@@ -1,7 +1,7 @@
 """The profile of a table: its distribution over bins and categories, in one scan."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,34 +19,23 @@ OTHER = "(other values)"
 
 
 @dataclass(frozen=True)
-class Group:
-    """Some rows of a table.
-
-    Attributes:
-        count: Their number, or the sum of their weights.
-        sums: The sum of each measure, weighted likewise.
-        counts: The number of values of each measure, weighted likewise.
-    """
-
-    count: float
-    sums: Mapping[str, float] = field(default_factory=dict)
-    counts: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Profile:
-    """What is compared of a table.
+    """What is compared of a table; of a weighted sample, sums of weights stand for numbers of rows.
 
     Attributes:
-        total: All rows.
+        rows: The number of rows.
+        sums: The sum of each measure; none of a weighted sample (see `moments`).
+        counts: The number of values of each measure, likewise.
         bins: For each column with cuts, the rows by bin: 0 below the first cut, `i` from the i-th
             cut to the next; None for NULL.
         groups: For each column with categories, the rows by category; None for NULL.
     """
 
-    total: Group
+    rows: float
+    sums: Mapping[str, float]
+    counts: Mapping[str, float]
     bins: Mapping[str, Mapping[int | None, float]]
-    groups: Mapping[str, Mapping[str | None, Group]]
+    groups: Mapping[str, Mapping[str | None, float]]
 
 
 def profile(
@@ -71,12 +60,16 @@ def profile(
             for i, (name, values) in enumerate(columns.categories.items())
         ),
     ]
-    measures = [as_measure(rows.c[name]).label(f"m{i}") for i, name in enumerate(columns.measures)]
+    names = columns.measures if weight is None else ()
+    measures = [as_measure(rows.c[name]).label(f"m{i}") for i, name in enumerate(names)]
     weighted = [] if weight is None else [weight.label("w")]
     columns_needed = [sa.literal(1).label("one"), *labels, *measures, *weighted]
     base = sa.select(*columns_needed).select_from(rows).subquery("base")
     keys = [base.c[label.name] for label in labels]
-    sums = _sums(base, len(measures), is_weighted=weight is not None)
+    sums = [sa.func.count() if weight is None else sa.func.sum(base.c.w)]
+    for measure in measures:
+        value = base.c[measure.name]
+        sums += [sa.func.sum(value), sa.func.count(value)]
     query = sa.select(*([sa.func.grouping(*keys)] if keys else [sa.literal(0)]), *keys, *sums)
     query = query.select_from(base)
     if keys:
@@ -84,7 +77,7 @@ def profile(
             sa.func.grouping_sets(sa.tuple_(), *(sa.tuple_(key) for key in keys))
         )
     found = [tuple(row) for row in connection.execute(query)]
-    return _read(found, list(binned), list(columns.categories), columns.measures)
+    return _read(found, list(binned), list(columns.categories), names)
 
 
 def _bin(column: sa.ColumnElement[Any], cuts: list[float]) -> sa.ColumnElement[int]:
@@ -98,45 +91,26 @@ def _category(column: sa.ColumnElement[Any], values: list[str]) -> sa.ColumnElem
     return sa.case((text.is_(None), sa.null()), (text == sa.any_(known), text), else_=OTHER)
 
 
-def _sums(base: sa.Subquery, measures: int, *, is_weighted: bool) -> list[sa.ColumnElement[Any]]:
-    w = base.c.w if is_weighted else None
-    sums: list[sa.ColumnElement[Any]] = [sa.func.count() if w is None else sa.func.sum(w)]
-    for i in range(measures):
-        value = base.c[f"m{i}"]
-        if w is None:
-            sums += [sa.func.sum(value), sa.func.count(value)]
-        else:
-            sums += [sa.func.sum(w * value), sa.func.sum(w).filter(value.is_not(None))]
-    return sums
-
-
 def _read(
     found: list[tuple[Any, ...]], binned: list[str], grouped: list[str], measures: tuple[str, ...]
 ) -> Profile:
     columns = [*binned, *grouped]
     everything = (1 << len(columns)) - 1
-    total = Group(0.0)
+    total = [0.0] * (1 + 2 * len(measures))
     bins: dict[str, dict[int | None, float]] = {name: {} for name in binned}
-    groups: dict[str, dict[str | None, Group]] = {name: {} for name in grouped}
+    groups: dict[str, dict[str | None, float]] = {name: {} for name in grouped}
     for which, *values in found:
-        group = _group(values[len(columns) :], measures)
+        numbers = [number_of(value) for value in values[len(columns) :]]
         if which == everything:
-            total = group
+            total = numbers
             continue
         # GROUPING has a bit for each column that was not grouped by, the last one lowest.
         place = next(i for i in range(len(columns)) if not which >> (len(columns) - 1 - i) & 1)
         name, value = columns[place], values[place]
         if place < len(binned):
-            bins[name][value] = group.count
+            bins[name][value] = numbers[0]
         else:
-            groups[name][value] = group
-    return Profile(total, bins, groups)
-
-
-def _group(values: list[Any], measures: tuple[str, ...]) -> Group:
-    count, *others = map(number_of, values)
-    return Group(
-        count,
-        dict(zip(measures, others[0::2], strict=True)),
-        dict(zip(measures, others[1::2], strict=True)),
-    )
+            groups[name][value] = numbers[0]
+    rows, *others = total
+    sums, counts = (dict(zip(measures, others[i::2], strict=True)) for i in (0, 1))
+    return Profile(rows, sums, counts, bins, groups)

@@ -15,7 +15,7 @@ from data_pipeline.sampling.report.comparison import Report
 from data_pipeline.sampling.report.key_columns import KeyColumns
 from data_pipeline.sampling.report.metadata import metadata_of
 from data_pipeline.sampling.report.moments import Moments
-from data_pipeline.sampling.report.profile import Group, Profile
+from data_pipeline.sampling.report.profile import Profile
 from data_pipeline_tests.sampling.report.shop_report import (
     build,
     built_midi,
@@ -57,8 +57,7 @@ def test_tables_and_plots_are_shown(pipeline_database: sa.Engine, tmp_path: Path
 
 
 def test_without_matplotlib_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = Group(1.0)
-    nothing = Profile(everything, {}, {})
+    nothing = Profile(1.0, {}, {}, {}, {})
     weighted = Accuracy("t", KeyColumns(), nothing, nothing, Moments(()))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     found = metadata_of(Report((), (weighted,)))
