@@ -86,6 +86,30 @@ def test_the_outputs_are_those_of_the_database(
             assert values(frame) == stored(pipeline_database, f"{name}_{'.'.join(key)}")
 
 
+def test_filters_and_their_weights_need_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("DATA_PIPELINE_DATABASE_URL", "DATA_PIPELINE_TEST_URL"):
+        monkeypatch.setenv(variable, "postgresql://nobody@127.0.0.1:1/nowhere")
+    shop = Shop(customers=100)
+    shop.frames["regions"] = shop.frames["regions"].astype("category")
+    config = configured(tmp_path, mini=MIDI)
+    _let_filter(Path(config))
+    found = in_memory(shop, "mini", config, weights=True)
+    rows, roles, weighted = (
+        found.asset_value(dg.AssetKey(key))
+        for key in (
+            ["inputs", "regions"],
+            ["sample", "inputs__regions"],
+            ["sample", "inputs__regions_weighted"],
+        )
+    )
+    assert rows["region"].dtype == weighted["region"].dtype == "category"
+    assert list(roles["region"]) == list(rows["region"])
+    assert set(roles["role"]) <= {"sampled"}
+    assert set(weighted["weight"]) <= {1 / 0.3}
+
+
 def test_a_column_that_is_called_like_a_weight_is_refused(
     pipeline_database: sa.Engine, tmp_path: Path
 ) -> None:
