@@ -28,9 +28,11 @@ TEST_URL = "DATA_PIPELINE_TEST_URL"
 PREFIX = "data_pipeline_scratch_"
 """What the names of scratch schemas begin with."""
 
+# The whole name: a stage of an instance called `data_pipeline` may begin like that.
+_PATTERN = f"^{PREFIX}[0-9a-f]{{16}}$"
 _OWN = sa.text(
     "SELECT nspname FROM pg_namespace "
-    "WHERE starts_with(nspname, :prefix) AND pg_get_userbyid(nspowner) = current_user"
+    "WHERE nspname ~ :pattern AND pg_get_userbyid(nspowner) = current_user"
 )
 _TRY_LOCK = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -96,7 +98,7 @@ def _connected(home: Path, stack: ExitStack) -> tuple[Database, sa.Connection]:
 
 def _drop_leftovers(server: Database) -> None:
     with server.begin() as connection:
-        schemas = connection.scalars(_OWN, {"prefix": PREFIX}).all()
+        schemas = connection.scalars(_OWN, {"pattern": _PATTERN}).all()
     for schema in schemas:
         with server.begin() as connection:
             if connection.scalar(_TRY_LOCK, {"name": _lock(schema)}):

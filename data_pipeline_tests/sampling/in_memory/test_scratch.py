@@ -128,10 +128,21 @@ def test_schemas_of_other_roles_are_none_of_our_business(
     pipeline_database: sa.Engine, owner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pipeline_database.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {PREFIX}of_another")
+        connection.exec_driver_sql(f"CREATE SCHEMA {PREFIX}{'0' * 16}")
     monkeypatch.setenv(TEST_URL, os.environ["DATA_PIPELINE_DATABASE_URL"])
     sample_of(FRAME, tmp_path, primary_key="k")
-    assert scratch_schemas(pipeline_database) == {f"{PREFIX}of_another"}
+    assert scratch_schemas(pipeline_database) == {f"{PREFIX}{'0' * 16}"}
+
+
+def test_schemas_of_an_instance_are_no_leftovers(
+    pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    names = {f"{PREFIX}orders", f"{PREFIX}{'0' * 16}__staging"}
+    with pipeline_database.begin() as connection:
+        for name in names:
+            connection.exec_driver_sql(f"CREATE SCHEMA {name}")
+    sample_of(FRAME, tmp_path, primary_key="k")
+    assert scratch_schemas(pipeline_database) == names
 
 
 def test_the_server_of_the_configuration_is_not_asked(
