@@ -38,7 +38,7 @@ class Held:
                 "SELECT * FROM full_queries.queried",
                 lambda log: "Waiting to commit `queries`" in log,
             ),
-        }.get(place, ("SELECT", lambda _: self.is_asleep))
+        }.get(place, ("SELECT", lambda _: self.is_asleep()))
         execute(self.engine, f"INSERT INTO public.held VALUES ('{place}')")
         with self.engine.connect() as holder:
             holder.exec_driver_sql(statement)
@@ -46,12 +46,18 @@ class Held:
             holder.exec_driver_sql("SELECT")  # it still is there
         execute(self.engine, "DELETE FROM public.held")
 
-    @property
     def is_asleep(self) -> bool:
         """Whether a session is held up in a statement."""
-        query = """
+        return self._is_there("wait_event = 'PgSleep'")
+
+    def has_waiting(self) -> bool:
+        """Whether a session waits for the lock of a stage."""
+        return self._is_there("wait_event_type = 'Lock' AND wait_event = 'advisory'")
+
+    def _is_there(self, condition: str) -> bool:
+        query = f"""
         SELECT count(*) > 0 FROM pg_stat_activity
-        WHERE wait_event = 'PgSleep' AND datname = current_database()
+        WHERE datname = current_database() AND {condition}
         """
         return bool(rows(self.engine, query)[0][0])
 

@@ -23,7 +23,7 @@ def check_ends(runs: Runs, module: str, place: str, number: int, *, by_command: 
         os.kill(run.pid, number)
         assert run.await_end() > 0, run.log
         run.await_others()
-        assert not runs.held.is_asleep
+        assert not runs.held.is_asleep()
         assert runs.held.generations(job) == committed
     assert all(len(found) == 1 for found in committed.values())
     assert runs.status(run) is dg.DagsterRunStatus.FAILURE
