@@ -29,14 +29,15 @@ def raw_t() -> pd.DataFrame:
 inputs = copy_filtered_inputs(stage="inputs", raw=[raw_t])
 
 
-def _asset(stage: str, name: str, source: str) -> Any:
+def _asset(stage: str, name: str, source: str, **options: Any) -> Any:
     """Makes a function with one parameter, of the name of its source, the asset of a stage."""
     key = source.split("/")
     ins = {key[1]: dg.AssetIn(key=key)}
-    return dg.asset(key=[stage, name], ins=ins, partitions_def=INSTANCE_PARTITIONS)
+    return dg.asset(key=[stage, name], ins=ins, partitions_def=INSTANCE_PARTITIONS, **options)
 
 
-@_asset("queries", "queried", "inputs/t")
+# Dagster would try an interrupted step again.
+@_asset("queries", "queried", "inputs/t", retry_policy=dg.RetryPolicy(max_retries=5))
 def queried(t: sa.Table) -> Any:
     return sa.select(t.c.id, t.c.generation, sa.func.public.hold("query").label("held"))
 
