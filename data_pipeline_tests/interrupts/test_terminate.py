@@ -17,6 +17,11 @@ mutation ($id: String!) { terminateRun(runId: $id) {
   ... on PythonError { message }
 } }
 """
+# Without a queue, which needs a daemon.
+SETTINGS = """
+telemetry: {enabled: false}
+run_coordinator: {module: dagster.core.run_coordinator, class: DefaultRunCoordinator}
+"""
 WORKSPACE = """
 load_from: [{{python_module: {{module_name: {module}, location_name: data_pipeline}}}}]
 """
@@ -25,7 +30,7 @@ load_from: [{{python_module: {{module_name: {module}, location_name: data_pipeli
 @pytest.fixture(params=[project, by_processes], ids=["in_process", "by_processes"])
 def ui(runs: Runs, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WebUi]:
     """A web UI whose runs make a new generation."""
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "dagster.yaml").write_text(SETTINGS)
     workspace = tmp_path / "workspace.yaml"
     workspace.write_text(WORKSPACE.format(module=request.param.__name__))
     env = {
