@@ -106,6 +106,8 @@ class MemoisedExecutor(Executor):
         set_session_name(run.run_id)
         interrupts.watch()
         try:
+            with dg.raise_execution_interrupts():  # what came while the code was loaded
+                pass
             before = {run.parent_run_id, run.root_run_id} - {run.run_id}
             memo.lead(run.run_id, {run_id for run_id in before if run_id is not None})
             waves = memo.waves(step_by_step=isinstance(self._inner, InProcessExecutor))

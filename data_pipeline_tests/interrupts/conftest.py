@@ -39,9 +39,11 @@ class Runs:
         self.generation = next(self._generations)
         return self.generation
 
-    def start(self, module: str, job: str, *, by_command: bool = False) -> Launched:
+    def start(
+        self, module: str, job: str, *, by_command: bool = False, **variables: str
+    ) -> Launched:
         """Start a run."""
-        environment = {**self.environment, "GENERATION": str(self.generation)}
+        environment = {**self.environment, "GENERATION": str(self.generation), **variables}
         folder = self._folder
         return launch(module, job, environment=environment, folder=folder, by_command=by_command)
 

@@ -1,9 +1,11 @@
 """A pipeline that the database holds up: each of its statements calls `public.hold` with a name.
 
-All tables have the generation of the source, which the environment names: GENERATION.
+All tables have the generation of the source, which the environment names: GENERATION. With EARLY,
+the process is asked to end while it loads this code.
 """
 
 import os
+import signal
 from typing import Any
 
 import dagster as dg
@@ -15,6 +17,9 @@ from data_pipeline.caching.sources import outside_input
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling.copy_inputs import copy_filtered_inputs
 from data_pipeline.tables import Table, View
+
+if os.environ.get("EARLY"):
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _generation() -> int:
