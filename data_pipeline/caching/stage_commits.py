@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from data_pipeline.caching.run_steps import RunSteps
 from data_pipeline.errors import DatabaseError, DataPipelineError
 from data_pipeline.instances import Instance
+from data_pipeline.tables.attached import ComesLaterError
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.commit import commit_stages
 from data_pipeline.tables.commit_order import CommitOrder, StepStages
 from data_pipeline.tables.connection import Database
-from data_pipeline.tables.leading import not_committed
+from data_pipeline.tables.leading import not_committed, together
 from data_pipeline.tables.leftovers import adopt, collect, leftovers
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.orphans import CodeLocation
@@ -130,6 +131,10 @@ class StageCommits:
         while group := self._order.ready(late):
             try:
                 done = commit_stages(self.session, group, self._log, seconds=seconds)
+            except ComesLaterError as error:
+                self._order.join(group, error.stage)
+                self._log.info(together(group, error))
+                continue
             except DataPipelineError as error:
                 self._errors.append(error)
                 self._order.given_up(group)

@@ -86,6 +86,8 @@ def commit_stages(
         the given time.
 
     Raises:
+        ComesLaterError: A view of another stage of the run, which is still to commit, does not fit;
+            let that stage commit together with these. All stages are as before.
         DatabaseError: Something built on a table does not fit the new one, or readers kept it from
             committing in the configured time. The stages are as before, what is staged stays.
     """
@@ -295,7 +297,8 @@ class _Commit:
                 for source in rows
                 if source.is_relation and row.location == str(committed(instance, source.table))
             },
-            given_up=self._own_views() if hung.old.keys() & targets.keys() - sources.keys() else (),
+            given_up=self._own_views,
+            coming=self._coming(),
         )
         in_place.fill_materialized_views(connection, self._log, (d.oid for d in hung.dependents))
         shown = set(map(str, in_place.tables))
@@ -303,9 +306,14 @@ class _Commit:
         return broken, self._shown_through(rows, passing, hung, stay), hung
 
     def _own_views(self) -> list[RelationName]:
-        """Gives the views of the instance, which go with a table that leaves and is not kept."""
+        """Gives the views of the instance, which are never in the way of its tables."""
         rows = catalog.rows(self._connection, self._schema)
         return [committed(self._instance, t) for t, row in rows.items() if row.kind == "view"]
+
+    def _coming(self) -> dict[RelationName, str]:
+        """Gives what the run may write in other stages, and has not committed yet."""
+        later = (table for table in self._locked if table.stage not in self._stages)
+        return {committed(self._instance, table): table.stage for table in later}
 
     def _kept_with_views(
         self, rows: Sequence[CatalogRow], earlier: Replaced

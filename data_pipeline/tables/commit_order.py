@@ -74,6 +74,21 @@ class CommitOrder:
                 return group
         return None
 
+    def join(self, group: frozenset[str], stage: str) -> None:
+        """Lets a group of stages commit together with another stage, and with what lies between."""
+        joined = group | next(other for other in self._open if stage in other)
+        while True:
+            found = [item for item in self._open if item <= joined]
+            before = frozenset[str]().union(*(self._before[item] for item in found)) - joined
+            between = [i for i in self._open if i <= before and self._before[i] & joined]
+            if not between:
+                break
+            joined = joined.union(*between)
+        self._before[joined] = before
+        self._open = sorted(
+            [item for item in self._open if not item & joined] + [joined], key=sorted
+        )
+
     def committed(self, group: frozenset[str]) -> None:
         """Notes that a group of stages has committed."""
         self._open.remove(group)

@@ -16,6 +16,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.tables import catalog, staging
+from data_pipeline.tables.attached import ComesLaterError
 from data_pipeline.tables.clearing import make_room
 from data_pipeline.tables.commit import commit_stages
 from data_pipeline.tables.commit_order import CommitOrder
@@ -186,10 +187,24 @@ class LedRun:
 
     def _commit(self) -> None:
         while group := self._order.ready():
-            done = commit_stages(self._session, group, self._log)
+            try:
+                done = commit_stages(self._session, group, self._log)
+            except ComesLaterError as error:
+                self._order.join(group, error.stage)
+                self._log.info(together(group, error))
+                continue
             self._versions |= {row.table: row.data_version for row in done.rows} if done else {}
             self._order.committed(group)
             self._session.give_back(t for t in self._session.tables if t.stage in group)
+
+
+def together(group: frozenset[str], error: ComesLaterError) -> str:
+    """Say that stages commit later than they could, and why."""
+    stages = ", ".join(f"`{stage}`" for stage in sorted(group))
+    return (
+        f"Stage {stages} will be committed together with stage `{error.stage}`: {error.subject} "
+        "does not fit its new tables, and is to be replaced as well"
+    )
 
 
 def not_committed(session: RunSession, group: frozenset[str], order: CommitOrder) -> str:

@@ -141,3 +141,26 @@ def of(steps: list[StepStages]) -> CommitOrder:
         for stage in item.written:
             members.setdefault(stage, []).append(str(number))
     return CommitOrder(members, steps)
+
+
+def test_a_stage_that_joins_another_takes_along_what_lies_between() -> None:
+    members = {name: [name] for name in "abcde"}
+    steps = [step("a"), step("b", "a"), step("c", "b"), step("d", "a"), step("e", "c")]
+    order = CommitOrder(members, steps)
+    order.done(*"abd")
+    assert order.ready() == frozenset("a")
+    order.join(frozenset("a"), "c")
+    assert order.ready() is None
+    assert sorted(map(sorted, order.open)) == [["a", "b", "c"], ["d"], ["e"]]
+    order.done(*"ce")
+    assert list(groups(order)) == ["abc", "d", "e"]
+
+
+def test_a_stage_joins_one_that_does_not_read_from_it() -> None:
+    members = {name: [name] for name in "abc"}
+    order = CommitOrder(members, [step("a"), step("b", "c"), step("c")])
+    order.done(*"ab")
+    order.join(frozenset("a"), "b")
+    assert order.waits_for(frozenset("ab")) == {"c"}
+    order.done("c")
+    assert list(groups(order)) == ["c", "ab"]

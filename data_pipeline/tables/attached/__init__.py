@@ -7,7 +7,12 @@ users have changed any of it meanwhile.
 """
 
 from data_pipeline.tables.attached.attached import Attached, check_unchanged, read
-from data_pipeline.tables.attached.errors import Broken, CannotCarryError, ChangedError
+from data_pipeline.tables.attached.errors import (
+    Broken,
+    CannotCarryError,
+    ChangedError,
+    ComesLaterError,
+)
 from data_pipeline.tables.attached.graph import Blocker, Graph, read_graph
 from data_pipeline.tables.attached.put_up import put_up
 from data_pipeline.tables.attached.take_down import take_down
@@ -18,6 +23,7 @@ __all__ = [
     "Broken",
     "CannotCarryError",
     "ChangedError",
+    "ComesLaterError",
     "Graph",
     "check_unchanged",
     "put_up",

@@ -25,6 +25,20 @@ class ChangedError(Exception):
     """Somebody changed what hangs on a table while it was about to be replaced: read it anew."""
 
 
+class ComesLaterError(Exception):
+    """A view that the run is going to replace itself does not fit: let both commit together.
+
+    Attributes:
+        subject: The view, such as `view full_b.v`.
+        stage: The stage that it belongs to.
+    """
+
+    def __init__(self, subject: str, stage: str) -> None:
+        super().__init__(subject)
+        self.subject = subject
+        self.stage = stage
+
+
 @dataclass(frozen=True)
 class Broken:
     """An object that did not fit the new tables, and is left dropped.

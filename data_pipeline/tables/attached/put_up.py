@@ -1,13 +1,13 @@
 """Putting up what hung on the old relations: all at once, and one by one if that fails."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Literal
 
 import sqlalchemy as sa
 
 from data_pipeline.tables.attached.attached import Attached, read_new
-from data_pipeline.tables.attached.errors import Broken, CannotCarryError
+from data_pipeline.tables.attached.errors import Broken, CannotCarryError, ComesLaterError
 from data_pipeline.tables.attached.misfit import explain
 from data_pipeline.tables.attached.relations import Relation
 from data_pipeline.tables.attached.units import Unit, units
@@ -34,7 +34,8 @@ def put_up(
     policy: Literal["fail", "drop"],
     log: logging.Logger,
     definitions: Mapping[RelationName, str],
-    given_up: Collection[RelationName] = (),
+    given_up: Callable[[], Collection[RelationName]] = tuple,
+    coming: Mapping[RelationName, str] | None = None,
 ) -> list[Broken]:
     """Puts what hung on the old relations up on those that have taken their names.
 
@@ -44,13 +45,15 @@ def put_up(
         policy: What becomes of what does not fit: `fail`, or `drop` it and go on.
         log: Says what makes no sense any more.
         definitions: Queries for views that are to get another one than they had.
-        given_up: Views that may be left out, whatever the policy is.
+        given_up: Gives views that may be left out, whatever the policy is.
+        coming: Those that the run is going to replace, each with its stage.
 
     Returns:
         What was left dropped, and why; with the policy `drop`, or of what is given up.
 
     Raises:
         CannotCarryError: Something does not fit, and must not be left out.
+        ComesLaterError: A view does not fit that the run is going to replace.
     """
     new, new_parts = read_new(connection, attached)
     todo = units(attached, new, new_parts, definitions, log)
@@ -64,7 +67,7 @@ def put_up(
         run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
     else:
         return []
-    return list(_one_by_one(connection, attached, todo, new, policy, given_up))
+    return list(_one_by_one(connection, attached, todo, new, policy, given_up(), coming or {}))
 
 
 def _one_by_one(
@@ -74,13 +77,15 @@ def _one_by_one(
     new: Mapping[RelationName, Relation],
     policy: Literal["fail", "drop"],
     given_up: Collection[RelationName],
+    coming: Mapping[RelationName, str],
 ) -> Iterator[Broken]:
     """Puts up each by itself, to find out which does not fit; gives those that are left out."""
     gone: dict[int, str] = {}
     views = [item for item in attached.dependents if isinstance(item, Relation)]
     may_go = {view.oid for view in views if view.name in given_up}
+    later = {view.oid: coming[view.name] for view in views if view.name in coming}
     for unit in todo:
-        if unit.is_security and unit.of in gone:
+        if unit.of in gone and (unit.is_security or (unit.of in may_go and unit.creates is None)):
             continue  # it would be the content of what is left out
         column = None
         if below := _below(attached, unit, gone):
@@ -94,6 +99,8 @@ def _one_by_one(
                     raise
                 run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
                 column, reason = explain(connection, attached, unit, new, error)
+        if unit.creates in later:
+            raise ComesLaterError(unit.subject, later[unit.creates])
         is_lost = unit.is_security and not below
         if is_lost or (policy == "fail" and unit.creates not in may_go):
             remedy = _REMEDY_OF_SECURITY if unit.is_security else _REMEDY
