@@ -79,6 +79,11 @@ class Request:
         return source
 
     @property
+    def place(self) -> str:
+        """What tells its working tables from those of other pipelines that share the stage."""
+        return ", ".join([self.stage, *sorted(map(str, self.raw.values()))])
+
+    @property
     def origins(self) -> Mapping[str, StageTable]:
         """The table of the source behind each input table."""
         return {
@@ -129,7 +134,7 @@ class SampledInputs:
                 log.info(f"The sample of stage `{graph.stage}` is up to date: nothing is chosen")
                 return
             schema = self._request.instance.sample_work_schema
-            space = Workspace.open(connection, schema, graph.stage)
+            space = Workspace.open(connection, schema, self._request.place)
             for name in tables:
                 if self._relations[name] is not self._sources[name]:
                     space.create(sa.select(self._sources[name]), "copy", name)
@@ -170,7 +175,7 @@ class SampledInputs:
 
     def _places(self, name: str) -> sa.TableClause:
         schema = self._request.instance.sample_work_schema
-        return chosen_rows(schema, self._request.stage, name)
+        return chosen_rows(schema, self._request.place, name)
 
     def _relation(self, connection: sa.Connection, name: str) -> sa.Table:
         """Gives the source of a table, or the place for a copy of a view, which has no places."""
@@ -179,7 +184,7 @@ class SampledInputs:
         if kind != "VIEW":
             return source
         schema = self._request.instance.sample_work_schema
-        copy = work_table(schema, self._request.stage, "copy", name)
+        copy = work_table(schema, self._request.place, "copy", name)
         table = source.to_metadata(sa.MetaData(), schema=copy.schema, name=copy.name)
         table.info.update(source.info)
         return table
@@ -299,7 +304,7 @@ def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInp
     origins = request.origins
     with database(source).begin() as holder:
         relations = [committed(source, table) for table in origins.values()]
-        lock_for_selection(holder, schema, request.stage, relations)
+        lock_for_selection(holder, schema, request.place, relations)
         found = {name: fetch(source, table, sa.Table, log) for name, table in origins.items()}
         sources = {
             name: with_declared_key(table, origins[name], request.declared[name])
@@ -322,4 +327,6 @@ def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInp
             yield inputs
         finally:
             with database(request.instance).begin() as connection:
-                Workspace(connection, schema, request.stage).drop_leftovers()
+                space = Workspace(connection, schema, request.place)
+                space.drop_leftovers()
+                space.drop_forgotten()

@@ -6,6 +6,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline.instances import load_configuration
+from data_pipeline.sampling.in_database.workspace import lock_for_selection, work_table
+from data_pipeline.sampling.sampled_inputs import Request
+from data_pipeline.tables.names import RelationName, StageTable
+from data_pipeline_tests.io_manager.runs import execute
 from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
 
 MIDI: dict[str, Any] = {"roots": {"customers": {"rate": 0.2}}, "salt": 3}
@@ -175,3 +180,31 @@ def test_no_working_table_is_left_behind(
     run(shop.assets(), "midi", config)
     left = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('midi_sample__work')"
     assert rows(pipeline_database, left) == []
+
+
+def test_a_pipeline_that_draws_other_tables_of_the_stage_is_not_waited_for(
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+) -> None:
+    config = configured(tmp_path, midi=MIDI)
+    run(shop.assets(), "full", config)
+    schema = "midi_sample__work"
+    execute(pipeline_database, f"CREATE SCHEMA {schema}")
+    theirs, forgotten = (work_table(schema, place, "rows", "t") for place in ("theirs", "gone"))
+    with pipeline_database.connect() as other:
+        source = RelationName("full_raw", "orders")
+        lock_for_selection(other, schema, "theirs", [source])
+        for name in (theirs, forgotten):
+            execute(pipeline_database, f"CREATE TABLE {name.quoted} (v int)")
+        run(shop.assets(), "midi", config)
+    left = f"SELECT relname FROM pg_class WHERE relnamespace = '{schema}'::regnamespace"
+    assert rows(pipeline_database, left) == [(theirs.name,)]
+
+
+def test_two_pipelines_have_working_tables_of_their_own() -> None:
+    instance = load_configuration().instance("midi")
+    raw = {name: StageTable("raw", name) for name in ("a", "b")}
+    one, two = (
+        Request(instance, "inputs", {name: raw[name]}, {}, frozenset({name})) for name in raw
+    )
+    assert one.place != two.place
+    assert one.place == Request(instance, "inputs", {"a": raw["a"]}, {}, frozenset()).place

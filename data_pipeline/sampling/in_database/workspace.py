@@ -1,6 +1,7 @@
 """The working tables of a selection: in a schema of their own, unlogged, dropped with the step."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,19 +14,24 @@ from data_pipeline.tables.names import MAX_IDENTIFIER_BYTES, RelationName, quote
 from data_pipeline.tables.sql import compiled
 
 _SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
-_DROPPED = sa.text("SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(:schema)")
+_TRY = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+_PURPOSE = re.compile("[0-9a-f]{8}_")
+_DROPPED = sa.text(
+    "SELECT relname FROM pg_class "
+    "WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p')"
+)
 
 
 @dataclass
 class Workspace:
-    """Working tables of one stage of one instance.
+    """Working tables of one stage of one instance, of one pipeline.
 
     They are no temporary tables, since those rule out parallel plans and other sessions.
 
     Attributes:
         connection: A transaction.
         schema: Where they are.
-        stage: What they are for; tables of other stages may be beside them.
+        stage: What they are for, a stage and what is copied to it; others may be beside them.
     """
 
     connection: sa.Connection
@@ -112,6 +118,16 @@ class Workspace:
                     f"DROP TABLE IF EXISTS {RelationName(self.schema, relname).quoted}",
                 )
 
+    def drop_forgotten(self) -> None:
+        """Drop what killed processes left for other stages or pipelines, which may be no more."""
+        names = self.connection.scalars(_DROPPED, {"schema": self.schema}).all()
+        found = (_PURPOSE.match(name) for name in names)
+        for prefix in sorted({match[0] for match in found if match} - {_prefix(self.stage)}):
+            if self.connection.scalar(_TRY, {"name": _lock_name(self.schema, prefix)}):
+                for name in (name for name in names if name.startswith(prefix)):
+                    relation = RelationName(self.schema, name)
+                    run(self.connection, f"DROP TABLE IF EXISTS {relation.quoted}")
+
     def _execute(self, statement: str) -> int:
         return int(run(self.connection, statement).rowcount)
 
@@ -139,9 +155,13 @@ def lock_for_selection(
     As long as the transaction lasts, every statement of any session finds the same rows of the
     sources in the same places.
     """
-    lock_for_transaction(connection, f"data_pipeline:sampling:{schema}:{stage}")
+    lock_for_transaction(connection, _lock_name(schema, _prefix(stage)))
     listed = ", ".join(relation.quoted for relation in relations)
     run(connection, f"LOCK TABLE {listed} IN ACCESS SHARE MODE")
+
+
+def _lock_name(schema: str, prefix: str) -> str:
+    return f"data_pipeline:sampling:{schema}:{prefix}"
 
 
 def _prefix(stage: str) -> str:
