@@ -36,7 +36,7 @@ class Held:
             ),
             "a reader": (
                 "SELECT * FROM full_queries.queried",
-                lambda log: "Waiting to commit `queries`" in log,
+                lambda log: "Waiting to commit stage `queries`" in log,
             ),
         }.get(place, ("SELECT", lambda _: self.is_asleep()))
         execute(self.engine, f"INSERT INTO public.held VALUES ('{place}')")
