@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline_tests.caching.world import World
+from data_pipeline_tests.io_manager.runs import execute
 
 
 @pytest.fixture
@@ -18,3 +19,9 @@ def world(
     made = World(folder, monkeypatch)
     yield made
     made.storage.dispose()
+
+
+@pytest.fixture
+def counters_may_begin_anew(superuser: sa.Engine) -> None:
+    """Lets the owner of the database do what only a superuser may: `pg_stat_reset`."""
+    execute(superuser, "GRANT EXECUTE ON FUNCTION pg_stat_reset() TO PUBLIC")

@@ -17,6 +17,8 @@ from data_pipeline_tests.io_manager.runs import by_hand, execute, rows
 ROWS = "rows of `{t}` were changed by hand"
 COLUMNS = "columns of `{t}` were changed by hand"
 
+pytestmark = pytest.mark.usefixtures("counters_may_begin_anew")
+
 CHANGES = {
     "update": ("UPDATE {t} SET v = v + 1", ROWS),
     "update of one row": ("UPDATE {t} SET v = 0 WHERE k = 2", ROWS),
@@ -96,10 +98,10 @@ def built(world: World) -> World:
 
 
 @pytest.fixture(autouse=True)
-def _no_tablespace_stays(pipeline_database: sa.Engine) -> Iterator[None]:
+def _no_tablespace_stays(superuser: sa.Engine) -> Iterator[None]:
     yield
-    if rows(pipeline_database, "SELECT 1 FROM pg_tablespace WHERE spcname = 'elsewhere'"):
-        by_hand(pipeline_database, "DROP SCHEMA full_s CASCADE", "DROP TABLESPACE elsewhere")
+    if rows(superuser, "SELECT 1 FROM pg_tablespace WHERE spcname = 'elsewhere'"):
+        by_hand(superuser, "DROP SCHEMA full_s CASCADE", "DROP TABLESPACE elsewhere")
 
 
 def statements(text: str, table: str) -> list[str]:
@@ -136,9 +138,10 @@ def test_it_is_named_and_built_again(
 @tables
 @pytest.mark.parametrize("statement", MAINTENANCE.values(), ids=MAINTENANCE)
 def test_maintenance_is_no_change(
-    built: World, pipeline_database: sa.Engine, table: str, statement: str
+    built: World, pipeline_database: sa.Engine, superuser: sa.Engine, table: str, statement: str
 ) -> None:
-    by_hand(pipeline_database, *statements(statement, table))
+    administrator = superuser if "TABLESPACE" in statement else pipeline_database
+    by_hand(administrator, *statements(statement, table))
     for _ in range(2):
         assert built.made(assets).success
         assert not built.calls
@@ -168,11 +171,13 @@ def test_rows_that_come_by_inheritance_are_named(
         "CREATE TABLE heir () INHERITS (full_s.query)",
         "INSERT INTO heir VALUES (9, 9, 'x')",
     )
-    again = built.made(assets)
-    assert "s__query: another table inherits from `s/query`" in again.log
-    assert "Table public.heir depends on table full_s.query." in again.failure
+    for _ in range(2):
+        again = built.made(assets)
+        assert "s__query: another table inherits from `s/query`" in again.log
+        assert again.success
     by_hand(pipeline_database, "DROP TABLE heir")
     assert built.made(assets).success
+    assert not built.calls
     assert rows(pipeline_database, "SELECT count(*) FROM full_s.query") == [(3,)]
 
 

@@ -75,7 +75,7 @@ def beside(act: Callable[[], object]) -> Iterator[threading.Thread]:
     assert not failures
 
 
-def test_every_session_says_its_level(pipeline_database: sa.Engine) -> None:
+def test_every_session_says_its_level(superuser: sa.Engine) -> None:
     source, instance = full()
     shown = "SELECT current_setting('transaction_isolation')"
     # A connection of the pool is used again after one that commits each statement by itself.
@@ -95,7 +95,7 @@ def test_every_session_says_its_level(pipeline_database: sa.Engine) -> None:
             bulk.commit()
 
 
-def test_a_pipeline_runs_and_is_reused(world: World, pipeline_database: sa.Engine) -> None:
+def test_a_pipeline_runs_and_is_reused(world: World, superuser: sa.Engine) -> None:
     for name in ("full", "mini"):
         assert world.run(name).success
     assert world.run().steps == set()
@@ -103,7 +103,7 @@ def test_a_pipeline_runs_and_is_reused(world: World, pipeline_database: sa.Engin
     assert world.run().success
     assert world.calls == {"t": 1, "b": 1, "c": 1, "query": 1}
     made = "SELECT DISTINCT b.v, q.v FROM full_stage_1.b, full_stage_2.query q"
-    assert rows(pipeline_database, made) == [(10, 10)]
+    assert rows(superuser, made) == [(10, 10)]
     assert world.run().steps == set()
 
 
@@ -132,7 +132,7 @@ def test_runs_that_list_themselves_at_once_get_along() -> None:
         assert {run.run_id for run in runs.active(connection, instance)} == {"first", "second"}
 
 
-def test_a_step_that_waits_for_a_commit_knows_what_it_reads(pipeline_database: sa.Engine) -> None:
+def test_a_step_that_waits_for_a_commit_knows_what_it_reads(superuser: sa.Engine) -> None:
     """It would take the new rows for those of the version that it saw before it waited."""
     instance = load_configuration().instance("full")
     write("a", pd.DataFrame({"v": [1]}))
@@ -143,30 +143,30 @@ def test_a_step_that_waits_for_a_commit_knows_what_it_reads(pipeline_database: s
         found.append(reads[instance, StageTable("s", "a")].row)
         reads.close()
 
-    with pipeline_database.begin() as commit, beside(read):
+    with superuser.begin() as commit, beside(read):
         commit.exec_driver_sql("LOCK TABLE full_s.a IN ACCESS EXCLUSIVE MODE")
         commit.exec_driver_sql("UPDATE full_catalog.tables SET data_version = 'new'")
-        wait_until(lambda: bool(rows(pipeline_database, A_LOCK_IS_WAITED_FOR)))
+        wait_until(lambda: bool(rows(superuser, A_LOCK_IS_WAITED_FOR)))
         commit.commit()
     assert found[0].data_version == "new"
 
 
-def test_a_commit_waits_for_a_reader(world: World, pipeline_database: sa.Engine) -> None:
+def test_a_commit_waits_for_a_reader(world: World, superuser: sa.Engine) -> None:
     def run() -> None:
         assert world.made(lambda: [constant("s/a", 2), constant("t/b", 2)]).success
 
     assert world.made(lambda: [constant("s/a", 1), constant("t/b", 1)]).success
-    with pipeline_database.connect() as reader:
+    with superuser.connect() as reader:
         assert reader.scalar(sa.text("SELECT v FROM full_s.a")) == 1
         with beside(run) as running:
-            wait_until(lambda: rows(pipeline_database, "SELECT v FROM full_t.b") == [(2,)])
+            wait_until(lambda: rows(superuser, "SELECT v FROM full_t.b") == [(2,)])
             assert reader.scalar(sa.text("SELECT v FROM full_s.a")) == 1
             assert running.is_alive()
             reader.rollback()
-    assert rows(pipeline_database, "SELECT v FROM full_s.a") == [(2,)]
+    assert rows(superuser, "SELECT v FROM full_s.a") == [(2,)]
 
 
-def test_runs_at_once_get_along(world: World, pipeline_database: sa.Engine, tmp_path: Path) -> None:
+def test_runs_at_once_get_along(world: World, superuser: sa.Engine, tmp_path: Path) -> None:
     """Two of one instance take turns, and one of another copies from it meanwhile."""
     assert world.run().success
     world.state["source"] = 5
@@ -177,7 +177,7 @@ def test_runs_at_once_get_along(world: World, pipeline_database: sa.Engine, tmp_
     ]
     assert [process.wait(300) for process in processes] == [0, 0, 0]
     made = "SELECT DISTINCT b.v, q.v FROM full_stage_1.b, full_stage_2.query q"
-    assert rows(pipeline_database, made) == [(10, 10)]
-    assert rows(pipeline_database, made.replace("full", "mini")) in ([(2, 2)], [(10, 10)])
+    assert rows(superuser, made) == [(10, 10)]
+    assert rows(superuser, made.replace("full", "mini")) in ([(2, 2)], [(10, 10)])
     assert world.calls == {"t": 1, "b": 2, "c": 2, "query": 2}
     assert world.run().steps == set()

@@ -165,12 +165,18 @@ def test_a_run_killed_between_build_and_commit_is_not_up_to_date(
     world.run()
     world.state["versions"]["b"] = "2"
     world.state["factor"] = 5
-    # A table that goes along with nothing stops the commit after the build.
-    execute(pipeline_database, "CREATE TABLE public.child () INHERITS (full_stage_1.b)")
+    # Rows below the child have to be replaced in place, which the trigger stops after the build.
+    execute(
+        pipeline_database,
+        "CREATE TABLE public.child () INHERITS (full_stage_1.b);"
+        "CREATE FUNCTION public.noted() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RETURN NULL; END';"
+        "CREATE TRIGGER noting AFTER INSERT ON full_stage_1.b EXECUTE FUNCTION public.noted()",
+    )
     assert not world.run().success
     world.state["versions"]["b"] = "1"
     world.state["factor"] = 2
-    execute(pipeline_database, "DROP TABLE public.child")
+    execute(pipeline_database, "DROP TABLE public.child", "DROP TRIGGER noting ON full_stage_1.b")
     assert world.run().steps == set()
     with pipeline_database.connect() as connection:
         assert connection.scalars(sa.text("SELECT DISTINCT v FROM full_stage_1.b")).all() == [2]

@@ -56,6 +56,7 @@ def test_earlier_rows_are_kept_and_come_back(
         assert not world.run().steps
 
 
+@pytest.mark.usefixtures("counters_may_begin_anew")
 @pytest.mark.parametrize("change", sorted(set(CHANGES) - {"dropped column", "another relation"}))
 def test_a_change_by_hand_is_noticed(
     world: World, pipeline_database: sa.Engine, change: str
