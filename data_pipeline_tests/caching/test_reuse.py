@@ -176,7 +176,7 @@ def test_a_run_killed_between_build_and_commit_is_not_up_to_date(
     assert not world.run().success
     world.state["versions"]["b"] = "1"
     world.state["factor"] = 2
-    execute(pipeline_database, "DROP TABLE public.child", "DROP TRIGGER noting ON full_stage_1.b")
+    execute(pipeline_database, "DROP TABLE public.child; DROP TRIGGER noting ON full_stage_1.b")
     assert world.run().steps == set()
     with pipeline_database.connect() as connection:
         assert connection.scalars(sa.text("SELECT DISTINCT v FROM full_stage_1.b")).all() == [2]
