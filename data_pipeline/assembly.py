@@ -16,8 +16,7 @@ from data_pipeline.instances.resource import PARTITION_TAG
 from data_pipeline.instances.sample_settings import SampleSettings
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.resources import instance_resources
-from data_pipeline.run_progress import NAME as PROGRESS
-from data_pipeline.run_progress import progress_logger
+from data_pipeline.run_progress import PROGRESS, progress_logger
 from data_pipeline.sampling.copy_inputs import SOURCE_METADATA_KEY
 from data_pipeline.tables.identity import CODE_PARTS_KEY, RAW_TAG
 from data_pipeline.tables.names import StageTable

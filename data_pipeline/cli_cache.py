@@ -79,7 +79,7 @@ def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
     from data_pipeline.cli_drop import listing
     from data_pipeline.tables import dropping
     from data_pipeline.tables.connection import database
-    from data_pipeline.tables.holdings import Selection
+    from data_pipeline.tables.holdings import DropSelection
     from data_pipeline.tables.survey import Order, survey
 
     found = orphans_of(instance)
@@ -90,7 +90,7 @@ def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
         return
     order = Order(
         instance,
-        Selection(
+        DropSelection(
             frozenset(),
             tables=frozenset(row.table for row in found.own),
             # Somebody else may come to have one of them until it is dropped.

@@ -14,7 +14,7 @@ from data_pipeline.errors import IsolationError
 
 if TYPE_CHECKING:
     from data_pipeline.instances import Configuration, Instance
-    from data_pipeline.tables.part import Part
+    from data_pipeline.tables.part import InventoryItem
     from data_pipeline.tables.survey import Survey
 
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
@@ -38,14 +38,14 @@ def drop(instance: str, stage: str | None, older_than: str | None, yes: bool, fo
     from data_pipeline.instances import load_configuration
     from data_pipeline.tables import dropping
     from data_pipeline.tables.connection import database
-    from data_pipeline.tables.holdings import Selection
+    from data_pipeline.tables.holdings import DropSelection
     from data_pipeline.tables.survey import Order, survey
 
     configuration = load_configuration()
     age = None if older_than is None else _duration(older_than)
     chosen, is_foreign = _instance(configuration, instance)
     stages, copied = _stages(configuration, chosen)
-    order = Order(chosen, Selection(stages, stage, age), copied, force)
+    order = Order(chosen, DropSelection(stages, stage, age), copied, force)
     base = database(chosen)
     with base.begin() as connection:
         found = survey(connection, order)
@@ -130,7 +130,7 @@ def listing(found: "Survey") -> Iterator[str]:
             yield from (f"  {item}" for item in items)
 
 
-def _lines(part: "Part") -> Iterator[str]:
+def _lines(part: "InventoryItem") -> Iterator[str]:
     from data_pipeline.tables.catalog import WITHOUT_VALUE
 
     for schema in part.schemas:

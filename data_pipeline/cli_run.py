@@ -53,10 +53,10 @@ def dagster_home(home: Path) -> Path:
 def _execute(name: str, tags: Mapping[str, str]) -> bool:
     import dagster as dg
 
-    from data_pipeline.run_progress import NAME
+    from data_pipeline.run_progress import PROGRESS
 
     job = dg.build_reconstructable_job(__name__, job_of_instance.__name__, (name,))
-    settings: dict[str, Any] = {"loggers": {NAME: {}}}
+    settings: dict[str, Any] = {"loggers": {PROGRESS: {}}}
     with (
         dg.DagsterInstance.get() as storage,
         dg.execute_job(job, storage, run_config=settings, tags=dict(tags)) as result,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import dagster as dg
 
-NAME = "progress"
+PROGRESS = "progress"
 _MOST_LINES = 6
 
 
@@ -72,7 +72,7 @@ def _facts(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
 
 
 def _logger(_context: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.Logger(NAME, level=logging.DEBUG)
+    logger = logging.Logger(PROGRESS, level=logging.DEBUG)
     logger.addHandler(_Lines())
     return logger
 

@@ -30,7 +30,7 @@ from data_pipeline.caching.values_read import (
 
 
 @dataclass(frozen=True)
-class Part:
+class CodePart:
     """A function, class, constant, module or file.
 
     Attributes:
@@ -57,10 +57,10 @@ class CodeParts:
 
     def __init__(self, project: ProjectCode) -> None:
         self.project = project
-        self._known: dict[Target | SqlFile, Part] = {}
+        self._known: dict[Target | SqlFile, CodePart] = {}
         self._registrations = Registrations(project)
 
-    def part(self, target: Definition | WholeModule | SqlFile) -> Part:
+    def part(self, target: Definition | WholeModule | SqlFile) -> CodePart:
         """Gives the part that a reference leads to."""
         if target not in self._known:
             if isinstance(target, Definition):
@@ -69,7 +69,7 @@ class CodeParts:
                 self._known[target] = self._whole(target)
             else:
                 text = target.path.read_text(encoding="utf-8")
-                self._known[target] = Part(target.name, "SQL file", digest(text))
+                self._known[target] = CodePart(target.name, "SQL file", digest(text))
         return self._known[target]
 
     def code(
@@ -82,7 +82,7 @@ class CodeParts:
         closure: Collection[str] = (),
         annotations: bool = False,
         texts: Iterable[str] = (),
-    ) -> Part:
+    ) -> CodePart:
         """Gives the part of some code.
 
         Args:
@@ -105,7 +105,7 @@ class CodeParts:
             path, origins = module.source.path, Origins(self.project, module, kept, found)
             reads += values_read(path, meanings.outside, origins)
             reads += files_read(path, origins) if module.source.may_read_files else []
-        return Part(
+        return CodePart(
             name,
             kind,
             digest(*texts, *said, *sorted(meanings.edges)),
@@ -131,7 +131,7 @@ class CodeParts:
         reference = Reference(root.id, attributes, root.lineno)
         return any(isinstance(item, External) for item in self.project.resolve(module, reference))
 
-    def _definition(self, target: Definition) -> Part:
+    def _definition(self, target: Definition) -> CodePart:
         module = self.project.module(target.module)
         assert module is not None  # noqa: S101  # the project found it there
         assert module.source is not None  # noqa: S101
@@ -144,7 +144,7 @@ class CodeParts:
         fixed = kind != "constant" or all(_is_fixed(binding) for binding in bindings)
         return part if fixed else self._filled(target, part)
 
-    def _filled(self, table: Definition, part: Part) -> Part:
+    def _filled(self, table: Definition, part: CodePart) -> CodePart:
         """Adds to a constant what functions put into it while modules are imported."""
         said: list[str] = []
         follows: list[tuple[Target | SqlFile, bool]] = []
@@ -165,10 +165,10 @@ class CodeParts:
         combined = digest(part.digest, *sorted(said))
         return replace(part, digest=combined, follows=(*part.follows, *follows))
 
-    def _whole(self, target: WholeModule) -> Part:
+    def _whole(self, target: WholeModule) -> CodePart:
         module = self.project.module(target.name)
         if module is None or module.source is None:
-            return Part(target.name, "module", digest(""))
+            return CodePart(target.name, "module", digest(""))
         part = self.code(module, target.name, "module", module.source.tree.body)
         imports = [
             found

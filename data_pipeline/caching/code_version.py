@@ -28,7 +28,7 @@ from data_pipeline.caching.asset_function import (
     asset_functions,
     asset_structure,
 )
-from data_pipeline.caching.code_parts import CodeParts, Part
+from data_pipeline.caching.code_parts import CodePart, CodeParts
 from data_pipeline.caching.live_code import LiveCode
 from data_pipeline.caching.meanings import SqlFile, Warned
 from data_pipeline.caching.packages import Package, tracked_by_module
@@ -194,7 +194,7 @@ class _Reads:
         self._found: dict[ValueRead, None] = {}
         self._seeds: set[str] = set()
 
-    def add(self, part: Part) -> None:
+    def add(self, part: CodePart) -> None:
         self._found.update(dict.fromkeys(part.reads))
         self._seeds |= part.seeds
 
@@ -279,14 +279,14 @@ class _Computation:
     def _reached(
         self,
         code: CodeParts,
-        start: Sequence[Part],
+        start: Sequence[CodePart],
         parts: dict[str, str],
         warned: dict[Warned, None],
         reads: "_Reads",
     ) -> None:
         """Adds the parts that one leads to, each once, and those that lead on from there."""
         seen: set[tuple[Target | SqlFile, bool]] = set()
-        stack: list[tuple[Part, bool]] = [(part, False) for part in reversed(start)]
+        stack: list[tuple[CodePart, bool]] = [(part, False) for part in reversed(start)]
         while stack:
             part, telling_type = stack.pop()
             if not telling_type or part.kind == "class":

@@ -17,9 +17,9 @@ from typing import Any
 import dagster as dg
 
 from data_pipeline.caching.asset_function import asset_functions
-from data_pipeline.caching.code_parts import CodeParts, Part
+from data_pipeline.caching.code_parts import CodePart, CodeParts
 from data_pipeline.caching.meanings import Warned
-from data_pipeline.caching.module_source import Located, first_line
+from data_pipeline.caching.module_source import SourcePlace, first_line
 from data_pipeline.caching.project_code import Definition, Module, WholeModule
 from data_pipeline.caching.scopes import FUNCTIONS
 from data_pipeline.caching.syntax import digest
@@ -36,7 +36,7 @@ class LiveCode:
     def __init__(self, parts: CodeParts) -> None:
         self._parts = parts
         self._seen: dict[int, tuple[Any, str]] = {}
-        self.found: dict[str, Part] = {}
+        self.found: dict[str, CodePart] = {}
 
     def follow(self, entry: Callable[..., Any]) -> None:
         """Adds the code of an asset: a function, or whatever else can be called."""
@@ -87,7 +87,7 @@ class LiveCode:
         module: Module,
         name: str,
         kind: str,
-        held: Sequence[Located],
+        held: Sequence[SourcePlace],
         *,
         annotations: bool = False,
     ) -> None:
@@ -96,7 +96,9 @@ class LiveCode:
         part = self._parts.code(module, name, kind, nodes, closure=outer, annotations=annotations)
         self.found[name] = part
 
-    def _decorators(self, module: Module, name: str, held: Sequence[Located], place: str) -> None:
+    def _decorators(
+        self, module: Module, name: str, held: Sequence[SourcePlace], place: str
+    ) -> None:
         """Warns of variables that a library's decorator got from the function around.
 
         Those of a decorator in the project are found in what its function closes over.
@@ -106,7 +108,7 @@ class LiveCode:
             for variable in sorted(given):
                 key = f"{name}: decorator `{variable}`"
                 what = f"`{variable}`, which is given to the decorator of `{name}`"
-                self.found[key] = Part(key, "value", "", (), (Warned(place, what),))
+                self.found[key] = CodePart(key, "value", "", (), (Warned(place, what),))
 
     def _named(self, function: Any, name: str) -> str:
         """Gives a part a name of its own: a factory makes many functions of one name."""
@@ -150,7 +152,7 @@ class LiveCode:
             said = ""
             warned = (Warned(place, f"{what}, which `{name}` has from outside: {error}"),)
         key = f"{name}: {what}"
-        self.found[key] = Part(key, "value", said, (), warned)
+        self.found[key] = CodePart(key, "value", said, (), warned)
 
     def _substitute(self, value: Any) -> Any:
         """Gives plain data for functions, classes and what holds them; follows their code."""
@@ -222,16 +224,16 @@ class LiveCode:
         if isinstance(target, WholeModule) and self._parts.project.module(target.name) is None:
             return
         key = f"{name} (by value)"
-        self.found[key] = Part(key, "value", digest(name), ((target, False),))
+        self.found[key] = CodePart(key, "value", digest(name), ((target, False),))
 
     def _unknown(self, value: Any, place: str, what: str) -> str:
         name = f"{value.__module__}.{value.__qualname__}"
         self._seen[id(value)] = (value, name)
-        self.found[name] = Part(name, "value", "", (), (Warned(place, f"{what}: `{name}`"),))
+        self.found[name] = CodePart(name, "value", "", (), (Warned(place, f"{what}: `{name}`"),))
         return name
 
 
-def located_function(module: Module, function: types.FunctionType) -> Sequence[Located]:
+def located_function(module: Module, function: types.FunctionType) -> Sequence[SourcePlace]:
     """Gives where a function stands in its source; several if lambdas cannot be told apart."""
     code = function.__code__
     if module.source is not None and "<locals>" not in function.__qualname__:
@@ -241,7 +243,7 @@ def located_function(module: Module, function: types.FunctionType) -> Sequence[L
         own = [node for node in own if isinstance(node, FUNCTIONS)]
         own = [node for node in own if first_line(node) == code.co_firstlineno]
         if own:
-            return [Located(own[0], ())]
+            return [SourcePlace(own[0], ())]
     held = (
         module.source.functions.get((code.co_firstlineno, code.co_name), ())
         if module.source

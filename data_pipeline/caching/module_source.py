@@ -19,7 +19,7 @@ READING_METHODS = frozenset({"read_text", "read_bytes", "open"})
 
 
 @dataclass(frozen=True)
-class Located:
+class SourcePlace:
     """A function or class, and the functions that it stands in."""
 
     node: ast.AST
@@ -67,9 +67,9 @@ class ModuleSource:
         return frozenset(found) or None
 
     @cached_property
-    def functions(self) -> Mapping[tuple[int, str], Sequence[Located]]:
+    def functions(self) -> Mapping[tuple[int, str], Sequence[SourcePlace]]:
         """The functions, lambdas among them, by first line and name."""
-        found: dict[tuple[int, str], list[Located]] = {}
+        found: dict[tuple[int, str], list[SourcePlace]] = {}
         for name, located in self._located:
             if not isinstance(located.node, ast.ClassDef):
                 key = (first_line(located.node), name.rpartition(".")[2])
@@ -77,17 +77,17 @@ class ModuleSource:
         return found
 
     @cached_property
-    def classes(self) -> Mapping[str, Sequence[Located]]:
+    def classes(self) -> Mapping[str, Sequence[SourcePlace]]:
         """The classes by their qualified names."""
-        found: dict[str, list[Located]] = {}
+        found: dict[str, list[SourcePlace]] = {}
         for name, located in self._located:
             if isinstance(located.node, ast.ClassDef):
                 found.setdefault(name, []).append(located)
         return found
 
     @cached_property
-    def _located(self) -> Sequence[tuple[str, "Located"]]:
-        found: list[tuple[str, Located]] = []
+    def _located(self) -> Sequence[tuple[str, "SourcePlace"]]:
+        found: list[tuple[str, SourcePlace]] = []
         stack: list[tuple[ast.AST, str, tuple[ast.AST, ...]]] = [(self.tree, "", ())]
         while stack:
             node, prefix, around = stack.pop()
@@ -95,10 +95,10 @@ class ModuleSource:
                 inner, within = prefix, around
                 if isinstance(child, (*FUNCTIONS, ast.Lambda)):
                     name = "<lambda>" if isinstance(child, ast.Lambda) else child.name
-                    found.append((prefix + name, Located(child, around)))
+                    found.append((prefix + name, SourcePlace(child, around)))
                     inner, within = f"{prefix}{name}.<locals>.", (*around, child)
                 elif isinstance(child, ast.ClassDef):
-                    found.append((prefix + child.name, Located(child, around)))
+                    found.append((prefix + child.name, SourcePlace(child, around)))
                     inner = f"{prefix}{child.name}."
                 stack.append((child, inner, within))
         return found

@@ -17,7 +17,7 @@ from data_pipeline.tables.slots import Slot
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptVersion:
     """A result that is there without being visible.
 
     Attributes:
@@ -29,14 +29,14 @@ class Kept:
     slot: Slot | None = None
 
 
-def kept_results(database: Database, instance: Instance) -> Mapping[str, Kept]:
+def kept_results(database: Database, instance: Instance) -> Mapping[str, KeptVersion]:
     """Gives the results of an instance that can be swapped in, by cache key."""
     with database.begin() as connection:
         there = [slot for slot in slots.all_slots(connection, instance) if slot.is_there]
         # What is staged may be dropped again, with all that is built on it.
         used = slots.in_use(connection, instance, [slot.row for slot in there])
-        kept = [Kept(slot.row, slot) for slot in there if slot.row not in used]
-        kept += [Kept(item.row) for item in leftovers(connection, instance) if item.is_there]
+        kept = [KeptVersion(slot.row, slot) for slot in there if slot.row not in used]
+        kept += [KeptVersion(item.row) for item in leftovers(connection, instance) if item.is_there]
     return {item.row.cache_key: item for item in kept if item.row.cache_key}
 
 
@@ -51,7 +51,7 @@ def wanted_key(item: Computation, known: Mapping[Key, Known]) -> str | None:
     return item.identity.cache_key(str(item.key[1]), inputs)
 
 
-def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, Kept]) -> bool:
+def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, KeptVersion]) -> bool:
     """Whether everything that a step computes was kept, or is there."""
     wanted = [(item, wanted_key(item, known)) for item in step.computations]
     missing = [(item, key) for item, key in wanted if not _is_kept(item, kept.get(key or ""))]
@@ -60,7 +60,7 @@ def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, Kept]
     )
 
 
-def _is_kept(item: Computation, found: Kept | None) -> bool:
+def _is_kept(item: Computation, found: KeptVersion | None) -> bool:
     return found is not None and item.lost(found.row) is None
 
 
@@ -74,7 +74,7 @@ def _is_current(item: Computation, found: Known | None, key: str) -> bool:
 
 
 def restore(
-    session: RunSession, step: Step, known: Mapping[Key, Known], kept: Mapping[str, Kept]
+    session: RunSession, step: Step, known: Mapping[Key, Known], kept: Mapping[str, KeptVersion]
 ) -> bool:
     """Stages what was kept of everything that a step computes.
 

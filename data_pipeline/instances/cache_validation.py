@@ -3,11 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances.instance import Instance
 from data_pipeline.instances.settings import CacheMode
+
+if TYPE_CHECKING:
+    from data_pipeline.instances.instance import Instance
 
 MODE_TAG = "data_pipeline/cache_validation"
 IGNORE_CODE_TAG = "data_pipeline/ignore_code_version"
@@ -44,7 +46,7 @@ class Validation:
 
 
 def validation(
-    instance: Instance, tags: Mapping[str, str], environ: Mapping[str, str] | None = None
+    instance: "Instance", tags: Mapping[str, str], environ: Mapping[str, str] | None = None
 ) -> Validation:
     """Gives the cache validation of a run: its tags, else the environment, else the configuration.
 

@@ -10,7 +10,7 @@ from data_pipeline.instances.merge import Located, Tree
 from data_pipeline.instances.naming import check_instance_id, check_name
 from data_pipeline.instances.placeholders import Placeholders
 from data_pipeline.instances.problems import problem, suggestion
-from data_pipeline.instances.settings import CacheValidation, CopyAttrs, Identity
+from data_pipeline.instances.settings import CacheValidation, CopyAttrs, InstanceKeys
 from data_pipeline.instances.stores import blob_store, table_store
 from data_pipeline.instances.validation import origin, validated
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_for
@@ -71,8 +71,8 @@ class Resolver:
         user = {"username": lambda: user_identifier(self.sections.environment.username())}
         return Placeholders(self.sections.file, self.sections.environment, {**known, **user})
 
-    def _identity(self, name: str, tree: Tree) -> Identity:
-        keys = {key: tree[key] for key in Identity.model_fields if key in tree}
+    def _identity(self, name: str, tree: Tree) -> InstanceKeys:
+        keys = {key: tree[key] for key in InstanceKeys.model_fields if key in tree}
         template = keys.pop("per_user_template", None)
         values: dict[str, Any] = {
             "instance_id": name,
@@ -80,9 +80,9 @@ class Resolver:
         }
         if template is not None:  # has placeholders of its own
             values["per_user_template"] = template.value
-        return validated(Identity, values, self.sections.file, f"instances.{name}", tree)
+        return validated(InstanceKeys, values, self.sections.file, f"instances.{name}", tree)
 
-    def _per_user_id(self, tree: Tree, identity: Identity, key: str) -> str:
+    def _per_user_id(self, tree: Tree, identity: InstanceKeys, key: str) -> str:
         template = identity.per_user_template
         where, _ = origin(tree, key, ("per_user_template",))
         if "{id}" not in template or "{username}" not in template:
@@ -93,7 +93,7 @@ class Resolver:
         check_instance_id(self.sections.file, where, instance_id)
         return instance_id
 
-    def _build_command(self, name: str, identity: Identity, per_user: bool) -> str:
+    def _build_command(self, name: str, identity: InstanceKeys, per_user: bool) -> str:
         """Give the shell command that builds an instance under this id, per-user or not."""
         said = self.sections.environment.per_user
         usual = identity.per_user if said is None else said

@@ -36,7 +36,7 @@ _Pins = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_pins_of_table)]
 _Columns = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
-class _Settings(BaseModel):
+class _SampleSettings(BaseModel):
     """Immutable, and without unknown keys."""
 
     model_config = ConfigDict(
@@ -44,7 +44,7 @@ class _Settings(BaseModel):
     )
 
 
-class RootSettings(_Settings):
+class RootSettings(_SampleSettings):
     """How much of a root is sampled; neither is needed for a minimal sample.
 
     Attributes:
@@ -62,7 +62,7 @@ class RootSettings(_Settings):
         return self
 
 
-class CoverSettings(_Settings):
+class CoverSettings(_SampleSettings):
     """Which values must have a witness row in the sample.
 
     Attributes:
@@ -118,7 +118,7 @@ def _hubs(value: object) -> object:
     raise ValueError("write auto, off, or the number of children above which a root is a hub")
 
 
-class Threshold(_Settings):
+class Threshold(_SampleSettings):
     """How far a figure of the report may go; None: however far.
 
     Attributes:
@@ -142,7 +142,7 @@ def _threshold(value: object) -> object:
 _Limit = Annotated[Threshold, BeforeValidator(_threshold)]
 
 
-class CheckSettings(_Settings):
+class CheckSettings(_SampleSettings):
     """How far the figures of a sample's report may go.
 
     Attributes:
@@ -173,7 +173,7 @@ def _report(value: object) -> object:
     return "off" if value is False else value
 
 
-class SampleSettings(_Settings):
+class SampleSettings(_SampleSettings):
     """Which rows of the source an instance copies.
 
     Attributes:

@@ -120,7 +120,7 @@ class CacheValidation(_Settings):
     content_hash_max_bytes: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 10**10
 
 
-class Identity(_Settings):
+class InstanceKeys(_Settings):
     """The keys that decide which instance this is, before anything else can be read."""
 
     technical_setup: str | None = None

@@ -11,7 +11,7 @@ from data_pipeline.instances.settings import (
     BlobStore,
     CacheValidation,
     CopyAttrs,
-    Identity,
+    InstanceKeys,
     TableStore,
 )
 
@@ -49,7 +49,7 @@ _FILE: Shape = {
     },
     "blob_store_connections": {"*": _keys("base_path")},
     "technical_setups": {"*": _TECHNICAL_SETUP},
-    "instances": {"*": {**_keys(*Identity.model_fields), **_TECHNICAL_SETUP, "attrs": _ATTRS}},
+    "instances": {"*": {**_keys(*InstanceKeys.model_fields), **_TECHNICAL_SETUP, "attrs": _ATTRS}},
 }
 
 

@@ -63,10 +63,10 @@ def witnesses(
     """
     chosen: dict[_Row, Obligation] = {}
     for obligation in sorted(first):
-        if not _any(satisfied.get(obligation, set()), chosen):
+        if not _any_of(satisfied.get(obligation, set()), chosen):
             chosen[first[obligation]] = obligation
     return chosen
 
 
-def _any(rows: Iterable[_Row], chosen: Mapping[_Row, Obligation]) -> bool:
+def _any_of(rows: Iterable[_Row], chosen: Mapping[_Row, Obligation]) -> bool:
     return any(row in chosen for row in rows)

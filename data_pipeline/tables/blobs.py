@@ -156,7 +156,7 @@ def flaw(instance: Instance, row: CatalogRow) -> str | None:
         return DROPPED
     path = _inside(instance, f"Blob `{row.table}`", row.location)
     known = row.checksum or _version(row.table, row.location)
-    return marked_files.flaw(path, known, row.bytes)
+    return marked_files.damage(path, known, row.bytes)
 
 
 def is_intact(instance: Instance, row: CatalogRow) -> bool:

@@ -177,10 +177,10 @@ class _Commit:
             and row.table in earlier.intact
             and slots.is_kept(instance, old, row)
         ]
-        in_place = self._in_place(rows, earlier)
-        kept = slots.aside(connection, instance, keeping, in_place.tables)
-        states = in_place.replace_rows(connection, self._log)
-        broken, views, hung = self._replace(rows, earlier, kept, in_place)
+        stays = self._in_place(rows, earlier)
+        kept = slots.aside(connection, instance, keeping, stays.tables)
+        states = stays.replace_rows(connection, self._log)
+        broken, views, hung = self._replace(rows, earlier, kept, stays)
         replaced.publish(connection, instance, self._run_id, self._stages, self._code_location)
         replaced.remember_states(connection, instance, rows, states)
         catalog.put(connection, self._schema, [*shown, *views])
@@ -251,7 +251,7 @@ class _Commit:
         rows: Sequence[CatalogRow],
         earlier: Replaced,
         kept: slots.Aside,
-        in_place: InPlace,
+        stays: InPlace,
     ) -> tuple[Sequence[attached.Broken], list[CatalogRow], attached.Attached]:
         """Puts the staged relations in the place of the earlier ones; files need nothing."""
         connection, instance = self._connection, self._instance
@@ -265,11 +265,11 @@ class _Commit:
         targets = {
             name: row
             for name, row in targets.items()
-            if name not in aside and name not in in_place.names
+            if name not in aside and name not in stays.names
         }
         back = self._kept_with_views(rows, earlier)
         sources = self._sources(targets)
-        graph = None if aside or in_place.names else in_place.graph
+        graph = None if aside or stays.names else stays.graph
         hung = attached.read(connection, [*targets, *back], sources, graph)
         if lost := [str(sources[name]) for name in sources if name not in (hung.new or ())]:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."
@@ -283,7 +283,7 @@ class _Commit:
             {source: instance.schema(targets[name].stage) for name, source in sources.items()},
             frozenset(source for name, source in sources.items() if targets[name].kind == "view"),
         )
-        in_place.replace_views(connection)
+        stays.replace_views(connection)
         passing = {committed(instance, row.table): row for row in earlier.passing}
         broken = attached.put_up(
             connection,
@@ -300,8 +300,8 @@ class _Commit:
             given_up=self._own_views,
             coming=self._coming(),
         )
-        in_place.fill_materialized_views(connection, self._log, (d.oid for d in hung.dependents))
-        shown = set(map(str, in_place.tables))
+        stays.fill_materialized_views(connection, self._log, (d.oid for d in hung.dependents))
+        shown = set(map(str, stays.tables))
         stay = {name for name, row in passing.items() if row.location in shown}
         return broken, self._shown_through(rows, passing, hung, stay), hung
 

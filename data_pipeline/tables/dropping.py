@@ -21,7 +21,7 @@ from data_pipeline.tables.holdings import STAGED, holdings, is_empty
 from data_pipeline.tables.leftovers import referenced_files
 from data_pipeline.tables.locks import stage_lock_name
 from data_pipeline.tables.names import RelationName, StageTable, quoted
-from data_pipeline.tables.part import Part
+from data_pipeline.tables.part import InventoryItem
 from data_pipeline.tables.slots import SLOTS
 from data_pipeline.tables.survey import Order
 
@@ -56,7 +56,7 @@ def _drop_group(
     stages: Sequence[str | None],
     relations: Sequence[RelationName],
     log: logging.Logger,
-) -> list[Part]:
+) -> list[InventoryItem]:
     """Drops parts in one transaction, between readers; gives what they were."""
     instance = order.instance
     what = ", ".join(f"stage `{stage}`" if stage else "the catalog" for stage in stages)
@@ -104,7 +104,7 @@ def _remove_files(
     database: Database,
     instance: Instance,
     stages: Sequence[str | None],
-    parts: Sequence[Part],
+    parts: Sequence[InventoryItem],
     log: logging.Logger,
 ) -> None:
     """Removes files to which nothing refers: a run that has begun since may have made one again."""
@@ -120,7 +120,7 @@ def _remove_files(
             log.info(f"Removed {path}")
 
 
-def _drop(connection: sa.Connection, order: Order, parts: Sequence[Part]) -> None:
+def _drop(connection: sa.Connection, order: Order, parts: Sequence[InventoryItem]) -> None:
     """Drops relations, empty schemas and catalog rows, after a last look at who needs them."""
     instance = order.instance
     found = survey.survey_of(connection, order, parts)
@@ -144,7 +144,7 @@ def _drop(connection: sa.Connection, order: Order, parts: Sequence[Part]) -> Non
         )
 
 
-def _forget(connection: sa.Connection, instance: Instance, part: Part) -> None:
+def _forget(connection: sa.Connection, instance: Instance, part: InventoryItem) -> None:
     """Deletes the catalog rows of a part."""
     if part.stage is None:
         return  # they go with the catalog

@@ -16,7 +16,7 @@ from data_pipeline.instances import Instance
 from data_pipeline.tables import blobs, catalog, slots
 from data_pipeline.tables.catalog import CatalogRow
 from data_pipeline.tables.names import RelationName, StageTable
-from data_pipeline.tables.part import OwnRelation, OwnSchema, Part
+from data_pipeline.tables.part import InventoryItem, OwnRelation, OwnSchema
 
 STAGED = "staged"
 
@@ -49,7 +49,7 @@ ORDER BY 1
 
 
 @dataclass(frozen=True)
-class Selection:
+class DropSelection:
     """Which part of an instance is meant.
 
     Attributes:
@@ -106,7 +106,9 @@ class _Listed:
         return {file for file in files | {file for _, file in self.staged} if file}
 
 
-def holdings(connection: sa.Connection, instance: Instance, selection: Selection) -> list[Part]:
+def holdings(
+    connection: sa.Connection, instance: Instance, selection: DropSelection
+) -> list[InventoryItem]:
     """Gives what an instance has of a selection, by stage; catalog and sampling come last.
 
     Raises:
@@ -131,7 +133,7 @@ def is_empty(connection: sa.Connection, schema: str) -> bool:
     return not connection.scalars(_OTHERS, {"schema": schema, "own": []}).all()
 
 
-def _listed(connection: sa.Connection, instance: Instance, selection: Selection) -> _Listed:
+def _listed(connection: sa.Connection, instance: Instance, selection: DropSelection) -> _Listed:
     schema = instance.catalog_schema
     rows = catalog.rows(connection, schema).values()
     kept = [slot.row for slot in slots.all_slots(connection, instance)]
@@ -152,7 +154,9 @@ def _listed(connection: sa.Connection, instance: Instance, selection: Selection)
     )
 
 
-def _of_stage(connection: sa.Connection, instance: Instance, stage: str, listed: _Listed) -> Part:
+def _of_stage(
+    connection: sa.Connection, instance: Instance, stage: str, listed: _Listed
+) -> InventoryItem:
     everything = listed.everything
     mine = [row for row in listed.rows if row.stage == stage]
     kept = [row for row in listed.kept if row.stage == stage]
@@ -175,7 +179,7 @@ def _of_stage(connection: sa.Connection, instance: Instance, stage: str, listed:
         files = blobs.unreferenced(instance, stage, set())
     else:
         files = _files(instance, [*rows, *gone], listed.remaining_files())
-    return Part(
+    return InventoryItem(
         stage,
         tuple(schema for schema in found if schema.goes or schema.relations),
         tuple(rows),
@@ -185,7 +189,7 @@ def _of_stage(connection: sa.Connection, instance: Instance, stage: str, listed:
     )
 
 
-def _rest(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> Part:
+def _rest(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> InventoryItem:
     """Gives the catalog, the working tables of sampling, and files of stages that are forgotten."""
     names = (instance.catalog_schema, instance.sample_work_schema)
     found = [_schema(connection, name, _tables(connection, name), [], True) for name in names]
@@ -194,7 +198,7 @@ def _rest(connection: sa.Connection, instance: Instance, stages: Iterable[str]) 
     forgotten = [name for name in folders if name not in set(stages) and (root / name).is_dir()]
     files = [path for name in forgotten for path in blobs.unreferenced(instance, name, set())]
     schemas = tuple(schema for schema in found if schema)
-    return Part(None, schemas, (), (), tuple(files), everything=True)
+    return InventoryItem(None, schemas, (), (), tuple(files), everything=True)
 
 
 def _own(

@@ -39,7 +39,7 @@ def mark(handle: int, known: str) -> None:
     os.utime(handle, ns=(found.st_atime_ns, seconds + _fraction(known)))
 
 
-def flaw(path: Path, known: str, size: int | None) -> str | None:
+def damage(path: Path, known: str, size: int | None) -> str | None:
     """Say what became of a file; None if it is what was written.
 
     Args:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from data_pipeline.instances import Instance
 from data_pipeline.tables import catalog, runs
 from data_pipeline.tables.names import RelationName, quoted
-from data_pipeline.tables.part import Part
+from data_pipeline.tables.part import InventoryItem
 
 RUNS = "runs"
 
@@ -82,7 +82,7 @@ def active_runs(connection: sa.Connection, instance: Instance) -> list[str]:
     return [str(run) for run in runs.active(connection, instance) if run.is_alive]
 
 
-def dependents(connection: sa.Connection, parts: Iterable[Part]) -> list[Dependent]:
+def dependents(connection: sa.Connection, parts: Iterable[InventoryItem]) -> list[Dependent]:
     """Gives what is built on the relations of these parts and is none of them."""
     own = [relation.oid for part in parts for relation in part.relations]
     return [
@@ -97,7 +97,7 @@ def dependents(connection: sa.Connection, parts: Iterable[Part]) -> list[Depende
 def readers(
     connection: sa.Connection,
     instance: Instance,
-    parts: Sequence[Part],
+    parts: Sequence[InventoryItem],
     copied: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Says which other instances copy, read or claim any of these parts.
@@ -119,7 +119,7 @@ def readers(
 
 
 def _by_catalog(
-    connection: sa.Connection, instance: Instance, parts: Sequence[Part], schema: str
+    connection: sa.Connection, instance: Instance, parts: Sequence[InventoryItem], schema: str
 ) -> list[str]:
     other = schema.removesuffix("_catalog")
     relation = quoted(schema, catalog.TABLES)
@@ -141,7 +141,7 @@ def _by_catalog(
     ]
 
 
-def _is_of(table: str, parts: Sequence[Part]) -> bool:
+def _is_of(table: str, parts: Sequence[InventoryItem]) -> bool:
     """Whether any of the parts has a table (`stage/name`) that another instance has read."""
     return any(
         table.startswith(f"{part.stage}/")

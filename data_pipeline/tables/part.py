@@ -49,7 +49,7 @@ class OwnSchema:
 
 
 @dataclass(frozen=True)
-class Part:
+class InventoryItem:
     """What one transaction drops.
 
     Attributes:

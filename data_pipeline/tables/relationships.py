@@ -77,7 +77,7 @@ def _query(
     elsewhere: RelationName | None,
 ) -> sa.Select[int, int, int, list[str]]:
     names = [f"k{number}" for number in range(len(key.columns))]
-    table = _table(referring, key.columns)
+    table = _clause(referring, key.columns)
     columns = [table.c[name] for name in key.columns]
     refers: list[sa.ColumnElement[bool]] = [column.is_not(None) for column in columns]
     if key.where is not None:
@@ -116,7 +116,7 @@ def _query(
 def _exists(
     key: ForeignKey, values: Sequence[sa.ColumnElement[Any]], relation: RelationName
 ) -> sa.Exists:
-    table = _table(relation, key.referenced_columns)
+    table = _clause(relation, key.referenced_columns)
     columns = [table.c[name] for name in key.referenced_columns]
     pairs = zip(columns, values, strict=True)
     return sa.exists().select_from(table).where(*(column == value for column, value in pairs))
@@ -126,5 +126,5 @@ def _sum(query: sa.Select[Any]) -> sa.ColumnElement[Any]:
     return sa.func.coalesce(query.scalar_subquery(), 0)
 
 
-def _table(relation: RelationName, columns: Sequence[str]) -> sa.TableClause:
+def _clause(relation: RelationName, columns: Sequence[str]) -> sa.TableClause:
     return sa.table(relation.name, *map(sa.column, columns), schema=relation.schema)

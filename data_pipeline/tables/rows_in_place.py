@@ -92,7 +92,7 @@ _ALIKE = "SELECT FROM ({others}) b WHERE b.image = a.image AND b.place = a.place
 
 
 @dataclass(frozen=True)
-class Column:
+class ShapeColumn:
     """A column, as far as rows of one table may go into another one."""
 
     name: str
@@ -119,7 +119,7 @@ class Shape:
 
     kind: str
     persistence: str
-    columns: tuple[Column, ...]
+    columns: tuple[ShapeColumn, ...]
     constraint: str | None
     key: tuple[str, ...]
     has_comparable_key: bool
@@ -183,7 +183,7 @@ def read_shapes(
     query = _SHAPES.format(names=", ".join(map(literal, names)))
     found = {}
     for name, kind, persistence, columns, constraint, key, *flags in run(connection, query):
-        shape = (tuple(Column(*column) for column in columns or ()), constraint, tuple(key))
+        shape = (tuple(ShapeColumn(*column) for column in columns or ()), constraint, tuple(key))
         found[names[name]] = Shape(kind, persistence, *shape, *flags)
     return found
 

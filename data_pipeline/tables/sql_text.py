@@ -13,24 +13,24 @@ _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 
 @dataclass(frozen=True)
-class Part:
+class SqlPart:
     """A piece of a SQL text; all pieces together are the text."""
 
     kind: Literal["code", "quoted", "comment"]
     text: str
 
 
-def parts(sql: str) -> Iterator[Part]:
+def parts(sql: str) -> Iterator[SqlPart]:
     """Cuts a SQL text as PostgreSQL's scanner does; an unclosed part reaches to the end."""
     position = 0
     while opening := _OPENING.search(sql, position):
         if opening.start() > position:
-            yield Part("code", sql[position : opening.start()])
+            yield SqlPart("code", sql[position : opening.start()])
         position = _end(sql, opening)
         kind: Literal["quoted", "comment"] = "comment" if opening[0] in ("--", "/*") else "quoted"
-        yield Part(kind, sql[opening.start() : position])
+        yield SqlPart(kind, sql[opening.start() : position])
     if position < len(sql):
-        yield Part("code", sql[position:])
+        yield SqlPart("code", sql[position:])
 
 
 def with_code(sql: str, change: Callable[[str], str]) -> str:

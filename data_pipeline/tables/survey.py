@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import IsolationError
 from data_pipeline.instances import Instance
-from data_pipeline.tables.holdings import Selection, holdings
+from data_pipeline.tables.holdings import DropSelection, holdings
 from data_pipeline.tables.obstacles import Dependent, active_runs, dependents, readers
-from data_pipeline.tables.part import Part
+from data_pipeline.tables.part import InventoryItem
 
 _VIEWS_ON = sa.text("""
 SELECT DISTINCT r.ev_class::bigint AS view, d.refobjid::bigint AS source
@@ -32,7 +32,7 @@ class Order:
     """
 
     instance: Instance
-    selection: Selection
+    selection: DropSelection
     copied: Mapping[str, Sequence[str]] = field(default_factory=dict)
     force: bool = False
 
@@ -48,7 +48,7 @@ class Survey:
         dependents: What is built on it.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[InventoryItem, ...]
     runs: tuple[str, ...]
     readers: tuple[str, ...]
     dependents: tuple[Dependent, ...]
@@ -87,7 +87,7 @@ def survey(connection: sa.Connection, order: Order) -> Survey:
     return survey_of(connection, order, ordered)
 
 
-def survey_of(connection: sa.Connection, order: Order, parts: Sequence[Part]) -> Survey:
+def survey_of(connection: sa.Connection, order: Order, parts: Sequence[InventoryItem]) -> Survey:
     """Gives what stands in the way of dropping some of the parts."""
     instance = order.instance
     return Survey(
@@ -98,7 +98,7 @@ def survey_of(connection: sa.Connection, order: Order, parts: Sequence[Part]) ->
     )
 
 
-def groups(connection: sa.Connection, parts: Sequence[Part]) -> list[list[Part]]:
+def groups(connection: sa.Connection, parts: Sequence[InventoryItem]) -> list[list[InventoryItem]]:
     """Gives the parts in an order in which views go before what they show.
 
     Parts whose views show each other's tables go together.

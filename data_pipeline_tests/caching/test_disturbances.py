@@ -18,7 +18,7 @@ from data_pipeline.instances import load_configuration
 from data_pipeline.tables import blobs, dropping, sql_query
 from data_pipeline.tables.clearing import make_room
 from data_pipeline.tables.connection import database
-from data_pipeline.tables.holdings import Selection
+from data_pipeline.tables.holdings import DropSelection
 from data_pipeline.tables.names import StageTable
 from data_pipeline.tables.run_session import RunSession
 from data_pipeline.tables.store import Store
@@ -175,7 +175,7 @@ def test_a_file_that_a_run_makes_again_while_it_is_dropped_stays(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dropping, "_drop_group", drop_before_a_run)
-        order = Order(instance, Selection(frozenset({"s"}), "s", None))
+        order = Order(instance, DropSelection(frozenset({"s"}), "s", None))
         dropping.drop(database(instance), order, logging.getLogger("test"))
     [(location,)] = rows(pipeline_database, "SELECT location FROM full_catalog.tables")
     assert (blobs.directory(instance) / location).is_file()

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
-from data_pipeline.sampling.in_memory.kept import Kept, filtered
+from data_pipeline.sampling.in_memory.kept import FilteredFrame, filtered
 from data_pipeline.sampling.in_memory.sampled_frames import sampled_frames
 from data_pipeline.sampling.input_outputs import InputOutput, OutputKind
 from data_pipeline.sampling.refusals import check_weight_columns
@@ -59,7 +59,7 @@ class InputsInMemory:
             self._check(name)
         for name in self._weighted:
             check_weight_columns(self._table(name), _columns(self._frames[name]))
-        self._samples: dict[str, Mapping[str, Kept]] = {}
+        self._samples: dict[str, Mapping[str, FilteredFrame]] = {}
 
     def output(self, output: InputOutput) -> Any:
         """Return an output of the step.
@@ -83,7 +83,7 @@ class InputsInMemory:
         keep = instance.copy_filter(self._request.stage, name)
         return selected_frame(self._table(name), copied, self._properties[name].primary_key, keep)
 
-    def _kept(self, instance: Instance, name: str) -> Kept:
+    def _kept(self, instance: Instance, name: str) -> FilteredFrame:
         if (plan := self._plan(instance)) is not None:
             return self._sample(instance, plan)[name]
         keep = CopyFilter(rate=1.0)
@@ -98,7 +98,7 @@ class InputsInMemory:
             return None
         return sample_plan(instance.sample, self._graph)
 
-    def _sample(self, instance: Instance, plan: SamplePlan) -> Mapping[str, Kept]:
+    def _sample(self, instance: Instance, plan: SamplePlan) -> Mapping[str, FilteredFrame]:
         """Return the sample of what is asked for, and of what relationships connect with it."""
         if instance.name not in self._samples:
             _ = replace(self._request, instance=instance).source  # refuses samples of samples

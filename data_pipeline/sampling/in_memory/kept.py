@@ -21,7 +21,7 @@ _TYPES = {"probability": pa.float64(), "unit": pa.int64(), "sample_size": pa.int
 
 
 @dataclass(frozen=True)
-class Kept:
+class FilteredFrame:
     """Rows of a frame that are kept.
 
     Attributes:
@@ -72,7 +72,9 @@ class Kept:
         return strongest
 
 
-def filtered(table: object, frame: Any, primary_key: Sequence[str], keep: CopyFilter) -> Kept:
+def filtered(
+    table: object, frame: Any, primary_key: Sequence[str], keep: CopyFilter
+) -> FilteredFrame:
     """Return rows that a copy filter has kept with their roles: the rule is that of the database.
 
     Args:
@@ -102,14 +104,14 @@ def filtered(table: object, frame: Any, primary_key: Sequence[str], keep: CopyFi
         name: value if isinstance(value, pa.Array) else pa.repeat(_scalar(name, value), len(data))
         for name, value in zip(FACTS, values, strict=True)
     }
-    return Kept(frame, None, pa.table({**_columns(key), **facts}))
+    return FilteredFrame(frame, None, pa.table({**_key_columns(key), **facts}))
 
 
 def _scalar(name: str, value: Any) -> pa.Scalar:
     return pa.scalar(value, _TYPES.get(name, pa.string()))
 
 
-def _columns(key: pa.Table) -> dict[str, pa.ChunkedArray]:
+def _key_columns(key: pa.Table) -> dict[str, pa.ChunkedArray]:
     """Return the columns of a key without dictionaries, which no table has."""
     return {
         field.name: column.cast(field.type.value_type)

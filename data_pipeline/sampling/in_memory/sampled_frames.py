@@ -12,7 +12,7 @@ from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.sampling.in_database import Selection, selection
 from data_pipeline.sampling.in_database.source_tables import TID, SourceTable
 from data_pipeline.sampling.in_database.workspace import Workspace
-from data_pipeline.sampling.in_memory.kept import Kept
+from data_pipeline.sampling.in_memory.kept import FilteredFrame
 from data_pipeline.sampling.in_memory.scratch import scratch_schema
 from data_pipeline.sampling.predictions import log_selection
 from data_pipeline.sampling.rules import Role
@@ -37,7 +37,7 @@ def sampled_frames(
     properties: Mapping[str, Properties],
     weighted: Collection[str],
     log: logging.Logger,
-) -> dict[str, Kept]:
+) -> dict[str, FilteredFrame]:
     """Choose a sample of frames: the rows that are chosen of tables that are made of them.
 
     Args:
@@ -113,9 +113,9 @@ def _kept(
     *,
     weights: bool,
     log: logging.Logger,
-) -> Kept:
+) -> FilteredFrame:
     if chosen.rows[name] is None and not weights:
-        return Kept(frame, None, None)
+        return FilteredFrame(frame, None, None)
     found = stream(database, space.name("row", name), log).read_all().sort_by(_ROW)
     rows = None if chosen.rows[name] is None else found.column(_ROW).combine_chunks()
-    return Kept(frame, rows, found.drop_columns(_ROW) if weights else None)
+    return FilteredFrame(frame, rows, found.drop_columns(_ROW) if weights else None)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from data_pipeline.tables.attached.default_privileges import Default, read_defaults
 from data_pipeline.tables.attached.errors import ChangedError
 from data_pipeline.tables.attached.graph import FUNCTION, RELATION, Graph, read_graph
-from data_pipeline.tables.attached.parts import Part, read_parts
+from data_pipeline.tables.attached.parts import AttachedPart, read_parts
 from data_pipeline.tables.attached.relations import (
     Relation,
     Routine,
@@ -41,7 +41,7 @@ class Attached:
     names: tuple[RelationName, ...]
     old: Mapping[RelationName, Relation]
     dependents: tuple[Relation | Routine, ...]
-    parts: Mapping[int, tuple[Part, ...]]
+    parts: Mapping[int, tuple[AttachedPart, ...]]
     graph: Graph
     state: State
     defaults: tuple[Default, ...]
@@ -124,7 +124,7 @@ def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
 
 def read_new(
     connection: sa.Connection, attached: Attached
-) -> tuple[Mapping[RelationName, Relation], Mapping[int, tuple[Part, ...]]]:
+) -> tuple[Mapping[RelationName, Relation], Mapping[int, tuple[AttachedPart, ...]]]:
     """Gives the relations that have taken the place of the old ones, and what they came with.
 
     Args:

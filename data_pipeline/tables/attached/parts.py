@@ -11,7 +11,7 @@ from data_pipeline.tables.connection import run
 
 
 @dataclass(frozen=True)
-class Part:
+class AttachedPart:
     """What belongs to a relation.
 
     Attributes:
@@ -43,7 +43,7 @@ def read_parts(
     relations: Collection[int],
     catalogs: Collection[str],
     others: Mapping[int, int],
-) -> dict[int, tuple[Part, ...]]:
+) -> dict[int, tuple[AttachedPart, ...]]:
     """Gives the parts of relations, by the oid of the relation.
 
     Args:
@@ -61,8 +61,8 @@ def read_parts(
     query = (REL + " UNION ALL ".join(queries)).replace("{relations}", oid_array(relations))
     query = query.replace("{others_relations}", oid_array(set(others.values())))
     query = query.replace("{others}", oid_array(others))
-    found: dict[int, list[Part]] = {}
+    found: dict[int, list[AttachedPart]] = {}
     for relation, kind, name, columns, sql, undo, oid in run(connection, query):
-        part = Part(relation, kind, name, tuple(columns or ()), sql, undo, oid)
+        part = AttachedPart(relation, kind, name, tuple(columns or ()), sql, undo, oid)
         found.setdefault(relation, []).append(part)
     return {oid: tuple(sorted(parts, key=lambda part: part.key)) for oid, parts in found.items()}

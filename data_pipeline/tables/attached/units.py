@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from data_pipeline.tables.attached import default_privileges
 from data_pipeline.tables.attached.attached import Attached
 from data_pipeline.tables.attached.errors import CannotCarryError
-from data_pipeline.tables.attached.parts import Part
+from data_pipeline.tables.attached.parts import AttachedPart
 from data_pipeline.tables.attached.relations import Relation, Routine
 from data_pipeline.tables.names import RelationName, quoted
 
@@ -57,14 +57,14 @@ class Unit:
     statements: list[str]
     of: int
     creates: int | None = None
-    part: Part | None = None
+    part: AttachedPart | None = None
     is_security: bool = False
 
 
 def units(
     attached: Attached,
     new: Mapping[RelationName, Relation],
-    new_parts: Mapping[int, tuple[Part, ...]],
+    new_parts: Mapping[int, tuple[AttachedPart, ...]],
     definitions: Mapping[RelationName, str],
     log: logging.Logger,
 ) -> list[Unit]:
@@ -112,7 +112,7 @@ def units(
     return [unit for unit in (*now, *late) if unit.statements]
 
 
-def _single(parts: Iterable[Part], subject: str) -> Iterator[Unit]:
+def _single(parts: Iterable[AttachedPart], subject: str) -> Iterator[Unit]:
     """Gives a unit for each part that waits until everything else is there."""
     for part in parts:
         if part.kind in _AT_LAST:
@@ -150,8 +150,8 @@ def _whole(
 def _changes(
     old: Relation,
     new: Relation,
-    wanted: Collection[Part],
-    present: Mapping[tuple[str, str], Part],
+    wanted: Collection[AttachedPart],
+    present: Mapping[tuple[str, str], AttachedPart],
 ) -> list[str]:
     """Gives the statements that make owner, grants, comments and options those of the old one."""
     target = {part.key: part.sql for part in wanted}
@@ -172,7 +172,9 @@ def _changes(
     return statements
 
 
-def _missing(wanted: Collection[Part], present: Mapping[tuple[str, str], Part]) -> Iterator[Part]:
+def _missing(
+    wanted: Collection[AttachedPart], present: Mapping[tuple[str, str], AttachedPart]
+) -> Iterator[AttachedPart]:
     """Gives those parts that the new relation does not have already."""
     names = {
         (comment, part.name)
@@ -190,7 +192,7 @@ def _missing(wanted: Collection[Part], present: Mapping[tuple[str, str], Part]) 
             yield part
 
 
-def _renamed(part: Part, old: Relation, new: Relation) -> str:
+def _renamed(part: AttachedPart, old: Relation, new: Relation) -> str:
     """Gives the statement of a part, for a relation that may be of another kind."""
     if old.kind == new.kind or part.columns or part.kind not in ("comment", "security label"):
         return part.sql
@@ -198,7 +200,7 @@ def _renamed(part: Part, old: Relation, new: Relation) -> str:
 
 
 def _fits(
-    part: Part,
+    part: AttachedPart,
     old: Relation,
     new: Relation,
     log: logging.Logger,
@@ -224,11 +226,11 @@ def _fits(
     return True
 
 
-def _place(part: Part) -> int:
+def _place(part: AttachedPart) -> int:
     return (*_WITH_VIEW, *_AT_LAST, "primary key").index(part.kind)
 
 
-def _ownindex_name(relation: Relation, part: Part) -> str:
+def _ownindex_name(relation: Relation, part: AttachedPart) -> str:
     """Gives the name that the pipeline would give to an index on these columns."""
     # Imported here since it loads what builds tables, which is of no use without an index.
     from data_pipeline.tables.build import index_name
