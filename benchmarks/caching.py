@@ -55,9 +55,9 @@ def _planning() -> str:
     from dagster._core.system_config.objects import ResolvedRunConfig
 
     from benchmarks.projects import chain
-    from data_pipeline.caching.memo import Memo
     from data_pipeline.instances import load_configuration
-    from data_pipeline.tables.run_resources import RunResources
+    from data_pipeline.io_manager.run_resources import RunResources
+    from data_pipeline.memo.memoised_run import Memo
 
     job = chain.defs.resolve_job_def("full")
     plan = create_execution_plan(job, tags=dict(job.tags))

@@ -9,13 +9,13 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from benchmarks.measure import Comparison
+from data_pipeline.commit.commit import commit_stages
+from data_pipeline.database.connection import database, ensure_schema, run
+from data_pipeline.database.identifiers import StageTable, quoted
 from data_pipeline.instances import Instance
-from data_pipeline.tables import staging
-from data_pipeline.tables.catalog import CatalogRow, fingerprint
-from data_pipeline.tables.commit import commit_stages
-from data_pipeline.tables.connection import database, ensure_schema, run
-from data_pipeline.tables.names import StageTable, quoted
-from data_pipeline.tables.run_session import RunSession
+from data_pipeline.runs.run_session import RunSession
+from data_pipeline.store import staging
+from data_pipeline.store.catalog import CatalogRow, fingerprint
 
 TABLES = tuple(f"table_{number}" for number in range(10))
 ROWS = 100_000

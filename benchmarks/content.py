@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from benchmarks.measure import Comparison, compare
+from data_pipeline.database.connection import database, run
+from data_pipeline.database.identifiers import RelationName
+from data_pipeline.database.row_hash import row_hash
 from data_pipeline.instances import Instance
-from data_pipeline.tables.catalog import CatalogRow
-from data_pipeline.tables.connection import database, run
-from data_pipeline.tables.names import RelationName
-from data_pipeline.tables.relation_state import read_states, remembered, verdict_on
-from data_pipeline.tables.row_hash import row_hash
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.relation_state import read_states, remembered, verdict_on
 
 _ROWS = 2_000_000
 _QUERY = f"""

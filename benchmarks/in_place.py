@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from benchmarks.measure import Comparison, compare
+from data_pipeline.commit.row_replacement import RowsInPlace, read_shapes
+from data_pipeline.database.connection import database, ensure_schema, run
+from data_pipeline.database.identifiers import RelationName
 from data_pipeline.instances import Instance
-from data_pipeline.tables.connection import database, ensure_schema, run
-from data_pipeline.tables.names import RelationName
-from data_pipeline.tables.rows_in_place import RowsInPlace, read_shapes
 
 ROWS = 500_000
 GOAL = "1 x (1 % changed), 2 x (all)"

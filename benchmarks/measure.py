@@ -51,7 +51,7 @@ def own_server() -> Iterator[Path]:
         os.environ["DATA_PIPELINE_HOME"] = folder
         os.environ["DAGSTER_HOME"] = folder
         os.environ.pop("DATA_PIPELINE_DATABASE_URL", None)
-        from data_pipeline.tables.embedded import EmbeddedServer
+        from data_pipeline.embedded import EmbeddedServer
 
         try:
             yield Path(folder)

@@ -17,7 +17,7 @@ def gates(folder: Path) -> Iterator[Gate]:
     """Builds TPC-H in a directory, samples it, and gives what was measured."""
     from benchmarks import sampling_accuracy, sampling_intervals, sampling_speed, sampling_structure
     from benchmarks.tpch import GROWN, MIDI_GROWN, Tpch
-    from data_pipeline.tables.connection import database
+    from data_pipeline.database.connection import database
 
     tpch = Tpch.make(folder, float(os.environ.get("DATA_PIPELINE_BENCH_SCALE", "1")))
     for name in ("full", "midi", "mini"):

@@ -13,18 +13,18 @@ import sqlalchemy as sa
 
 from benchmarks.gates import Gate
 from benchmarks.tpch import Tpch
-from data_pipeline.instances.sample_settings import SampleSettings
-from data_pipeline.sampling.estimates import Estimate, mean, total
-from data_pipeline.sampling.hub_limit import design_effect, hub_limit
-from data_pipeline.sampling.in_database import Selection, selection
-from data_pipeline.sampling.in_database.source_tables import TID
-from data_pipeline.sampling.in_database.workspace import Workspace
-from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
-from data_pipeline.sampling.schema_graph import schema_graph
-from data_pipeline.tables import ForeignKey
-from data_pipeline.tables.connection import database, run
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.table import properties
+from data_pipeline import ForeignKey
+from data_pipeline.database.connection import database, run
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.estimates import Estimate, mean, total
+from data_pipeline.instances.settings.sample import SampleSettings
+from data_pipeline.results.table_properties import properties
+from data_pipeline.sampling.engine import Selection, selection
+from data_pipeline.sampling.engine.selection_state import Workspace
+from data_pipeline.sampling.engine.source_tables import TID
+from data_pipeline.sampling.plan.rules import design_effect, hub_limit
+from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
+from data_pipeline.sampling.plan.schema_graph import schema_graph
 
 SALTS = 1000
 _SCHEMA, _WORK = "bench_accounts", "bench_accounts_work"

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from benchmarks.gates import Gate
 from benchmarks.tpch import DECLARED, RAW, Tpch
+from data_pipeline.database.connection import database, ensure_schema, run
+from data_pipeline.database.identifiers import quoted
+from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.key_hash import sampled_sql
 from data_pipeline.sampling.sampled_inputs import sampled_inputs
-from data_pipeline.tables.connection import database, ensure_schema, run
-from data_pipeline.tables.names import quoted
-from data_pipeline.tables.sql import compiled
 
 ROUNDS = 3
 _SCHEMA = "bench_copies"

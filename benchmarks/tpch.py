@@ -18,14 +18,13 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 import yaml
 
-from data_pipeline import instance_resources
+from data_pipeline import ForeignKey, instance_resources, table_properties
+from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.partitions import instance_partitions, raw_partition_mapping
+from data_pipeline.results.table_properties import Properties, properties
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.sampling.sampled_inputs import Request
-from data_pipeline.tables import ForeignKey, table_properties
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.table import Properties, properties
 
 RAW, INPUTS, ROOT = "tpch_raw", "tpch", "orders"
 RATE = 0.05

@@ -10,14 +10,14 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from benchmarks.measure import Comparison, compare
+from data_pipeline.commit.commit import commit_stages
+from data_pipeline.database.connection import database, run
+from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Instance
-from data_pipeline.tables.commit import commit_stages
-from data_pipeline.tables.connection import database, run
-from data_pipeline.tables.fetch import fetch
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.run_session import RunSession
-from data_pipeline.tables.store import Origin, Store
-from data_pipeline.tables.table import Properties
+from data_pipeline.results.table_properties import Properties
+from data_pipeline.results.writing import Origin, Store
+from data_pipeline.runs.run_session import RunSession
+from data_pipeline.store.reading import fetch
 
 ROWS = 1_000_000
 TABLE = StageTable("bench", "frame")

@@ -1,26 +1,135 @@
 """Puts assets and instances together into Dagster definitions."""
 
+import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import click
 import dagster as dg
 
-from data_pipeline.caching.code_version import CodeVersion, code_versions
-from data_pipeline.caching.executor import memoised
-from data_pipeline.caching.unseen_inputs import READS_KEY, takes_outside_input
+from data_pipeline.code_version.code_version import CodeVersion, code_versions
+from data_pipeline.code_version.run_time_values import READS_KEY, takes_outside_input
+from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Configuration, load_configuration
-from data_pipeline.instances.problems import problem, suggestion
-from data_pipeline.instances.resource import PARTITION_TAG
-from data_pipeline.instances.sample_settings import SampleSettings
+from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceResource
+from data_pipeline.instances.located_values import problem, suggestion
+from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
-from data_pipeline.resources import instance_resources
-from data_pipeline.run_progress import PROGRESS, progress_logger
-from data_pipeline.sampling.copy_inputs import SOURCE_METADATA_KEY
-from data_pipeline.tables.identity import CODE_PARTS_KEY, RAW_TAG
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.orphans import CodeLocation
+from data_pipeline.io_manager.identity import CODE_PARTS_KEY, RAW_TAG
+from data_pipeline.io_manager.io_manager import InstanceIOManager
+from data_pipeline.memo.executor import memoised
+from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
+from data_pipeline.store.orphans import CodeLocation
+
+PROGRESS = "progress"
+_MOST_LINES = 6
+
+
+class _Lines(logging.Handler):
+    """Prints what a run did, as it happens."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the lines of one record, if it has any to show."""
+        for line in _lines(record):
+            click.echo(line)
+
+
+def _lines(record: logging.LogRecord) -> Iterator[str]:
+    meta: Mapping[str, Any] = getattr(record, "dagster_meta", {})
+    event: dg.DagsterEvent | None = meta.get("dagster_event")
+    instance = f"{meta.get('job_name')}"
+    if event is None:
+        if record.levelno >= logging.INFO:
+            message = meta.get("orig_message", record.getMessage())
+            yield click.style(f"  {instance}  {_shortened(message)}", dim=True)
+    elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+        materialization = event.step_materialization_data.materialization
+        key = materialization.asset_key.to_user_string()
+        yield f"✓ {instance}  {key:<40} {_facts(materialization.metadata)}"
+    elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        evaluation = event.asset_check_evaluation_data
+        if not evaluation.passed:
+            key = evaluation.asset_key.to_user_string()
+            text = f"! {instance}  {key}: check {evaluation.check_name}: {evaluation.description}"
+            yield click.style(text, fg="yellow")
+    elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
+        reason = _reason(event.step_failure_data.error)
+        yield click.style(f"✗ {instance}  {event.step_key}: {reason}", fg="red")
+    elif event.event_type is dg.DagsterEventType.RUN_FAILURE and event.job_failure_data.error:
+        # It failed outside its steps: nothing may be run, or a stage could not be committed.
+        yield click.style(f"✗ {instance}  {_reason(event.job_failure_data.error)}", fg="red")
+
+
+def _reason(error: Any) -> str:
+    cause = error.cause or error if error else None
+    return cause.message.strip() if cause else ""
+
+
+def _shortened(message: str) -> str:
+    lines = message.splitlines()
+    more = len(lines) - _MOST_LINES
+    return "\n".join([*lines[:_MOST_LINES], f"  … and {more} more"] if more > 0 else lines)
+
+
+def _facts(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
+    facts = []
+    if "dagster/row_count" in metadata:
+        facts.append(f"{metadata['dagster/row_count'].value:>9,} rows")
+    if "type" in metadata:
+        facts.append(str(metadata["type"].value).rsplit(".", 1)[-1])
+    if "seconds" in metadata:
+        facts.append(f"{metadata['seconds'].value:.2f} s")
+    return "  ".join(facts)
+
+
+def _logger(_context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger(PROGRESS, level=logging.DEBUG)
+    logger.addHandler(_Lines())
+    return logger
+
+
+progress_logger = dg.LoggerDefinition(
+    _logger, description="A line for each table that a run makes."
+)
+
+
+def instance_resources(
+    name: str | None = None,
+    *,
+    config: str | Path | None = None,
+    per_user: bool | None = None,
+    io_manager: bool = True,
+) -> dict[str, Any]:
+    """Gives the resources of one instance, or of all.
+
+    Args:
+        name: The instance; None: every instance, chosen by the partition at run time.
+        config: A configuration file; None: the default one.
+        per_user: Whether instance ids carry the user's name; None: as configured.
+        io_manager: Whether tables go to the database. False for `materialize_to_memory`.
+
+    Returns:
+        `instance` (see `InstanceResource`) and, unless left out, `io_manager`.
+
+    Raises:
+        ConfigurationError: The configuration is not valid, or has no such instance.
+    """
+    configuration = load_configuration(config, per_user=per_user)
+    if name is not None:
+        configuration.instance(name)
+    settings: dict[str, Any] = {
+        "instance": name,
+        "config": None if config is None else str(config),
+        "per_user": per_user,
+    }
+    resources: dict[str, Any] = {"instance": InstanceResource(**settings)}
+    if io_manager:
+        resources["io_manager"] = InstanceIOManager(**settings)
+    return resources
+
 
 PIPELINE_JOB = "pipeline"
 

@@ -69,7 +69,7 @@ def superuser_url(
     if url:
         yield sa.make_url(url).set(drivername="postgresql+psycopg2")
         return
-    from data_pipeline.tables.embedded import EmbeddedServer
+    from data_pipeline.embedded import EmbeddedServer
 
     server = EmbeddedServer(Path(tmp_path_factory.mktemp("home")))
     yield server.start().set(drivername="postgresql+psycopg2")

@@ -4,9 +4,9 @@ Partitions are in `data_pipeline.instances.partitions`, apart because they impor
 """
 
 from data_pipeline.instances.configuration import Configuration, load_configuration
+from data_pipeline.instances.environment import DatabaseUrl
 from data_pipeline.instances.instance import CopyFilter, Instance
-from data_pipeline.instances.settings import BlobStore, CacheValidation, TableStore
-from data_pipeline.instances.url import DatabaseUrl
+from data_pipeline.instances.settings.stores import BlobStore, CacheValidation, TableStore
 
 __all__ = [
     "BlobStore",

@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.instances.sample_settings import SampleSettings
-from data_pipeline.instances.settings import BlobStore, CacheValidation, CopyAttrs, TableStore
+from data_pipeline.instances.settings.sample import SampleSettings
+from data_pipeline.instances.settings.stores import (
+    BlobStore,
+    CacheValidation,
+    CopyAttrs,
+    TableStore,
+)
 
 STAGING_SUFFIX = "__staging"
 SLOTS_SUFFIX = "__slots"

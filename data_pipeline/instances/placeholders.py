@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from data_pipeline.instances.environment import Environment
-from data_pipeline.instances.merge import Located
-from data_pipeline.instances.problems import problem, suggestion
+from data_pipeline.instances.located_values import Located, problem, suggestion
 
 _TOKEN = re.compile(
     r"(?P<literal>\{\{|\}\})"

@@ -1,19 +1,169 @@
 """Builds instances from what the file says about them: fills in, validates, finds sources."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from data_pipeline.instances.environment import user_identifier
+from data_pipeline.instances.environment import EMBEDDED, DatabaseUrl, Environment, user_identifier
 from data_pipeline.instances.instance import Instance
-from data_pipeline.instances.layers import Sections
-from data_pipeline.instances.merge import Located, Tree
-from data_pipeline.instances.naming import check_instance_id, check_name
+from data_pipeline.instances.located_values import (
+    Located,
+    Tree,
+    merge_all,
+    problem,
+    shown,
+    suggestion,
+)
 from data_pipeline.instances.placeholders import Placeholders
-from data_pipeline.instances.problems import problem, suggestion
-from data_pipeline.instances.settings import CacheValidation, CopyAttrs, InstanceKeys
-from data_pipeline.instances.stores import blob_store, table_store
-from data_pipeline.instances.validation import origin, validated
+from data_pipeline.instances.schema_names import check_instance_id, check_name, check_schema_prefix
+from data_pipeline.instances.settings.stores import (
+    BlobStore,
+    CacheValidation,
+    CopyAttrs,
+    InstanceKeys,
+    TableStore,
+)
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_for
+from data_pipeline.instances.yaml_file import origin, read_url_attrs, validated
+
+
+def table_store(
+    tree: Tree, placeholders: Placeholders, named: Placeholders, instance_id: str, key: str
+) -> TableStore:
+    """Give the table store of an instance.
+
+    Args:
+        tree: Merged `table_store`, values as `Located`.
+        placeholders: For the URL: `{username}` is the user's name as it is.
+        named: For the schema prefix: `{username}` is the user's name as a part of an identifier.
+        instance_id: With which the prefix must begin.
+        key: Key path of the merged mapping.
+
+    Raises:
+        ConfigurationError: A value is wrong. Nothing of a URL is shown.
+    """
+    plain = {name: value for name, value in tree.items() if name not in {"url", "url_attrs_file"}}
+    values: dict[str, Any] = {"schema_prefix": f"{instance_id}_", **named.fill_tree(plain)}
+    values["url"] = _url(tree, placeholders, f"{key}.url")
+    store = validated(TableStore, values, placeholders.file, key, tree)
+    where, _ = origin(tree, key, ("schema_prefix",))
+    check_schema_prefix(placeholders.file, where, store.schema_prefix, instance_id)
+    return store
+
+
+def blob_store(tree: Tree, placeholders: Placeholders, key: str) -> BlobStore:
+    """Give the blob store of an instance; by default it is in the home directory.
+
+    A relative path starts at the directory of the configuration file.
+
+    Raises:
+        ConfigurationError: A value is wrong.
+    """
+    default = {"base_path": str(placeholders.environment.home / "blobs")}
+    values = {**default, **placeholders.fill_tree(tree)}
+    where, _ = origin(tree, key, ("base_path",))
+    if values["base_path"] == "":
+        raise problem(placeholders.file, where, "the path is empty", "Name a directory.")
+    if isinstance(values["base_path"], str):
+        values["base_path"] = _path(values["base_path"], placeholders.file)
+    return validated(BlobStore, values, placeholders.file, key, tree)
+
+
+def _url(tree: Tree, placeholders: Placeholders, key: str) -> DatabaseUrl:
+    replacement = placeholders.environment.database_url
+    if replacement is not None:
+        where, text = "environment variable DATA_PIPELINE_DATABASE_URL", replacement
+    else:
+        located = tree.get("url", Located(EMBEDDED, key))
+        where = located.key
+        if not isinstance(located.value, str):
+            what = f"the URL is of type {type(located.value).__name__}, not a text"
+            raise problem(placeholders.file, where, what, "Put it in quotes.")
+        text = placeholders.fill_url(located, lambda: _url_attrs(tree, placeholders))
+    flaw = None
+    try:
+        return DatabaseUrl(text)
+    except ValueError as error:
+        flaw = str(error)
+    remedy = "Write 'embedded' or 'postgresql://user:password@host:port/database'."
+    raise problem(placeholders.file, where, f"no usable database URL: {flaw}", remedy)
+
+
+def _url_attrs(tree: Tree, placeholders: Placeholders) -> Mapping[str, str] | None:
+    located = tree.get("url_attrs_file")
+    if located is None:
+        return None
+    if not isinstance(located.value, str):
+        what = f"the path is of type {type(located.value).__name__}, not a text"
+        raise problem(placeholders.file, located.key, what, "Put it in quotes.")
+    path = _path(placeholders.fill(located), placeholders.file)
+    return read_url_attrs(path, placeholders.file, located.key)
+
+
+def _path(text: str, file: Path) -> Path:
+    return file.parent / Path(text).expanduser()
+
+
+ANY = "__any__"
+"""Key in `instances` of what all instances inherit."""
+DEFAULT_SETUP = "default"
+"""The technical setup of an instance that names none, if the file has one of that name."""
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The sections of a configuration file, their values as `Located`."""
+
+    file: Path
+    content: Tree = field(repr=False)  # may hold passwords
+    environment: Environment
+
+    def section(self, name: str) -> Tree:
+        """Give a top-level mapping of the file; empty when the file has none."""
+        return self.content.get(name) or {}
+
+    @property
+    def instance_names(self) -> list[str]:
+        """Names of the instances in the order of the file."""
+        return [name for name in self.section("instances") if name != ANY]
+
+    def merged(self, name: str) -> Tree:
+        """Give all that the file says about an instance.
+
+        From the least to the most specific: the connections, which the merged stores refer to by
+        name; the technical setup; `__any__`; the instance itself.
+
+        Raises:
+            ConfigurationError: It refers to a setup or a connection that does not exist.
+        """
+        instances = self.section("instances")
+        own = [instances.get(ANY) or {}, instances[name] or {}]
+        layers = [self._technical_setup(merge_all(own)), *own]
+        referring = merge_all(layers)
+        connections = [
+            self._connection(referring, store) for store in ("table_store", "blob_store")
+        ]
+        return merge_all([*connections, *layers])
+
+    def _technical_setup(self, own: Tree) -> Tree:
+        chosen = own.get("technical_setup")
+        if chosen is None:
+            return self.section("technical_setups").get(DEFAULT_SETUP) or {}
+        return self._entry(chosen, "technical_setups")
+
+    def _connection(self, referring: Tree, store: str) -> Tree:
+        chosen = referring.get(store, {}).get(f"{store}_connection")
+        return {} if chosen is None else {store: self._entry(chosen, f"{store}_connections")}
+
+    def _entry(self, chosen: Located, section: str) -> Tree:
+        """Give the entry of a section that a value of the file refers to by its name."""
+        entries = self.section(section)
+        name = Placeholders(self.file, self.environment, names={}).fill_tree(chosen)
+        if not isinstance(name, str) or name not in entries:
+            what = f"{shown(chosen.value)} is not in {section}"
+            raise problem(self.file, chosen.key, what, suggestion(str(name), entries))
+        return entries[name] or {}
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,44 @@
 
 import ast
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-_FOLDERS = (".", "in_database")
+_FOLDERS = (".", "plan", "engine")
+_EARLIER = {"afdc23e007d44e86": "a59d18615b532238"}
+"""What earlier states of this package call code that chooses the same rows, by its hash."""
 
 
 def code_version(*folders: str) -> str:
-    """Hashes the code of some folders of this room, without comments and formatting."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for module in sorted((Path(__file__).parent / folder).glob("*.py")):
-            digest.update(ast.dump(ast.parse(module.read_text(encoding="utf-8"))).encode())
-    return digest.hexdigest()[:16]
+    """Hash the definitions in some folders of this room, wherever in them they stand.
+
+    Comments, formatting, docstrings and imports do not count.
+    """
+    modules = (
+        module
+        for folder in folders
+        for module in (Path(__file__).parent / folder).glob("*.py")
+        if module != Path(__file__)
+    )
+    trees = (ast.parse(module.read_text(encoding="utf-8")) for module in modules)
+    found = sorted(definition for tree in trees for definition in _definitions(tree.body))
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
-CODE_VERSION = code_version(*_FOLDERS)
+def _definitions(body: Sequence[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        if not (_is_text(node) or isinstance(node, ast.Import | ast.ImportFrom)):
+            for inner in ast.walk(node):
+                statements = getattr(inner, "body", None)
+                if isinstance(statements, list) and statements and _is_text(statements[0]):
+                    del statements[0]
+            yield ast.dump(node)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+_HASH = code_version(*_FOLDERS)
+CODE_VERSION = _EARLIER.get(_HASH, _HASH)
 """Changes with the code that decides on rows, so that everything is sampled anew."""

@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Mapping, Set
 
-from data_pipeline.sampling.in_database import Selection
-from data_pipeline.sampling.rules import limit_of_hubs, predicted_design_effect
-from data_pipeline.sampling.sample_plan import Part, SamplePlan
-from data_pipeline.sampling.schema_graph import Relationship
+from data_pipeline.sampling.engine import Selection
+from data_pipeline.sampling.plan.rules import limit_of_hubs, predicted_design_effect
+from data_pipeline.sampling.plan.sample_plan import Part, SamplePlan
+from data_pipeline.sampling.plan.schema_graph import Relationship
 
 _LARGE = 25.0
 """Above this design effect, 25 rows of a sample tell less than one that is drawn by itself."""

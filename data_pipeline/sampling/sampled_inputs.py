@@ -7,32 +7,39 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from data_pipeline.database.connection import database
+from data_pipeline.database.identifiers import RelationName, StageTable
+from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
+from data_pipeline.results.query_identity import QueryIdentity
+from data_pipeline.results.table_properties import Properties, Table
+from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.code_identity import CODE_VERSION
-from data_pipeline.sampling.declared_key import with_declared_key
-from data_pipeline.sampling.in_database import Selection, selection
-from data_pipeline.sampling.in_database.drawing import chosen_rows
-from data_pipeline.sampling.in_database.source_tables import SourceTable
-from data_pipeline.sampling.in_database.workspace import Workspace, lock_for_selection, work_table
+from data_pipeline.sampling.engine import Selection, selection
+from data_pipeline.sampling.engine.selection_state import (
+    Workspace,
+    chosen_rows,
+    lock_for_selection,
+    work_table,
+)
+from data_pipeline.sampling.engine.source_tables import SourceTable
+from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
+from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.predictions import log_selection
-from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
-from data_pipeline.sampling.schema_graph import schema_graph
-from data_pipeline.sampling.weights import marked, roles_of_chosen, roles_table, weighted_view
-from data_pipeline.tables import catalog
-from data_pipeline.tables.catalog import fingerprint
-from data_pipeline.tables.connection import database
-from data_pipeline.tables.copies import made_from
-from data_pipeline.tables.fetch import fetch
-from data_pipeline.tables.names import RelationName, StageTable
-from data_pipeline.tables.query_identity import QueryIdentity
-from data_pipeline.tables.reference import properties_of
-from data_pipeline.tables.relation_state import verdict_on
-from data_pipeline.tables.relations import relation_kind
-from data_pipeline.tables.sql import compiled
-from data_pipeline.tables.table import Properties, Table
-from data_pipeline.tables.visible import committed
+from data_pipeline.sampling.weights import (
+    marked,
+    roles_of_chosen,
+    roles_table,
+    weighted_view,
+    with_declared_key,
+)
+from data_pipeline.store import catalog
+from data_pipeline.store.catalog import fingerprint
+from data_pipeline.store.lookup import committed, made_from
+from data_pipeline.store.reading import fetch, properties_of
+from data_pipeline.store.relation_state import verdict_on
 
 Versions = Mapping[str, str | None]
 """Data versions by `instance/stage/table`; None where one is not known."""

@@ -6,15 +6,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
-from data_pipeline.sampling.in_database.source_tables import TID, SourceTable
+from data_pipeline.results.table_properties import Properties, Table, View
+from data_pipeline.sampling.engine.source_tables import TID, SourceTable
 from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql
-from data_pipeline.sampling.refusals import WEIGHT_COLUMNS, check_weight_columns
-from data_pipeline.sampling.rules import Role
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.table import Properties, Table, View
-from data_pipeline.tables.visible import committed
+from data_pipeline.sampling.plan.rules import WEIGHT_COLUMNS, Role, check_weight_columns, listed
+from data_pipeline.store.lookup import committed
 
 ROW_HASH = "row_hash"
 """The key of rows in `keys_of` whose table has no primary key: the hash of all columns."""
@@ -236,3 +236,27 @@ def _key_names(source: sa.Table) -> list[str]:
 def _relation(instance: Instance, table: StageTable) -> tuple[str, str]:
     name = committed(instance, table)
     return name.schema, name.name
+
+
+def with_declared_key(source: sa.Table, table: StageTable, declared: Properties) -> sa.Table:
+    """Gives a table its declared key where the database knows none, as that of a view.
+
+    Args:
+        source: The table; it is changed.
+        table: Its stage and name, for messages.
+        declared: What its asset declares.
+
+    Raises:
+        ConfigurationError: A column of the key does not exist.
+    """
+    if source.primary_key.columns or not declared.primary_key:
+        return source
+    columns = source.c.keys()
+    if missing := [name for name in declared.primary_key if name not in columns]:
+        raise ConfigurationError(
+            f"Table `{table}`: its primary key names the column `{missing[0]}`, which it does not "
+            f"have. Its columns are {listed(columns)}. Correct table_properties(primary_key=...)."
+        )
+    keys = [source.c[name] for name in declared.primary_key]
+    source.append_constraint(sa.PrimaryKeyConstraint(*keys))
+    return source

@@ -8,11 +8,11 @@ from click.testing import CliRunner
 
 from data_pipeline import definitions
 from data_pipeline.assembly import instance_definitions
-from data_pipeline.cli import main
-from data_pipeline_tests.caching import jobs
-from data_pipeline_tests.caching.chains import Desk, configured, copy_of
+from data_pipeline.cli.main import main
 from data_pipeline_tests.cli.test_plan import section
 from data_pipeline_tests.io_manager.runs import execute, rows
+from data_pipeline_tests.memo import jobs
+from data_pipeline_tests.memo.chains import Desk, configured, copy_of
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from data_pipeline import instance_resources
-from data_pipeline.cli import main
-from data_pipeline.cli_run import dagster_home
+from data_pipeline.assembly import progress_logger
+from data_pipeline.cli.main import main
+from data_pipeline.cli.run import dagster_home
 from data_pipeline.pipelines.quickstart import assets
-from data_pipeline.run_progress import progress_logger
 
 
 def command(*arguments: str) -> Result:

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from data_pipeline.cli import main
+from data_pipeline.cli.main import main
 from data_pipeline.definitions import defs
-from data_pipeline_tests.caching.conftest import world as world
-from data_pipeline_tests.caching.jobs import definitions
-from data_pipeline_tests.caching.stages import asset
-from data_pipeline_tests.caching.world import World
+from data_pipeline_tests.memo.conftest import world as world
+from data_pipeline_tests.memo.jobs import definitions
+from data_pipeline_tests.memo.stages import asset
+from data_pipeline_tests.memo.world import World
 
 QUICKSTART = ["raw/dfa", "raw/dfb", "stage_1/dfa", "stage_1/dfb", "stage_1/a2", "stage_2/b2"]
 

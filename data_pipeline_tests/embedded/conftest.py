@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.tables.embedded import EmbeddedServer
+from data_pipeline.embedded import EmbeddedServer
 from data_pipeline_tests.embedded.processes import await_end, postmasters
 
 

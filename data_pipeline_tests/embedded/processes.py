@@ -13,7 +13,7 @@ import psutil
 START = """
 import sys
 from pathlib import Path
-from data_pipeline.tables.embedded import EmbeddedServer
+from data_pipeline.embedded import EmbeddedServer
 import psutil, psycopg2, sqlalchemy
 if len(sys.argv) > 2:  # the rest may be unreadable for that user: all imports are done
     import os

@@ -5,8 +5,8 @@ import psutil
 import psycopg2
 import pytest
 
-from data_pipeline.tables.embedded import EmbeddedServer
-from data_pipeline.tables.embedded.layout import Layout
+from data_pipeline.embedded import EmbeddedServer
+from data_pipeline.embedded.home_layout import Layout
 from data_pipeline_tests.embedded.processes import postmaster_of
 from data_pipeline_tests.embedded.queries import ask
 

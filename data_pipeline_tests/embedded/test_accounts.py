@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.errors import EmbeddedServerError
-from data_pipeline.tables.embedded import EmbeddedServer
-from data_pipeline.tables.embedded.account import Account
-from data_pipeline.tables.embedded.binaries import BINDIR_VARIABLE, find_binaries
-from data_pipeline.tables.embedded.wheel import (
+from data_pipeline.embedded import EmbeddedServer
+from data_pipeline.embedded.account import Account
+from data_pipeline.embedded.binaries import (
+    BINDIR_VARIABLE,
     CACHE,
     PACKAGE,
     executable_copy,
+    find_binaries,
     wheel_directories,
 )
+from data_pipeline.errors import EmbeddedServerError
 from data_pipeline_tests.embedded.processes import go, postmaster_of, start_in_process
 from data_pipeline_tests.embedded.queries import ask
 
@@ -149,7 +150,7 @@ def test_root_without_the_right_to_trace_processes_manages_it_too(home: Path) ->
     url = go(start_in_process(home))
     code = (
         "import sys; from pathlib import Path; import psutil\n"
-        "from data_pipeline.tables.embedded import EmbeddedServer, processes\n"
+        "from data_pipeline.embedded import EmbeddedServer, processes\n"
         "server = EmbeddedServer(Path(sys.argv[1]))\n"
         "found = processes.postmaster(server.data)\n"
         "try: found.cwd(); print('can trace')\n"

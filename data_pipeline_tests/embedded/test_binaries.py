@@ -3,16 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.errors import EmbeddedServerError
-from data_pipeline.tables.embedded import EmbeddedServer
-from data_pipeline.tables.embedded.account import Account, server_account
-from data_pipeline.tables.embedded.binaries import (
+from data_pipeline.embedded import EmbeddedServer
+from data_pipeline.embedded.account import Account, server_account
+from data_pipeline.embedded.binaries import (
     BINDIR_VARIABLE,
     Binaries,
     find_binaries,
     find_psql,
+    wheel_directories,
 )
-from data_pipeline.tables.embedded.wheel import wheel_directories
+from data_pipeline.errors import EmbeddedServerError
 from data_pipeline_tests.embedded.queries import ask
 
 

@@ -9,7 +9,7 @@ import psycopg2.extensions
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.tables.embedded import EmbeddedServer
+from data_pipeline.embedded import EmbeddedServer
 from data_pipeline_tests.embedded.queries import ask
 
 Command = Callable[..., subprocess.CompletedProcess]
@@ -22,7 +22,7 @@ def db(home: Path) -> Command:
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("DATA_PIPELINE", "PG"))}
         return subprocess.run(
-            [sys.executable, "-c", "from data_pipeline.cli_db import db; db()", *arguments],
+            [sys.executable, "-c", "from data_pipeline.cli.db import db; db()", *arguments],
             env={**kept, "DATA_PIPELINE_HOME": str(home), "PATH": "/nowhere", **environment},
             capture_output=True,
             text=True,

@@ -3,7 +3,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from data_pipeline.tables.embedded import EmbeddedServer
+from data_pipeline.embedded import EmbeddedServer
 from data_pipeline_tests.embedded.processes import start_in_process
 from data_pipeline_tests.embedded.queries import ask
 

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.tables.embedded import EmbeddedServer
+from data_pipeline.embedded import EmbeddedServer
 from data_pipeline_tests.embedded.processes import await_end, is_alive, postmaster_of
 from data_pipeline_tests.embedded.queries import ask, connect
 

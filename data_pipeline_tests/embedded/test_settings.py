@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.tables.embedded import EmbeddedServer
-from data_pipeline.tables.embedded.settings import shared_memory_type
+from data_pipeline.embedded import EmbeddedServer
+from data_pipeline.embedded.postgresql_conf import shared_memory_type
 from data_pipeline_tests.embedded.queries import ask, connect
 
 

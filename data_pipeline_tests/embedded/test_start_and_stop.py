@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.tables.embedded import EmbeddedServer
-from data_pipeline.tables.embedded.layout import LOG_LIMIT_BYTES
+from data_pipeline.embedded import EmbeddedServer
+from data_pipeline.embedded.home_layout import LOG_LIMIT_BYTES
 from data_pipeline_tests.embedded.processes import postmaster_of
 from data_pipeline_tests.embedded.queries import ask
 
@@ -60,9 +60,7 @@ def test_a_port_that_is_taken_between_choice_and_start_is_replaced(
     """As if the other process had come a moment later: the look at the port still found it free."""
     taken = int((server.data.parent / "port").read_text())
     answers = iter([True])
-    monkeypatch.setattr(
-        "data_pipeline.tables.embedded.launch.is_free", lambda port: next(answers, True)
-    )
+    monkeypatch.setattr("data_pipeline.embedded.launch.is_free", lambda port: next(answers, True))
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", taken))

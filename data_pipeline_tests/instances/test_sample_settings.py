@@ -5,7 +5,7 @@ import re
 import pytest
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances.sample_settings import CoverSettings, RootSettings, Threshold
+from data_pipeline.instances.settings.sample import CoverSettings, RootSettings, Threshold
 from data_pipeline_tests.instances.conftest import Load
 
 COPIES = "copy_filtered_input: true, copy_source: full"

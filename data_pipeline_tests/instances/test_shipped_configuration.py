@@ -9,7 +9,7 @@ import pytest
 import data_pipeline
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, load_configuration
-from data_pipeline.instances.sample_settings import RootSettings
+from data_pipeline.instances.settings.sample import RootSettings
 
 PACKAGE = Path(data_pipeline.__file__).parent
 

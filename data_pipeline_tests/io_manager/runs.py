@@ -10,16 +10,16 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import instance_resources
+from data_pipeline.commit.commit import commit_stages
+from data_pipeline.database.connection import database
+from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import DataPipelineError
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.tables.commit import commit_stages
-from data_pipeline.tables.connection import database
-from data_pipeline.tables.identity import Identity
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.run_session import RunSession
-from data_pipeline.tables.store import Origin, Store
-from data_pipeline.tables.table import Properties
+from data_pipeline.io_manager.identity import Identity
+from data_pipeline.results.table_properties import Properties
+from data_pipeline.results.writing import Origin, Store
+from data_pipeline.runs.run_session import RunSession
 
 STAGE = "s"
 _SILENT = logging.Logger("silent")

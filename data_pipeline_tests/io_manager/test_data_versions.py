@@ -1,6 +1,6 @@
 """A data version that an asset's code gives its result is the one in the catalog and on the event.
 
-Dagster does not tell IO managers: see `data_pipeline/tables/given_version.py`.
+Dagster does not tell IO managers: see `data_pipeline/runs/dagster_plan.py`.
 """
 
 from typing import Any
@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline import sql_query
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.tables import sql_query
-from data_pipeline.tables.table import Table, View
+from data_pipeline.results.table_properties import Table, View
 from data_pipeline_tests.io_manager.runs import execute, rows, run, table_asset
 
 SOURCE = sa.table("source", sa.column("a"), schema="public")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from data_pipeline.tables.embedded.binaries import find_psql
+from data_pipeline.embedded.binaries import find_psql
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent

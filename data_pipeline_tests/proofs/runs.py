@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from data_pipeline_tests.caching.world import new_storage
+from data_pipeline_tests.memo.world import new_storage
 
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = "data_pipeline_tests.proofs.project"

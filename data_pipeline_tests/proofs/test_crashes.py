@@ -10,7 +10,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.tables.embedded.binaries import BINDIR_VARIABLE
+from data_pipeline.embedded.binaries import BINDIR_VARIABLE
 from data_pipeline_tests.embedded.processes import await_end, postmaster_of
 from data_pipeline_tests.proofs.launched import Launched
 from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS

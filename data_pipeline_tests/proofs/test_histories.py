@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from data_pipeline.tables import blobs
+from data_pipeline.store import blob_files
 from data_pipeline_tests.proofs.runs import SHORT, Outcome
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
@@ -118,7 +118,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.expected.get("right/model"))
     @rule()
     def delete_blob(self) -> None:
-        shutil.rmtree(blobs.directory(self.world.instance("full")), ignore_errors=True)
+        shutil.rmtree(blob_files.directory(self.world.instance("full")), ignore_errors=True)
         self.expected["right/model"] = None
         self.finished = set()
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline.database.connection import database
+from data_pipeline.embedded import EmbeddedServer
 from data_pipeline.instances import Instance, load_configuration
-from data_pipeline.tables.connection import database
-from data_pipeline.tables.embedded import EmbeddedServer
 from data_pipeline_tests.proofs import launching, runs
 from data_pipeline_tests.proofs.invariants import Moment, broken
 from data_pipeline_tests.proofs.launched import Launched

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from hypothesis import strategies as st
 
-from data_pipeline.tables.names import quoted
+from data_pipeline.database.identifiers import quoted
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 RATES = st.sampled_from([0.01, 0.1, 0.3, 0.7, 1.0])

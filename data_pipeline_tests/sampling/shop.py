@@ -9,10 +9,9 @@ import pandas as pd
 import sqlalchemy as sa
 import yaml
 
-from data_pipeline import instance_resources
+from data_pipeline import ForeignKey, instance_resources, table_properties
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling import copy_filtered_inputs
-from data_pipeline.tables import ForeignKey, table_properties
 
 Rows = list[tuple[Any, ...]]
 

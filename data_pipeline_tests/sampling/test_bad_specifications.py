@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline import ForeignKey
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.tables import ForeignKey
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 ROOTS = {"a": {"rate": 0.5}}

@@ -12,11 +12,10 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from data_pipeline import instance_resources
+from data_pipeline import Table, instance_resources, table_properties
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling import copy_filtered_inputs
-from data_pipeline.tables import Table, table_properties
 
 Rows = list[tuple[Any, ...]]
 

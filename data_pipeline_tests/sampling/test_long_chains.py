@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.sampling.in_database import selection
-from data_pipeline.sampling.in_database.workspace import Workspace
+from data_pipeline.sampling.engine import selection
+from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline_tests.sampling.schemas import STAGE, Schema, schema, to
 
 LENGTH = 200

@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline import View, table_properties
+from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.results.table_properties import properties
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.sampling.sampled_inputs import Request, sampled_inputs
-from data_pipeline.tables import View, table_properties
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.table import properties
 from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, configured, rows, run
 
 LOG = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline import table_properties
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling import copy_filtered_inputs
-from data_pipeline.tables import table_properties
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 from data_pipeline_tests.sampling.shop import configured, rows, run
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.instances import load_configuration
-from data_pipeline.sampling.in_database.workspace import lock_for_selection, work_table
+from data_pipeline.sampling.engine.selection_state import lock_for_selection, work_table
 from data_pipeline.sampling.sampled_inputs import Request
-from data_pipeline.tables.names import RelationName, StageTable
 from data_pipeline_tests.io_manager.runs import execute
 from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
 

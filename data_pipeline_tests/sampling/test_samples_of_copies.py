@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline import instance_resources
+from data_pipeline import ForeignKey, Table, instance_resources, table_properties
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import instance_partitions, raw_partition_mapping
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.sampling.report.asset import sample_report
-from data_pipeline.tables import ForeignKey, Table, table_properties
-from data_pipeline_tests.caching.chains import configured, copy_of
+from data_pipeline_tests.memo.chains import configured, copy_of
 from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, rows
 
 SAMPLES: dict[str, dict[str, Any]] = {

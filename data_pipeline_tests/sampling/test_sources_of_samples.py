@@ -10,7 +10,7 @@ from data_pipeline.assembly import instance_definitions
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import load_configuration
 from data_pipeline.sampling import copy_filtered_inputs
-from data_pipeline_tests.caching.chains import configured, copy_of
+from data_pipeline_tests.memo.chains import configured, copy_of
 from data_pipeline_tests.sampling.shop import Shop
 
 FILTERED = {"copy_filter_cnt": 5}

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import instance_resources
-from data_pipeline_tests.caching.chains import configured, copy_of
 from data_pipeline_tests.io_manager.runs import execute
+from data_pipeline_tests.memo.chains import configured, copy_of
 from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, rows
 
 CONNECTED = {"regions", "customers", "orders", "clicks"}

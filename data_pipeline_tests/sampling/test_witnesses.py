@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.sampling.witnesses import Kind, Obligation, witnesses
+from data_pipeline.sampling.engine.frontier import Kind, Obligation, witnesses
 
 NULL = Obligation(Kind.NULL, 0, "a")
 LEAST = Obligation(Kind.LEAST, 1, "b", "1")

@@ -6,8 +6,8 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
+from data_pipeline import ForeignKey, sql_file, table_properties
 from data_pipeline.pipelines.flights.stage import in_stage
-from data_pipeline.tables import ForeignKey, sql_file, table_properties
 
 IN_STAGE = in_stage("flights_clean")
 FROM_INPUTS = dg.AssetIn(key_prefix="flights_inputs")

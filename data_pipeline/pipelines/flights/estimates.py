@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_pipeline.estimates import Estimate, count, interval, mean
 from data_pipeline.pipelines.flights.metrics import (
     NO_WEIGHTS,
     PREDICTORS,
@@ -24,7 +25,6 @@ from data_pipeline.pipelines.flights.metrics import (
     probabilities,
     roc_auc,
 )
-from data_pipeline.sampling.estimates import Estimate, count, interval, mean
 
 ALL = "all flights"
 FIXED_SCORE = "scheduled hour"

@@ -6,13 +6,13 @@ import dagster as dg
 import pandas as pd
 import polars as pl
 
+from data_pipeline import table_properties
 from data_pipeline.pipelines.flights.estimates import estimates_table
 from data_pipeline.pipelines.flights.estimator import LateArrivalModel
 from data_pipeline.pipelines.flights.features import KEY
 from data_pipeline.pipelines.flights.metrics import calibration_table, metrics_table, predict
 from data_pipeline.pipelines.flights.plot import evaluation_png, markdown_image
 from data_pipeline.pipelines.flights.stage import in_stage
-from data_pipeline.tables import table_properties
 
 IN_STAGE = in_stage("flights_evaluation")
 FROM_EVALUATION = dg.AssetIn(key_prefix="flights_evaluation")

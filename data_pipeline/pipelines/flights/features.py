@@ -3,10 +3,10 @@
 import dagster as dg
 import polars as pl
 
+from data_pipeline import table_properties
 from data_pipeline.pipelines.flights.stage import in_stage
 from data_pipeline.pipelines.flights.transformed import LATE_MINUTES
 from data_pipeline.pipelines.flights.weights import SAMPLING, learning_weights
-from data_pipeline.tables import table_properties
 
 IN_STAGE = in_stage("flights_features")
 FROM_TRANSFORMED = dg.AssetIn(key_prefix="flights_transformed")

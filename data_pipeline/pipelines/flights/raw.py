@@ -6,10 +6,10 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from data_pipeline.caching.sources import fingerprint_of_files, outside_input
+from data_pipeline import ForeignKey, table_properties
+from data_pipeline.memo.sources import fingerprint_of_files, outside_input
 from data_pipeline.pipelines.flights.source import read_source, source_file
 from data_pipeline.pipelines.flights.stage import in_stage
-from data_pipeline.tables import ForeignKey, table_properties
 
 IN_STAGE = in_stage("flights_raw")
 KINDS = {"python", "pandas", "csv"}

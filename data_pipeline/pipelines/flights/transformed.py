@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 import sqlalchemy as sa
 
+from data_pipeline import sql_file, table_properties
 from data_pipeline.pipelines.flights.stage import in_stage
-from data_pipeline.tables import sql_file, table_properties
 
 IN_STAGE = in_stage("flights_transformed")
 FROM_CLEAN = dg.AssetIn(key_prefix="flights_clean")

@@ -3,8 +3,8 @@
 import dagster as dg
 import pandas as pd
 
-from data_pipeline.caching.sources import fingerprint_of_frame, outside_input
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.memo.sources import fingerprint_of_frame, outside_input
 
 STAGE = "raw"
 

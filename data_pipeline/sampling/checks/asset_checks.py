@@ -7,20 +7,21 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 import sqlalchemy as sa
 
+from data_pipeline.database.connection import database
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import MissingRightError
 from data_pipeline.instances import Instance
-from data_pipeline.sampling.checks.declared_tables import DeclaredTable, DeclaredTables
+from data_pipeline.results.data_checks import Finding, check_primary_key, check_row_count
+from data_pipeline.runs.step_reads import lock
 from data_pipeline.sampling.checks.source_checks import (
+    DeclaredTable,
+    DeclaredTables,
     check_relationships,
     compare_row_count,
     sources,
 )
-from data_pipeline.tables.connection import database
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.relations import relation_kind
-from data_pipeline.tables.step_reads import lock
-from data_pipeline.tables.table_checks import Finding, check_primary_key, check_row_count
-from data_pipeline.tables.visible import committed
+from data_pipeline.store.lookup import committed
 
 PRIMARY_KEY = "primary_key"
 ROW_COUNT = "row_count"

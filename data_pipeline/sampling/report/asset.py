@@ -8,21 +8,63 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
+from data_pipeline.results.table_properties import declared_properties, table_properties
 from data_pipeline.sampling.code_identity import code_version
-from data_pipeline.sampling.copy_inputs import copy_filtered_inputs
-from data_pipeline.sampling.report.checks import CHECKS, check_results
-from data_pipeline.sampling.report.comparison import Report
-from data_pipeline.sampling.report.figures import frame_of
-from data_pipeline.sampling.report.metadata import metadata_of
-from data_pipeline.sampling.report.of_instance import Inputs, report_of_instance
+from data_pipeline.sampling.inputs import copy_filtered_inputs
+from data_pipeline.sampling.report.figures.comparison import Report
+from data_pipeline.sampling.report.figures.figure import frame_of
+from data_pipeline.sampling.report.plots import (
+    NO_PLOTS,
+    can_plot,
+    distributions_png,
+    markdown_image,
+    overview_png,
+)
+from data_pipeline.sampling.report.stored import Inputs, report_of_instance
+from data_pipeline.sampling.report.text import CHECKS, Section, check_results, sections
 from data_pipeline.sampling.weights import roles_table
-from data_pipeline.tables.copies import COMPARED_KEY
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.table import declared_properties, table_properties
+from data_pipeline.store.lookup import COMPARED_KEY
+
+
+def metadata_of(report: Report) -> dict[str, Any]:
+    """Gives the metadata of a report.
+
+    The UI shows short Markdown where it stands, and long in a window of its own: there are the
+    sizes by themselves, what is beyond thresholds if anything is, and everything with plots.
+    """
+    failed = [figure for figure in report.figures if figure.passed is False]
+    found: dict[str, Any] = {"figures": len(report.figures), "beyond_thresholds": len(failed)}
+    for section in sections(report.figures)[:1]:
+        found["sizes"] = dg.MetadataValue.md(section.as_markdown())
+    if failed:
+        found["problems"] = dg.MetadataValue.md(_headed(sections(failed)[1:]))
+    found["report"] = dg.MetadataValue.md("\n\n".join(_parts(report)))
+    return found
+
+
+def _parts(report: Report) -> Iterator[str]:
+    if report.accuracies:
+        yield from _plots(report)
+    yield _headed(sections(report.figures))
+
+
+def _plots(report: Report) -> Iterator[str]:
+    if not can_plot():
+        yield NO_PLOTS
+        return
+    yield markdown_image(overview_png(report), "Overview")
+    distributions = distributions_png(report.accuracies)
+    if distributions is not None:
+        yield markdown_image(distributions, "Source and weighted sample")
+
+
+def _headed(found: Sequence[Section]) -> str:
+    return "\n\n".join(f"### {item.title}\n\n{item.as_markdown()}" for item in found if item.lines)
 
 
 def report_table(stage: str) -> StageTable:
@@ -138,7 +180,7 @@ def _check_specs(
 ) -> list[dg.AssetCheckSpec]:
     with warnings.catch_warnings():
         # Without partitions, the result of one instance would take the place of another's in the
-        # UI. `data_pipeline_tests/checks` has a test that fails when this preview changes.
+        # UI. `data_pipeline_tests/results` has a test that fails when this preview changes.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
             dg.AssetCheckSpec(

@@ -9,9 +9,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from data_pipeline.sampling.report.accuracy import Accuracy
-from data_pipeline.sampling.report.comparison import Report
-from data_pipeline.sampling.report.distances import Bins, Groups
+from data_pipeline.sampling.report.figures.accuracy import Accuracy, Bins, Groups
+from data_pipeline.sampling.report.figures.comparison import Report
 
 NO_PLOTS = (
     "There are no plots: matplotlib is not installed. `pip install matplotlib`, or the extra "

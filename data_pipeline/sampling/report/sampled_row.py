@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError, TableNotFoundError
 from data_pipeline.sampling.key_hash import key_hash_sql
-from data_pipeline.sampling.report.compared import Compared, is_value, referred_values, refers
-from data_pipeline.sampling.schema_graph import Relationship
+from data_pipeline.sampling.plan.schema_graph import Relationship
+from data_pipeline.sampling.report.figures.figure import Compared, is_value, referred_values, refers
 from data_pipeline.sampling.weights import ROW_HASH
 
 _MOST_REFERRING = 50
@@ -169,7 +169,7 @@ def _typed(column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[Any]:
 
 
 def _types(table: Compared, names: Mapping[str, str]) -> str:
-    from data_pipeline.tables.names import DIALECT
+    from data_pipeline.database.identifiers import DIALECT
 
     columns = table.source.c
     return ", ".join(f"`{name}` {columns[name].type.compile(DIALECT)}" for name in names)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from data_pipeline.sampling.plan.sample_plan import SamplePlan
+from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.sampling.report.sampled_row import Facts, RowId, Rows
-from data_pipeline.sampling.sample_plan import SamplePlan
-from data_pipeline.sampling.schema_graph import Relationship
 
 _DRAWN = (None, "certain", "sampled")
 """Roles of rows that are drawn, with the row they belong to or by themselves, or were not."""

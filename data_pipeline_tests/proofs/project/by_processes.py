@@ -5,7 +5,7 @@ import os
 import dagster as dg
 
 from data_pipeline.assembly import instance_definitions
-from data_pipeline.tables.step_process import LEADER
+from data_pipeline.runs.step_reads import LEADER
 from data_pipeline_tests.proofs.project.definitions import assets
 
 if os.environ.get("PROOF_OUTLIVES"):
@@ -18,11 +18,11 @@ PRELOADED = [
     "psycopg2",
     "pyarrow",
     "sqlalchemy.dialects.postgresql.psycopg2",
-    "data_pipeline.tables.content",
-    "data_pipeline.tables.frames",
-    "data_pipeline.tables.load",
-    "data_pipeline.tables.pandas_frames",
-    "data_pipeline_tests.caching.world",
+    "data_pipeline.transfer.content_hash",
+    "data_pipeline.transfer.frames",
+    "data_pipeline.transfer.copy_in",
+    "data_pipeline.transfer.pandas_frames",
+    "data_pipeline_tests.memo.world",
     __name__,
 ]
 _START = {"forkserver": {"preload_modules": PRELOADED}}

@@ -6,8 +6,8 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
+from data_pipeline import sql_query
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.tables import sql_query
 from data_pipeline_tests.proofs.project.generations import (
     SQL_PACE,
     TORN,

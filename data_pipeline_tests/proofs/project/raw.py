@@ -4,10 +4,10 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from data_pipeline.caching.sources import outside_input
+from data_pipeline import table_properties
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.memo.sources import outside_input
 from data_pipeline.sampling import copy_filtered_inputs
-from data_pipeline.tables import table_properties
 from data_pipeline_tests.proofs.project.generations import called, generation
 
 CUSTOMERS, ORDERS = 200, 2000

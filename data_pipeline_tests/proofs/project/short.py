@@ -10,10 +10,10 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
+from data_pipeline import sql_query
 from data_pipeline.assembly import instance_definitions
-from data_pipeline.caching.sources import outside_input
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.tables import sql_query
+from data_pipeline.memo.sources import outside_input
 from data_pipeline_tests.proofs.project.generations import called, generation
 
 

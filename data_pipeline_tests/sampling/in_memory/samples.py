@@ -5,10 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from data_pipeline import instance_resources
+from data_pipeline import instance_resources, table_properties
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling import copy_filtered_inputs
-from data_pipeline.tables import table_properties
 from data_pipeline_tests.sampling.shop import configured
 
 THIRD: dict[str, Any] = {"rate": 0.3}

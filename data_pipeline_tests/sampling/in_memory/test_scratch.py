@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline.embedded import EmbeddedServer
 from data_pipeline.errors import ConfigurationError, DatabaseError, DataPipelineError
-from data_pipeline.sampling.in_memory.scratch import PREFIX, TEST_URL, scratch_schema
-from data_pipeline.tables.embedded import EmbeddedServer
+from data_pipeline.sampling.scratch_schema import PREFIX, TEST_URL, scratch_schema
 from data_pipeline_tests.sampling.in_memory.samples import sample_of
 
 NOWHERE = "postgresql://nobody:secret@127.0.0.1:1/nowhere"
@@ -23,7 +23,7 @@ FRAME = pd.DataFrame({"k": range(60)})
 HOLDER = """
 import sys
 from pathlib import Path
-from data_pipeline.sampling.in_memory.scratch import scratch_schema
+from data_pipeline.sampling.scratch_schema import scratch_schema
 with scratch_schema(Path(sys.argv[1])) as (server, schema):
     with server.begin() as connection:
         connection.exec_driver_sql(f"CREATE TABLE {schema}.t AS SELECT 1 AS k")

@@ -6,17 +6,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.instances.sample_settings import SampleSettings
-from data_pipeline.sampling.report.compared import Compared
-from data_pipeline.sampling.report.comparison import Report, compared_sample
-from data_pipeline.sampling.report.figures import Figure
+from data_pipeline import ForeignKey
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.instances.settings.sample import SampleSettings
+from data_pipeline.results.table_properties import properties
+from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
+from data_pipeline.sampling.plan.schema_graph import schema_graph
+from data_pipeline.sampling.report.figures.comparison import Report, compared_sample
+from data_pipeline.sampling.report.figures.figure import Compared, Figure
 from data_pipeline.sampling.report.sampled_row import Rows
 from data_pipeline.sampling.report.why import explain
-from data_pipeline.sampling.sample_plan import SamplePlan, sample_plan
-from data_pipeline.sampling.schema_graph import schema_graph
-from data_pipeline.tables import ForeignKey
-from data_pipeline.tables.names import StageTable
-from data_pipeline.tables.table import properties
 
 Value = Any
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.sampling.report.distances import for_one_of, ks_distance, total_variation
+from data_pipeline.sampling.report.figures.accuracy import for_one_of, ks_distance, total_variation
 from data_pipeline_tests.sampling.report.made import Made, extra, one, report_of, sampled
 
 ROOT = {"roots": {"t": {"rate": 0.5}}, "cover": "off"}

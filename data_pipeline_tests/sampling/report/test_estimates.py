@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipeline.sampling.estimates import mean, total
-from data_pipeline.sampling.report.moments import Moments, Stratum
+from data_pipeline.estimates import mean, total
+from data_pipeline.sampling.report.figures.moments import Moments, Stratum
 from data_pipeline_tests.sampling.report.made import Made, extra, one, report_of, sampled
 
 ROOT = {"roots": {"sales": {"rate": 0.5}}, "cover": "off"}

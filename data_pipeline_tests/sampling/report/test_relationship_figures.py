@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.tables import ForeignKey
+from data_pipeline import ForeignKey
 from data_pipeline_tests.sampling.report.made import Made, extra, figures, one, report_of, sampled
 
 SETTINGS = {"roots": {"customers": {"rate": 0.5}}, "hubs": "off"}

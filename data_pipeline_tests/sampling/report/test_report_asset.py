@@ -10,12 +10,11 @@ import sqlalchemy as sa
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling.report import sample_report, sampled_inputs_with_report
-from data_pipeline.sampling.report.accuracy import Accuracy
-from data_pipeline.sampling.report.comparison import Report
-from data_pipeline.sampling.report.key_columns import KeyColumns
-from data_pipeline.sampling.report.metadata import metadata_of
-from data_pipeline.sampling.report.moments import Moments
-from data_pipeline.sampling.report.profile import Profile
+from data_pipeline.sampling.report.asset import metadata_of
+from data_pipeline.sampling.report.figures.accuracy import Accuracy
+from data_pipeline.sampling.report.figures.comparison import Report
+from data_pipeline.sampling.report.figures.moments import Moments
+from data_pipeline.sampling.report.figures.profile import KeyColumns, Profile
 from data_pipeline_tests.sampling.report.shop_report import (
     build,
     built_midi,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.tables import ForeignKey
+from data_pipeline import ForeignKey
 from data_pipeline_tests.sampling.report.made import Made, explanation, extra
 
 SETTINGS: dict[str, Any] = {"roots": {"customers": {"rate": 0.5}}}

@@ -1,0 +1,1 @@
+"""HOW from a shell? The command `data-pipeline`, one module a command."""

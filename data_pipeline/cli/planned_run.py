@@ -1,0 +1,57 @@
+"""What a run would do: the decisions of a whole job, without running it."""
+
+import logging
+import os
+import warnings
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.execution.api import create_execution_plan
+from dagster._core.system_config.objects import ResolvedRunConfig
+
+from data_pipeline.code_version.run_time_values import UnseenInputWarning, unseen_inputs
+from data_pipeline.database.connection import database
+from data_pipeline.instances import Configuration, Instance
+from data_pipeline.io_manager.run_resources import RunResources
+from data_pipeline.memo.memoised_run import Memo
+from data_pipeline.runs.stage_commits import code_location
+from data_pipeline.store.orphans import Orphans, orphans
+
+# `create_execution_plan` is private, as in `executor.py`; `data_pipeline_tests/cli/test_plan.py`
+# fails when it changes.
+
+
+def planned(configuration: Configuration, name: str, log: logging.Logger) -> Memo:
+    """Gives the memo of a run of the job of an instance, before its first step."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnseenInputWarning)  # said below, once
+        from data_pipeline.definitions import defs
+
+    job = defs.resolve_job_def(name)
+    for line in unseen_inputs(job.asset_layer.asset_graph):
+        log.warning(line)
+    plan = create_execution_plan(job, run_config=job.run_config, tags=dict(job.tags))
+    config = ResolvedRunConfig.build(job, job.run_config)
+    resources = RunResources(job.resource_defs, config.resources)
+    storage = partial(_storage, configuration.home)
+    return Memo(plan, job, config, job.tags, configuration, name, resources, log, storage)
+
+
+def _storage(home: Path) -> dg.DagsterInstance | None:
+    """Return the storage that a run from the shell would use, None where there is none yet."""
+    folder = os.environ.get("DAGSTER_HOME") or str(home.absolute() / "dagster")
+    return dg.DagsterInstance.from_config(folder) if Path(folder).is_dir() else None
+
+
+def orphans_of(instance: Instance) -> Orphans:
+    """Give the results of an instance that no asset of the project makes any more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnseenInputWarning)
+        from data_pipeline.definitions import defs
+
+    location = code_location(defs.resolve_job_def(instance.name))
+    if location is None:
+        return Orphans()
+    with database(instance).begin() as connection:
+        return orphans(connection, instance, location)

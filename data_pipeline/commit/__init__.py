@@ -1,0 +1,1 @@
+"""WHEN do readers see it? Staged tables become visible, a stage as a whole."""

@@ -1,0 +1,194 @@
+"""Older snapshots: who would find a table empty after a commit, and is waited for before it.
+
+A commit puts new tables in the place of earlier ones. A transaction whose snapshot is older than
+their rows finds the new table, since the catalog is read as it is now, and none of its rows. Such
+snapshots have transactions at REPEATABLE READ and SERIALIZABLE, and open cursors. At READ COMMITTED
+each statement takes a new one, and keeps the tables that it reads from being replaced.
+
+What the server shows of a session decides whether it is waited for:
+
+- A transaction that began after the rows were staged, or that is another one at the next look, is
+  not. So a busy pool of short transactions holds nobody up.
+- One that is idle and has a snapshot is, and one whose present statement began after the rows were
+  staged, although its snapshot is older than they are.
+- One whose present statement began before is taken for a report: what it reads, it has locked.
+- Where another role's session hides what it does (no `pg_read_all_stats`), it is. It may be a
+  report, so a run waits for it once and not with each of its commits.
+
+VACUUM and the like, replication and the sessions of runs, which are at READ COMMITTED, never are.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from data_pipeline.database import sessions
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import literal, quoted
+from data_pipeline.database.locks import lock_timeouts
+from data_pipeline.database.sessions import PROGRAM
+from data_pipeline.instances.instance import STAGING_SUFFIX
+from data_pipeline.store import catalog, staging
+
+if TYPE_CHECKING:
+    from data_pipeline.runs.run_session import RunSession
+
+Holder = tuple[int, str, str]
+"""A snapshot: process, transaction, and the oldest transaction that it does not see the end of."""
+
+# The last of the rows that take the place of others, but for those that are replaced in place.
+# Ages compare numbers that have wrapped around.
+_LAST = """
+SELECT writer, max(s.built_at) OVER () AS built
+FROM {staged} s
+JOIN pg_class c ON c.oid = {relation}
+LEFT JOIN {tables} t ON t.stage = s.stage AND t.name = s.name
+CROSS JOIN LATERAL (
+    SELECT s.relation ->> 'writer' AS writer WHERE jsonb_typeof(s.relation -> 'writer') = 'string'
+  UNION ALL
+    SELECT jsonb_array_elements_text(s.relation -> 'writer')
+    WHERE jsonb_typeof(s.relation -> 'writer') = 'array'
+  UNION ALL
+    SELECT c.xmin::text WHERE coalesce(jsonb_typeof(s.relation -> 'writer'), 'null') = 'null'
+) w
+WHERE s.owner = {run_id} AND s.stage IN ({stages}) AND s.kind = 'table' AND s.row_count > 0
+  AND {replaced} IS NOT NULL
+  AND NOT (coalesce(s.properties ->> 'replace', {replace}) = 'rows'
+           AND s.relation -> 'columns' IS NOT DISTINCT FROM t.relation -> 'columns')
+ORDER BY age(CAST(writer AS xid)) LIMIT 1
+"""
+
+# All roles see process, user, name, `backend_xmin` and locks of all sessions, `backend_type`,
+# states and times of their own. Each transaction has a lock on its own number from its beginning.
+_HOLDERS = sa.text("""
+SELECT a.pid, a.usename, a.application_name, a.backend_type, a.state,
+       a.backend_xmin::text AS snapshot, l.virtualtransaction AS transaction,
+       date_trunc('second', a.xact_start) AS since, left(a.query, 100) AS query
+FROM pg_stat_activity a
+JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock'
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL
+  AND age(a.backend_xmin) >= age(CAST(:writer AS xid))
+  AND coalesce(a.backend_type, 'client backend') = 'client backend'
+  AND a.application_name <> :program AND NOT starts_with(a.application_name, :program || ' ')
+  AND NOT coalesce(a.xact_start > :built, false)
+  AND NOT coalesce(a.state = 'active' AND a.query_start <= :built, false)
+  AND a.pid NOT IN (
+      SELECT pid FROM pg_stat_replication
+      UNION ALL SELECT pid FROM pg_stat_progress_vacuum
+      UNION ALL SELECT pid FROM pg_stat_progress_analyze
+      UNION ALL SELECT pid FROM pg_stat_progress_create_index
+      UNION ALL SELECT pid FROM pg_stat_progress_cluster
+  )
+ORDER BY a.pid
+""")
+
+
+@dataclass
+class SnapshotWaits:
+    """For whom a run waits, or has waited, on account of their snapshots.
+
+    Attributes:
+        since: When each was seen first, in seconds.
+        candidates: Who was there at the first look for some rows, by their transaction: whoever has
+            come later sees these rows.
+        named: Those who were waited for in vain.
+    """
+
+    since: dict[Holder, float] = field(default_factory=dict)
+    candidates: dict[str, frozenset[Holder]] = field(default_factory=dict)
+    named: set[Holder] = field(default_factory=set)
+
+
+def have_ended(
+    session: "RunSession", stages: Sequence[str], log: logging.Logger, seconds: float | None
+) -> bool:
+    """Wait, without a lock, for those who would find tables empty after a commit.
+
+    Nobody is waited for longer than `table_store.snapshot_wait_seconds`, with all commits of a run.
+
+    Args:
+        session: The session of the run.
+        stages: The stages that are to commit.
+        log: Says for whom it waits, and who may now find tables empty.
+        seconds: How long to wait at most in this attempt; None: as long as configured.
+
+    Returns:
+        Whether the commit is to go ahead; False if it may still wait for somebody.
+    """
+    bound = session.instance.table_store.snapshot_wait_seconds
+    with session.begin() as connection:
+        last = _last(connection, session, stages) if bound > 0 else None
+    if last is None:
+        return True
+    what = "stage " if len(stages) == 1 else "stages "
+    what += ", ".join(f"`{stage}`" for stage in stages)
+    waits, found = session.snapshots, dict[Holder, str]()
+
+    def waiting() -> str:
+        names = "; ".join(name for holder, name in found.items() if holder not in waits.named)
+        return (
+            f"Waiting to commit {what}, since some have snapshots that are older than its new "
+            f"tables, and would find them empty: {names}"
+        )
+
+    for _ in lock_timeouts(bound if seconds is None else seconds, log, waiting):
+        found.clear()
+        found |= _look(session, last)
+        if not _pending(waits, found, bound):
+            break
+    else:
+        if seconds is not None:
+            return False
+    if overdue := [name for holder, name in found.items() if holder not in waits.named]:
+        waits.named |= found.keys()
+        log.warning(
+            f"Committing {what} although some have older snapshots, and now find its tables empty "
+            "until they begin a new transaction (`table_store.snapshot_wait_seconds`: "
+            f"{bound:g}): {'; '.join(overdue)}"
+        )
+    return True
+
+
+def _pending(waits: SnapshotWaits, found: Mapping[Holder, str], bound: float) -> bool:
+    """Whether there is somebody who has not been waited for long enough."""
+    now = time.monotonic()
+    return any(now - waits.since.setdefault(holder, now) < bound for holder in found)
+
+
+def _last(
+    connection: sa.Connection, session: "RunSession", stages: Sequence[str]
+) -> sa.Row[Any] | None:
+    """Return who wrote the last of the rows, and when; None where no rows replace others."""
+    instance = session.instance
+    prefix = instance.table_store.schema_prefix
+    text = _LAST.format(
+        staged=quoted(instance.catalog_schema, staging.STAGED),
+        tables=quoted(instance.catalog_schema, catalog.TABLES),
+        replace=literal(instance.table_store.replace),
+        relation=catalog.relation_sql(prefix, "s.stage", "s.name", STAGING_SUFFIX),
+        replaced=catalog.relation_sql(prefix, "s.stage", "s.name"),
+        run_id=literal(session.run_id),
+        stages=", ".join(map(literal, stages)),
+    )
+    return run(connection, text).first()
+
+
+def _look(session: "RunSession", last: sa.Row[Any]) -> dict[Holder, str]:
+    """Return those of the candidates who are still there, with their names."""
+    parameters = {"writer": last.writer, "built": last.built, "program": PROGRAM}
+    with session.begin() as connection:
+        rows = connection.execute(_HOLDERS, parameters).all()
+    found = {(row.pid, row.transaction, row.snapshot): row for row in rows}
+    known = session.snapshots.candidates.setdefault(last.writer, frozenset(found))
+    return {holder: _described(row) for holder, row in found.items() if holder in known}
+
+
+def _described(row: sa.Row[Any]) -> str:
+    text = sessions.described(row, "since")
+    if row.state is None:
+        text += " (what it does is hidden from this role: GRANT pg_read_all_stats shows it)"
+    return text

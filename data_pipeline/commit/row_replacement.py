@@ -1,0 +1,394 @@
+"""Replacing the rows of a table by those of another one, where only those that differ are touched.
+
+The relation stays, so what hangs on it stays valid, whoever owns it; transactions with an older
+snapshot go on seeing the old rows; and logical replication carries the change. Rows are told apart
+by the primary key, or without one as a multiset. What this would do to other people's data (foreign
+keys that cascade, triggers, rules) is refused beforehand.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from data_pipeline.commit.user_objects import CannotCarryError
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import RelationName, literal, quoted
+from data_pipeline.database.row_hash import as_bytes, as_text, cannot_send, differs
+from data_pipeline.results.build import index_name, key_name
+from data_pipeline.store.relation_state import State, remembered, state_of
+
+_SHAPES = """
+SELECT pair.name, c.relkind::text, c.relpersistence::text,
+       (SELECT json_agg(json_build_array(attname, format_type(atttypid, atttypmod), attcollation,
+                                         attnotnull, attgenerated <> '' OR attidentity <> '')
+                        ORDER BY attnum)
+        FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
+       (SELECT conname FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p'),
+       ARRAY(SELECT attname FROM pg_constraint, unnest(conkey) WITH ORDINALITY k(number, place)
+             JOIN pg_attribute ON attrelid = c.oid AND attnum = number
+             WHERE conrelid = c.oid AND contype = 'p' ORDER BY place)::text[],
+       -- Equal keys are found by operators of pg_catalog alone.
+       NOT EXISTS (SELECT FROM pg_constraint JOIN pg_attribute ON attrelid = c.oid
+                       AND attnum = ANY (conkey)
+                   JOIN pg_type t ON t.oid = atttypid
+                   WHERE conrelid = c.oid AND contype = 'p' AND t.typtype = 'b'
+                     AND t.typnamespace <> 'pg_catalog'::regnamespace),
+       EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND NOT indisprimary
+               AND (indisunique OR indisexclusion)),
+       EXISTS (SELECT FROM pg_constraint WHERE confrelid = c.oid AND contype = 'f')
+FROM unnest(ARRAY[{names}]) AS pair(name) JOIN pg_class c ON c.oid = to_regclass(pair.name)
+"""
+
+# What would do more than change the rows of the table itself, and on which of its changes.
+_GUARDS = """
+SELECT format('foreign key %I of table %s (role %I)', conname, conrelid::regclass,
+              pg_get_userbyid(relowner)),
+       'would change or delete rows of that table', event
+FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+CROSS JOIN LATERAL (SELECT 'DELETE' AS event WHERE confdeltype IN ('c', 'n', 'd')
+                    UNION ALL SELECT 'KEY' WHERE confupdtype IN ('c', 'n', 'd')) e
+WHERE confrelid = {relation}::regclass AND contype = 'f'
+UNION ALL
+SELECT format('trigger %I', tgname), 'would fire', event
+FROM pg_trigger
+JOIN (VALUES (4, 'INSERT'), (8, 'DELETE'), (16, 'UPDATE')) e(bit, event) ON tgtype & bit > 0
+WHERE tgrelid = {relation}::regclass AND NOT tgisinternal AND tgenabled IN ('O', 'A')
+UNION ALL
+SELECT format('rule %I', rulename), 'would act', event
+FROM pg_rewrite
+JOIN (VALUES ('2', 'UPDATE'), ('3', 'INSERT'), ('4', 'DELETE')) e(kind, event) ON ev_type = kind
+WHERE ev_class = {relation}::regclass AND ev_enabled IN ('O', 'A')
+UNION ALL
+SELECT format('publication %I', pubname),
+       'cannot publish it, for the table has no replica identity (a primary key, or ALTER TABLE '
+       '... REPLICA IDENTITY FULL)', event
+FROM pg_publication_tables t JOIN pg_publication p USING (pubname)
+JOIN pg_class c ON c.oid = {relation}::regclass AND c.relname = t.tablename
+    AND c.relnamespace::regnamespace::text = quote_ident(t.schemaname)
+CROSS JOIN LATERAL (SELECT 'UPDATE' AS event WHERE pubupdate
+                    UNION ALL SELECT 'DELETE' WHERE pubdelete) e
+WHERE NOT (relreplident = 'f'
+           OR relreplident = 'i' AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid
+                                             AND indisreplident)
+           OR relreplident = 'd' AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid
+                                             AND indisprimary))
+"""
+_REMEDY = (
+    "Drop or disable it, then run again. (Tables that are replaced as a whole, without "
+    "`replace: rows`, put it up anew unless another role's objects hang on them.)"
+)
+_KEY = "KEY"
+_WRITERS = (
+    "SELECT coalesce(array_agg(DISTINCT xmin::text), ARRAY[pg_current_xact_id()::xid::text]) "
+    "FROM ONLY {relation}"
+)
+
+_NUMBERED = (
+    "SELECT r.ctid, {image} AS image, row_number() OVER (PARTITION BY {image}) AS place "
+    "FROM ONLY {table} AS r"
+)
+_ALIKE = "SELECT FROM ({others}) b WHERE b.image = a.image AND b.place = a.place"
+
+
+@dataclass(frozen=True)
+class ShapeColumn:
+    """A column, as far as rows of one table may go into another one."""
+
+    name: str
+    type: str
+    collation: int
+    is_not_null: bool
+    is_generated: bool
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a table is, besides its rows.
+
+    Attributes:
+        kind: As in pg_class.
+        persistence: The same.
+        columns: In their order.
+        constraint: The name of its primary key.
+        key: The columns of that.
+        has_comparable_key: Whether PostgreSQL's own operators compare it.
+        has_other_unique: Whether rows exclude each other by more than the primary key.
+        is_referenced: Whether foreign keys refer to it.
+    """
+
+    kind: str
+    persistence: str
+    columns: tuple[ShapeColumn, ...]
+    constraint: str | None
+    key: tuple[str, ...]
+    has_comparable_key: bool
+    has_other_unique: bool
+    is_referenced: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return tuple(column.name for column in self.columns)
+
+    def misfit(self, new: "Shape") -> tuple[str | None, str] | None:
+        """Return why rows of another table do not go into this one; None if they do.
+
+        Returns:
+            The column at fault, where it is one, and the reason.
+        """
+        if (self.kind, new.kind) != ("r", "r"):
+            return None, "it was, or becomes, another kind of relation than a table"
+        old = {column.name: column for column in self.columns}
+        for column in new.columns:
+            known = old.pop(column.name, None)
+            if known is None:
+                return column.name, f"column {column.name} is new"
+            if known.is_generated:
+                return column.name, f"column {column.name} is generated"
+            if known.type != column.type:
+                return column.name, (
+                    f"column {column.name} is of type {column.type}, no longer {known.type}"
+                )
+            if known.collation != column.collation:
+                return column.name, f"column {column.name} has another collation"
+        for name in old:
+            return name, f"column {name} is gone"
+        if self.names != new.names:
+            moved = next(new for old, new in zip(self.names, new.names, strict=True) if old != new)
+            return moved, f"column {moved} has another place among the columns"
+        return None
+
+
+@dataclass(frozen=True)
+class RowsReplaced:
+    """What became of the rows of a table, and what identifies it now."""
+
+    inserted: int
+    updated: int
+    deleted: int
+    state: State
+
+    def __str__(self) -> str:
+        return f"{self.inserted} inserted, {self.updated} updated, {self.deleted} deleted"
+
+
+def read_shapes(
+    connection: sa.Connection, relations: Sequence[RelationName]
+) -> dict[RelationName, Shape]:
+    """Return the shapes of those relations that exist."""
+    names = {relation.quoted: relation for relation in relations}
+    if not names:
+        return {}
+    query = _SHAPES.format(names=", ".join(map(literal, names)))
+    found = {}
+    for name, kind, persistence, columns, constraint, key, *flags in run(connection, query):
+        shape = (tuple(ShapeColumn(*column) for column in columns or ()), constraint, tuple(key))
+        found[names[name]] = Shape(kind, persistence, *shape, *flags)
+    return found
+
+
+@dataclass(frozen=True)
+class RowsInPlace:
+    """The replacement of a table's rows by those of a staged one.
+
+    Attributes:
+        table: The table.
+        staged: The one with the new rows, which has the same columns.
+        old: Its shape.
+        new: The shape of the staged one.
+        indexes: The columns of each index that the staged one declares.
+        earlier: Those of the indexes that the table was made with.
+    """
+
+    table: RelationName
+    staged: RelationName
+    old: Shape
+    new: Shape
+    indexes: Sequence[tuple[str, ...]] = ()
+    earlier: Sequence[tuple[str, ...]] = ()
+
+    def replace(self, connection: sa.Connection) -> RowsReplaced:
+        """Replace the rows that differ; readers are never in the way, nor have they to wait.
+
+        Args:
+            connection: The transaction of the commit, with an empty search path.
+
+        Raises:
+            CannotCarryError: It would change data of others.
+        """
+        table = self.table.quoted
+        run(connection, f"LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE")
+        changes = self._allowed(connection)
+        for statement in self._before():
+            run(connection, statement)
+        counts = {"INSERT": 0, "UPDATE": 0, "DELETE": 0}
+        for change in changes:
+            counts[change.event] += run(connection, change.statement).rowcount
+        for statement in self._after():
+            run(connection, statement)
+        if any(counts.values()):
+            run(connection, f"ANALYZE {table}")
+        state = run(connection, f"SELECT {state_of(f'{literal(table)}::regclass')}").scalar_one()
+        # What others have counted by now may be less than there is; then rows are looked at.
+        state = {
+            **state,
+            "inserted": state["inserted"] + counts["INSERT"],
+            "updated": state["updated"] + counts["UPDATE"],
+            "deleted": state["deleted"] + counts["DELETE"],
+        }
+        writers = run(connection, _WRITERS.format(relation=table)).scalar_one()
+        return RowsReplaced(
+            counts["INSERT"], counts["UPDATE"], counts["DELETE"], remembered(state, writer=writers)
+        )
+
+    @property
+    def _is_keyed(self) -> bool:
+        return bool(self.new.key) and self.old.key == self.new.key and self.new.has_comparable_key
+
+    def _allowed(self, connection: sa.Connection) -> list["_Change"]:
+        """Give the changes to be made; refuse those that do more than change rows of the table."""
+        changes = self._changes(connection)
+        guards = run(connection, _GUARDS.format(relation=literal(self.table.quoted))).all()
+        if not guards:
+            return changes
+        # A trigger may fire for a statement that changes no row.
+        changes = [change for change in changes if self._has_rows(connection, change)]
+        events = {change.event for change in changes}
+        if self._is_keyed and self._has_rows(connection, self._key_change()):
+            events.add(_KEY)
+        for subject, reason, event in guards:
+            if event in events:
+                needed = ", ".join(sorted(events - {_KEY}))
+                raise CannotCarryError(
+                    f"{subject} on {self.table}",
+                    None,
+                    f"{reason}: rows of {self.table} are replaced in place, which takes {needed}.",
+                    _REMEDY,
+                )
+        return changes
+
+    def _has_rows(self, connection: sa.Connection, change: "_Change") -> bool:
+        return bool(run(connection, f"SELECT EXISTS ({change.found})").scalar())
+
+    def _changes(self, connection: sa.Connection) -> list["_Change"]:
+        if not self._is_keyed:
+            return self._changes_of_multiset(connection)
+        # Two rows may have exchanged what is unique, which no order of updates survives.
+        if self.old.has_other_unique and not self.old.is_referenced:
+            same = f"{self._same_key} AND NOT ({self._differs})"
+            return [self._deletion(same), self._insertion(same)]
+        pair = f"{self._same_key} AND {self._differs}"
+        values = ", ".join(f"{quoted(name)} = n.{quoted(name)}" for name in self.new.names)
+        update = _Change(
+            "UPDATE",
+            f"UPDATE ONLY {self._old} SET {values} FROM ONLY {self._new} WHERE {pair}",
+            f"SELECT FROM ONLY {self._old}, ONLY {self._new} WHERE {pair}",
+        )
+        return [self._deletion(self._same_key), update, self._insertion(self._same_key)]
+
+    def _key_change(self) -> "_Change":
+        """Give the change of keys to equal ones that are written otherwise."""
+        pair = f"{self._same_key} AND {differs(self.new.key, 'o', 'n')}"
+        found = f"SELECT FROM ONLY {self._old}, ONLY {self._new} WHERE {pair}"
+        return _Change(_KEY, "", found)
+
+    def _deletion(self, same: str) -> "_Change":
+        other = f"NOT EXISTS (SELECT FROM ONLY {self._new} WHERE {same})"
+        rows = f"FROM ONLY {self._old} WHERE {other}"
+        return _Change("DELETE", f"DELETE {rows}", f"SELECT {rows}")
+
+    def _insertion(self, same: str) -> "_Change":
+        other = f"NOT EXISTS (SELECT FROM ONLY {self._old} WHERE {same})"
+        rows = f"FROM ONLY {self._new} WHERE {other}"
+        return _Change("INSERT", f"{self._insert} {rows}", f"SELECT {rows}")
+
+    def _changes_of_multiset(self, connection: sa.Connection) -> list["_Change"]:
+        """Give the changes of rows without a key: each stands for as many as are alike."""
+        image = as_bytes(self.new.names, "r")
+        try:
+            with connection.begin_nested():
+                run(connection, f"SELECT max(length({image})) FROM ONLY {self.staged.quoted} AS r")
+        except sa.exc.DBAPIError as error:
+            if not cannot_send(error):
+                raise
+            image = as_text(self.new.names, "r")
+        old, new = (
+            _NUMBERED.format(image=image, table=t.quoted) for t in (self.table, self.staged)
+        )
+        gone = f"SELECT ctid FROM ({old}) a WHERE NOT EXISTS ({_ALIKE.format(others=new)})"
+        come = f"SELECT ctid FROM ({new}) a WHERE NOT EXISTS ({_ALIKE.format(others=old)})"
+        return [
+            _Change(
+                "DELETE", f"DELETE FROM ONLY {self._old} WHERE o.ctid = ANY (ARRAY({gone}))", gone
+            ),
+            _Change(
+                "INSERT",
+                f"{self._insert} FROM ONLY {self._new} WHERE n.ctid IN ({come})",
+                come,
+            ),
+        ]
+
+    @property
+    def _old(self) -> str:
+        return f"{self.table.quoted} AS o"
+
+    @property
+    def _new(self) -> str:
+        return f"{self.staged.quoted} AS n"
+
+    @property
+    def _insert(self) -> str:
+        names = ", ".join(map(quoted, self.new.names))
+        values = ", ".join(f"n.{quoted(name)}" for name in self.new.names)
+        return f"INSERT INTO {self.table.quoted} ({names}) SELECT {values}"
+
+    @property
+    def _same_key(self) -> str:
+        pairs = (f"o.{quoted(name)} = n.{quoted(name)}" for name in self.new.key)
+        return f"({' AND '.join(pairs)})"
+
+    @property
+    def _differs(self) -> str:
+        return f"({differs(self.new.names, 'o', 'n')})"
+
+    def _before(self) -> Iterator[str]:
+        """Give the statements that take off what the new rows need not obey."""
+        alter = f"ALTER TABLE ONLY {self.table.quoted}"
+        if self.old.key and self.old.key != self.new.key:
+            yield f"{alter} DROP CONSTRAINT {quoted(self.old.constraint or '')}"
+        needed = {column.name for column in self.new.columns if column.is_not_null}
+        for column in self.old.columns:
+            if column.is_not_null and column.name not in needed:
+                yield f"{alter} ALTER COLUMN {quoted(column.name)} DROP NOT NULL"
+        for index in sorted(set(self.earlier) - set(self.indexes)):
+            yield f"DROP INDEX IF EXISTS {self._index(index)}"
+
+    def _after(self) -> Iterator[str]:
+        """Give the statements that put on what the staged table has and this one has not."""
+        table = self.table.quoted
+        known = {column.name for column in self.old.columns if column.is_not_null}
+        for column in self.new.columns:
+            if column.is_not_null and column.name not in known:
+                yield f"ALTER TABLE ONLY {table} ALTER COLUMN {quoted(column.name)} SET NOT NULL"
+        if self.new.key and self.old.key != self.new.key:
+            name, key = key_name(self.table.name), ", ".join(map(quoted, self.new.key))
+            yield f"ALTER TABLE ONLY {table} ADD CONSTRAINT {quoted(name)} PRIMARY KEY ({key})"
+        for index in sorted(set(self.indexes) - set(self.earlier)):
+            name = index_name(self.table.name, index)
+            columns = ", ".join(map(quoted, index))
+            yield f"CREATE INDEX IF NOT EXISTS {quoted(name)} ON {table} ({columns})"
+        if self.old.persistence != self.new.persistence:
+            yield f"ALTER TABLE {table} SET {'UN' if self.new.persistence == 'u' else ''}LOGGED"
+
+    def _index(self, columns: Sequence[str]) -> str:
+        return quoted(self.table.schema, index_name(self.table.name, columns))
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A statement that changes rows of a kind, and the query for such rows."""
+
+    event: str
+    statement: str
+    found: str

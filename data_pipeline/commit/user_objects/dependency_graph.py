@@ -1,0 +1,398 @@
+"""What depends on a set of relations, directly or not: one walk through pg_depend."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import RelationName, literal
+from data_pipeline.errors import DatabaseError
+
+
+class CannotCarryError(DatabaseError):
+    """Something that users attached to a table cannot be carried over to the new one.
+
+    Attributes:
+        subject: The object, such as `view public.v`.
+        column: The column of a stage's table that is at fault, where that is known.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, subject: str, column: str | None, reason: str, remedy: str) -> None:
+        super().__init__(f"{subject[:1].upper()}{subject[1:]} {reason} {remedy}")
+        self.subject = subject
+        self.column = column
+        self.reason = reason
+
+
+class ChangedError(Exception):
+    """Somebody changed what hangs on a table while it was about to be replaced: read it anew."""
+
+
+class ComesLaterError(Exception):
+    """A view that the run is going to replace itself does not fit: let both commit together.
+
+    Attributes:
+        subject: The view, such as `view full_b.v`.
+        stage: The stage that it belongs to.
+    """
+
+    def __init__(self, subject: str, stage: str) -> None:
+        super().__init__(subject)
+        self.subject = subject
+        self.stage = stage
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An object that did not fit the new tables, and is left dropped.
+
+    Attributes:
+        subject: The object, such as `view public.v`.
+        reason: Why it could not be put up again.
+    """
+
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.reason}"
+
+
+# The walk goes on behind views (which depend on what their rule `_RETURN` depends on), functions
+# and row types. All else that depends on something is a part of a relation, or in the way.
+_EDGES = """
+WITH RECURSIVE root(oid, place) AS (
+    SELECT relation::oid, place
+    FROM unnest(ARRAY[{relations}]::regclass[]) WITH ORDINALITY AS r(relation, place)
+    WHERE relation IS NOT NULL
+), node(class, oid) AS (
+    SELECT 'pg_class'::regclass::oid, oid FROM root
+  UNION
+    SELECT next.class, next.oid
+    FROM node
+    JOIN pg_depend d ON d.refclassid = node.class AND d.refobjid = node.oid
+    CROSS JOIN LATERAL (
+        SELECT d.classid AS class, d.objid AS oid
+        WHERE d.classid = 'pg_proc'::regclass
+           OR (d.classid = 'pg_type'::regclass AND d.deptype = 'i')
+      UNION ALL
+        SELECT 'pg_class'::regclass::oid, r.ev_class FROM pg_rewrite r
+        WHERE d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
+    ) next
+)
+SELECT e.of_class::regclass::text, e.of::bigint, e.columns::int[], e.class::regclass::text,
+       e.oid::bigint, e.number, e.is_part, c.relkind::text, e.place,
+       CASE WHEN owned.owner IS NOT NULL AND NOT (
+                pg_has_role(owned.owner, 'USAGE')
+                AND CASE WHEN current_setting('server_version_num')::int >= 160000
+                         THEN pg_has_role(owned.owner, 'SET') ELSE true END
+                AND (owned.schema IS NULL OR has_schema_privilege(owned.schema, 'CREATE')))
+            THEN pg_get_userbyid(owned.owner) END
+FROM (
+    SELECT d.refclassid AS of_class, d.refobjid AS of,
+           array_agg(d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,
+           CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass::oid END AS class,
+           coalesce(r.ev_class, d.objid) AS oid, max(d.objsubid) AS number,
+           bool_or(d.deptype IN ('a', 'i', 'P', 'S')) AS is_part, NULL::int AS place
+    FROM node
+    JOIN pg_depend d ON d.refclassid = node.class AND d.refobjid = node.oid
+    LEFT JOIN pg_rewrite r
+        ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
+    GROUP BY 1, 2, 4, 5
+  UNION ALL
+    SELECT 0, 0, NULL, 'pg_class'::regclass, oid, 0, false, place FROM root
+) e
+LEFT JOIN pg_class c ON e.class = 'pg_class'::regclass AND c.oid = e.oid
+LEFT JOIN LATERAL (
+    SELECT c.relowner AS owner, CASE WHEN e.of_class <> 0 THEN c.relnamespace END AS schema
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  UNION ALL
+    SELECT proowner, pronamespace FROM pg_proc WHERE e.class = 'pg_proc'::regclass AND oid = e.oid
+  UNION ALL
+    SELECT stxowner, stxnamespace FROM pg_statistic_ext
+    WHERE e.class = 'pg_statistic_ext'::regclass AND oid = e.oid
+  UNION ALL
+    SELECT pubowner, NULL FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+    WHERE e.class = 'pg_publication_rel'::regclass AND r.oid = e.oid
+) owned ON true
+ORDER BY e.oid, e.of, e.class, e.of_class
+"""
+
+_DESCRIPTIONS = """
+SELECT o.class, o.oid, pg_describe_object(o.class::regclass, o.oid::oid, 0)
+FROM (VALUES {objects}) AS o(class, oid)
+"""
+
+_OF_OTHERS = """
+SELECT o.class, o.oid, coalesce(p.polrelid, r.ev_class, t.tgrelid)::bigint,
+       pg_describe_object(o.class::regclass, o.oid::oid, o.own),
+       pg_describe_object(o.of_class::regclass, o.of::oid, o.number), a.attname
+FROM (VALUES {objects}) AS o(class, oid, own, of_class, of, number)
+LEFT JOIN pg_policy p ON o.class = 'pg_policy' AND p.oid = o.oid
+LEFT JOIN pg_rewrite r ON o.class = 'pg_rewrite' AND r.oid = o.oid
+LEFT JOIN pg_trigger t ON o.class = 'pg_trigger' AND t.oid = o.oid
+LEFT JOIN pg_attribute a
+    ON o.of_class = 'pg_class' AND a.attrelid = o.of AND a.attnum = o.number AND o.number > 0
+ORDER BY o.class, o.oid
+"""
+
+RELATION, FUNCTION, TYPE = "pg_class", "pg_proc", "pg_type"
+_NOT_TO_CARRY = frozenset("rpfc")  # kinds of relations: tables, and composite types
+_REMEDY = "It cannot be carried over to the new table. Drop it, then run again."
+
+
+class Node(NamedTuple):
+    """An object of the database: its catalog, and its oid there."""
+
+    catalog: str
+    oid: int
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An object depends on another one.
+
+    Attributes:
+        of: What it depends on.
+        node: The object; for a view, the view itself instead of its rule.
+        columns: Numbers of the columns it depends on, where it depends on single ones.
+        number: The number of its own column that depends on it, or 0.
+        is_part: Whether it belongs to what it depends on, and goes with it.
+        kind: The kind of relation, if the object is one.
+    """
+
+    of: Node
+    node: Node
+    columns: tuple[int, ...]
+    number: int
+    is_part: bool
+    kind: str | None
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """Something that keeps a relation from being replaced by another one.
+
+    Attributes:
+        node: What it is; the relation itself if that belongs to another role.
+        subject: The same in words, with kind and name.
+        column: The column of the relation that it depends on, where it is one.
+        reason: Why it can neither be dropped nor put up again.
+    """
+
+    node: Node
+    subject: str
+    column: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.reason}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What depends on a set of relations.
+
+    Attributes:
+        roots: The relations that exist, with their names.
+        edges: All dependencies on them and on what depends on them.
+        others: Policies, rules and triggers of other relations, by the relations' oids.
+        blockers: What can neither be dropped nor put up again.
+    """
+
+    roots: Mapping[Node, RelationName]
+    edges: tuple[Edge, ...]
+    others: Mapping[Node, int] = field(default_factory=dict)
+    blockers: tuple[Blocker, ...] = ()
+
+    @cached_property
+    def blocked(self) -> dict[RelationName, tuple[Blocker, ...]]:
+        """The relations that cannot be replaced by others, each with what is in the way."""
+        found: dict[RelationName, list[Blocker]] = {}
+        for blocker in self.blockers:
+            for root in self._below(blocker.node) & self.roots.keys():
+                found.setdefault(self.roots[root], []).append(blocker)
+        return {name: tuple(blockers) for name, blockers in found.items()}
+
+    def materialized_views(self, relations: Iterable[RelationName]) -> list[int]:
+        """Return the oids of materialized views built on relations, in an order to fill them."""
+        wanted = {node for node, name in self.roots.items() if name in set(relations)}
+        kinds = {edge.node: edge.kind for edge in self.edges}
+        return [
+            node.oid
+            for node in self.dependents
+            if kinds.get(node) == "m" and self._below(node) & wanted
+        ]
+
+    def _below(self, node: Node) -> set[Node]:
+        """Return an object and all that it depends on, directly or not."""
+        found, new = set(), {node}
+        while new:
+            found |= new
+            new = {edge.of for edge in self.edges if edge.node in new} - found
+        return found
+
+    @cached_property
+    def dependents(self) -> tuple[Node, ...]:
+        """Views and functions, each behind what it depends on."""
+        sorter: TopologicalSorter[Node] = TopologicalSorter()
+        for node, needed in self._needs.items():
+            sorter.add(node, *needed)
+        return tuple(node for node in sorter.static_order() if node not in self.roots)
+
+    @cached_property
+    def parts(self) -> dict[Node, Node]:
+        """What belongs to relations (policies, indexes, rules, ...), by what it belongs to."""
+        return {
+            edge.node: edge.of
+            for edge in self.edges
+            if edge.is_part and edge.of.catalog == RELATION and edge.node.catalog != TYPE
+        }
+
+    @cached_property
+    def loose(self) -> frozenset[Node]:
+        """Parts that depend on other objects, too, or belong to none of these relations."""
+        return frozenset(
+            edge.node
+            for edge in self.edges
+            if edge.node.catalog not in (TYPE, FUNCTION)
+            and edge.kind is None
+            and self._stands_for(edge.of) != self.parts.get(edge.node)
+        )
+
+    @cached_property
+    def uses(self) -> dict[Node, tuple[tuple[int, int], ...]]:
+        """The columns, by relation and number, that each object depends on."""
+        found: dict[Node, set[tuple[int, int]]] = {}
+        for edge in self.edges:
+            found.setdefault(edge.node, set()).update((edge.of.oid, n) for n in edge.columns)
+        return {node: tuple(sorted(columns)) for node, columns in found.items()}
+
+    def check_replaceable(self) -> None:
+        """Refuse to replace the relations by others if something is in the way.
+
+        Raises:
+            CannotCarryError: Something depends on them that cannot be put up again.
+        """
+        for blocker in self.blockers:
+            raise CannotCarryError(blocker.subject, blocker.column, f"{blocker.reason}.", _REMEDY)
+
+    def needed_by(self, oid: int) -> set[int]:
+        """Gives the oids of what a view or function depends on directly."""
+        return {
+            needed.oid
+            for node, all_needed in self._needs.items()
+            if node.oid == oid
+            for needed in all_needed
+        }
+
+    @cached_property
+    def strangers(self) -> tuple[Edge, ...]:
+        """Dependencies of what is neither a view, a function, nor a part of these relations."""
+        return tuple(
+            edge
+            for edge in self.edges
+            if edge.kind in _NOT_TO_CARRY
+            or (
+                edge.node not in self._needs
+                and edge.node not in self.parts
+                and edge.node not in self._types
+            )
+        )
+
+    @cached_property
+    def _needs(self) -> dict[Node, set[Node]]:
+        """What each view and function depends on."""
+        needs: dict[Node, set[Node]] = {}
+        for edge in self.edges:
+            of = self._stands_for(edge.of)
+            if (edge.node.catalog == FUNCTION or edge.kind in ("v", "m")) and edge.node != of:
+                needs.setdefault(edge.node, set()).add(of)
+        return needs
+
+    @cached_property
+    def _types(self) -> dict[Node, Node]:
+        """Row types and their array types, with what they belong to."""
+        return {e.node: e.of for e in self.edges if e.node.catalog == TYPE and e.is_part}
+
+    def _stands_for(self, node: Node) -> Node:
+        while node in self._types:
+            node = self._types[node]
+        return node
+
+
+def read_graph(connection: sa.Connection, relations: Sequence[RelationName]) -> Graph:
+    """Gives what depends on relations; those that do not exist have nothing.
+
+    Args:
+        connection: A transaction with an empty search path.
+        relations: Tables and views.
+
+    Raises:
+        ChangedError: Somebody dropped some of it meanwhile.
+    """
+    if not relations:
+        return Graph({}, ())
+    listed = ", ".join(f"to_regclass({literal(relation.quoted)})" for relation in relations)
+    roots, edges, owners = {}, [], {}
+    for of_class, of, columns, catalog, oid, number, is_part, kind, place, owner in run(
+        connection, _EDGES.format(relations=listed)
+    ):
+        node = Node(catalog, oid)
+        if owner is not None:
+            owners[node] = owner
+        if of_class == "-":
+            roots[node] = relations[place - 1]
+        elif (of_class, of) != node:
+            numbers = tuple(sorted(set(columns or ())))
+            edges.append(Edge(Node(of_class, of), node, numbers, number, is_part, kind))
+    graph = Graph(roots, tuple(edges))
+    if not graph.strangers and not owners:
+        return graph
+    others, blockers = _of_others(connection, graph.strangers)
+    blockers += _of_other_roles(connection, owners)
+    return replace(graph, others=others, blockers=tuple(blockers))
+
+
+def _of_other_roles(connection: sa.Connection, owners: Mapping[Node, str]) -> list[Blocker]:
+    """Return what the role of the session may not drop or put up again."""
+    if not owners:
+        return []
+    objects = ", ".join(f"({literal(node.catalog)}, {node.oid})" for node in owners)
+    found = []
+    for catalog, oid, subject in run(connection, _DESCRIPTIONS.format(objects=objects)):
+        if subject is None:
+            raise ChangedError
+        node = Node(catalog, oid)
+        reason = f"belongs to role {owners[node]}"
+        found.append(Blocker(node, subject, None, reason))
+    return sorted(found, key=lambda blocker: blocker.node)
+
+
+def _of_others(
+    connection: sa.Connection, strangers: Collection[Edge]
+) -> tuple[dict[Node, int], list[Blocker]]:
+    """Return parts of other relations that can be taken off by themselves; and all else."""
+    if not strangers:
+        return {}, []
+    objects = ", ".join(
+        f"({literal(e.node.catalog)}, {e.node.oid}, {e.number}, {literal(e.of.catalog)}, "
+        f"{e.of.oid}, {next(iter(e.columns), 0)})"
+        for e in strangers
+    )
+    others, blockers = {}, []
+    for catalog, oid, relation, subject, of, column in run(
+        connection, _OF_OTHERS.format(objects=objects)
+    ):
+        if subject is None or of is None:
+            raise ChangedError
+        if relation is None:
+            blockers.append(Blocker(Node(catalog, oid), subject, column, f"depends on {of}"))
+        else:
+            others[Node(catalog, oid)] = relation
+    return others, blockers

@@ -1,0 +1,258 @@
+"""Relations and functions as they stand: what it takes to create them again."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from data_pipeline.commit.user_objects.dependency_graph import CannotCarryError
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import RelationName, literal, quoted
+
+
+def oid_array(oids: Iterable[int]) -> str:
+    """Gives an array of them."""
+    return f"'{{{','.join(map(str, sorted(oids)))}}}'::oid[]"
+
+
+_RELATIONS = """
+SELECT c.oid::bigint, n.nspname, c.relname,
+       CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END,
+       relkind::text, pg_get_userbyid(relowner), relispopulated, amname,
+       CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
+       a.names, a.types,
+       array_remove(ARRAY[
+           CASE WHEN relacl IS NOT NULL OR a.granted THEN 'acl' END,
+           CASE WHEN a.targeted THEN 'target' END,
+           CASE WHEN reloptions IS NOT NULL OR relreplident IN ('f', 'i') OR relrowsecurity
+                     OR relforcerowsecurity
+                     OR relreplident = 'n' AND relkind = 'r' THEN 'option' END,
+           CASE WHEN EXISTS (SELECT FROM pg_description
+                             WHERE classoid = 'pg_class'::regclass AND objoid = c.oid)
+                THEN 'comment' END,
+           CASE WHEN EXISTS (SELECT FROM pg_seclabel
+                             WHERE classoid = 'pg_class'::regclass AND objoid = c.oid)
+                THEN 'label' END,
+           CASE WHEN EXISTS (SELECT FROM pg_constraint k
+                             LEFT JOIN pg_description
+                                 ON classoid = 'pg_constraint'::regclass AND objoid = k.oid
+                             WHERE conrelid = c.oid
+                               AND (contype IN ('c', 'f') OR description IS NOT NULL))
+                THEN 'pg_constraint' END,
+           CASE WHEN EXISTS (SELECT FROM pg_index
+                             LEFT JOIN pg_description
+                                 ON classoid = 'pg_class'::regclass AND objoid = indexrelid
+                             WHERE indrelid = c.oid
+                               AND (NOT indisprimary OR description IS NOT NULL))
+                THEN 'pg_index' END], NULL)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = relnamespace
+LEFT JOIN pg_am ON pg_am.oid = relam
+CROSS JOIN LATERAL (
+    SELECT array_agg(CASE WHEN attisdropped THEN NULL ELSE attname::text END ORDER BY attnum)
+               AS names,
+           array_agg(concat(atttypid, ':', atttypmod) ORDER BY attnum) AS types,
+           bool_or(attacl IS NOT NULL) AS granted,
+           bool_or(attstattarget >= 0 OR attoptions IS NOT NULL) AS targeted
+    FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0
+) a
+WHERE c.oid = ANY ({oids}::oid[])
+"""
+
+_ROUTINES = """
+SELECT p.oid::bigint, (SELECT nspname FROM pg_namespace n WHERE n.oid = pronamespace),
+       p.oid::regprocedure::text, prokind::text, pg_get_userbyid(proowner),
+       CASE WHEN prokind <> 'a' THEN pg_get_functiondef(p.oid) END,
+       obj_description(p.oid, 'pg_proc'), proacl IS NULL,
+       ARRAY(SELECT format('GRANT EXECUTE ON ROUTINE %s TO %s%s', p.oid::regprocedure,
+                           CASE grantee WHEN 0 THEN 'PUBLIC'
+                           ELSE quote_ident(pg_get_userbyid(grantee)) END,
+                           CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+             FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
+             WHERE grantee <> proowner ORDER BY grantee)
+FROM pg_proc p WHERE p.oid = ANY ({oids})
+"""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, view or materialized view.
+
+    Attributes:
+        oid: Its oid.
+        name: Its name.
+        kind: TABLE, VIEW or MATERIALIZED VIEW.
+        relkind: The same, as in pg_class.
+        owner: The role that owns it.
+        is_populated: False for a materialized view that was never filled.
+        method: The access method of its storage.
+        definition: The query of a view.
+        columns: Its columns in the order of their numbers, None for those that were dropped.
+        types: Oids and modifiers of their types.
+        has: Where there is something in the catalogs about it.
+    """
+
+    oid: int
+    name: RelationName
+    kind: str
+    relkind: str
+    owner: str
+    is_populated: bool
+    method: str | None
+    definition: str | None
+    columns: tuple[str | None, ...]
+    types: tuple[str, ...]
+    has: frozenset[str]
+
+    @property
+    def subject(self) -> str:
+        """What it is called in a message."""
+        return f"{self.kind.lower()} {self.name}"
+
+    @property
+    def drop(self) -> tuple[str, str]:
+        """What kind of object to drop, under what name."""
+        return self.kind, self.name.quoted
+
+    def create(self, definition: str | None = None) -> list[str]:
+        """Gives the statements that create a view, with its owner but without its parts.
+
+        Args:
+            definition: A query to use instead of its own.
+        """
+        body = (definition or self.definition or "").rstrip().rstrip(";")
+        name, owner = self.name.quoted, quoted(self.owner)
+        if self.kind == "VIEW":
+            return [f"CREATE VIEW {name} AS {body}", f"ALTER VIEW {name} OWNER TO {owner}"]
+        method = f" USING {quoted(self.method)}" if self.method else ""
+        return [
+            f"CREATE MATERIALIZED VIEW {name}{method} AS {body} WITH NO DATA",
+            f"ALTER MATERIALIZED VIEW {name} OWNER TO {owner}",
+        ]
+
+    @property
+    def fill(self) -> list[str]:
+        """The statements that fill it, as its owner would."""
+        if self.kind != "MATERIALIZED VIEW" or not self.is_populated:
+            return []
+        # With the rows that policies show to its owner; sessions of the pipeline would refuse.
+        refresh = f"REFRESH MATERIALIZED VIEW {self.name.quoted}"
+        return ["SET LOCAL row_security = on", refresh, "SET LOCAL row_security = off"]
+
+
+@dataclass(frozen=True)
+class Routine:
+    """A function or procedure.
+
+    Attributes:
+        oid: Its oid.
+        schema: Its schema.
+        identity: Its name with the types of its arguments.
+        owner: The role that owns it.
+        definition: The statement that creates it.
+        comment: Its comment.
+        has_default_grants: Whether nobody ever granted or revoked anything.
+        grants: The statements that grant what others than its owner may do.
+    """
+
+    oid: int
+    schema: str
+    identity: str
+    owner: str
+    definition: str
+    comment: str | None
+    has_default_grants: bool
+    grants: tuple[str, ...]
+
+    @property
+    def subject(self) -> str:
+        """What it is called in a message."""
+        return f"function {self.identity}"
+
+    @property
+    def drop(self) -> tuple[str, str]:
+        """What kind of object to drop, under what name."""
+        return "ROUTINE", self.identity
+
+    def create(self, grantees: Collection[str] | None) -> list[str]:
+        """Gives the statements that create it, with its owner, grants and comment.
+
+        Args:
+            grantees: Who may use what is created here; None where PostgreSQL's own defaults apply.
+        """
+        statements = [
+            self.definition,
+            f"ALTER ROUTINE {self.identity} OWNER TO {quoted(self.owner)}",
+        ]
+        if grantees is not None or not self.has_default_grants:
+            # PostgreSQL itself lets everybody execute a new function.
+            roles = {"PUBLIC"} if grantees is None else set(grantees)
+            revoke = f"REVOKE ALL ON ROUTINE {self.identity} FROM {', '.join(sorted(roles))}"
+            statements += [*([revoke] if roles else []), *self.grants]
+        if self.comment is not None:
+            text = literal(self.comment)
+            statements.append(f"COMMENT ON ROUTINE {self.identity} IS {text}")
+        return statements
+
+
+def read_relations(
+    connection: sa.Connection, oids: Sequence[int], names: Sequence[RelationName] = ()
+) -> dict[int, Relation]:
+    """Gives relations by their oids, and those of others by their names that exist."""
+    if not oids and not names:
+        return {}
+    listed = [*map(str, oids), *(f"to_regclass({literal(name.quoted)})" for name in names)]
+    return _read_relations(connection, f"ARRAY[{', '.join(listed)}]")
+
+
+def read_named(
+    connection: sa.Connection, names: Sequence[RelationName]
+) -> dict[RelationName, Relation]:
+    """Gives those of the named relations that exist."""
+    found = read_relations(connection, (), names)
+    return {relation.name: relation for relation in found.values()}
+
+
+def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, Routine]:
+    """Gives functions and procedures by their oids.
+
+    Raises:
+        CannotCarryError: One of them is an aggregate.
+    """
+    query = _ROUTINES.format(oids=oid_array(oids))
+    found = {}
+    for oid, schema, identity, kind, owner, definition, comment, default, grants in run(
+        connection, query
+    ):
+        if kind == "a":
+            raise CannotCarryError(
+                f"aggregate {identity}",
+                None,
+                "depends on the row type of a table of the stage.",
+                "It cannot be carried over to the new table. Drop it, then run again.",
+            )
+        found[oid] = Routine(
+            oid, schema, identity, owner, definition, comment, default, tuple(grants)
+        )
+    return found
+
+
+def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]:
+    found = {}
+    for item in run(connection, _RELATIONS.format(oids=oids)):
+        oid, schema, name, kind, relkind, owner, populated, method, definition, *arrays = item
+        columns, types, has = (tuple(array or ()) for array in arrays)
+        found[oid] = Relation(
+            oid,
+            RelationName(schema, name),
+            kind,
+            relkind,
+            owner,
+            populated,
+            method,
+            definition,
+            columns,
+            types,
+            frozenset(has),
+        )
+    return found

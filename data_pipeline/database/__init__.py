@@ -1,0 +1,1 @@
+"""WHAT does PostgreSQL know? Connections, names, locks, errors; it knows no stage."""

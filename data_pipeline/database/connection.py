@@ -1,0 +1,397 @@
+"""Connections to the database of an instance, for SQLAlchemy (SQL) and for ADBC (bulk data)."""
+
+import atexit
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from data_pipeline.database import interrupts, pooling, row_security
+from data_pipeline.database.identifiers import literal, quoted
+from data_pipeline.database.server_errors import Lacking
+from data_pipeline.database.session_settings import set_up, set_up_adbc
+from data_pipeline.database.sessions import PROGRAM, session_name
+from data_pipeline.errors import DatabaseError, MissingRightError, SharedSessionError
+from data_pipeline.instances import DatabaseUrl, Instance
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection as AdbcConnection
+
+_CONNECT_TIMEOUT_SECONDS = 10
+_NAME_KEY = "data_pipeline/application_name"
+_LOCK = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
+_LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+def libpq_uri(url: sa.URL) -> str:
+    """Gives a URL, with its password, as the text that libpq reads.
+
+    libpq refuses spaces, and shows the password in doing so; a plus sign is a plus sign to it.
+    SQLAlchemy leaves spaces as they are, and in the query writes them as plus signs.
+    """
+    text = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address, mark, query = text.partition("?")
+    return address.replace(" ", "%20") + mark + query.replace("+", "%20")
+
+
+class Database:
+    """One PostgreSQL database, reachable through SQLAlchemy and through ADBC."""
+
+    def __init__(self, url: sa.URL, *, print_sql: bool = False, create: bool = False) -> None:
+        self.url = url.set(drivername="postgresql+psycopg2")
+        self._create = create
+        self._has_sessions = False
+        self._adbc: AdbcConnection | None = None
+        self._adbc_lock = Lock()
+        self.engine = sa.create_engine(
+            self.url,
+            echo=print_sql,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+                "fallback_application_name": PROGRAM,
+            },
+        )
+        # Before SQLAlchemy asks the first connection for the isolation level to go back to.
+        sa.event.listen(self.engine, "connect", _set_up, insert=True)
+
+    def __repr__(self) -> str:
+        shown = self.url.set(query={}) if self.url.query else self.url  # a password may be there
+        return f"Database({shown.render_as_string(hide_password=True)!r})"
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """Opens a connection with a transaction that commits when the block ends well.
+
+        Raises:
+            DatabaseError: The server cannot be reached, the connection broke, or row security would
+                have hidden rows from a query.
+        """
+        connection = self._connect()
+        try:
+            with connection, interruptible(connection), connection.begin():
+                yield connection
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise self.lost(error.orig) from None
+            if hidden := self._hidden_rows(error):
+                raise hidden from None
+            if lacking := Lacking.of(error.orig, error.statement):
+                raise self.refused(lacking) from None
+            raise
+
+    @contextmanager
+    def session(self) -> Iterator[sa.Connection]:
+        """Opens a connection without a transaction: every statement commits by itself.
+
+        Raises:
+            DatabaseError: The server cannot be reached.
+        """
+        with self._connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            # Not by SQLAlchemy's isolation level AUTOCOMMIT: on the way there and back, psycopg2
+            # would reset the isolation level of the session to what its role defaults to.
+            driver.autocommit = True
+            try:
+                with interruptible(connection):
+                    yield connection
+            finally:
+                if not driver.closed:
+                    driver.autocommit = False
+
+    def private_connection(self) -> sa.Connection:
+        """Gives a connection of its own session, which ends when the caller closes it.
+
+        Raises:
+            DatabaseError: The server cannot be reached.
+        """
+        connection = self._connect()
+        connection.detach()
+        return connection
+
+    def check_sessions(self) -> None:
+        """Make sure that a connection has a session of the server for itself, as locks need it.
+
+        Call it before the first lock of a session.
+
+        Raises:
+            SharedSessionError: A connection pool hands sessions around.
+        """
+        if self._has_sessions:
+            return
+        with self.session() as first, self.session() as second:
+            found = pooling.handed_around(first, second)
+            found = found or pooling.left_behind(first, self.private_connection)
+        if found:
+            raise self._pooled(found)
+        self._has_sessions = True
+
+    def _driver_connection(self) -> Any:
+        driver: Any = self.engine.dialect.loaded_dbapi
+        return driver.connect(libpq_uri(self.url), connect_timeout=_CONNECT_TIMEOUT_SECONDS)
+
+    def _pooled(self, found: str) -> SharedSessionError:
+        return SharedSessionError(
+            f"{self._where()} is a connection pool that hands the sessions of the server around: "
+            f"{found}. Locks belong to sessions, so a run would leave its locks in the pool, and "
+            "the next one would wait for ever. Nothing was run.\nUse a pool that keeps a session "
+            "for each connection and resets it afterwards (PgBouncer: `pool_mode = session` and "
+            "`server_reset_query = DISCARD ALL`; others have a port for session mode), or the "
+            "address of the server itself: `table_store_connections` in instances.yaml, or "
+            "DATA_PIPELINE_DATABASE_URL."
+        )
+
+    def _connect(self) -> sa.Connection:
+        connection = self._connected()
+        name = session_name()
+        if connection.info.get(_NAME_KEY, PROGRAM) != name:
+            run(connection, f"SET application_name = {literal(name)}")
+            connection.commit()
+            connection.info[_NAME_KEY] = name
+        return connection
+
+    def _connected(self) -> sa.Connection:
+        try:
+            return self.engine.connect()
+        except sa.exc.OperationalError as error:
+            refused = error.connection_invalidated  # it may have been the first transaction
+            if refused and pooling.refuses_transactions(self._driver_connection):
+                raise self._pooled("it refuses transactions") from None
+            if not (self._create and self._is_created()):
+                raise self._unreachable(error.orig) from None
+        try:
+            return self.engine.connect()
+        except sa.exc.OperationalError as error:
+            raise self._unreachable(error.orig) from None
+
+    def _is_created(self) -> bool:
+        """Creates the database if the server says that it is missing; False if nobody can say.
+
+        The server is asked: libpq reports no SQLSTATE for a refused connection, only a message
+        in the server's language.
+        """
+        maintenance = Database(self.url.set(database="postgres"))
+        name = self.url.database or ""
+        exists = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
+        try:
+            maintenance.check_sessions()
+            with maintenance.session() as connection:
+                # Under a lock, since another process may find it missing at the same time.
+                connection.execute(_LOCK, {"name": f"data_pipeline:database:{name}"})
+                if not connection.scalar(exists, {"name": name}):
+                    run(connection, f"CREATE DATABASE {quoted(name)}")
+                connection.detach()  # closes it with the block, and the lock with it
+        except SharedSessionError:
+            raise
+        except DatabaseError:
+            return False
+        except sa.exc.DBAPIError as error:
+            if Lacking.of(error.orig) is None:
+                raise
+            raise MissingRightError(
+                f"The database `{name}` at {self._where()} does not exist, and this user may not "
+                f"create it. PostgreSQL says: {self.scrubbed(error.orig)}\nLet somebody create it "
+                f"who may: CREATE DATABASE {quoted(name)} OWNER {quoted(self.url.username or '')}"
+            ) from None
+        finally:
+            maintenance.engine.dispose()
+        return True
+
+    @contextmanager
+    def adbc(self) -> Iterator["AdbcConnection"]:
+        """Opens an ADBC connection with a transaction; what the caller does not commit, rolls back.
+
+        Raises:
+            DatabaseError: The server cannot be reached.
+        """
+        import adbc_driver_manager
+
+        try:
+            connection = self._adbc_root().adbc_clone()
+            set_up_adbc(connection, session_name())
+        except adbc_driver_manager.Error as error:
+            raise self._unreachable(error) from None
+        try:
+            with interrupts.interruptible(connection.adbc_cancel):
+                yield connection
+        finally:
+            connection.close()
+
+    def _adbc_root(self) -> "AdbcConnection":
+        """Gives the ADBC connection that all others are cloned from.
+
+        The first one reads the server's types, which takes longer than connecting.
+        """
+        import adbc_driver_manager.dbapi
+        import adbc_driver_postgresql.dbapi
+
+        with self._adbc_lock:
+            if self._adbc is None:
+                interrupts.let_through(adbc_driver_manager.dbapi)
+                self._adbc = adbc_driver_postgresql.dbapi.connect(self._uri(), autocommit=True)
+                # The driver cannot close it any more when the interpreter is gone.
+                atexit.register(self._adbc.close)
+            return self._adbc
+
+    def _uri(self) -> str:
+        uri = self.url.set(
+            drivername="postgresql",
+            query={
+                **self.url.query,
+                "connect_timeout": str(_CONNECT_TIMEOUT_SECONDS),
+                "application_name": PROGRAM,
+            },
+        )
+        return libpq_uri(uri)
+
+    def _unreachable(self, error: BaseException | None) -> DatabaseError:
+        return DatabaseError(
+            f"Cannot connect to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
+            "Check that the server runs and that host, port, username and password are right: "
+            "`table_store_connections` in instances.yaml, or DATA_PIPELINE_DATABASE_URL."
+        )
+
+    def lost(self, error: object) -> DatabaseError:
+        """Gives the error to raise when a connection broke."""
+        return DatabaseError(
+            f"Lost the connection to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
+            "What was committed before is unchanged. Check the server's log, then run again."
+        )
+
+    def _hidden_rows(self, error: sa.exc.DBAPIError) -> DatabaseError | None:
+        cause: Any = error.orig
+        if not row_security.is_refusal(cause):
+            return None
+        reason = self.scrubbed(cause.diag.message_primary)
+        with self.session() as connection:
+            hidden = row_security.hidden_rows(
+                reason, lambda query: run(connection, query).all(), error.statement or ""
+            )
+        return DatabaseError(f"A query was refused: {reason}\n{hidden}") if hidden else None
+
+    def refused(self, lacking: Lacking) -> MissingRightError:
+        """Gives the error to raise for a missing right: role, object, and what to grant."""
+        with self._connect() as connection:
+            role = lacking.role(connection)
+        return MissingRightError(
+            f"Role `{role}` lacks a right in the database at {self._where()}. PostgreSQL says: "
+            f"{self.scrubbed(lacking.message)}\n{self.remedy(lacking)}\n"
+            "What was committed before is unchanged."
+        )
+
+    def remedy(self, lacking: Lacking) -> str:
+        """Gives what to do about a missing right."""
+        with self._connect() as connection:
+            return lacking.remedy(connection)
+
+    def _where(self) -> str:
+        return (
+            f"{self.url.host}:{self.url.port or 5432}, database `{self.url.database}`, "
+            f"user `{self.url.username}`"
+        )
+
+    def scrubbed(self, error: object) -> str:
+        """Gives an error's text without the password, should the driver have echoed it."""
+        text = str(error).strip()
+        password = str(self.url.password or "")
+        forms = {password, *(quote(password, safe=safe) for safe in ("", "/", " +"))}
+        for form in forms - {""}:
+            text = text.replace(form, "***")
+        return text
+
+
+def _set_up(connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    name = session_name()
+    # A name that the user gave in the URL or in PGAPPNAME stays where no run is at work.
+    set_up(connection, None if name == PROGRAM else name)
+    record.info[_NAME_KEY] = name
+
+
+def interruptible(connection: sa.Connection) -> AbstractContextManager[None]:
+    """Let a request to end the process cancel what the session does in the block."""
+    driver: Any = connection.connection.dbapi_connection
+    return interrupts.interruptible(driver.cancel)
+
+
+def run(connection: sa.Connection, statement: str) -> "sa.CursorResult[*tuple[Any, ...]]":
+    """Executes a statement as it stands: no parameters, and a percent sign is a percent sign.
+
+    Returns:
+        Its rows; of several statements, those of the last one.
+    """
+    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+@contextmanager
+def with_settings(connection: sa.Connection, statement: str) -> Iterator[None]:
+    """Executes a statement that changes settings, which are as before when the block ends.
+
+    Only reads belong into the block: the savepoint around it is rolled back.
+    """
+    savepoint = connection.begin_nested()
+    try:
+        run(connection, statement)
+        yield
+    finally:
+        if savepoint.is_active:
+            savepoint.rollback()
+
+
+def lock_for_transaction(connection: sa.Connection, name: str) -> None:
+    """Takes an advisory lock, which the end of the transaction frees."""
+    connection.execute(_LOCK_FOR_TRANSACTION, {"name": name})
+
+
+def ensure_schema(connection: sa.Connection, schema: str) -> None:
+    """Creates a schema where it does not exist yet; safe beside other sessions."""
+    present = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
+    if connection.scalar(present, {"name": schema}):
+        return
+    lock_for_transaction(connection, f"data_pipeline:schema:{schema}")
+    run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+
+
+def database(instance: Instance) -> Database:
+    """Gives the database of an instance; starts the embedded server where that is configured.
+
+    The connection pool is shared by all instances on the same server within a process.
+    """
+    store = instance.table_store
+    return database_at(
+        store.url,
+        instance.home,
+        print_sql=store.print_sql,
+        create=store.create_database_if_not_exists,
+    )
+
+
+def database_at(
+    url: DatabaseUrl, home: Path, *, print_sql: bool = False, create: bool = False
+) -> Database:
+    """Return the database of a URL; start the embedded server of a home where it means that.
+
+    Args:
+        url: The URL.
+        home: `DATA_PIPELINE_HOME`, for the embedded server.
+        print_sql: Whether every statement is logged.
+        create: Whether a database that does not exist is made.
+    """
+    text = url.reveal()
+    if url.is_embedded:
+        from data_pipeline.embedded import EmbeddedServer
+
+        text = EmbeddedServer(home).start().render_as_string(hide_password=False)
+    return _database(os.getpid(), text, print_sql, create)
+
+
+@functools.cache
+def _database(pid: int, url: str, print_sql: bool, create: bool) -> Database:
+    # The pid keeps a forked process from using its parent's sockets.
+    return Database(sa.make_url(url), print_sql=print_sql, create=create)

@@ -1,0 +1,269 @@
+"""What PostgreSQL refused, in words: the message, its detail, and the place in a query."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from data_pipeline.database.identifiers import quoted
+from data_pipeline.database.row_security import REFUSED, hidden_rows
+from data_pipeline.errors import DatabaseError, UnsupportedDataError
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection
+
+
+_PRIMARY = "PG_DIAG_MESSAGE_PRIMARY"
+_DETAIL = "PG_DIAG_MESSAGE_DETAIL"
+_HINT = "PG_DIAG_MESSAGE_HINT"
+_CONTEXT = "PG_DIAG_CONTEXT"
+_POSITION = "PG_DIAG_STATEMENT_POSITION"
+
+_REMEDIES = {
+    "53100": "The server's disk is full. Free space there (see `data-pipeline instances` for the "
+    "sizes of what exists), then run again.",
+    "23505": "The declared primary key is not unique. Correct the key or remove the duplicates.",
+    "23502": "A column that must not be NULL has NULLs. Correct the data or the declaration.",
+    "42501": "Grant the pipeline's database user what is missing, then run again.",
+    "42601": "Correct the query, then run again.",
+}
+_LOST = "The connection broke: look into the server's log, then run again."
+# "Data exception" and "program limit exceeded" (a row over 8 kB, for instance).
+_DATA = ("22", "54")
+
+
+def refusal(
+    connection: "Connection",
+    error: Exception,
+    failed: str,
+    query: str | None = None,
+    prefix: str = "",
+    remedy: str | None = None,
+) -> DatabaseError:
+    """Gives the error to raise for what ADBC reported.
+
+    Args:
+        connection: The ADBC connection, whose transaction has failed.
+        error: An ADBC error.
+        failed: What failed, such as "Table s.t could not be built".
+        query: The user's query, where there is one.
+        prefix: What stands before the query in the statement that was sent.
+        remedy: What to do, where more is known of it than the error tells.
+    """
+    details = _details(error)
+    reason = primary_message(error)
+    lines = [f"{failed}: {reason}"]
+    lines += [details[key] for key in (_DETAIL, _CONTEXT, _HINT) if key in details]
+    if query is not None:
+        lines += ["The query:", *_marked(query, _position(details, prefix))]
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    if sqlstate == REFUSED and (hidden := _hidden_rows(connection, reason, f"{failed} {query}")):
+        lines.append(hidden)
+        remedy = ""
+    elif remedy is None:
+        remedy = _REMEDIES.get(sqlstate) or (_LOST if _is_lost(sqlstate) else "")
+    lines.append(f"What was committed before is unchanged. {remedy}".rstrip())
+    return DatabaseError("\n".join(lines))
+
+
+def primary_message(error: object) -> str:
+    """Gives what PostgreSQL says first in an ADBC error."""
+    return _details(error).get(_PRIMARY) or str(error).strip()
+
+
+def load_refusal(
+    connection: "Connection", error: Exception, failed: str
+) -> DatabaseError | UnsupportedDataError:
+    """Gives the error to raise when PostgreSQL refused rows: it may be the data that is at fault.
+
+    Args:
+        connection: The ADBC connection.
+        error: An ADBC error.
+        failed: What failed.
+    """
+    refused = refusal(connection, error, failed)
+    if (getattr(error, "sqlstate", None) or "").startswith(_DATA):
+        return UnsupportedDataError(f"PostgreSQL cannot hold the data. {refused}")
+    return refused
+
+
+def _hidden_rows(connection: "Connection", reason: str, about: str) -> str | None:
+    connection.rollback()
+    with connection.cursor() as cursor:
+
+        def ask(query: str) -> list[tuple[Any, ...]]:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+        return hidden_rows(reason, ask, about)
+
+
+def _is_lost(sqlstate: str) -> bool:
+    # Class 57P is "operator intervention" (the server shuts down), 08 "connection exception".
+    return not sqlstate.strip("\0") or sqlstate.startswith(("57P", "08"))
+
+
+def _details(error: object) -> Mapping[str, str]:
+    found = getattr(error, "details", None) or []
+    return {
+        _text(key): value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        for key, value in found
+    }
+
+
+def _text(key: str | bytes) -> str:
+    return key.decode() if isinstance(key, bytes) else key
+
+
+def _position(details: Mapping[str, str], prefix: str) -> int | None:
+    """Gives the offset of the error in the query, in characters, where PostgreSQL names one."""
+    if _POSITION not in details:
+        return None
+    offset = int(details[_POSITION]) - 1 - len(prefix)
+    return offset if offset >= 0 else None
+
+
+def _marked(query: str, offset: int | None) -> list[str]:
+    """Gives the query's lines, with a caret below the place of the error."""
+    lines = query.split("\n")
+    if offset is None:
+        return lines
+    # An error behind the query says that something is missing at its end.
+    before = query[: min(offset, len(query))].split("\n")
+    number, column = len(before), len(before[-1])
+    indent = "".join("\t" if character == "\t" else " " for character in before[-1])
+    place = f"{indent}^ line {number}, column {column + 1}"
+    return [*lines[:number], place, *lines[number:]]
+
+
+_NO_RIGHT = "42501"  # insufficient_privilege
+_READ_ONLY = "25006"  # read_only_sql_transaction
+_LACKING = frozenset({_NO_RIGHT, _READ_ONLY})
+
+_ROLE = sa.text("""
+SELECT current_user AS role, current_database() AS database, pg_is_in_recovery() AS standby,
+       (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') AS source
+""")
+# PostgreSQL names the object in its message alone, which may be in any language, and a relation
+# without its schema, which only the statement names. What comes last in the message, and is
+# longest, is the best guess among the objects on which the role has not all rights.
+_OBJECT = sa.text("""
+WITH lacking AS (
+    SELECT 'database' AS kind, NULL AS schema, datname::text AS name, datdba AS owner,
+           array_remove(ARRAY[
+               CASE WHEN NOT has_database_privilege(oid, 'CREATE') THEN 'CREATE' END,
+               CASE WHEN NOT has_database_privilege(oid, 'TEMPORARY') THEN 'TEMPORARY' END
+           ], NULL) AS rights
+    FROM pg_database WHERE datname = current_database()
+  UNION ALL
+    SELECT 'schema', NULL, nspname::text, nspowner, array_remove(ARRAY[
+               CASE WHEN NOT has_schema_privilege(oid, 'USAGE') THEN 'USAGE' END,
+               CASE WHEN NOT has_schema_privilege(oid, 'CREATE') THEN 'CREATE' END
+           ], NULL)
+    FROM pg_namespace
+  UNION ALL
+    SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+                          WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table' ELSE 'table' END,
+           n.nspname::text, c.relname::text, c.relowner,
+           CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN '{}' ELSE ARRAY['of its owner'] END
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND position(n.nspname IN :statement) > 0
+)
+SELECT l.kind, l.schema, l.name, l.rights, r.rolname AS owner, r.rolsuper AS owner_is_superuser
+FROM lacking l JOIN pg_roles r ON r.oid = l.owner
+WHERE rights <> '{}' AND position(name IN :message) > 0
+ORDER BY right(:message, length(kind) + length(name) + 1) = kind || ' ' || name DESC,
+         right(:message, length(name)) = name DESC, length(name) DESC
+LIMIT 1
+""")
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A statement for which a role lacks a right.
+
+    Attributes:
+        code: PostgreSQL's code for what went wrong.
+        message: What PostgreSQL says.
+        statement: The statement, as far as it is known.
+    """
+
+    code: str
+    message: str
+    statement: str
+
+    @classmethod
+    def of(cls, error: BaseException | None, statement: str | None = None) -> "Lacking | None":
+        """Return what an error of a driver says of a missing right; None if it is about others."""
+        code = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+        if code not in _LACKING:
+            return None
+        diagnosis = getattr(error, "diag", None)
+        message = getattr(diagnosis, "message_primary", None) or primary_message(error)
+        return cls(str(code), message, statement or "")
+
+    def role(self, connection: sa.Connection) -> str:
+        """Return the role that lacks it."""
+        return str(connection.execute(_ROLE).one().role)
+
+    def remedy(self, connection: sa.Connection) -> str:
+        """Return what to do about it, with the statement for whoever may issue it.
+
+        Args:
+            connection: Another transaction of the same role.
+        """
+        if self.code == _READ_ONLY:
+            return _writable(connection)
+        role = quoted(self.role(connection))
+        values = {"message": self.message, "statement": self.statement}
+        found = connection.execute(_OBJECT, values).first()
+        if found is None:
+            return f"Grant role {role} what is missing, then run again."
+        return _granted(role, found)
+
+
+def _writable(connection: sa.Connection) -> str:
+    found = connection.execute(_ROLE).one()
+    if found.standby:
+        return (
+            "This server is a standby, on which nobody can write. Name the primary server in "
+            "`table_store_connections` of instances.yaml, or in DATA_PIPELINE_DATABASE_URL."
+        )
+    role, database = quoted(found.role), quoted(found.database)
+    places = {
+        "user": f"ALTER ROLE {role}",
+        "database": f"ALTER DATABASE {database}",
+        "database user": f"ALTER ROLE {role} IN DATABASE {database}",
+    }
+    if found.source in places:
+        return (
+            f"Transactions of role {role} are read-only by default. Let it write: "
+            f"{places[found.source]} SET default_transaction_read_only = off"
+        )
+    return (
+        f"Transactions of role {role} are read-only by default (`default_transaction_read_only`, "
+        f"set by: {found.source}). Turn that off there, or for this role: "
+        f"ALTER ROLE {role} SET default_transaction_read_only = off"
+    )
+
+
+def _granted(role: str, found: "sa.Row[tuple[object, ...]]") -> str:
+    rights = ", ".join(found.rights)
+    if found.kind == "database":
+        grant = f"GRANT {rights} ON DATABASE {quoted(found.name)} TO {role}"
+        return f"Role {role} needs {rights} on the database: {grant}"
+    if found.kind == "schema":
+        name, schema = quoted(found.name), quoted(found.name)
+        read = f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        write = f"GRANT {rights} ON SCHEMA {schema} TO {role}"
+    else:
+        name, schema = quoted(found.schema, found.name), quoted(found.schema)
+        read = f"GRANT SELECT ON {name} TO {role}"
+        write = f"ALTER {found.kind.upper()} {name} OWNER TO {role}"
+    if not found.owner_is_superuser:  # else the role would become one
+        write = f"GRANT {quoted(found.owner)} TO {role}"
+    return (
+        f"The {found.kind} {name} belongs to role {quoted(found.owner)}. To let role {role} write "
+        f"there: {write}\nTo let it only read: GRANT USAGE ON SCHEMA {schema} TO {role}; {read}"
+    )

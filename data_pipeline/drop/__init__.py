@@ -1,0 +1,1 @@
+"""WHAT goes away? The inventory of an instance, what is in the way, and dropping it."""

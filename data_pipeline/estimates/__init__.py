@@ -1,0 +1,71 @@
+"""Totals, means and ratios of the full data from a weighted sample, with confidence intervals.
+
+`total`, `count`, `mean` and `ratio` take the weighted view of a sampled table and compute inside
+the database, or take a frame of it; both give the same numbers. `interval` takes any statistic of a
+frame, such as a model's ROC AUC. `estimate_query` gives the SELECT for results that stay in the
+database. `design` says which columns they need.
+
+Values. Each row counts 1 / probability times (Horvitz and Thompson 1952); a mean or ratio is one
+estimated total over another (Hajek 1971; Saerndal et al. 1992, chapter 5).
+
+Standard errors. Rows that came into the sample together are summed up to units first. For a ratio
+R of Y over X, a row counts with its residual (y - R x) / X (Taylor linearisation, Saerndal et al.
+1992, chapter 5). A group is a domain: rows outside of it count as zero (chapter 10). With a unit's
+expanded sum z = (sum over its rows) / probability, the variance is
+
+- for `poisson` (each unit drawn by its own hash): the sum of (1 - p) z^2 (Hajek 1964;
+  Saerndal et al. 1992, chapter 3),
+- for `srs` (the n smallest hashes, units of equal probability making one draw): the sum of
+  (1 - p) n / (n - 1) (z - mean of z)^2, where units without a row count as z = 0 (Cochran 1977,
+  chapter 2).
+
+Units of probability 1 are in every sample and add nothing.
+
+Intervals. value +- t * standard error. The degrees of freedom of t are (sum of c)^2 / (sum of c^2)
+- 1 for the units' contributions c to the variance (Satterthwaite 1946, each unit with one degree of
+freedom, less the one of the estimate; at least 1): the number of units less one when all contribute
+alike, and fewer where a few units dominate. That is what keeps the coverage near its level for
+skewed values, uneven clusters and small groups; the normal distribution and t with units - 1 are
+too narrow there (85 to 93 % instead of 95 % for 20 to 100 units of a lognormal value).
+
+In psql, the mean of a value by group in a Poisson sample, with the same standard error:
+
+```sql
+WITH units AS (
+    SELECT carrier, unit, min(probability) AS p, sum(delay) AS y, count(delay) AS x
+    FROM flights_weighted
+    WHERE probability IS NOT NULL
+    GROUP BY carrier, unit
+), totals AS (
+    SELECT *, sum(x / p) OVER groups AS total_x, sum(y / p) OVER groups AS total_y
+    FROM units WINDOW groups AS (PARTITION BY carrier)
+)
+SELECT
+    carrier,
+    min(total_y / total_x) AS mean,
+    sqrt(sum((1 - p) * ((coalesce(y, 0) - total_y / total_x * x) / p / total_x) ^ 2))
+        AS standard_error
+FROM totals
+GROUP BY carrier
+ORDER BY carrier
+```
+
+Sources:
+
+- Cochran, W. G. (1977), Sampling Techniques, 3rd edition, Wiley.
+- Hajek, J. (1964), Asymptotic theory of rejective sampling with varying probabilities from a finite
+  population, Annals of Mathematical Statistics 35(4), 1491-1523.
+- Hajek, J. (1971), comment in: Foundations of Statistical Inference, Holt, Rinehart and
+  Winston, 236.
+- Horvitz, D. G. and Thompson, D. J. (1952), A generalization of sampling without replacement from a
+  finite universe, Journal of the American Statistical Association 47(260), 663-685.
+- Saerndal, C.-E., Swensson, B. and Wretman, J. (1992), Model Assisted Survey Sampling, Springer.
+- Satterthwaite, F. E. (1946), An approximate distribution of estimates of variance components,
+  Biometrics Bulletin 2(6), 110-114.
+"""
+
+from data_pipeline.estimates.estimate import Estimate
+from data_pipeline.estimates.measures import count, interval, mean, ratio, total
+from data_pipeline.estimates.sql import estimate_query
+
+__all__ = ["Estimate", "count", "estimate_query", "interval", "mean", "ratio", "total"]

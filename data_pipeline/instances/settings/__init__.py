@@ -1,0 +1,1 @@
+"""WHAT can be set? The sections of `instances.yaml`, with every default."""

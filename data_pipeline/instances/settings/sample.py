@@ -1,0 +1,219 @@
+"""The settings of a sample (`sample` in the attrs of an instance that copies its inputs)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from data_pipeline.instances.located_values import suggestion
+
+TableKey = Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)?$")]
+"""A raw table, as `table` (in every stage that has one of that name) or as `stage/table`, where the
+stage is that of the input tables."""
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")
+    return value
+
+
+def _pins_of_table(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return value
+    names = list(value) if isinstance(value, Mapping) else ["column"]
+    row = ", ".join(f"{name}: ..." for name in names)
+    raise ValueError(f"a list is needed, with a mapping for each row, as in [{{{row}}}]")
+
+
+def _names(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return value
+    raise ValueError("a list of columns is needed, as in [column]")
+
+
+_Pins = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_pins_of_table)]
+_Columns = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class _SampleSettings(BaseModel):
+    """Immutable, and without unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+class RootSettings(_SampleSettings):
+    """How much of a root is sampled; neither is needed for a minimal sample.
+
+    Attributes:
+        rate: The probability of each row (above 0, up to 1).
+        rows: The number of rows (at least 1).
+    """
+
+    rate: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number)] | None = None
+    rows: Annotated[int, Field(ge=1), BeforeValidator(_number)] | None = None
+
+    @model_validator(mode="after")
+    def _one_at_most(self) -> "RootSettings":
+        if self.rate is not None and self.rows is not None:
+            raise ValueError("rate and rows exclude each other")
+        return self
+
+
+class CoverSettings(_SampleSettings):
+    """Which values must have a witness row in the sample.
+
+    Attributes:
+        columns: The columns to cover by table; None: all columns of all tables.
+        predicates: SQL conditions by table and name; a row for which it is true must be there.
+        fan_outs: Whether parents with no, one and the most children are to be there.
+        category_limit: A column with more values than this has no witness for each of them.
+    """
+
+    columns: dict[TableKey, _Columns] | None = None
+    predicates: dict[TableKey, dict[str, str]] = {}  # pydantic copies it
+    fan_outs: bool = True
+    category_limit: Annotated[int, Field(ge=0), BeforeValidator(_number)] = 100
+
+    @property
+    def covers_nothing(self) -> bool:
+        """Whether nothing is asked for."""
+        return self.columns == {} and not self.predicates and not self.fan_outs
+
+
+_COVER_NOTHING = {"columns": {}, "fan_outs": False}
+
+
+def _cover(value: object) -> object:
+    """Takes the words `auto` and `off` (which YAML reads as false), and refuses unknown keys."""
+    if value == "auto":
+        return {}
+    if value is False or value == "off":
+        return _COVER_NOTHING
+    if isinstance(value, CoverSettings):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError("write auto, off, or a mapping with 'columns' and 'predicates'")
+    for name in value:
+        if name not in CoverSettings.model_fields:
+            raise ValueError(
+                f"unknown key '{name}'. {suggestion(name, CoverSettings.model_fields)}"
+            )
+    return {**value, "columns": _columns(value.get("columns", "auto"))}
+
+
+def _columns(value: object) -> object:
+    if value == "auto":
+        return None
+    return {} if value is False or value == "off" else value
+
+
+def _hubs(value: object) -> object:
+    if value is False or value == "off":
+        return "off"
+    if value == "auto" or (isinstance(value, int) and value is not True and value >= 1):
+        return value
+    raise ValueError("write auto, off, or the number of children above which a root is a hub")
+
+
+class Threshold(_SampleSettings):
+    """How far a figure of the report may go; None: however far.
+
+    Attributes:
+        warn: Beyond this, the check warns.
+        error: Beyond this, the check fails.
+    """
+
+    warn: Annotated[float, Field(ge=0), BeforeValidator(_number)] | None = None
+    error: Annotated[float, Field(ge=0), BeforeValidator(_number)] | None = None
+
+
+def _threshold(value: object) -> object:
+    """Takes the word `off` (which YAML reads as false), and a number for what is an error."""
+    if value is False or value == "off":
+        return Threshold()
+    if isinstance(value, (int, float)) and value is not True:
+        return Threshold(error=value)
+    return value
+
+
+_Limit = Annotated[Threshold, BeforeValidator(_threshold)]
+
+
+class CheckSettings(_SampleSettings):
+    """How far the figures of a sample's report may go.
+
+    Attributes:
+        reference_violations: References that hold in the source and dangle in the sample.
+        uncovered: The share of a column's or relationship's obligations that have no witness.
+        ks: The weighted Kolmogorov-Smirnov distance, times the root of the effective sample size;
+            for one column. It is widened for the number of columns that are looked at.
+        total_variation: The same for the total variation distance of categories, beyond that which
+            is to be expected.
+        estimates: The deviation of weighted counts, sums and means, in standard errors.
+        relative_error: The relative deviation of weighted counts, sums and means.
+        join_retention: How far the share of a join's rows that are kept is from what is expected,
+            beyond four standard errors.
+        design_effect: How many times the variance is that of as many independent rows.
+    """
+
+    reference_violations: _Limit = Threshold(error=0)
+    uncovered: _Limit = Threshold(error=0)
+    ks: _Limit = Threshold(warn=1.36, error=1.95)
+    total_variation: _Limit = Threshold(warn=1.36, error=1.95)
+    estimates: _Limit = Threshold(warn=4, error=6)
+    relative_error: _Limit = Threshold()
+    join_retention: _Limit = Threshold(warn=0.05)
+    design_effect: _Limit = Threshold(warn=25)
+
+
+def _report(value: object) -> object:
+    return "off" if value is False else value
+
+
+class SampleSettings(_SampleSettings):
+    """Which rows of the source an instance copies.
+
+    Attributes:
+        roots: The tables that are sampled themselves; children are sampled with their roots.
+        salt: Added to every hash. A minimal sample lies in all others of its salt; another one in
+            those of more rows with the same roots, hubs, coverage and pins, and at least its
+            `small_table_rows`. Samples of other salts are independent.
+        cover: What must have a witness row.
+        hubs: Roots with more children than this come for certain, with some of their children;
+            `auto` takes the number from the source, `off` knows no hubs.
+        small_table_rows: Tables that are only referenced come whole up to this number of rows.
+        pins: Rows that must be there, by table, each by the columns of its primary key.
+        size: `minimal` for the least that keeps every join non-empty.
+        report: Whether every copy is compared with its source.
+        checks: How far the figures of that report may go.
+    """
+
+    roots: dict[TableKey, RootSettings] = {}  # pydantic copies it
+    salt: Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_number)] = 0
+    cover: Annotated[CoverSettings, BeforeValidator(_cover)] = CoverSettings()
+    hubs: Annotated[int | str, BeforeValidator(_hubs)] = "auto"
+    small_table_rows: Annotated[int, Field(ge=0), BeforeValidator(_number)] = 5000
+    pins: dict[TableKey, _Pins] = {}  # pydantic copies it
+    size: Literal["minimal"] | None = None
+    report: Annotated[Literal["auto", "off"], BeforeValidator(_report)] = "auto"
+    checks: CheckSettings = CheckSettings()
+
+    @property
+    def is_minimal(self) -> bool:
+        """Whether only what keeps joins non-empty is asked for."""
+        return self.size == "minimal"
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SampleSettings":
+        if not self.roots:
+            raise ValueError("name at least one root, such as 'roots: {flights: {rate: 0.05}}'")
+        for name, root in self.roots.items():
+            if root.rate is None and root.rows is None and not self.is_minimal:
+                raise ValueError(
+                    f"the root '{name}' needs a rate or a number of rows, or the sample needs "
+                    "'size: minimal'"
+                )
+        return self

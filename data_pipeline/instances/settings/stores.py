@@ -1,0 +1,168 @@
+"""The settings of one instance as pydantic models: names, types, defaults."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+
+from data_pipeline.instances.environment import DatabaseUrl
+from data_pipeline.instances.settings.sample import SampleSettings
+
+
+def _not_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")
+    return value
+
+
+class _Settings(BaseModel):
+    """Immutable, and without unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+    )
+
+
+class TableStore(_Settings):
+    """Where the tables of an instance live, how they are written, and how a stage commits.
+
+    Attributes:
+        table_store_connection: The connection that the other values come from.
+        url: The database.
+        schema_prefix: How the schemas of the stages begin.
+        create_database_if_not_exists: Whether to create a missing database.
+        print_sql: Whether to log every statement.
+        unlogged: Whether tables are unlogged unless they say otherwise.
+        on_broken_view: What becomes of a user's view that does not fit a new table: `fail` leaves
+            the whole stage as it is, `drop` commits without the view.
+        replace: What a commit replaces unless a table says otherwise: the `table` as a whole, or
+            only those of its `rows` that differ.
+        commit_wait_seconds: How long a commit waits for readers at most.
+        snapshot_wait_seconds: How long it waits for transactions with older snapshots, which find
+            its tables empty afterwards; 0: not at all.
+        reader_role: A role that may read every committed stage of the instance.
+    """
+
+    table_store_connection: str | None = None
+    url: Annotated[DatabaseUrl, PlainSerializer(str, return_type=str)]
+    schema_prefix: str
+    create_database_if_not_exists: bool = False
+    print_sql: bool = False
+    unlogged: bool = False
+    on_broken_view: Literal["fail", "drop"] = "fail"
+    replace: Literal["table", "rows"] = "table"
+    commit_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)] = 3600.0
+    snapshot_wait_seconds: Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)] = 60.0
+    reader_role: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+
+
+def _type_name(value: str) -> str:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", value):
+        raise ValueError(f"a key here must be a type, 'package.module.Type', and {value!r} is none")
+    return value
+
+
+def _serializer_name(value: str) -> str:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", value):
+        raise ValueError("a serializer is written 'package.module:serializer'")
+    return value
+
+
+class BlobStore(_Settings):
+    """Where the blobs of all instances live; each instance has its own directory below.
+
+    Attributes:
+        blob_store_connection: The connection that the other values come from.
+        base_path: The directory above those of the instances.
+        serializers: What writes and reads blobs of a type and of its subclasses, instead of pickle:
+            `package.module:serializer` by `package.module.Type`.
+    """
+
+    blob_store_connection: str | None = None
+    base_path: Path
+    serializers: dict[
+        Annotated[str, AfterValidator(_type_name)], Annotated[str, AfterValidator(_serializer_name)]
+    ] = {}  # pydantic copies it for each instance
+
+    def __hash__(self) -> int:  # a mapping has none; equal stores still have equal hashes
+        return hash((self.blob_store_connection, self.base_path))
+
+
+CacheMode = Literal[
+    "normal",
+    "ignore_fresh_input",
+    "assert_no_fresh_input",
+    "force_fresh_input",
+    "force_cache_invalid",
+]
+"""How results are validated; see `cache_validation.Validation`."""
+
+
+class CacheValidation(_Settings):
+    """When a result is reused."""
+
+    mode: CacheMode = "normal"
+    ignore_code_version: bool = False
+    cache_slots: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 1
+    content_hash_max_bytes: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 10**10
+
+
+class InstanceKeys(_Settings):
+    """The keys that decide which instance this is, before anything else can be read."""
+
+    technical_setup: str | None = None
+    instance_id: str
+    per_user: bool = False
+    per_user_template: str = "{id}_{username}"
+
+
+class CopyFilterAttrs(_Settings):
+    """How many rows of a source table a copying instance takes."""
+
+    copy_filter_cnt: Annotated[int, Field(ge=1), BeforeValidator(_not_boolean)] | None = None
+    copy_filter_rate: Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)] | None = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _one_at_most(self) -> "CopyFilterAttrs":
+        if self.copy_filter_cnt is not None and self.copy_filter_rate is not None:
+            raise ValueError("copy_filter_cnt and copy_filter_rate exclude each other")
+        return self
+
+
+class CopyFilterOverride(CopyFilterAttrs):
+    """The same for the tables of one stage, or for one table; it replaces the general one."""
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> "CopyFilterOverride":
+        if self.copy_filter_cnt is None and self.copy_filter_rate is None:
+            raise ValueError("copy_filter_cnt or copy_filter_rate is needed (rate 1.0: all rows)")
+        return self
+
+
+class CopyAttrs(CopyFilterAttrs):
+    """The attrs that this package reads itself. All others are free, for pipeline code to read."""
+
+    model_config = ConfigDict(extra="allow")
+
+    copy_filtered_input: bool = False
+    copy_source: str | None = None
+    copy_per_user: bool = False
+    copy_filter_overrides: dict[
+        Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)?$")], CopyFilterOverride
+    ] = {}  # pydantic copies it for each instance
+    sample: SampleSettings | None = None

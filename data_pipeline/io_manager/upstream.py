@@ -1,0 +1,75 @@
+"""What an asset reads: the tables upstream of it, each on the instance that it is read from."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from threading import Lock
+from typing import Any
+
+import dagster as dg
+
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.instances import Configuration, Instance
+from data_pipeline.store.lookup import read_instead
+
+
+def upstream(
+    graph: Any, key: dg.AssetKey, configuration: Configuration, instance: Instance
+) -> Iterator[tuple[dg.AssetKey, Instance, StageTable]]:
+    """Gives the assets that an asset depends on, with their instances and tables.
+
+    What is no table of a pipeline (an external asset) gets a name that no catalog knows. Dagster's
+    edges end at the raw tables of the root; what copies a copy reads that one, see `read_instead`.
+
+    Args:
+        graph: The asset graph of the job.
+        key: The asset.
+        configuration: All instances.
+        instance: The instance for which the asset is computed.
+    """
+    node = graph.get(key)
+    for parent in sorted(node.parent_keys):
+        stage, name = parent.path if len(parent.path) == 2 else ("", "/".join(parent.path))
+        for source in _instances(graph, key, parent, configuration, instance):
+            table = StageTable(stage, name)
+            yield parent, *read_instead(node.assets_def, instance, source, table)
+
+
+def _instances(
+    graph: Any,
+    key: dg.AssetKey,
+    parent: dg.AssetKey,
+    configuration: Configuration,
+    instance: Instance,
+) -> list[Instance]:
+    node, source = graph.get(key), graph.get(parent)
+    if node.partitions_def is None or source.partitions_def is None:
+        return [instance]
+    mapped = graph.get_partition_mapping(
+        key, parent
+    ).get_upstream_mapped_partitions_result_for_partitions(
+        node.partitions_def.subset_with_partition_keys([instance.name]),
+        node.partitions_def,
+        source.partitions_def,
+    )
+    names = sorted(mapped.partitions_subset.get_partition_keys()) or [instance.name]
+    return [configuration.read_by(instance, name) for name in names]
+
+
+class InputVersions:
+    """The data versions of the inputs that each running step has loaded."""
+
+    def __init__(self) -> None:
+        self._steps: defaultdict[tuple[str, str], dict[str, str | None]] = defaultdict(dict)
+        self._lock = Lock()
+
+    def add(
+        self, run_id: str, step: str, instance_id: str, table: StageTable, version: str | None
+    ) -> None:
+        """Notes that a step has loaded a table; a version of None says that it is not known."""
+        with self._lock:
+            self._steps[run_id, step][f"{instance_id}/{table}"] = version
+
+    def of(self, run_id: str, step: str) -> Mapping[str, str | None]:
+        """Gives what a step has loaded so far: the versions, by `instance/stage/table`."""
+        with self._lock:
+            return dict(self._steps.get((run_id, step), {}))

@@ -1,0 +1,263 @@
+"""Which steps of a run have something to do, and why: a decision from what the catalog knows."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.instances.settings.caching import Validation
+from data_pipeline.io_manager.identity import Identity
+from data_pipeline.memo.changes import change
+from data_pipeline.store.catalog import CatalogRow
+
+Key = tuple[str, StageTable]
+"""An asset of an instance: instance id, and stage and table."""
+
+
+class Action(Enum):
+    """What becomes of a step."""
+
+    RUN = "run"
+    REUSE = "up to date"
+    WAIT = "not decided until what it reads is computed"
+    SKIP = "not run, since what it reads was not made"
+
+
+@dataclass(frozen=True)
+class Computation:
+    """One asset that a step would compute.
+
+    Attributes:
+        key: The asset, on its instance.
+        identity: What its result depends on, besides its inputs.
+        inputs: The assets that it reads, each on its instance.
+        copied: Those of them that are raw tables of an instance that its own copies from, or the
+            input tables in their place.
+        takes_rows: Whether it takes rows of these, or only looks at them.
+        lost: Says why what its catalog row speaks of cannot be used; None where it can.
+    """
+
+    key: Key
+    identity: Identity
+    inputs: Sequence[Key] = ()
+    copied: frozenset[Key] = frozenset()
+    takes_rows: bool = True
+    lost: Callable[[CatalogRow], str | None] = field(default=lambda row: None, compare=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run: the assets that it computes together.
+
+    Attributes:
+        key: The step.
+        computations: Its assets.
+        reason: Why it must run whatever is known of its assets; None where it need not.
+    """
+
+    key: str
+    computations: Sequence[Computation]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the database knows of an asset.
+
+    Attributes:
+        row: Its catalog row, with the version of the data that is there now.
+        exists: Whether its relation or file is there.
+        change: What somebody did to it by hand, or became of its file; None where it is intact.
+        state: What identifies its relation now; None for a blob.
+    """
+
+    row: CatalogRow
+    exists: bool
+    change: str | None = None
+    state: Mapping[str, Any] | None = None
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether it is what was committed."""
+        return self.exists and self.change is None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a step, and why."""
+
+    step: str
+    action: Action
+    reasons: Sequence[str] = field(default_factory=tuple)
+
+    def __str__(self) -> str:
+        return f"{self.step}: {'; '.join(dict.fromkeys(self.reasons))}"
+
+
+def decide(
+    steps: Iterable[Step],
+    known: Mapping[Key, Known],
+    validation: Validation,
+    settled: frozenset[str] = frozenset(),
+) -> dict[str, Decision]:
+    """Decides for every step of a run that is not settled yet.
+
+    Args:
+        steps: All steps, each after those that it reads from.
+        known: What the catalogs know, of all assets that the steps compute or read.
+        validation: Which results may be reused.
+        settled: Steps that have been executed in this run.
+
+    Returns:
+        The decisions by step, in the given order.
+    """
+    steps = list(steps)
+    pending: dict[Key, Action] = {}
+    decisions: dict[str, Decision] = {}
+    for step in steps:
+        if step.key in settled:
+            continue
+        decision = _if_made(step, _decision(step, known, validation, pending), known, pending)
+        decisions[step.key] = decision
+        if decision.action is not Action.REUSE:
+            pending |= {item.key: decision.action for item in step.computations}
+    return decisions
+
+
+def _decision(
+    step: Step,
+    known: Mapping[Key, Known],
+    validation: Validation,
+    pending: Mapping[Key, Action],
+) -> Decision:
+    reasons = [] if step.reason is None else [step.reason]
+    waits = []
+    for item in step.computations:
+        found = known.get(item.key)
+        own = own_reason(item, found, validation)
+        if own is None and found is not None:
+            own = item.lost(found.row)
+        if own is not None:
+            reasons.append(own)
+            continue
+        unsettled = [key for key in item.inputs if pending.get(key, Action.SKIP) is not Action.SKIP]
+        if unsettled:
+            waits.append(f"input {_listed(unsettled)} is computed before")
+        elif (changed := input_reason(item, known, validation)) is not None:
+            reasons.append(changed)
+    if reasons:
+        return Decision(step.key, Action.RUN, reasons)
+    if waits:
+        return Decision(step.key, Action.WAIT, waits)
+    return Decision(step.key, Action.REUSE, [_up_to_date(known[i.key]) for i in step.computations])
+
+
+def _if_made(
+    step: Step, decision: Decision, known: Mapping[Key, Known], pending: Mapping[Key, Action]
+) -> Decision:
+    """Gives the decision for a step, which cannot run if something that it reads was not made."""
+    own = {item.key for item in step.computations}
+    inputs = {key for item in step.computations for key in item.inputs} - own
+    reasons = not_made(inputs, known, pending)
+    if decision.action is Action.REUSE or not reasons:
+        return decision
+    return Decision(step.key, Action.SKIP, reasons)
+
+
+def not_made(
+    inputs: Iterable[Key], known: Mapping[Key, Known], pending: Mapping[Key, Action]
+) -> list[str]:
+    """Says which inputs there are not, so that what reads them cannot run.
+
+    Args:
+        inputs: The inputs.
+        known: What the catalogs know.
+        pending: What becomes of those that are not up to date.
+    """
+    keys = sorted(inputs, key=str)
+    absent = [k for k in keys if k not in pending and k in known and known[k].row.is_absent]
+    skipped = [key for key in keys if pending.get(key) is Action.SKIP]
+    found = ((absent, "was not made"), (skipped, "was not run"))
+    return [f"not run, since {_listed(keys)} {what}" for keys, what in found if keys]
+
+
+def own_reason(item: Computation, found: Known | None, validation: Validation) -> str | None:
+    """Says why an asset must be computed whatever its inputs are; None where it need not be."""
+    if found is None:
+        return "not built yet"
+    if not found.exists:
+        what = "file of blob" if found.row.kind == "blob" else found.row.kind
+        return f"{what} `{found.row.table}` was dropped"
+    if found.change is not None:
+        return found.change
+    if validation.mode == "force_cache_invalid":
+        return "everything is computed (force_cache_invalid)"
+    before = Identity.from_row(found.row)
+    return change(
+        item.key[1].name,
+        item.identity,
+        before,
+        code=not validation.ignore_code_version,
+        source=validation.asks_sources or item.identity.allow_fresh_input,
+        fresh=validation.mode == "force_fresh_input",
+    )
+
+
+def input_reason(
+    item: Computation, known: Mapping[Key, Known], validation: Validation
+) -> str | None:
+    """Says which input has other data than the asset was computed from; None where none has."""
+    recorded = known[item.key].row.inputs
+    names = {f"{instance}/{table}": (instance, table) for instance, table in item.inputs}
+    if new := sorted(names.keys() - recorded.keys()):
+        return f"reads {_quoted(new)}, which it did not before"
+    kept_out = not_taken(item, known, validation)
+    if changed := [name for name in _with_new_data(item, known) if name not in kept_out]:
+        return f"input {_quoted(changed)} has new data"
+    # The fingerprint of its source, where it declares one, speaks for external inputs too.
+    unknown = [name for name, version in recorded.items() if version is None]
+    if unknown and validation.asks_sources and item.identity.source is None:
+        return f"input {_quoted(unknown)} has no version, and the asset declares no fingerprint"
+    return None
+
+
+def not_taken(item: Computation, known: Mapping[Key, Known], validation: Validation) -> list[str]:
+    """Names the inputs with new data that the mode keeps out: those that are copied.
+
+    What an instance copies from another one is input from outside to it. Inputs that are recorded,
+    but are none of Dagster's, were copied together with these.
+    """
+    if validation.asks_sources or item.identity.allow_fresh_input:
+        return []
+    own = f"{item.key[0]}/"
+    read = {f"{key[0]}/{key[1]}" for key in item.inputs if key not in item.copied}
+    changed = _with_new_data(item, known)
+    return [name for name in changed if name not in read and not name.startswith(own)]
+
+
+def _with_new_data(item: Computation, known: Mapping[Key, Known]) -> list[str]:
+    recorded = known[item.key].row.inputs
+    return [name for name, version in recorded.items() if version_of(known, name) != version]
+
+
+def version_of(known: Mapping[Key, Known], name: str) -> str | None:
+    """Gives the data version of `instance/stage/table`; None where it is not there."""
+    instance, stage, table = name.split("/", 2)
+    found = known.get((instance, StageTable(stage, table)))
+    return found.row.data_version if found and found.exists else None
+
+
+def _up_to_date(found: Known) -> str:
+    row = found.row
+    when = f"{row.committed_at:%Y-%m-%d %H:%M:%S}" if row.committed_at else "before"
+    what = "not made" if row.is_absent else "unchanged"
+    return f"`{row.table}` {what} since {when}"
+
+
+def _listed(keys: Iterable[Key]) -> str:
+    return _quoted(str(table) for _, table in keys)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

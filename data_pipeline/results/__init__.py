@@ -1,0 +1,1 @@
+"""WHAT did an asset return? Its properties, how it is built and checked."""

@@ -1,0 +1,160 @@
+"""Text SQL that refers to tables by name: `sql_query` and `sql_file`."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.database.identifiers import DIALECT, StageTable, quoted
+from data_pipeline.database.sql_text import parts, with_code, without_final_semicolon
+from data_pipeline.errors import ConfigurationError, UnsupportedDataError
+from data_pipeline.results.table_properties import Properties, Table, View
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def sql_query(text: str, **relations: sa.FromClause) -> sa.TextClause:
+    """Gives a text SQL query in which `{name}` stands for a table.
+
+    Example: `sql_query("SELECT * FROM {flights} WHERE month = 1", flights=flights)`.
+
+    Args:
+        text: One SELECT. Braces around anything but a name stay as they are, and so do those in
+            texts, quoted names and comments.
+        relations: The tables, as they arrive at an asset's `sa.Table` parameters.
+
+    Raises:
+        ConfigurationError: A placeholder has no table, or a table no placeholder.
+    """
+    code = " ".join(part.text for part in parts(text) if part.kind == "code")
+    used = set(_PLACEHOLDER.findall(code))
+    if missing := used - relations.keys():
+        raise ConfigurationError(
+            f"SQL query: no table given for {_listed(missing)}; "
+            f"given are {_listed(relations.keys()) or 'none'}. Pass it as a keyword argument."
+        )
+    if unused := relations.keys() - used:
+        raise ConfigurationError(
+            f"SQL query: {_listed(unused)} given but not used. "
+            "Write it in braces where the table's name belongs, or leave the argument out."
+        )
+    named = with_code(
+        text, lambda code: _PLACEHOLDER.sub(lambda match: _qualified(relations[match[1]]), code)
+    )
+    # Everything is literal: a colon is no bind parameter here.
+    return sa.text(named.replace(":", r"\:"))
+
+
+def sql_file(path: str | Path, **relations: sa.FromClause) -> sa.TextClause:
+    """Gives the query in a file; a relative path starts at the folder of the calling module.
+
+    Raises:
+        ConfigurationError: The file is missing, or as in `sql_query`.
+    """
+    full = Path(path)
+    if not full.is_absolute():
+        full = Path(inspect.stack()[1].filename).parent / full
+    try:
+        text = full.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"SQL file `{full}` cannot be read: {error.strerror}.") from error
+    return sql_query(text, **relations)
+
+
+def compiled(query: Any) -> str:
+    """Gives the SQL of a query with every literal in place, as one statement without a semicolon.
+
+    Raises:
+        ConfigurationError: A bind parameter has no value, or a value no literal form.
+    """
+    statement = query.select() if isinstance(query, sa.FromClause) else query
+    _check_values(statement)
+    try:
+        text = str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+    except sa.exc.CompileError as error:
+        raise ConfigurationError(
+            f"A query cannot be written out as SQL: {error}. "
+            "Give every bind parameter a value of a type that has a literal form."
+        ) from error
+    return without_final_semicolon(text)
+
+
+def _check_values(statement: Any) -> None:
+    # SQLAlchemy would write NULL in place of a parameter that has no value.
+    binds = statement.compile(dialect=DIALECT).binds.values()
+    if missing := {bind.key for bind in binds if bind.required}:
+        raise ConfigurationError(
+            f"SQL query: the bind parameter {_listed(missing)} has no value. Give it one with "
+            "`.bindparams(...)`. A colon that is no parameter is written `\\:` in `sa.text`, or "
+            "as it is in `sql_query`."
+        )
+
+
+def _qualified(relation: sa.FromClause) -> str:
+    if isinstance(relation, sa.Table):
+        parts = (relation.schema, relation.name) if relation.schema else (relation.name,)
+        return quoted(*parts)
+    raise ConfigurationError(
+        f"SQL query: {relation!r} is not a table but {type(relation).__name__}. "
+        "Annotate the asset's parameter with `sa.Table`."
+    )
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+_RETURN = "Return a data frame, a SQL query, `Table(...)`, or an object that can be pickled."
+
+
+def unwrapped(obj: Any, declared: Properties) -> tuple[Any, Properties]:
+    """Takes a result out of its `Table(...)`, which goes before the asset's declaration."""
+    while isinstance(obj, Table):
+        obj, declared = obj.obj, declared.merged(obj.properties)
+    return obj, declared
+
+
+def is_query(obj: Any) -> bool:
+    """Whether a result is a query to be run inside the database."""
+    return isinstance(obj, sa.TextClause | sa.FromClause | sa.SelectBase | sa.ScalarSelect)
+
+
+def check_supported(table: StageTable, obj: Any, properties: Properties) -> None:
+    """Refuses results that are neither a table nor meant to be kept.
+
+    Args:
+        table: Stage and name of the asset.
+        obj: The result, taken out of its `Table(...)`.
+        properties: What the asset says of its table.
+
+    Raises:
+        UnsupportedDataError: The asset returned nothing, or something of which no table is made.
+    """
+    from data_pipeline.transfer.frames import is_frame
+
+    name = f"{type(obj).__module__}.{type(obj).__qualname__}"
+    if obj is None:
+        raise UnsupportedDataError(
+            f"Asset `{table}` returned None, so there is nothing to store. {_RETURN} An asset that "
+            "stores nothing says so with the annotation `-> None`."
+        )
+    if name.split(".")[0] in ("pandas", "polars") and name.endswith(("Series", "Index")):
+        raise UnsupportedDataError(
+            f"Asset `{table}` returned a {name}, which has no columns. Return a data frame, for "
+            "instance `series.to_frame()`."
+        )
+    if isinstance(obj, sa.ClauseElement) and not is_query(obj):
+        raise UnsupportedDataError(
+            f"Asset `{table}` returned a {name}, which is no SELECT. The pipeline writes the table "
+            f"itself; {_RETURN[0].lower()}{_RETURN[1:]}"
+        )
+    if inspect.isgenerator(obj) or inspect.iscoroutine(obj) or inspect.isfunction(obj):
+        raise UnsupportedDataError(f"Asset `{table}` returned a {name}. {_RETURN}")
+    is_table = is_query(obj) or is_frame(obj) or isinstance(obj, View)
+    if properties != Properties() and not is_table:
+        raise UnsupportedDataError(
+            f"Asset `{table}` has properties of a table, but what it returned is a {name}. Return "
+            "a data frame or a SQL query, or leave out `Table(...)` and `table_properties(...)`."
+        )

@@ -1,0 +1,243 @@
+"""What the steps of a run write and read, as the plan of the run says."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.execution.plan.execute_step import _store_output
+
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.instances import Configuration, Instance
+from data_pipeline.io_manager.identity import wiring
+from data_pipeline.io_manager.upstream import upstream
+from data_pipeline.runs.step_reads import Source
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+@dataclass(frozen=True)
+class StepStages:
+    """The stages, of the instance of the run, that a step writes and reads."""
+
+    written: frozenset[str]
+    read: frozenset[str]
+
+
+class CommitOrder:
+    """What is still missing of each stage of a run.
+
+    Stages that read from each other commit together, since neither can go first.
+
+    Args:
+        members: What must succeed before a stage commits, by stage: tables or steps.
+        steps: The stages that each step writes and reads; others than these are ignored.
+    """
+
+    def __init__(
+        self, members: Mapping[str, Iterable[str]], steps: Iterable[StepStages] = ()
+    ) -> None:
+        upstream: defaultdict[str, set[str]] = defaultdict(set)
+        for step in steps:
+            for stage in step.written:
+                # What one step writes belongs together.
+                upstream[stage] |= (step.written | step.read) - {stage}
+        self._missing = {stage: set(names) for stage, names in members.items()}
+        reach = {stage: _reachable(stage, upstream) & members.keys() for stage in members}
+        together = {stage: _circle(stage, reach) for stage in members}
+        self._before = {
+            group: frozenset(other for stage in group for other in reach[stage]) - group
+            for group in together.values()
+        }
+        self._open = sorted(set(together.values()), key=sorted)
+        self._committed: set[str] = set()
+
+    @property
+    def open(self) -> list[frozenset[str]]:
+        """The groups of stages that have not committed."""
+        return list(self._open)
+
+    def missing(self, group: Iterable[str]) -> frozenset[str]:
+        """Names what a group of stages still waits for, besides other stages."""
+        return frozenset(name for stage in group for name in self._missing[stage])
+
+    def done(self, *names: str) -> None:
+        """Notes that tables or steps have succeeded."""
+        for missing in self._missing.values():
+            missing.difference_update(names)
+
+    def waits_for(self, group: frozenset[str]) -> frozenset[str]:
+        """Names the stages that must commit before a group of stages, and have not."""
+        return self._before[group] - self._committed
+
+    def ready(self, late: Collection[frozenset[str]] = ()) -> frozenset[str] | None:
+        """Gives the next group of stages that can commit; None where there is none.
+
+        Args:
+            late: Groups that can, but had to wait for readers, and are passed over.
+        """
+        for group in self._open:
+            if (
+                group not in late
+                and not self.missing(group)
+                and self._before[group] <= self._committed
+            ):
+                return group
+        return None
+
+    def join(self, group: frozenset[str], stage: str) -> None:
+        """Lets a group of stages commit together with another stage, and with what lies between."""
+        joined = group | next(other for other in self._open if stage in other)
+        while True:
+            found = [item for item in self._open if item <= joined]
+            before = frozenset[str]().union(*(self._before[item] for item in found)) - joined
+            between = [i for i in self._open if i <= before and self._before[i] & joined]
+            if not between:
+                break
+            joined = joined.union(*between)
+        self._before[joined] = before
+        self._open = sorted(
+            [item for item in self._open if not item & joined] + [joined], key=sorted
+        )
+
+    def committed(self, group: frozenset[str]) -> None:
+        """Notes that a group of stages has committed."""
+        self._open.remove(group)
+        self._committed |= group
+
+    def given_up(self, group: frozenset[str]) -> None:
+        """Notes that a group of stages cannot commit; what reads from it cannot either."""
+        self._missing[min(group)].add("its commit")
+
+
+def _reachable(stage: str, upstream: Mapping[str, Set[str]]) -> frozenset[str]:
+    found: set[str] = set()
+    stack = [stage]
+    while stack:
+        new = upstream.get(stack.pop(), frozenset()) - found
+        found |= new
+        stack += new
+    return frozenset(found)
+
+
+def _circle(stage: str, reach: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    return frozenset({stage, *(other for other in reach[stage] if stage in reach[other])})
+
+
+# Dagster has no public form of a run's plan: `plan_data` and what hangs on it come from there.
+# `data_pipeline_tests/commit/test_stage_commit.py` fails when they change.
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step of a run.
+
+    Attributes:
+        key: The step.
+        tables: What it writes, with the output that gives each.
+        sources: What those tables are made from, each with its instance.
+        instance: The instance that it writes.
+    """
+
+    key: str
+    tables: Mapping[StageTable, str]
+    sources: Sequence[Source]
+    instance: Instance
+
+    @property
+    def stages(self) -> StepStages:
+        """The stages of its instance that it writes and reads."""
+        own = self.instance.instance_id
+        read = frozenset(table.stage for item, table in self.sources if item.instance_id == own)
+        return StepStages(frozenset(table.stage for table in self.tables), read)
+
+
+def planned_steps(step: Any, configuration: Configuration, instance: Instance) -> list[PlannedStep]:
+    """Gives the steps of a run that write tables, as far as this process executes them.
+
+    Args:
+        step: The context of one of its steps.
+        configuration: All instances.
+        instance: The instance of the run.
+    """
+    plan = step.plan_data.execution_plan
+    graph = step.job_def.asset_layer.asset_graph
+    found = []
+    for key in plan.step_keys_to_execute:
+        outputs = plan.get_step_by_key(key).step_outputs
+        found_here = {o.properties.asset_key: o.name for o in outputs if o.properties.asset_key}
+        assets = {asset: name for asset, name in found_here.items() if len(asset.path) == 2}
+        if assets:
+            tables = {StageTable.from_path(asset.path): name for asset, name in assets.items()}
+            sources = _upstream(graph, list(assets), configuration, instance)
+            found.append(PlannedStep(key, tables, sources, instance))
+    return found
+
+
+def only_checks(step: Any) -> bool:
+    """Whether a step of a plan evaluates asset checks and computes no asset."""
+    return not _assets(step) and any(
+        output.properties.asset_check_key is not None for output in step.step_outputs
+    )
+
+
+def step_sources(step: Any, configuration: Configuration, instance: Instance) -> list[Source]:
+    """Gives all tables that a step may read: what its assets are made from, and what it checks.
+
+    What it makes itself is not among them: that is not there yet when the step begins.
+
+    Args:
+        step: The context of the step.
+        configuration: All instances.
+        instance: The instance of the run.
+    """
+    layer = step.job_def.asset_layer
+    if only_checks(step.step):
+        loaded = [key.path for key in wiring(step.job_def, step.node_handle).values()]
+        return [(instance, StageTable.from_path(path)) for path in loaded if len(path) == 2]
+    assets = _assets(step.step)
+    if not assets and (definition := layer.get_assets_def_for_node(step.node_handle)):
+        assets = sorted(definition.keys)  # one of the ops of a graph asset
+    own = {(instance.instance_id, "/".join(asset.path)) for asset in assets}
+    found = _upstream(layer.asset_graph, assets, configuration, instance)
+    return [
+        (source, table) for source, table in found if (source.instance_id, str(table)) not in own
+    ]
+
+
+def _assets(step: Any) -> list[dg.AssetKey]:
+    keys = [output.properties.asset_key for output in step.step_outputs]
+    return [key for key in keys if key is not None]
+
+
+def _upstream(
+    graph: Any, assets: Sequence[dg.AssetKey], configuration: Configuration, instance: Instance
+) -> list[Source]:
+    sources = {
+        (source.instance_id, table): (source, table)
+        for asset in assets
+        for _, source, table in upstream(graph, asset, configuration, instance)
+        if table.stage
+    }
+    return list(sources.values())
+
+
+# `Output(..., data_version=...)` and `MaterializeResult(..., data_version=...)` reach the event of
+# the materialization, but not the IO manager. The function that calls it has the output as a
+# local variable. `data_pipeline_tests/io_manager/test_data_versions.py` fails when that changes.
+
+
+def given_version() -> str | None:
+    """Return the data version of the output that Dagster is storing, None where none was given.
+
+    To be called while an IO manager handles the output.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _store_output.__code__:
+        frame = frame.f_back
+    output = frame.f_locals.get("output") if frame is not None else None
+    version = output.data_version if isinstance(output, dg.Output) else None
+    return version.value if version is not None else None

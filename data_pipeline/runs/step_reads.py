@@ -1,0 +1,233 @@
+"""Consistent reads: a step sees all of its inputs as they are at one moment.
+
+The relations are locked against replacement, all at once, before the first is read; what a commit
+replaces together is then seen together. The locks end with the step, or earlier when its inputs
+are all in memory.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from functools import cache
+from multiprocessing.process import BaseProcess
+from select import select
+from threading import Lock, Thread
+
+import sqlalchemy as sa
+
+from data_pipeline.database.connection import Database, database, run
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.relations import relation_kind
+from data_pipeline.errors import DatabaseError
+from data_pipeline.instances import Instance
+from data_pipeline.store import catalog
+from data_pipeline.store.lookup import Visible, committed, looked_at, visible
+
+Source = tuple[Instance, StageTable]
+"""A table of an instance."""
+
+# A step may compute for hours while its inputs are locked.
+_NO_TIMEOUT = "SET LOCAL idle_in_transaction_session_timeout = 0"
+
+_GONE = frozenset({"42P01", "3F000"})  # undefined table, invalid schema name
+
+
+class StepReads:
+    """The inputs of one step, locked until it is closed or has all of them in memory.
+
+    Args:
+        run_id: The run, whose staged tables the step reads.
+        sources: All tables that the step may read.
+    """
+
+    def __init__(self, run_id: str, sources: Iterable[Source]) -> None:
+        self._is_closed = False
+        self._found: dict[tuple[str, StageTable], Visible] = {}
+        self._sessions: dict[Database, sa.Connection] = {}
+        by_database: dict[Database, list[Source]] = {}
+        for instance, table in sources:
+            by_database.setdefault(database(instance), []).append((instance, table))
+        with ExitStack() as stack:
+            for source, tables in by_database.items():
+                connection = stack.enter_context(source.begin())
+                run(connection, _NO_TIMEOUT)
+                self._sessions[source] = connection
+                found = lock(connection, run_id, tables)
+                self._found |= {**found, **_looked_at(connection, tables, found)}
+            self._stack = stack.pop_all()
+        self._locked = set(self._found)
+
+    def __contains__(self, source: Source) -> bool:
+        return _key(source) in self._found
+
+    def __getitem__(self, source: Source) -> Visible:
+        return self._found[_key(source)]
+
+    def check(self) -> None:
+        """Makes sure that the tables have been locked until now.
+
+        Raises:
+            DatabaseError: A session that held locks is gone, so they may have changed.
+        """
+        if self._is_closed:
+            return
+        for database_, connection in self._sessions.items():
+            try:
+                run(connection, "SELECT 1")
+            except sa.exc.DBAPIError as error:
+                self._give_up()
+                raise database_.lost(error.orig) from None
+
+    def _give_up(self) -> None:
+        """Leaves the sessions, of which one is gone."""
+        self._is_closed = True
+        for connection in self._sessions.values():
+            connection.invalidate()
+        with suppress(sa.exc.SQLAlchemyError, DatabaseError):  # there is nothing to be ended
+            self._stack.close()
+
+    def loaded(self, source: Source) -> None:
+        """Notes that a table is in memory; frees the locks when all of them are.
+
+        Raises:
+            DatabaseError: The tables were not locked until now.
+        """
+        self._locked.discard(_key(source))
+        if not self._locked:
+            self.check()
+            self.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the locks are free; another attempt of the step must take them anew."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Frees the locks."""
+        self._is_closed = True
+        self._stack.close()
+
+
+_open: dict[tuple[str, str], StepReads] = {}
+_lock = Lock()
+
+
+def reads_of(run_id: str, step: str) -> StepReads | None:
+    """Gives what a step of this process reads, None before its first input."""
+    return _open.get((run_id, step))
+
+
+def open_reads(run_id: str, step: str, sources: Iterable[Source]) -> StepReads:
+    """Locks the inputs of a step of this process."""
+    reads = StepReads(run_id, sources)
+    with _lock:
+        _open[run_id, step] = reads
+    return reads
+
+
+def close_reads(run_id: str, step: str | None = None) -> None:
+    """Frees what a step of this process has locked; without a step, all steps of the run."""
+    with _lock:
+        keys = [key for key in _open if key[0] == run_id and step in (None, key[1])]
+        closing = [_open.pop(key) for key in keys]
+    for reads in closing:
+        reads.close()
+
+
+def lock(
+    connection: sa.Connection, run_id: str, sources: list[Source]
+) -> Mapping[tuple[str, StageTable], Visible]:
+    """Locks tables as a run sees them until the transaction ends, all at one moment.
+
+    Returns:
+        Where each of them is, by instance id and table.
+    """
+    while True:
+        found = _look(connection, run_id, sources)
+        attempt = connection.begin_nested()
+        try:
+            _lock_relations(connection, found.values())
+            _lock_blobs(connection, sources, found)
+        except sa.exc.ProgrammingError as error:
+            attempt.rollback()
+            if getattr(error.orig, "pgcode", None) not in _GONE:
+                raise
+            continue  # replaced or dropped meanwhile
+        if _look(connection, run_id, sources) == found:
+            return found
+        attempt.rollback()
+
+
+def _look(
+    connection: sa.Connection, run_id: str, sources: list[Source]
+) -> dict[tuple[str, StageTable], Visible]:
+    return {
+        (instance.instance_id, table): visible(connection, instance, table, run_id)
+        for instance, table in sources
+    }
+
+
+def _lock_relations(connection: sa.Connection, found: Iterable[Visible]) -> None:
+    names = {
+        item.relation.quoted
+        for item in found
+        if not (item.is_blob or item.is_only_row)
+        and relation_kind(connection, item.relation) in ("TABLE", "VIEW")
+    }
+    if names:
+        run(connection, f"LOCK TABLE {', '.join(sorted(names))} IN ACCESS SHARE MODE")
+
+
+def _lock_blobs(
+    connection: sa.Connection,
+    sources: Iterable[Source],
+    found: Mapping[tuple[str, StageTable], Visible],
+) -> None:
+    """Locks the catalog rows of blobs, which a commit must change before it removes the files."""
+    for instance, table in sources:
+        if found[instance.instance_id, table].is_blob:
+            catalog.keep(connection, instance.catalog_schema, table)
+
+
+def _looked_at(
+    connection: sa.Connection,
+    sources: Iterable[Source],
+    found: Mapping[tuple[str, StageTable], Visible],
+) -> dict[tuple[str, StageTable], Visible]:
+    keys = [
+        _key(source) for source in sources if found[_key(source)].relation == committed(*source)
+    ]
+    return dict(zip(keys, looked_at(connection, [found[key] for key in keys]), strict=True))
+
+
+def _key(source: Source) -> tuple[str, StageTable]:
+    instance, table = source
+    return instance.instance_id, table
+
+
+LEADER = "DATA_PIPELINE_LEADING_PROCESS"
+"""The environment variable that tells new processes which one leads the run."""
+
+
+def lead_steps() -> None:
+    """Lets steps in processes that this one starts from now on end with it."""
+    os.environ[LEADER] = str(os.getpid())
+
+
+@cache
+def end_with_leader() -> None:
+    """Lets this process end with the one that leads its run, if that has started it."""
+    leader = multiprocessing.parent_process()
+    if leader is not None and os.environ.get(LEADER) == str(leader.pid):
+        Thread(target=_end_after, args=(leader,), name="end-with-leader", daemon=True).start()
+
+
+def _end_after(leader: BaseProcess) -> None:
+    leader.join()
+    message = f"The process of the run ({leader.pid}) is gone: its step in process {os.getpid()} "
+    try:  # nobody may be left to read it, and others may hold the locks of sys.stderr
+        if select([], [2], [], 0)[1]:
+            os.write(2, f"{message}ends, and nothing of it is committed.\n".encode())
+    finally:
+        os._exit(1)

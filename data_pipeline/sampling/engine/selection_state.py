@@ -1,0 +1,317 @@
+"""The state of a selection: its tables, and what has been found out and chosen so far."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from data_pipeline.database.connection import ensure_schema, lock_for_transaction, run
+from data_pipeline.database.identifiers import MAX_IDENTIFIER_BYTES, RelationName, quoted
+from data_pipeline.results.table_query import compiled
+from data_pipeline.sampling.engine.source_tables import TID, SourceTable, Tid
+from data_pipeline.sampling.key_hash import check_hashable
+from data_pipeline.sampling.plan.rules import Cut, Role
+from data_pipeline.sampling.plan.sample_plan import Part, SamplePlan, TablePlan
+from data_pipeline.sampling.plan.schema_graph import Relationship
+
+_SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
+_TRY = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+_PURPOSE = re.compile("[0-9a-f]{8}_")
+_DROPPED = sa.text(
+    "SELECT relname FROM pg_class "
+    "WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p')"
+)
+
+
+@dataclass
+class Workspace:
+    """Working tables of one stage of one instance, of one pipeline.
+
+    They are no temporary tables, since those rule out parallel plans and other sessions.
+
+    Attributes:
+        connection: A transaction.
+        schema: Where they are.
+        stage: What they are for, a stage and what is copied to it; others may be beside them.
+    """
+
+    connection: sa.Connection
+    schema: str
+    stage: str
+
+    @classmethod
+    def open(cls, connection: sa.Connection, schema: str, stage: str) -> "Workspace":
+        """Makes room for the working tables of a stage."""
+        ensure_schema(connection, schema)
+        for setting in _SETTINGS:
+            run(connection, setting)
+        space = cls(connection, schema, stage)
+        space.drop_leftovers()
+        return space
+
+    def name(self, *parts: str) -> RelationName:
+        """Names the working table of a purpose."""
+        return work_table(self.schema, self.stage, *parts)
+
+    def create(self, query: sa.Executable, *parts: str) -> tuple[sa.TableClause, int]:
+        """Makes a working table of a query; gives it, and its number of rows."""
+        name = self.name(*parts)
+        text = compiled(query)
+        run(self.connection, f"DROP TABLE IF EXISTS {name.quoted}")
+        rows = self._execute(f"CREATE UNLOGGED TABLE {name.quoted} AS {text}")
+        self.analyze(name)
+        columns = [sa.column(c.name, c.type) for c in _columns(query)]
+        return sa.table(name.name, *columns, schema=name.schema), rows
+
+    def refill(self, table: sa.TableClause, statement: str) -> int:
+        """Empties a working table and fills it by a statement; gives how many rows that adds.
+
+        A table that is dropped keeps its lock until the transaction ends, and so does the next one
+        of its name, so a loop of many turns must use its tables again. The planner still expects
+        as many rows in a page as when the table was made.
+
+        Args:
+            table: A working table of this transaction.
+            statement: What fills it.
+        """
+        name = RelationName(table.schema or "public", table.name)
+        run(self.connection, f"TRUNCATE {name.quoted}")
+        return self._execute(statement)
+
+    def index(self, table: sa.TableClause, column: str) -> None:
+        """Makes an index, for many searches for few rows."""
+        name = RelationName(table.schema or "public", table.name)
+        run(self.connection, f"CREATE INDEX ON {name.quoted} ({quoted(column)})")
+
+    @contextmanager
+    def sorting(self, *, if_: bool) -> Iterator[None]:
+        """Lets rows be grouped by sorting, which takes next to no time if they lie in order."""
+        run(self.connection, f"SET LOCAL enable_hashagg = {'off' if if_ else 'on'}")
+        yield
+        run(self.connection, "SET LOCAL enable_hashagg TO DEFAULT")
+
+    @contextmanager
+    def expecting_few_rows(self, *, if_: bool = True) -> Iterator[None]:
+        """Lets scans run in parallel of which the planner expects many rows, but which find few."""
+        run(self.connection, f"SET LOCAL parallel_tuple_cost TO {'0' if if_ else 'DEFAULT'}")
+        yield
+        run(self.connection, "SET LOCAL parallel_tuple_cost TO DEFAULT")
+
+    def insert(self, target: sa.TableClause, query: sa.Select[Any]) -> int:
+        """Adds the rows of a query to a working table; gives how many."""
+        names = [column.name for column in query.selected_columns]
+        return self._execute(compiled_insert(target, names, query))
+
+    def analyze(self, name: RelationName) -> None:
+        """Tells the planner what a working table holds."""
+        run(self.connection, f"ANALYZE {name.quoted}")
+
+    def drop(self, *parts: str) -> None:
+        """Drops a working table that has done its service."""
+        run(self.connection, f"DROP TABLE IF EXISTS {self.name(*parts).quoted}")
+
+    def drop_leftovers(self) -> None:
+        """Drops all working tables of the stage, also those that a killed process left behind."""
+        for relname in self.connection.scalars(_DROPPED, {"schema": self.schema}).all():
+            if relname.startswith(_prefix(self.stage)):
+                run(
+                    self.connection,
+                    f"DROP TABLE IF EXISTS {RelationName(self.schema, relname).quoted}",
+                )
+
+    def drop_forgotten(self) -> None:
+        """Drop what killed processes left for other stages or pipelines, which may be no more."""
+        names = self.connection.scalars(_DROPPED, {"schema": self.schema}).all()
+        found = (_PURPOSE.match(name) for name in names)
+        for prefix in sorted({match[0] for match in found if match} - {_prefix(self.stage)}):
+            if self.connection.scalar(_TRY, {"name": _lock_name(self.schema, prefix)}):
+                for name in (name for name in names if name.startswith(prefix)):
+                    relation = RelationName(self.schema, name)
+                    run(self.connection, f"DROP TABLE IF EXISTS {relation.quoted}")
+
+    def _execute(self, statement: str) -> int:
+        return int(run(self.connection, statement).rowcount)
+
+
+def compiled_insert(target: sa.TableClause, names: list[str], query: sa.Select[Any]) -> str:
+    """Gives the statement that adds the rows of a query to a table."""
+    relation = RelationName(target.schema or "public", target.name)
+    columns = ", ".join(f'"{name}"' for name in names)
+    return f"INSERT INTO {relation.quoted} ({columns}) {compiled(query)}"
+
+
+def work_table(schema: str, stage: str, *parts: str) -> RelationName:
+    """Names the working table of a purpose; the name is unique, and fits into an identifier."""
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+    text = f"{_prefix(stage)}{'_'.join(parts)}".encode()
+    readable = text[: MAX_IDENTIFIER_BYTES - 11].decode(errors="ignore")
+    return RelationName(schema, f"{readable}_{digest}")
+
+
+def lock_for_selection(
+    connection: sa.Connection, schema: str, stage: str, relations: list[RelationName]
+) -> None:
+    """Keeps source tables from being replaced, and other steps from the same working tables.
+
+    As long as the transaction lasts, every statement of any session finds the same rows of the
+    sources in the same places.
+    """
+    lock_for_transaction(connection, _lock_name(schema, _prefix(stage)))
+    listed = ", ".join(relation.quoted for relation in relations)
+    run(connection, f"LOCK TABLE {listed} IN ACCESS SHARE MODE")
+
+
+def _lock_name(schema: str, prefix: str) -> str:
+    return f"data_pipeline:sampling:{schema}:{prefix}"
+
+
+def _prefix(stage: str) -> str:
+    # Hashed: of two stages, one's name may be the beginning of the other's.
+    return f"{hashlib.sha256(stage.encode()).hexdigest()[:8]}_"
+
+
+def _columns(query: sa.Executable) -> list[sa.ColumnElement[Any]]:
+    return list(query.selected_columns)  # type: ignore[attr-defined] # of all selects
+
+
+@dataclass
+class Drawing:
+    """A selection that is being made.
+
+    Attributes:
+        plan: What is to be selected.
+        sources: The tables of the source.
+        space: The working tables.
+        whole: The tables that come whole.
+        rows: The chosen rows of the others: place (column `TID`), role, probability, unit, reason,
+            and how many units were drawn with it (`sample_size`; NULL: it was drawn for itself).
+            Of the drawn ones also the values that they refer to, unless they came with them.
+        cuts: Which rows of each root are sampled.
+        hubs: The hubs of each root that has any: place, key columns `k0`, `k1`, ..., and for each
+            relationship that makes it one `thinned_<number>`.
+        fan_outs: By relationship, how many values are referred to, by the number of references.
+        references: By relationship, each value that is referred to (`k0`, `k1`, ..., in the order
+            of the relationship's columns) and the number of references `n`.
+        representatives: By relationship that refers to no key, one parent row of each value.
+        left_out: Columns with too many values for a witness of each, with the number at least.
+    """
+
+    plan: SamplePlan
+    sources: Mapping[str, SourceTable]
+    space: Workspace
+    whole: set[str] = field(default_factory=set)
+    rows: dict[str, sa.TableClause] = field(default_factory=dict)
+    cuts: dict[str, Cut] = field(default_factory=dict)
+    hubs: dict[str, sa.TableClause] = field(default_factory=dict)
+    fan_outs: dict[int, dict[int, int]] = field(default_factory=dict)
+    references: dict[int, sa.TableClause] = field(default_factory=dict)
+    representatives: dict[int, sa.TableClause] = field(default_factory=dict)
+    left_out: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The transaction of the selection."""
+        return self.space.connection
+
+    @property
+    def salt(self) -> int:
+        """What is added to every hash."""
+        return self.plan.salt
+
+    def plan_of(self, table: str) -> TablePlan:
+        """Gives the plan of a table."""
+        return self.plan.tables[table]
+
+    def is_sampled(self, table: str) -> bool:
+        """Whether rows of the table are sampled, themselves or with their root."""
+        part = self.plan_of(table).part
+        return not self.plan.is_minimal and part in (Part.ROOT, Part.CHILD)
+
+    def key_of(self, table: str, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+        """Gives the columns that a row is told and hashed by: the primary key, or all columns.
+
+        Raises:
+            ConfigurationError: One cannot be hashed.
+        """
+        key, graph = self.sources[table].key_of(rows), self.plan.graph
+        check_hashable(f"{graph.stage}/{table}", key, has_key=bool(graph.keys[table]))
+        return key
+
+    def came_with_parent(self, item: Relationship) -> bool:
+        """Whether drawn rows were chosen because of the row they refer to, which is there then."""
+        owner = self.plan_of(item.child).owner
+        return owner is not None and owner.number == item.number and item.refers_to_key
+
+    def add(
+        self, table: str, places: sa.FromClause, role: Role, reason: str | sa.ColumnElement[str]
+    ) -> int:
+        """Adds rows to the chosen ones, unless they are there; gives how many are new.
+
+        Args:
+            table: The table.
+            places: Places of rows.
+            role: Their role.
+            reason: Why they are there, in words.
+        """
+        if table in self.whole:
+            return 0
+        chosen = self.rows[table]
+        there = sa.exists().where(chosen.c[TID] == places.c[TID])
+        new = (
+            sa.select(
+                places.c[TID],
+                sa.literal(int(role)).label("role"),
+                (sa.literal(reason) if isinstance(reason, str) else reason).label("reason"),
+            )
+            .where(~there)
+            .ext(distinct_on(places.c[TID]))
+        )
+        return self.space.insert(chosen, new)
+
+    def add_new(
+        self, table: str, places: sa.FromClause, role: Role, reason: sa.ColumnElement[str]
+    ) -> None:
+        """Adds rows that are all different, and none of which is there."""
+        chosen = self.rows[table]
+        role_column = sa.literal(int(role)).label("role")
+        self.space.insert(chosen, sa.select(places.c[TID], role_column, reason.label("reason")))
+        self.space.analyze(RelationName(chosen.schema or "public", chosen.name))
+
+
+def chosen_rows(schema: str, stage: str, table: str) -> sa.TableClause:
+    """Gives the working table of the chosen rows of a table."""
+    name = work_table(schema, stage, "rows", table)
+    columns = (sa.column(column.name, column.type) for column in row_columns())
+    return sa.table(name.name, *columns, schema=name.schema)
+
+
+def no_rows() -> sa.Select[Any]:
+    """Gives the query of an empty table of chosen rows, of which none is drawn."""
+    return sa.select(*row_columns()).where(sa.false())
+
+
+def row_columns(
+    place: sa.ColumnElement[Any] | None = None,
+    role: sa.ColumnElement[Any] | None = None,
+    probability: sa.ColumnElement[Any] | None = None,
+    unit: sa.ColumnElement[Any] | None = None,
+    sample_size: sa.ColumnElement[Any] | None = None,
+) -> list[sa.ColumnElement[Any]]:
+    """Gives the columns of chosen rows; NULL for what is not given."""
+    columns: list[tuple[str, sa.ColumnElement[Any] | None, sa.types.TypeEngine[Any]]] = [
+        (TID, place, Tid()),
+        ("role", role, sa.SmallInteger()),
+        ("probability", probability, sa.Double()),
+        ("unit", unit, sa.BigInteger()),
+        ("sample_size", sample_size, sa.BigInteger()),
+        ("reason", None, sa.Text()),
+    ]
+    return [
+        sa.cast(sa.null() if value is None else value, type_).label(name)
+        for name, value, type_ in columns
+    ]

@@ -1,0 +1,1 @@
+"""WHAT shall a sample hold? The specification, checked against the schema."""

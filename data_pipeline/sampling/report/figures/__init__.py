@@ -1,0 +1,1 @@
+"""HOW does a sample compare with its source? The figures, inside the database."""

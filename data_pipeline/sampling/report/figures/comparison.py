@@ -1,0 +1,241 @@
+"""The whole report of a sampled stage: all figures of all tables, and what plots need."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from data_pipeline.sampling.plan.rules import Role, predicted_design_effect
+from data_pipeline.sampling.plan.sample_plan import Part, SamplePlan
+from data_pipeline.sampling.report.figures.accuracy import Accuracy, accuracy
+from data_pipeline.sampling.report.figures.coverage_figures import coverage, predicate_coverage
+from data_pipeline.sampling.report.figures.figure import ROLE, WEIGHT, Compared, Figure, number_of
+from data_pipeline.sampling.report.figures.moments import moments
+from data_pipeline.sampling.report.figures.profile import (
+    KeyColumns,
+    as_measure,
+    key_columns,
+    profile,
+)
+from data_pipeline.sampling.report.figures.references import (
+    design_effects,
+    fan_out_coverage,
+    fan_outs,
+    joins,
+    violations,
+)
+
+_ROLES = {
+    "certain": "rows that every sample has: hubs, and tables that come whole",
+    "sampled": "rows of the random sample",
+    "pinned": "rows that the specification names",
+    "witness": "rows that cover what the random sample does not show",
+    "reference": "rows that others refer to",
+}
+_OVERHEAD = ("pinned", "witness", "reference")
+
+
+def sizes(
+    connection: sa.Connection, plan: SamplePlan, table: Compared, source_rows: float
+) -> Iterator[Figure]:
+    """Gives the number of rows of a table: in all, and by role.
+
+    Args:
+        connection: To the database.
+        plan: What was asked for.
+        table: The table.
+        source_rows: The number of rows of its source.
+    """
+    # Equal rows without a primary key stand in the roles once, so the rows are counted.
+    role = table.roles.c.role if table.key else table.weighted_rows("weighted").c[ROLE]
+    counted = sa.select(role, sa.func.count()).group_by(role)
+    by_role = {str(name): int(count) for name, count in connection.execute(counted)}
+    rows = sum(by_role.values())
+    share = rows / source_rows if source_rows else 0.0
+    yield Figure(
+        table.name, "rows", rows, source_rows, text=f"{100 * share:.2f} % of the source's rows"
+    )
+    for name, text in _ROLES.items():
+        if by_role.get(name):
+            expected = None
+            if name == "sampled":
+                expected = _asked_for(plan, table.name, source_rows, by_role.get("certain", 0))
+            yield Figure(table.name, f"{name} rows", by_role[name], expected, text=text)
+    extra = sum(by_role.get(name, 0) for name in _OVERHEAD)
+    if extra:
+        others = sum(by_role.values()) - extra
+        text = "pinned, witness and reference rows over the others"
+        if not others:
+            text = "all rows are pins, witnesses or references"
+        yield Figure(table.name, "overhead", extra / others if others else None, text=text)
+
+
+def _asked_for(plan: SamplePlan, table: str, source_rows: float, certain: int) -> float | None:
+    """Gives how many rows should be sampled, besides those that are certain."""
+    found = plan.tables[table]
+    settings = plan.roots.get(found.root or "")
+    if plan.is_minimal or settings is None:
+        return None
+    if settings.rate is not None:
+        return settings.rate * (source_rows - certain)
+    if found.part is Part.ROOT and settings.rows is not None:
+        return number_of(settings.rows - certain)
+    return None
+
+
+_MOST_COUNTED = 20_000_000
+_SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report.
+
+    Attributes:
+        figures: All figures, by table.
+        accuracies: Source and weighted sample of each table that has weights.
+    """
+
+    figures: tuple[Figure, ...]
+    accuracies: tuple[Accuracy, ...] = ()
+
+
+@dataclass
+class _Comparison:
+    connection: sa.Connection
+    plan: SamplePlan
+    tables: Mapping[str, Compared]
+    predicted: dict[str, float] = field(default_factory=dict)
+    fan_out_figures: dict[str, list[Figure]] = field(default_factory=dict)
+    whole: dict[str, bool] = field(default_factory=dict)
+
+    def accuracy(self, name: str) -> Accuracy:
+        """Compares source and weighted sample of a table."""
+        table = self.tables[name]
+        references = (c for item in self.plan.graph.of_child(name) for c in item.columns)
+        columns = KeyColumns()
+        if not self._is_whole(table):
+            columns = key_columns(self.connection, table, frozenset(references))
+        rows = table.weighted_rows("weighted")
+        measures = {column: as_measure(rows.c[column]) for column in columns.measures}
+        found = moments(self.connection, rows, measures, self._drawn(name))
+        source = profile(self.connection, table.source_rows("source"), columns)
+        sample = profile(self.connection, rows, columns, rows.c[WEIGHT])
+        return Accuracy(name, columns, source, sample, found)
+
+    def _is_whole(self, table: Compared) -> bool:
+        """Whether a table has all rows of its source, so that there is nothing to compare."""
+        whole = self.whole.get(table.name)
+        if whole is None:
+            counts = [
+                sa.select(sa.func.count()).select_from(t).scalar_subquery()
+                for t in (table.sample, table.source)
+            ]
+            others = sa.exists().where(table.roles.c.role != Role.CERTAIN.word)
+            row = self.connection.execute(sa.select(counts[0] == counts[1], ~others)).one()
+            whole = self.whole[table.name] = all(row)
+        return whole
+
+    def _drawn(self, name: str) -> tuple[float, int] | None:
+        """Gives probability and number of the rows of a root, where their number was fixed."""
+        root = self.plan.tables[name].root
+        if root is None or self.plan.is_minimal or self.plan.roots[root].rows is None:
+            return None
+        roles = self.tables[root].roles
+        drawn = roles.c.sample_size
+        query = sa.select(roles.c.probability, drawn).where(drawn.is_not(None)).limit(1)
+        row = self.connection.execute(query).one_or_none()
+        return None if row is None else (float(row[0]), int(row[1]))
+
+    def count_fan_outs(self, accuracies: Mapping[str, Accuracy]) -> None:
+        """Looks at the numbers of children of each relationship."""
+        covers = self.plan.cover.fan_outs and not self.plan.is_minimal
+        for item in self.plan.graph.relationships:
+            owner = self.plan.tables[item.child].owner
+            above = self.plan.tables[item.parent]
+            is_owner = owner is not None and owner.number == item.number
+            is_of_root = is_owner and above.part is Part.ROOT and not self.plan.is_minimal
+            if not (covers or is_of_root) or self._is_whole(self.tables[item.parent]):
+                continue
+            figures = self.fan_out_figures.setdefault(item.parent, [])
+            if accuracies[item.child].full.rows > _MOST_COUNTED:
+                text = f"children are not counted: there are more than {_MOST_COUNTED:,}"
+                figures.append(
+                    Figure(item.parent, "left out of coverage", None, item=str(item), text=text)
+                )
+                continue
+            counts = fan_outs(self.connection, self.tables, item)
+            if is_of_root:
+                parents = {n: everywhere for n, (everywhere, _) in counts.items()}
+                hubs = self.plan.settings.hubs
+                self.predicted[item.child] = predicted_design_effect(hubs, parents)
+            found = fan_out_coverage(item, counts, self.plan.settings.checks) if covers else None
+            figures += [found] if found is not None else []
+
+    def figures(self, name: str, found: Accuracy, columns: int) -> Iterator[Figure]:
+        """Gives all figures of a table."""
+        checks, table = self.plan.settings.checks, self.tables[name]
+        yield from sizes(self.connection, self.plan, table, found.full.rows)
+        items = list(self.plan.graph.of_child(name))
+        for item in items:
+            yield violations(self.connection, self.tables, item, checks)
+        if not self.plan.is_minimal and not self._is_whole(table):
+            yield from self._coverage(name)
+            if items and found.moments.rows:
+                yield from joins(self.connection, self.tables, items, found.moments, checks)
+        yield from design_effects(name, found.moments, self.predicted.get(name), checks)
+        yield from accuracy(found, checks, columns)
+
+    def _coverage(self, name: str) -> Iterator[Figure]:
+        checks, table, columns = self.plan.settings.checks, self.tables[name], self.plan.columns
+        names = list(table.sample.c.keys())
+        if columns is not None:
+            names = list(columns.get(name, ()))
+        limit = self.plan.cover.category_limit
+        yield from coverage(self.connection, table, names, limit, checks)
+        predicates = self.plan.predicates.get(name, {})
+        yield from predicate_coverage(self.connection, table, predicates, checks)
+        yield from self.fan_out_figures.get(name, [])
+
+
+def compared_sample(
+    connection: sa.Connection, plan: SamplePlan, tables: Mapping[str, Compared]
+) -> Report:
+    """Compares a sample with its source, inside the database.
+
+    The source of a table that is not whole is read a few times: for its distributions, for what the
+    sample does not cover, for its references, and for the numbers of children of each relationship
+    unless there are very many.
+
+    Args:
+        connection: A transaction. Meanwhile, the tables must not be replaced.
+        plan: What the sample was chosen by.
+        tables: Its tables.
+    """
+    for setting in _SETTINGS:
+        connection.exec_driver_sql(setting)
+    comparison = _Comparison(connection, plan, tables)
+    found = {name: comparison.accuracy(name) for name in tables}
+    comparison.count_fan_outs(found)
+    weighted = [item for item in found.values() if item.moments.rows]
+    columns = sum(item.compared_columns for item in weighted)
+    figures = [f for name, item in found.items() for f in comparison.figures(name, item, columns)]
+    return Report(tuple(figures), tuple(weighted))
+
+
+def unsampled_report(
+    connection: sa.Connection, tables: Mapping[str, sa.FromClause], text: str
+) -> Report:
+    """Gives the report of tables that are no sample by specification: their sizes.
+
+    Args:
+        connection: To the database.
+        tables: The tables.
+        text: Why there is nothing to compare.
+    """
+    figures = []
+    for name, table in tables.items():
+        count = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+        figures.append(Figure(name, "rows", float(count)))
+    figures.append(Figure("(all tables)", "nothing compared", None, text=text))
+    return Report(tuple(figures))

@@ -1,0 +1,1 @@
+"""WHAT does an instance keep? Catalog, staged results, slots, blobs."""

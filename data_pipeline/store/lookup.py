@@ -1,0 +1,130 @@
+"""Where a table is for a reader: what its run has staged, or else what is committed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import dagster as dg
+import sqlalchemy as sa
+
+from data_pipeline.database.identifiers import RelationName, StageTable
+from data_pipeline.instances import Instance
+from data_pipeline.store import catalog, staging
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.relation_state import judge, read_states
+
+
+@dataclass(frozen=True)
+class Visible:
+    """A table as a run sees it.
+
+    Attributes:
+        relation: Its relation, which need not exist: it is a blob, not built yet, or gone.
+        row: Its catalog row, with the version of the data that is there; None where there is none.
+        change: What somebody did to it by hand since it was committed.
+    """
+
+    relation: RelationName
+    row: CatalogRow | None
+    change: str | None = None
+
+    @property
+    def is_blob(self) -> bool:
+        """Whether it is no relation but a file."""
+        return self.row is not None and self.row.kind == "blob"
+
+    @property
+    def is_only_row(self) -> bool:
+        """Whether nothing of it is kept here but its row."""
+        return self.row is not None and self.row.kind in catalog.WITHOUT_VALUE
+
+
+def committed(instance: Instance, table: StageTable) -> RelationName:
+    """Names the relation of a table as readers see it."""
+    return RelationName(instance.schema(table.stage), table.name)
+
+
+def visible(
+    connection: sa.Connection, instance: Instance, table: StageTable, run_id: str | None
+) -> Visible:
+    """Gives a table as a run sees it; as everybody else does, without a run."""
+    staged = staging.row(connection, instance, run_id, table) if run_id else None
+    if staged is not None:
+        return Visible(staging.relation_of(instance, table), staged)
+    row = catalog.row(connection, instance.catalog_schema, table)
+    return Visible(committed(instance, table), row)
+
+
+def looked_at(connection: sa.Connection, found: Sequence[Visible]) -> list[Visible]:
+    """Return committed tables with the version of the data that is there now.
+
+    Results must not pass for computed from what was committed if somebody has changed that by hand.
+    """
+    relations = [item.relation for item in found if item.row and item.row.is_relation]
+    states = read_states(connection, relations)
+    looked = []
+    for item in found:
+        if item.row is not None and item.relation in states:
+            known = [(item.relation, item.row, states[item.relation])]
+            [verdict] = judge(connection, known, look_at_small=True)
+            item = replace(item, row=verdict.seen(item.row), change=verdict.change)
+        looked.append(item)
+    return looked
+
+
+SOURCE_METADATA_KEY = "data_pipeline/raw_table"
+"""Where an input table's metadata names the raw table behind it (`stage/table`)."""
+
+COMPARED_KEY = "data_pipeline/compared"
+"""Where the metadata of an asset that compares input tables with what they were copied from names
+the input table of each raw table that it reads, both as `stage/table`. It copies no rows."""
+
+
+def made_from(instance: Instance, raw: StageTable, own: StageTable) -> tuple[Instance, StageTable]:
+    """Return what an input table is made from, with its instance.
+
+    That is the raw table of the instance that is copied from, or of this one where it loads for
+    itself. A copy has no raw tables: of that, it is the same input table.
+
+    Args:
+        instance: The instance of the input table.
+        raw: The raw table behind it.
+        own: The input table.
+    """
+    source = instance.source
+    if source is None:
+        return instance, raw
+    return source, own if source.copies else raw
+
+
+def read_instead(
+    asset: dg.AssetsDefinition, instance: Instance, source: Instance, table: StageTable
+) -> tuple[Instance, StageTable]:
+    """Return what a step reads where Dagster, which knows raw tables only, names one of the root.
+
+    Args:
+        asset: What the step computes.
+        instance: The instance that it is computed for.
+        source: The instance that Dagster names.
+        table: The table that Dagster names.
+    """
+    if instance.source is None or source.instance_id != instance.root_source.instance_id:
+        return source, table
+    own = _input_table(asset, table) if instance.source.copies else None
+    return (source, table) if own is None else (instance.source, own)
+
+
+def takes_rows(spec: dg.AssetSpec) -> bool:
+    """Whether an asset that reads raw tables of another instance takes rows of them."""
+    return COMPARED_KEY not in spec.metadata
+
+
+def _input_table(asset: dg.AssetsDefinition, raw: StageTable) -> StageTable | None:
+    """Return the input table of a raw table that a step makes or compares; None if it has none."""
+    name = str(raw)
+    for spec in asset.specs:
+        if spec.metadata.get(SOURCE_METADATA_KEY) == name:
+            return StageTable.from_path(spec.key.path)
+        compared = spec.metadata.get(COMPARED_KEY, {})
+        if own := getattr(compared, "data", compared).get(name):
+            return StageTable.from_path(own.split("/"))
+    return None

@@ -1,5 +1,0 @@
-"""A private PostgreSQL that starts by itself: `EmbeddedServer(home).start()` gives its URL."""
-
-from data_pipeline.tables.embedded.server import EmbeddedServer
-
-__all__ = ["EmbeddedServer"]

@@ -1,0 +1,216 @@
+"""Frames of pandas, polars and Arrow, and the Arrow streams they become and come from."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from data_pipeline.errors import UnsupportedDataError
+from data_pipeline.transfer.arrow_types import is_json
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def from_polars(frame: "pl.DataFrame | pl.LazyFrame") -> pa.Table:
+    """Gives a polars frame as an Arrow table, without a copy where the types allow it.
+
+    Raises:
+        UnsupportedDataError: A column has no Arrow form.
+    """
+    import polars as pl
+
+    collected = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+    columns = {name: _column(collected[name]) for name in collected.columns}
+    if not columns:
+        return zero_columns(collected.height)
+    return pa.table(columns)
+
+
+def to_polars(table: pa.Table) -> "pl.DataFrame":
+    """Gives an Arrow table as a polars frame; UUIDs and JSON as strings.
+
+    Raises:
+        UnsupportedDataError: A decimal has more than 38 digits.
+    """
+    import polars as pl
+
+    if not table.num_columns:
+        return pl.DataFrame(height=table.num_rows)
+    columns = {
+        field.name: _for_polars(field.name, column)
+        for field, column in zip(table.schema, table.columns, strict=True)
+    }
+    return pl.DataFrame(pl.from_arrow(pa.table(columns)))
+
+
+def zero_columns(rows: int) -> pa.Table:
+    """Gives a table that has rows but no columns."""
+    return pa.table({"row": pa.nulls(rows)}).select([])
+
+
+def _column(series: "pl.Series") -> pa.Array:
+    import polars as pl
+
+    if series.dtype == pl.Object:
+        # to_arrow gives the addresses of the objects in memory.
+        raise UnsupportedDataError(
+            f"Column `{series.name}`: its type {series.dtype} holds Python objects, which have no "
+            "column type. Cast the column to another type."
+        )
+    try:
+        return series.to_arrow()
+    # polars reports what Arrow cannot hold in many ways, a panic (BaseException) among them.
+    except (Exception, _panic()) as error:
+        raise UnsupportedDataError(
+            f"Column `{series.name}`: polars cannot give its type {series.dtype} to Arrow "
+            f"({error}). Cast the column to another type."
+        ) from error
+
+
+def _panic() -> type[BaseException]:
+    import polars as pl
+
+    return pl.exceptions.PanicException
+
+
+def _for_polars(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_decimal256(kind):
+        raise UnsupportedDataError(
+            f"Column `{name}`: polars has no decimals of {kind.precision} digits, only of 38. "
+            "Read the table as pd.DataFrame or pa.Table, or cast the column in SQL."
+        )
+    if is_json(kind):
+        return column.cast(pa.string())
+    if kind == pa.uuid():
+        return pa.chunked_array([_uuid_text(chunk) for chunk in column.chunks], pa.string())
+    if pa.types.is_list(kind) and kind.value_type == pa.uuid():
+        lists = column.to_pylist()
+        texts = [v if v is None else [u and str(u) for u in v] for v in lists]
+        return pa.chunked_array([pa.array(texts, pa.list_(pa.string()))])
+    return column
+
+
+def _uuid_text(array: pa.Array) -> pa.Array:
+    return pa.array([value and str(value) for value in array.to_pylist()], pa.string())
+
+
+_ARROW = (pa.Table, pa.RecordBatch, pa.RecordBatchReader)
+
+
+def is_frame(value: Any) -> bool:
+    """Tells whether a value is a frame of pandas, polars or Arrow, or a stream of Arrow batches."""
+    return isinstance(value, _ARROW) or _is_pandas(value) or _is_polars(value)
+
+
+def is_frame_type(annotation: Any) -> bool:
+    """Tells whether `from_reader` gives this kind of frame (any annotation may be asked about)."""
+    if annotation in (pa.Table, pa.RecordBatchReader):
+        return True
+    pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
+    return (pandas is not None and annotation is pandas.DataFrame) or (
+        polars is not None and annotation in (polars.DataFrame, polars.LazyFrame)
+    )
+
+
+def to_reader(frame: Any) -> pa.RecordBatchReader:
+    """Gives a frame as a stream of Arrow batches; a stream passes through as it is.
+
+    A pandas index is not stored: see `pandas_frames.from_pandas`. A lazy frame is collected.
+
+    Raises:
+        UnsupportedDataError: A column has no Arrow form, or the value is no frame.
+    """
+    if isinstance(frame, pa.RecordBatchReader):
+        return frame
+    if isinstance(frame, pa.Table):
+        return frame.to_reader()
+    if isinstance(frame, pa.RecordBatch):
+        return pa.RecordBatchReader.from_batches(frame.schema, [frame])
+    if _is_pandas(frame):
+        from data_pipeline.transfer.pandas_frames import from_pandas
+
+        return from_pandas(frame).to_reader()
+    if _is_polars(frame):
+        return from_polars(frame).to_reader()
+    raise UnsupportedDataError(
+        f"A value of type {_type_name(type(frame))} is no frame. Return a pandas or polars frame, "
+        "a pyarrow Table, RecordBatch or RecordBatchReader."
+    )
+
+
+def from_reader(reader: pa.RecordBatchReader, kind: type) -> Any:
+    """Gives the rows of a stream as a frame of the kind that is asked for.
+
+    Args:
+        reader: The rows.
+        kind: `pd.DataFrame`, `pl.DataFrame`, `pl.LazyFrame` (a lazy view of a frame in memory),
+            `pa.Table`, or `pa.RecordBatchReader`, which is the stream itself.
+
+    Raises:
+        UnsupportedDataError: There is no such kind of frame, or it cannot hold a column.
+    """
+    if kind is pa.RecordBatchReader:
+        return reader
+    if kind is pa.Table:
+        return reader.read_all()
+    if is_frame_type(kind) and kind.__module__.startswith("polars"):
+        frame = to_polars(reader.read_all())
+        return frame if kind is type(frame) else frame.lazy()
+    if is_frame_type(kind):
+        from data_pipeline.transfer.pandas_frames import to_pandas
+
+        return to_pandas(reader.read_all())
+    raise UnsupportedDataError(
+        f"A table cannot be given as {_type_name(kind)}. Annotate the parameter with pd.DataFrame, "
+        "pl.DataFrame, pl.LazyFrame, pa.Table or pa.RecordBatchReader."
+    )
+
+
+def _is_pandas(value: Any) -> bool:
+    # Who holds a frame has imported its library; importing it here would slow down every start.
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def _is_polars(value: Any) -> bool:
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(value, polars.DataFrame | polars.LazyFrame)
+
+
+def _type_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+Progress = Callable[[int, float], None]
+"""Called during a transfer with the rows so far and the seconds since its start."""
+
+INTERVAL_SECONDS = 5.0
+"""A transfer is long, and reported, when it takes more than this; then every so often."""
+
+
+def reporter(log: logging.Logger, what: str, *, interval: float | None = None) -> Progress:
+    """Gives a function that logs rows and rate at most once in `interval` seconds.
+
+    Args:
+        log: Takes the messages.
+        what: What is transferred, with which each message begins.
+        interval: Seconds between messages; default: `INTERVAL_SECONDS`.
+    """
+    interval = INTERVAL_SECONDS if interval is None else interval
+    last = time.monotonic()
+
+    def report(rows: int, seconds: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < interval:
+            return
+        last = now
+        rate = rows / seconds if seconds else 0.0
+        log.info(f"{what}: {rows:,} rows in {seconds:.0f} s, {rate:,.0f} rows/s")
+
+    return report

@@ -1,0 +1,239 @@
+"""Functions that other functions made: what they close over counts by its value."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data_pipeline.code_version.code_version import UnresolvedCodeWarning, code_version_of
+from data_pipeline_tests.code_version.made_project import MadeProject
+
+
+@pytest.fixture(autouse=True)
+def _no_warning() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnresolvedCodeWarning)
+        yield
+
+
+FACTORY = """
+import dagster as dg
+from . import helpers
+
+def made(name, value, default=None):
+    unused = object()
+    @dg.asset(name=name, description=f"Made of {value}.")
+    def load():
+        return (value, default)
+    return load
+
+assets = [made("a", VALUE_A), made("b", VALUE_B)]
+"""
+
+HELPERS = """
+import enum
+import functools
+from dataclasses import dataclass
+
+def used(x=0):
+    return x + 1
+
+def unused():
+    return 10
+
+def outer(n):
+    def inner():
+        return n + used()
+    return inner
+
+class Model:
+    def __init__(self, rate):
+        self.rate = rate
+
+    def f(self):
+        return used()
+
+@dataclass
+class Settings:
+    rate: float
+
+    def f(self):
+        return used()
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+"""
+
+
+def project_of(tmp_path: Path, a: str, b: str) -> MadeProject:
+    assets = FACTORY.replace("VALUE_A", a).replace("VALUE_B", b)
+    return MadeProject(tmp_path, {"assets.py": assets, "helpers.py": HELPERS})
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("1", "2"),
+        ("1", "1.0"),
+        ("'dfa'", "'dfb'"),
+        ("[1, {'x': (2, 3)}]", "[1, {'x': (2, 4)}]"),
+        ("helpers.used", "helpers.unused"),
+        ("helpers.Model", "helpers.Settings"),
+        ("helpers.Model(1)", "helpers.Model(2)"),
+        ("helpers.Settings(1)", "helpers.Settings(2)"),
+        ("helpers.Colour.RED", "helpers.Colour.BLUE"),
+        ("helpers.outer(1)", "helpers.outer(2)"),
+        ("[helpers.outer(1), helpers.outer(2)]", "[helpers.outer(1), helpers.outer(3)]"),
+        ("[helpers.outer(1), helpers.outer(3)]", "[helpers.outer(2), helpers.outer(3)]"),
+        ("helpers.functools.partial(max, 1)", "helpers.functools.partial(max, 2)"),
+        ("helpers.functools.partial(max, 1)", "helpers.functools.partial(min, 1)"),
+        ("dg.AssetKey('a')", "dg.AssetKey('b')"),
+        ("int", "float"),
+        ("list[int]", "list[float]"),
+        ("(lambda: 1)", "(lambda: 2)"),
+    ],
+)
+def test_other_values_give_other_versions(tmp_path: Path, a: str, b: str) -> None:
+    versions = project_of(tmp_path, a, b).versions()
+    assert versions["a"] != versions["b"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1", "{'x', 'y', 2}", "helpers.used", "helpers.Model(1)", "helpers.outer(1)", "dg", "len"],
+)
+def test_equal_values_give_equal_versions(tmp_path: Path, value: str) -> None:
+    versions = project_of(tmp_path, value, value).versions()
+    assert versions["a"] == versions["b"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "helpers.used",
+        "helpers",
+        "{'f': [helpers.used]}",
+        "helpers.outer(1)",
+        "helpers.Model",
+        "helpers.Model(1)",
+        "helpers.Model(1).f",
+        "helpers.Settings(1)",
+        "helpers.functools.partial(helpers.used, 1)",
+        "helpers.functools.lru_cache(helpers.used)",
+        "helpers.functools.wraps(len)(helpers.used)",
+        "helpers.functools.singledispatch(helpers.used)",
+    ],
+)
+def test_code_in_a_value_counts(tmp_path: Path, value: str) -> None:
+    project = project_of(tmp_path, value, "None")
+    assert project.changed_by(lambda it: it.edit("helpers.py", "x + 1", "x + 2")) == {"a"}
+    if value != "helpers":
+        assert (
+            project.changed_by(lambda it: it.edit("helpers.py", "return 10", "return 9")) == set()
+        )
+
+
+def test_what_the_factory_does_besides_does_not_count(tmp_path: Path) -> None:
+    project = project_of(tmp_path, "1", "2")
+    change = ("assets.py", "unused = object()", "unused = print('made')")
+    assert project.changed_by(lambda it: it.edit(*change)) == set()
+    change = ("assets.py", "Made of", "Made from")
+    assert project.changed_by(lambda it: it.edit(*change)) == set()
+
+
+def test_defaults_of_a_made_function_count_by_value(tmp_path: Path) -> None:
+    text = """
+    import dagster as dg
+    def made(name, number):
+        def inner(x=number, *, y=0):
+            return x
+        @dg.asset(name=name)
+        def load():
+            return inner()
+        return load
+    assets = [made("a", 1), made("b", 2), made("c", 2)]
+    """
+    versions = MadeProject(tmp_path, {"assets.py": text}).versions()
+    assert versions["a"] != versions["b"] == versions["c"]
+
+
+def test_a_class_made_by_a_function_counts_with_what_it_closes_over(tmp_path: Path) -> None:
+    text = """
+    import dagster as dg
+    def made(name, number):
+        class Base:
+            def f(self):
+                return number
+        class Local(Base):
+            pass
+        @dg.asset(name=name)
+        def load():
+            return Local().f()
+        return load
+    assets = [made("a", 1), made("b", 2)]
+    """
+    project = MadeProject(tmp_path, {"assets.py": text})
+    versions = project.versions()
+    assert versions["a"] != versions["b"]
+    change = ("assets.py", "return number", "return -number")
+    assert project.changed_by(lambda it: it.edit(*change)) == {"a", "b"}
+
+
+def test_a_function_that_closes_over_itself(tmp_path: Path) -> None:
+    text = """
+    import dagster as dg
+    def made(name, last):
+        def count(n):
+            return last if n == 0 else count(n - 1)
+        @dg.asset(name=name)
+        def load():
+            return count(3)
+        return load
+    assets = [made("a", 1), made("b", 2)]
+    """
+    versions = MadeProject(tmp_path, {"assets.py": text}).versions()
+    assert versions["a"] != versions["b"]
+
+
+def test_assets_of_one_function_name_are_told_apart(tmp_path: Path) -> None:
+    text = """
+    import dagster as dg
+    @dg.asset(name="a")
+    def load():
+        return 1
+    assets = [load]
+    @dg.asset(name="b")
+    def load():
+        return 2
+    assets.append(load)
+    """
+    project = MadeProject(tmp_path, {"assets.py": text})
+    change = ("assets.py", "return 2", "return 3")
+    assert project.changed_by(lambda it: it.edit(*change)) == {"b"}
+
+
+def test_a_callable_object_and_a_partial_can_make_an_asset(tmp_path: Path) -> None:
+    text = """
+    import functools
+    class Load:
+        def __init__(self, n):
+            self.n = n
+        def __call__(self):
+            return used()
+    def used():
+        return 1
+    def add(x, y):
+        return x + y + used()
+    loads = [Load(1), Load(2), functools.partial(add, 1), functools.partial(add, 2)]
+    """
+    project = MadeProject(tmp_path, {"assets.py": text})
+
+    def versions() -> list[str]:
+        return [code_version_of(load).version for load in project.load("assets").loads]
+
+    before = versions()
+    assert len(set(before)) == 4
+    project.edit("assets.py", "return 1", "return 3")
+    assert not set(before) & set(versions())

@@ -1,0 +1,45 @@
+"""What users told PostgreSQL about the values of a table stays told."""
+
+from data_pipeline_tests.commit.user_objects.conftest import Stage
+
+_TARGETS = """
+SELECT attname, attstattarget, attoptions FROM pg_attribute
+WHERE attrelid = 's.t'::regclass AND attnum > 0 ORDER BY 1
+"""
+_OBJECTS = """
+SELECT pg_get_statisticsobjdef(oid), stxowner::regrole::text, stxstattarget,
+       obj_description(oid, 'pg_statistic_ext')
+FROM pg_statistic_ext ORDER BY 1
+"""
+
+
+def test_targets_of_columns_survive(stage: Stage) -> None:
+    stage.create(
+        "CREATE TABLE t (a int, b int, c int)",
+        "ALTER TABLE t ALTER COLUMN a SET STATISTICS 500, ALTER COLUMN b SET STATISTICS 0",
+        "ALTER TABLE t ALTER COLUMN b SET (n_distinct = 5, n_distinct_inherited = -0.5)",
+    )
+    before = stage.rows(_TARGETS)
+    stage.commit("CREATE TABLE t (c int, b int, a int)")
+    assert stage.rows(_TARGETS) == before
+
+
+def test_extended_statistics_survive(stage: Stage, role: str) -> None:
+    stage.create(
+        "CREATE TABLE t (a int, b int)",
+        'CREATE STATISTICS users."of t" (dependencies, mcv) ON a, b FROM t',
+        "CREATE STATISTICS s.expression ON (a * b) FROM t",
+        "ALTER STATISTICS s.expression SET STATISTICS 77",
+        "COMMENT ON STATISTICS s.expression IS 'product'",
+        f'ALTER STATISTICS users."of t" OWNER TO "{role}"',
+    )
+    before = stage.rows(_OBJECTS)
+    for put_aside in (False, True):
+        stage.commit("CREATE TABLE t (a int, b int)", put_aside=put_aside)
+        assert stage.rows(_OBJECTS) == before
+
+
+def test_statistics_of_a_column_that_is_gone_are_left_out(stage: Stage) -> None:
+    stage.create("CREATE TABLE t (a int, b int)", "CREATE STATISTICS s.x ON a, b FROM t")
+    assert stage.commit("CREATE TABLE t (a int)") == []
+    assert stage.rows(_OBJECTS) == []

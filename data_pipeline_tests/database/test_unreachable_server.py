@@ -1,0 +1,111 @@
+"""No server, no database, or the wrong password: said clearly, and never with the password."""
+
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline import instance_resources
+from data_pipeline.database.connection import database
+from data_pipeline.embedded import EmbeddedServer
+from data_pipeline.errors import DatabaseError
+from data_pipeline.instances import load_configuration
+from data_pipeline_tests.io_manager.runs import execute, from_inputs, refusal, run, table_asset
+
+PASSWORD = "pass word/ü%@"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The URL of a server that wants a password."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("home"))
+    yield server.start()
+    server.stop()
+
+
+def _nowhere(server: sa.URL) -> tuple[sa.URL, str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = server.set(port=free.getsockname()[1], password=PASSWORD)
+    return url, "Connection refused"
+
+
+def _wrong_password(server: sa.URL) -> tuple[sa.URL, str]:
+    return server.set(password=PASSWORD), "password authentication failed for user"
+
+
+def _no_such_database(server: sa.URL) -> tuple[sa.URL, str]:
+    return server.set(database="nowhere"), 'database "nowhere" does not exist'
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, url: sa.URL, home: Path) -> None:
+    text = f"postgresql://{url.username}:{quote(str(url.password), safe='')}@{url.host}:{url.port}"
+    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", f"{text}/{url.database}")
+    monkeypatch.setenv("DATA_PIPELINE_HOME", str(home))
+
+
+@pytest.fixture(params=[_nowhere, _wrong_password, _no_such_database])
+def unreachable(
+    request: pytest.FixtureRequest, server: sa.URL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> tuple[sa.URL, str]:
+    """A URL at which there is no database for us, and what the driver says of it."""
+    url, reason = request.param(server)
+    _use(monkeypatch, url, tmp_path)
+    return url, reason
+
+
+@pytest.mark.parametrize("action", ["write", "read"])
+def test_the_error_says_where_and_what_to_do_but_not_the_password(
+    unreachable: tuple[sa.URL, str], capfd: pytest.CaptureFixture[str], action: str
+) -> None:
+    url, reason = unreachable
+    source = table_asset("t", lambda: pd.DataFrame({"a": [1]}))
+    reader = from_inputs("reader", lambda t: t, "t")
+    error = refusal(source, reader, selection="reader" if action == "read" else "t")
+    assert isinstance(error, DatabaseError)
+    assert f"Cannot connect to PostgreSQL at 127.0.0.1:{url.port}, database" in str(error)
+    assert reason in str(error)
+    assert "`table_store_connections` in instances.yaml, or DATA_PIPELINE_DATABASE_URL" in str(
+        error
+    )
+    result = run(source, raise_on_error=False)
+    written = "".join(capfd.readouterr())
+    shown = [str(error), written, repr(instance_resources("full")), repr(result.all_events)]
+    shown += [repr(database(load_configuration().instance("full"))), repr(error.__traceback__)]
+    assert [text for text in shown if str(url.password) in text] == []
+    assert "Cannot connect to PostgreSQL" in written
+
+
+def test_a_bulk_connection_that_is_refused_says_the_same(unreachable: tuple[sa.URL, str]) -> None:
+    url, reason = unreachable
+    with (
+        pytest.raises(DatabaseError) as caught,
+        database(load_configuration().instance("full")).adbc(),
+    ):
+        pass
+    assert f"Cannot connect to PostgreSQL at 127.0.0.1:{url.port}, database" in str(caught.value)
+    assert reason in str(caught.value)
+    assert str(url.password) not in str(caught.value)
+
+
+def test_the_password_is_nowhere_in_what_a_run_writes(
+    server: sa.URL,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    engine = sa.create_engine(server.set(drivername="postgresql+psycopg2"), poolclass=sa.NullPool)
+    execute(engine, f"CREATE ROLE odd SUPERUSER LOGIN PASSWORD '{PASSWORD}'")
+    _use(monkeypatch, server.set(username="odd", password=PASSWORD), tmp_path)
+    good = run(table_asset("t", lambda: pd.DataFrame({"a": [1]})))
+    bad = run(table_asset("u", lambda: sa.text("SELECT 1 FRM a")), raise_on_error=False)
+    events = repr([good.all_events, bad.all_events])
+    assert "dagster/table_name" in events
+    assert "syntax error" in events
+    written = events + "".join(capfd.readouterr())
+    assert PASSWORD not in written
+    assert quote(PASSWORD, safe="") not in written

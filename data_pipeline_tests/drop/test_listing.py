@@ -1,0 +1,86 @@
+"""Before anything is dropped, it is listed; who is at a terminal is asked."""
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline_tests.drop.commands import built, drop, files, schemas
+from data_pipeline_tests.io_manager.runs import execute, rows, wait_until
+
+
+def test_schemas_tables_rows_bytes_and_files_are_listed_and_stay(
+    pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    built("t", on="mini")
+    before = schemas(pipeline_database)
+    text = drop("mini")
+    assert "schema mini_s\n  table t, 2 rows, 8,192 bytes\n" in text
+    assert "schema mini_s__staging\n" in text
+    assert "schema mini_catalog\n  table runs, " in text
+    [file] = files(tmp_path, "mini")
+    assert f"  file {file}, {file.stat().st_size} bytes" in text
+    assert "1 file(s), " in text
+    assert text.endswith("Nothing was dropped. To drop it: data-pipeline drop mini --yes\n")
+    assert schemas(pipeline_database) == before
+    assert file.exists()
+
+
+def test_the_command_that_really_does_it_has_the_same_options(
+    pipeline_database: sa.Engine,
+) -> None:
+    built("t", on="mini")
+    execute(pipeline_database, "UPDATE mini_catalog.tables SET committed_at = '2020-01-01'")
+    text = drop("mini", "--stage", "s", "--older-than", "2w", "--force")
+    assert "data-pipeline drop mini --stage s --older-than 2w --yes --force\n" in text
+
+
+def test_of_nothing_there_is_nothing_to_drop(pipeline_database: sa.Engine) -> None:
+    assert drop("mini", "--yes") == "There is nothing to drop of instance `mini`.\n"
+
+
+@pytest.mark.parametrize(("answer", "dropped"), [("y", True), ("n", False)])
+def test_at_a_terminal_one_is_asked(
+    pipeline_database: sa.Engine, answer: str, dropped: bool
+) -> None:
+    built("t", on="mini")
+    mine, theirs = pty.openpty()
+    command = [Path(sys.executable).with_name("data-pipeline"), "drop", "mini"]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, text=True) as process:
+        os.write(mine, f"{answer}\n".encode())
+        text, _ = process.communicate()
+    os.close(mine)
+    os.close(theirs)
+    assert "Drop all of this? [y/N]:" in text
+    assert text.endswith("Dropped.\n") == dropped
+    assert ("mini_s" in schemas(pipeline_database)) != dropped
+
+
+_WAITING = """
+SELECT FROM pg_locks WHERE NOT granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+def test_a_table_that_somebody_drops_while_it_is_listed_has_no_size(
+    pipeline_database: sa.Engine,
+) -> None:
+    built("t", on="mini")
+
+    def listed() -> None:
+        texts.append(drop("mini"))
+
+    texts: list[str] = []
+    with pipeline_database.connect() as user:
+        user.exec_driver_sql("DROP TABLE mini_s.t")
+        listing = threading.Thread(target=listed)
+        listing.start()
+        wait_until(lambda: bool(rows(pipeline_database, _WAITING)))
+        user.commit()
+        listing.join()
+    assert "table t, 2 rows, 0 bytes\n" in texts[0]
