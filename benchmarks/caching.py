@@ -55,8 +55,8 @@ def _planning() -> str:
     from dagster._core.system_config.objects import ResolvedRunConfig
 
     from benchmarks.projects import chain
+    from data_pipeline.identity.run_resources import RunResources
     from data_pipeline.instances import load_configuration
-    from data_pipeline.io_manager.run_resources import RunResources
     from data_pipeline.memo.memoised_run import Memo
 
     job = chain.defs.resolve_job_def("full")

@@ -15,7 +15,8 @@ from data_pipeline.database.identifiers import StageTable, quoted
 from data_pipeline.instances import Instance
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import staging
-from data_pipeline.store.catalog import CatalogRow, fingerprint
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.transfer.stable_hash import fingerprint
 
 TABLES = tuple(f"table_{number}" for number in range(10))
 ROWS = 100_000

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from benchmarks.measure import Comparison, compare
-from data_pipeline.commit.row_replacement import RowsInPlace, read_shapes
+from data_pipeline.commit.row_replacement import RowsInPlace
 from data_pipeline.database.connection import database, ensure_schema, run
 from data_pipeline.database.identifiers import RelationName
+from data_pipeline.database.relations import read_shapes
 from data_pipeline.instances import Instance
 
 ROWS = 500_000

@@ -18,13 +18,13 @@ from data_pipeline.database.connection import database, run
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.estimates import Estimate, mean, total
 from data_pipeline.instances.settings.sample import SampleSettings
-from data_pipeline.results.table_properties import properties
 from data_pipeline.sampling.engine import Selection, selection
 from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import TID
 from data_pipeline.sampling.plan.rules import design_effect, hub_limit
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
+from data_pipeline.store.table_properties import properties
 
 SALTS = 1000
 _SCHEMA, _WORK = "bench_accounts", "bench_accounts_work"

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from benchmarks.gates import Gate
 from benchmarks.tpch import DECLARED, INPUTS, MIDI_GROWN, RATE, ROOT, Tpch
 from data_pipeline.database.connection import database
-from data_pipeline.results.table_properties import ForeignKey
 from data_pipeline.sampling.sampled_inputs import sampled_inputs
+from data_pipeline.store.table_properties import ForeignKey
 
 _LOG = logging.getLogger("benchmarks")
 

@@ -22,9 +22,9 @@ from data_pipeline import ForeignKey, instance_resources, table_properties
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.partitions import instance_partitions, raw_partition_mapping
-from data_pipeline.results.table_properties import Properties, properties
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.sampling.sampled_inputs import Request
+from data_pipeline.store.table_properties import Properties, properties
 
 RAW, INPUTS, ROOT = "tpch_raw", "tpch", "orders"
 RATE = 0.05

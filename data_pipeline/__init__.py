@@ -43,18 +43,6 @@ if TYPE_CHECKING:
     from data_pipeline.memo.sources import (
         shared_output as shared_output,
     )
-    from data_pipeline.results.table_properties import (
-        ForeignKey as ForeignKey,
-    )
-    from data_pipeline.results.table_properties import (
-        Table as Table,
-    )
-    from data_pipeline.results.table_properties import (
-        View as View,
-    )
-    from data_pipeline.results.table_properties import (
-        table_properties as table_properties,
-    )
     from data_pipeline.results.table_query import (
         sql_file as sql_file,
     )
@@ -67,14 +55,26 @@ if TYPE_CHECKING:
         sampled_inputs_with_report as sampled_inputs_with_report,
     )
     from data_pipeline.sampling.sampled_inputs import sampled_inputs as sampled_inputs
+    from data_pipeline.store.table_properties import (
+        ForeignKey as ForeignKey,
+    )
+    from data_pipeline.store.table_properties import (
+        Table as Table,
+    )
+    from data_pipeline.store.table_properties import (
+        View as View,
+    )
+    from data_pipeline.store.table_properties import (
+        table_properties as table_properties,
+    )
 
 _PUBLIC = {
-    "ForeignKey": "data_pipeline.results.table_properties",
+    "ForeignKey": "data_pipeline.store.table_properties",
     "INSTANCE_PARTITIONS": "data_pipeline.instances.partitions",
     "InstanceResource": "data_pipeline.instances.dagster_resource",
     "RAW_TO_SAMPLED": "data_pipeline.instances.partitions",
-    "Table": "data_pipeline.results.table_properties",
-    "View": "data_pipeline.results.table_properties",
+    "Table": "data_pipeline.store.table_properties",
+    "View": "data_pipeline.store.table_properties",
     "check_samples": "data_pipeline.assembly",
     "copy_filtered_inputs": "data_pipeline.sampling.inputs",
     "fingerprint_of_files": "data_pipeline.memo.sources",
@@ -91,7 +91,7 @@ _PUBLIC = {
     "sql_file": "data_pipeline.results.table_query",
     "sql_query": "data_pipeline.results.table_query",
     "table_checks": "data_pipeline.sampling.checks.asset_checks",
-    "table_properties": "data_pipeline.results.table_properties",
+    "table_properties": "data_pipeline.store.table_properties",
 }
 _MODULES = frozenset({"estimates"})
 

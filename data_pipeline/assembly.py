@@ -13,12 +13,12 @@ from data_pipeline.code_version.code_version import CodeVersion, code_versions
 from data_pipeline.code_version.run_time_values import READS_KEY, takes_outside_input
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.identity.computation import CODE_PARTS_KEY, RAW_TAG
 from data_pipeline.instances import Configuration, load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceResource
 from data_pipeline.instances.located_values import problem, suggestion
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
-from data_pipeline.io_manager.identity import CODE_PARTS_KEY, RAW_TAG
 from data_pipeline.io_manager.io_manager import InstanceIOManager
 from data_pipeline.memo.executor import memoised
 from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY

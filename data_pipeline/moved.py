@@ -21,7 +21,7 @@ _MOVED = {
     "data_pipeline.tables": "data_pipeline",
     "data_pipeline.tables.embedded": "data_pipeline.embedded",
     "data_pipeline.tables.sql": "data_pipeline.results.table_query",
-    "data_pipeline.tables.table": "data_pipeline.results.table_properties",
+    "data_pipeline.tables.table": "data_pipeline.store.table_properties",
 }
 """Where modules are now that a README named, or whose classes a pickled blob may name."""
 

@@ -54,10 +54,10 @@ def _inputs(table: str) -> tuple["Inputs", str]:
     """Finds the stage of an input table among the definitions."""
     from data_pipeline.database.identifiers import StageTable
     from data_pipeline.definitions import defs
-    from data_pipeline.results.table_properties import declared_properties
     from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
     from data_pipeline.sampling.report.stored import Inputs
     from data_pipeline.sampling.weights import roles_table
+    from data_pipeline.store.table_properties import declared_properties
 
     specs = {StageTable.from_path(s.key.path): s for s in defs.resolve_all_asset_specs()}
     copied = {t: s for t, s in specs.items() if SOURCE_METADATA_KEY in s.metadata}

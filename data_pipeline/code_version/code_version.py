@@ -43,14 +43,14 @@ from data_pipeline.code_version.project_code import (
     tracked_by_module,
 )
 from data_pipeline.code_version.reference_targets import SqlFile, Warned
-from data_pipeline.code_version.run_time_values import takes_outside_input, warn_of_unseen_inputs
-from data_pipeline.io_manager.run_resources import (
+from data_pipeline.code_version.resource_definitions import (
     as_definition,
     held_object,
     is_object,
     nested_in,
     resource_class,
 )
+from data_pipeline.code_version.run_time_values import takes_outside_input, warn_of_unseen_inputs
 
 if TYPE_CHECKING:
     from data_pipeline.code_version.run_time_values import ValueRead

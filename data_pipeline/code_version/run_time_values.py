@@ -18,7 +18,9 @@ import dagster as dg
 from data_pipeline.code_version.module_source import READING_METHODS
 from data_pipeline.code_version.names_used import Reference
 from data_pipeline.code_version.value_origins import OURS, PATH, Origins
-from data_pipeline.io_manager.identity import SOURCE_KEY
+
+SOURCE_KEY = "data_pipeline/source"
+"""The metadata of an asset that declares its source; see `data_pipeline.memo.sources`."""
 
 
 @dataclass(frozen=True, order=True)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.row_replacement import RowsInPlace, read_shapes
+from data_pipeline.commit.row_replacement import RowsInPlace
 from data_pipeline.commit.user_objects import Blocker, CannotCarryError, Graph
 from data_pipeline.commit.user_objects.object_definitions import read_relations
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, literal
+from data_pipeline.database.relations import read_shapes
 from data_pipeline.database.server_errors import primary_message
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.instances import Instance

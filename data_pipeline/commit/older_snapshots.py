@@ -21,7 +21,6 @@ VACUUM and the like, replication and the sessions of runs, which are at READ COM
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -32,13 +31,12 @@ from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.database.locks import lock_timeouts
 from data_pipeline.database.sessions import PROGRAM
 from data_pipeline.instances.instance import STAGING_SUFFIX
+from data_pipeline.runs.run_session import Holder, SnapshotWaits
 from data_pipeline.store import catalog, staging
 
 if TYPE_CHECKING:
     from data_pipeline.runs.run_session import RunSession
 
-Holder = tuple[int, str, str]
-"""A snapshot: process, transaction, and the oldest transaction that it does not see the end of."""
 
 # The last of the rows that take the place of others, but for those that are replaced in place.
 # Ages compare numbers that have wrapped around.
@@ -85,22 +83,6 @@ WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.usesysi
   )
 ORDER BY a.pid
 """)
-
-
-@dataclass
-class SnapshotWaits:
-    """For whom a run waits, or has waited, on account of their snapshots.
-
-    Attributes:
-        since: When each was seen first, in seconds.
-        candidates: Who was there at the first look for some rows, by their transaction: whoever has
-            come later sees these rows.
-        named: Those who were waited for in vain.
-    """
-
-    since: dict[Holder, float] = field(default_factory=dict)
-    candidates: dict[str, frozenset[Holder]] = field(default_factory=dict)
-    named: set[Holder] = field(default_factory=set)
 
 
 def have_ended(

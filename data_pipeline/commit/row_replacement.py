@@ -14,31 +14,10 @@ import sqlalchemy as sa
 from data_pipeline.commit.user_objects import CannotCarryError
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, literal, quoted
+from data_pipeline.database.relations import Shape
 from data_pipeline.database.row_hash import as_bytes, as_text, cannot_send, differs
-from data_pipeline.results.build import index_name, key_name
 from data_pipeline.store.relation_state import State, remembered, state_of
-
-_SHAPES = """
-SELECT pair.name, c.relkind::text, c.relpersistence::text,
-       (SELECT json_agg(json_build_array(attname, format_type(atttypid, atttypmod), attcollation,
-                                         attnotnull, attgenerated <> '' OR attidentity <> '')
-                        ORDER BY attnum)
-        FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
-       (SELECT conname FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p'),
-       ARRAY(SELECT attname FROM pg_constraint, unnest(conkey) WITH ORDINALITY k(number, place)
-             JOIN pg_attribute ON attrelid = c.oid AND attnum = number
-             WHERE conrelid = c.oid AND contype = 'p' ORDER BY place)::text[],
-       -- Equal keys are found by operators of pg_catalog alone.
-       NOT EXISTS (SELECT FROM pg_constraint JOIN pg_attribute ON attrelid = c.oid
-                       AND attnum = ANY (conkey)
-                   JOIN pg_type t ON t.oid = atttypid
-                   WHERE conrelid = c.oid AND contype = 'p' AND t.typtype = 'b'
-                     AND t.typnamespace <> 'pg_catalog'::regnamespace),
-       EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND NOT indisprimary
-               AND (indisunique OR indisexclusion)),
-       EXISTS (SELECT FROM pg_constraint WHERE confrelid = c.oid AND contype = 'f')
-FROM unnest(ARRAY[{names}]) AS pair(name) JOIN pg_class c ON c.oid = to_regclass(pair.name)
-"""
+from data_pipeline.store.table_properties import index_name, key_name
 
 # What would do more than change the rows of the table itself, and on which of its changes.
 _GUARDS = """
@@ -92,75 +71,6 @@ _ALIKE = "SELECT FROM ({others}) b WHERE b.image = a.image AND b.place = a.place
 
 
 @dataclass(frozen=True)
-class ShapeColumn:
-    """A column, as far as rows of one table may go into another one."""
-
-    name: str
-    type: str
-    collation: int
-    is_not_null: bool
-    is_generated: bool
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a table is, besides its rows.
-
-    Attributes:
-        kind: As in pg_class.
-        persistence: The same.
-        columns: In their order.
-        constraint: The name of its primary key.
-        key: The columns of that.
-        has_comparable_key: Whether PostgreSQL's own operators compare it.
-        has_other_unique: Whether rows exclude each other by more than the primary key.
-        is_referenced: Whether foreign keys refer to it.
-    """
-
-    kind: str
-    persistence: str
-    columns: tuple[ShapeColumn, ...]
-    constraint: str | None
-    key: tuple[str, ...]
-    has_comparable_key: bool
-    has_other_unique: bool
-    is_referenced: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of its columns."""
-        return tuple(column.name for column in self.columns)
-
-    def misfit(self, new: "Shape") -> tuple[str | None, str] | None:
-        """Return why rows of another table do not go into this one; None if they do.
-
-        Returns:
-            The column at fault, where it is one, and the reason.
-        """
-        if (self.kind, new.kind) != ("r", "r"):
-            return None, "it was, or becomes, another kind of relation than a table"
-        old = {column.name: column for column in self.columns}
-        for column in new.columns:
-            known = old.pop(column.name, None)
-            if known is None:
-                return column.name, f"column {column.name} is new"
-            if known.is_generated:
-                return column.name, f"column {column.name} is generated"
-            if known.type != column.type:
-                return column.name, (
-                    f"column {column.name} is of type {column.type}, no longer {known.type}"
-                )
-            if known.collation != column.collation:
-                return column.name, f"column {column.name} has another collation"
-        for name in old:
-            return name, f"column {name} is gone"
-        if self.names != new.names:
-            moved = next(new for old, new in zip(self.names, new.names, strict=True) if old != new)
-            return moved, f"column {moved} has another place among the columns"
-        return None
-
-
-@dataclass(frozen=True)
 class RowsReplaced:
     """What became of the rows of a table, and what identifies it now."""
 
@@ -171,21 +81,6 @@ class RowsReplaced:
 
     def __str__(self) -> str:
         return f"{self.inserted} inserted, {self.updated} updated, {self.deleted} deleted"
-
-
-def read_shapes(
-    connection: sa.Connection, relations: Sequence[RelationName]
-) -> dict[RelationName, Shape]:
-    """Return the shapes of those relations that exist."""
-    names = {relation.quoted: relation for relation in relations}
-    if not names:
-        return {}
-    query = _SHAPES.format(names=", ".join(map(literal, names)))
-    found = {}
-    for name, kind, persistence, columns, constraint, key, *flags in run(connection, query):
-        shape = (tuple(ShapeColumn(*column) for column in columns or ()), constraint, tuple(key))
-        found[names[name]] = Shape(kind, persistence, *shape, *flags)
-    return found
 
 
 @dataclass(frozen=True)

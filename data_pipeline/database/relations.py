@@ -1,16 +1,118 @@
 """What a relation is, if it is there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import RelationName
-from data_pipeline.errors import TableNotFoundError
-from data_pipeline.transfer.arrow_types import PostgresType
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import RelationName, literal
 
-if TYPE_CHECKING:
-    from adbc_driver_manager.dbapi import Cursor
+_SHAPES = """
+SELECT pair.name, c.relkind::text, c.relpersistence::text,
+       (SELECT json_agg(json_build_array(attname, format_type(atttypid, atttypmod), attcollation,
+                                         attnotnull, attgenerated <> '' OR attidentity <> '')
+                        ORDER BY attnum)
+        FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
+       (SELECT conname FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p'),
+       ARRAY(SELECT attname FROM pg_constraint, unnest(conkey) WITH ORDINALITY k(number, place)
+             JOIN pg_attribute ON attrelid = c.oid AND attnum = number
+             WHERE conrelid = c.oid AND contype = 'p' ORDER BY place)::text[],
+       -- Equal keys are found by operators of pg_catalog alone.
+       NOT EXISTS (SELECT FROM pg_constraint JOIN pg_attribute ON attrelid = c.oid
+                       AND attnum = ANY (conkey)
+                   JOIN pg_type t ON t.oid = atttypid
+                   WHERE conrelid = c.oid AND contype = 'p' AND t.typtype = 'b'
+                     AND t.typnamespace <> 'pg_catalog'::regnamespace),
+       EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND NOT indisprimary
+               AND (indisunique OR indisexclusion)),
+       EXISTS (SELECT FROM pg_constraint WHERE confrelid = c.oid AND contype = 'f')
+FROM unnest(ARRAY[{names}]) AS pair(name) JOIN pg_class c ON c.oid = to_regclass(pair.name)
+"""
+
+
+@dataclass(frozen=True)
+class ShapeColumn:
+    """A column, as far as rows of one table may go into another one."""
+
+    name: str
+    type: str
+    collation: int
+    is_not_null: bool
+    is_generated: bool
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a table is, besides its rows.
+
+    Attributes:
+        kind: As in pg_class.
+        persistence: The same.
+        columns: In their order.
+        constraint: The name of its primary key.
+        key: The columns of that.
+        has_comparable_key: Whether PostgreSQL's own operators compare it.
+        has_other_unique: Whether rows exclude each other by more than the primary key.
+        is_referenced: Whether foreign keys refer to it.
+    """
+
+    kind: str
+    persistence: str
+    columns: tuple[ShapeColumn, ...]
+    constraint: str | None
+    key: tuple[str, ...]
+    has_comparable_key: bool
+    has_other_unique: bool
+    is_referenced: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return tuple(column.name for column in self.columns)
+
+    def misfit(self, new: "Shape") -> tuple[str | None, str] | None:
+        """Return why rows of another table do not go into this one; None if they do.
+
+        Returns:
+            The column at fault, where it is one, and the reason.
+        """
+        if (self.kind, new.kind) != ("r", "r"):
+            return None, "it was, or becomes, another kind of relation than a table"
+        old = {column.name: column for column in self.columns}
+        for column in new.columns:
+            known = old.pop(column.name, None)
+            if known is None:
+                return column.name, f"column {column.name} is new"
+            if known.is_generated:
+                return column.name, f"column {column.name} is generated"
+            if known.type != column.type:
+                return column.name, (
+                    f"column {column.name} is of type {column.type}, no longer {known.type}"
+                )
+            if known.collation != column.collation:
+                return column.name, f"column {column.name} has another collation"
+        for name in old:
+            return name, f"column {name} is gone"
+        if self.names != new.names:
+            moved = next(new for old, new in zip(self.names, new.names, strict=True) if old != new)
+            return moved, f"column {moved} has another place among the columns"
+        return None
+
+
+def read_shapes(
+    connection: sa.Connection, relations: Sequence[RelationName]
+) -> dict[RelationName, Shape]:
+    """Return the shapes of those relations that exist."""
+    names = {relation.quoted: relation for relation in relations}
+    if not names:
+        return {}
+    query = _SHAPES.format(names=", ".join(map(literal, names)))
+    found = {}
+    for name, kind, persistence, columns, constraint, key, *flags in run(connection, query):
+        shape = (tuple(ShapeColumn(*column) for column in columns or ()), constraint, tuple(key))
+        found[names[name]] = Shape(kind, persistence, *shape, *flags)
+    return found
 
 
 _KIND = sa.text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:relation)")
@@ -22,57 +124,3 @@ def relation_kind(connection: sa.Connection, relation: RelationName) -> str | No
     if kind is None:
         return None
     return {"v": "VIEW", "m": "MATERIALIZED VIEW"}.get(kind, "TABLE")
-
-
-# Follows domains to their base type and arrays (once) to their element type.
-_COLUMNS = """
-WITH RECURSIVE step AS (
-    SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) AS declared,
-           a.atttypid AS type, a.atttypmod AS modifier, false AS is_array, 0 AS depth
-    FROM pg_attribute a
-    WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
-  UNION ALL
-    SELECT s.attnum, s.attname, s.declared,
-           CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END,
-           CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE s.modifier END,
-           s.is_array OR t.typtype <> 'd', s.depth + 1
-    FROM step s JOIN pg_type t ON t.oid = s.type
-    WHERE t.typtype = 'd' OR (t.typinput = 'array_in'::regproc AND NOT s.is_array)
-)
-SELECT DISTINCT ON (s.attnum) s.attname::text, s.declared, t.typname::text, s.modifier, s.is_array
-FROM step s JOIN pg_type t ON t.oid = s.type
-ORDER BY s.attnum, s.depth DESC
-"""
-
-_RELATION = """
-SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1::text AND c.relname = $2::text
-"""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a relation."""
-
-    name: str
-    type: PostgresType
-
-
-def relation_columns(cursor: "Cursor", schema: str, table: str) -> list[Column]:
-    """Gives the columns of a table or view, in order.
-
-    Raises:
-        TableNotFoundError: There is no such relation.
-    """
-    cursor.execute(_RELATION, (schema, table))
-    found = cursor.fetchone()
-    if found is None:
-        raise TableNotFoundError(
-            f"There is no table or view `{schema}.{table}` in the database. "
-            "Materialize the asset that makes it."
-        )
-    cursor.execute(_COLUMNS, (found[0],))
-    return [
-        Column(name, PostgresType(declared, base, modifier, is_array))
-        for name, declared, base, modifier, is_array in cursor.fetchall()
-    ]

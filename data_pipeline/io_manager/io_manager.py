@@ -8,27 +8,26 @@ from typing import Any, ClassVar
 import dagster as dg
 from pydantic import PrivateAttr
 
+from data_pipeline.commit.stage_commits import LedRun, check_leads_alone, has_leading_executor
 from data_pipeline.database import interrupts
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.database.sessions import reset_session_name, set_session_name
 from data_pipeline.errors import ConfigurationError, IsolationError
-from data_pipeline.instances import Configuration, Instance, load_configuration
-from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceResource
-from data_pipeline.instances.settings.caching import validation
-from data_pipeline.io_manager.identity import (
+from data_pipeline.identity.computation import (
     SOURCES_TAG,
     Identity,
     identity_of,
     op_context,
     resources_of_run,
 )
-from data_pipeline.io_manager.run_resources import remember_objects
-from data_pipeline.io_manager.upstream import InputVersions, upstream
-from data_pipeline.results.table_properties import declared_properties
+from data_pipeline.identity.run_resources import remember_objects
+from data_pipeline.identity.upstream import InputVersions, upstream
+from data_pipeline.instances import Configuration, Instance, load_configuration
+from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceResource
+from data_pipeline.instances.settings.caching import validation
 from data_pipeline.results.writing import Origin, Store
 from data_pipeline.runs.dagster_plan import given_version, only_checks, planned_steps, step_sources
-from data_pipeline.runs.stage_commits import LedRun, check_leads_alone, has_leading_executor
 from data_pipeline.runs.step_reads import (
     Source,
     StepReads,
@@ -40,6 +39,7 @@ from data_pipeline.runs.step_reads import (
 from data_pipeline.store import run_registry, staging
 from data_pipeline.store.lookup import read_instead
 from data_pipeline.store.reading import fetch, is_in_memory, known_version
+from data_pipeline.store.table_properties import declared_properties
 
 
 class TableIOManager(dg.IOManager):

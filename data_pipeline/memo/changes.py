@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from data_pipeline.io_manager.identity import Identity
+from data_pipeline.identity.computation import Identity
 
 _WORDS = {"function": "helper", "own function": "its own code", "SQL file": "SQL file"}
 _ORDINAL = re.compile(r"#\d+")

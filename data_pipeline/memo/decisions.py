@@ -6,8 +6,8 @@ from enum import Enum
 from typing import Any
 
 from data_pipeline.database.identifiers import StageTable
+from data_pipeline.identity.computation import Identity
 from data_pipeline.instances.settings.caching import Validation
-from data_pipeline.io_manager.identity import Identity
 from data_pipeline.memo.changes import change
 from data_pipeline.store.catalog import CatalogRow
 

@@ -12,14 +12,14 @@ from dagster._core.executor.base import Executor
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.system_config.objects import ResolvedRunConfig
 
+from data_pipeline.commit.stage_commits import LeadingExecutors
 from data_pipeline.database import interrupts
 from data_pipeline.database.sessions import reset_session_name, set_session_name
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.identity.computation import resources_of_run
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
-from data_pipeline.io_manager.identity import resources_of_run
 from data_pipeline.memo.memoised_run import Memo
-from data_pipeline.runs.stage_commits import LeadingExecutors
 from data_pipeline.runs.step_reads import close_reads, lead_steps
 from data_pipeline.store.orphans import CodeLocation
 

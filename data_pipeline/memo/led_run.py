@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from data_pipeline.commit.commit import commit_stages
+from data_pipeline.commit.stage_commits import not_committed, together
 from data_pipeline.commit.user_objects import ComesLaterError
 from data_pipeline.database.connection import Database
 from data_pipeline.database.identifiers import StageTable
@@ -14,7 +15,6 @@ from data_pipeline.memo.run_steps import RunSteps
 from data_pipeline.runs.dagster_plan import CommitOrder, StepStages
 from data_pipeline.runs.leftovers import adopt, collect, leftovers
 from data_pipeline.runs.run_session import RunSession
-from data_pipeline.runs.stage_commits import not_committed, together
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.orphans import CodeLocation
 

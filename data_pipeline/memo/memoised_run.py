@@ -11,13 +11,14 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.commit.reader_role import let_read_committed
+from data_pipeline.commit.stage_commits import NOT_MADE, code_location, leaving, readers
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import DataPipelineError
+from data_pipeline.identity.computation import SOURCES_TAG
+from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.instances import Configuration
 from data_pipeline.instances.settings.caching import validation
-from data_pipeline.io_manager.identity import SOURCES_TAG
-from data_pipeline.io_manager.run_resources import RunResources
 from data_pipeline.memo.catalog_state import known, known_to_run, remember
 from data_pipeline.memo.check_steps import of_checks, unpassed
 from data_pipeline.memo.decisions import (
@@ -45,7 +46,6 @@ from data_pipeline.memo.run_steps import node_name, run_steps
 from data_pipeline.memo.sources import declared_sources, digests, with_fingerprints
 from data_pipeline.runs.leftovers import stages_with_leftovers
 from data_pipeline.runs.run_session import RunSession
-from data_pipeline.runs.stage_commits import NOT_MADE, code_location, leaving, readers
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.store.orphans import Orphans, note_seen, orphans

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dagster._core.events import EngineEventData
 
-from data_pipeline.io_manager.run_resources import IDENTITY_METHOD
+from data_pipeline.identity.run_resources import IDENTITY_METHOD
 from data_pipeline.memo.decisions import Decision, Step
 
 

@@ -18,7 +18,8 @@ from data_pipeline.results.discard_staged import make_room
 from data_pipeline.results.writing import Origin
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import catalog, staging
-from data_pipeline.store.catalog import RELATIONS, CatalogRow, Kind, fingerprint
+from data_pipeline.store.catalog import RELATIONS, CatalogRow, Kind
+from data_pipeline.transfer.stable_hash import fingerprint
 
 # `UPathIOManager` tells the paths of partitions to its subclasses only.
 # `data_pipeline_tests/memo/test_other_io_managers.py` fails when that changes.

@@ -12,10 +12,10 @@ from dagster._core.execution.plan.step import ExecutionStep, IExecutionStep
 from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.database.identifiers import StageTable
+from data_pipeline.identity.computation import RAW_TAG, OpContext, identity_of, op_context
+from data_pipeline.identity.run_resources import RunResources
+from data_pipeline.identity.upstream import upstream
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.io_manager.identity import RAW_TAG, OpContext, identity_of, op_context
-from data_pipeline.io_manager.run_resources import RunResources
-from data_pipeline.io_manager.upstream import upstream
 from data_pipeline.memo.decisions import Computation, Key, Step
 from data_pipeline.store.lookup import takes_rows
 

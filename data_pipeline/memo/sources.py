@@ -11,9 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from data_pipeline.code_version.run_time_values import SOURCE_KEY
 from data_pipeline.errors import ConfigurationError, DataPipelineError, UnstableValueError
+from data_pipeline.identity.computation import Identity
 from data_pipeline.instances import Instance
-from data_pipeline.io_manager.identity import SOURCE_KEY, Identity
 from data_pipeline.memo.decisions import Step
 from data_pipeline.transfer.stable_hash import stable_hash
 

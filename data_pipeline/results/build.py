@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from data_pipeline.database.connection import Database, ensure_schema
 from data_pipeline.database.identifiers import (
-    MAX_IDENTIFIER_BYTES,
     RelationName,
     StageTable,
     literal,
@@ -17,9 +16,8 @@ from data_pipeline.database.identifiers import (
 )
 from data_pipeline.database.server_errors import Lacking, refusal
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.results.table_properties import Properties
-from data_pipeline.store.catalog import fingerprint
 from data_pipeline.store.relation_state import State, built_state, state_of
+from data_pipeline.store.table_properties import Properties, index_name, key_name
 from data_pipeline.transfer.frames import Progress
 
 if TYPE_CHECKING:
@@ -200,26 +198,6 @@ def _apply_properties(
     statements.append(f"SET LOCAL default_statistics_target = {_STATISTICS_TARGET}")
     statements.append(f"ANALYZE {target.quoted}")
     _execute(connection, *statements)
-
-
-def key_name(table: str) -> str:
-    """Names the primary key as PostgreSQL does, but for long names, which it would cut off."""
-    name = f"{table}_pkey"
-    return name if len(name.encode()) <= MAX_IDENTIFIER_BYTES else _object_name(table, "pkey")
-
-
-def index_name(table: str, columns: Sequence[str]) -> str:
-    """Names an index that a table declares."""
-    # The names that PostgreSQL makes up are free in the staging schema only: an index on column
-    # `b_c` of table `a` would have the same name as one on `c` of table `a_b`.
-    return _object_name(table, "idx", *columns)
-
-
-def _object_name(*parts: str) -> str:
-    """Gives a name that is unique in a schema: as much of the parts as fits, and their hash."""
-    digest = fingerprint(*parts)[:10]
-    room = MAX_IDENTIFIER_BYTES - len(digest) - 1
-    return f"{'_'.join(parts).encode()[:room].decode(errors='ignore')}_{digest}"
 
 
 def _listed(columns: Sequence[str]) -> str:

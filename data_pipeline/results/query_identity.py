@@ -15,10 +15,11 @@ from data_pipeline.database.identifiers import RelationName
 from data_pipeline.database.row_hash import row_hash
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
-from data_pipeline.store.catalog import CatalogRow, fingerprint
+from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed
 from data_pipeline.store.relation_state import SMALL_PAGES, verdict_on
 from data_pipeline.store.staging import relation_of as staged
+from data_pipeline.transfer.stable_hash import fingerprint
 
 Inputs = Mapping[str, str | None]
 

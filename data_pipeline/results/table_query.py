@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from data_pipeline.database.identifiers import DIALECT, StageTable, quoted
 from data_pipeline.database.sql_text import parts, with_code, without_final_semicolon
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
-from data_pipeline.results.table_properties import Properties, Table, View
+from data_pipeline.store.table_properties import Properties, Table, View
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

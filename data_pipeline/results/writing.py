@@ -15,8 +15,8 @@ from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.database.locks import building
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
+from data_pipeline.identity.computation import UNKNOWN, Identity
 from data_pipeline.instances import Instance
-from data_pipeline.io_manager.identity import UNKNOWN, Identity
 from data_pipeline.results.build import (
     Built,
     build_from_batches,
@@ -25,7 +25,6 @@ from data_pipeline.results.build import (
 )
 from data_pipeline.results.discard_staged import make_room
 from data_pipeline.results.query_identity import QueryIdentity, with_earned_version
-from data_pipeline.results.table_properties import Properties, Table, View
 from data_pipeline.results.table_query import check_supported, compiled, is_query, unwrapped
 from data_pipeline.results.ui_metadata import (
     blob_metadata,
@@ -34,12 +33,14 @@ from data_pipeline.results.ui_metadata import (
     table_metadata,
 )
 from data_pipeline.store import blob_files, catalog, staging
-from data_pipeline.store.catalog import CatalogRow, fingerprint
+from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed
 from data_pipeline.store.reading import catalog_row_of, properties_of
 from data_pipeline.store.relation_state import verdict_on
 from data_pipeline.store.staging import relation_of as staged
+from data_pipeline.store.table_properties import Properties, Table, View
 from data_pipeline.transfer.frames import reporter
+from data_pipeline.transfer.stable_hash import fingerprint
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import dagster as dg
 from dagster._core.execution.plan.execute_step import _store_output
 
 from data_pipeline.database.identifiers import StageTable
+from data_pipeline.identity.computation import wiring
+from data_pipeline.identity.upstream import upstream
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.io_manager.identity import wiring
-from data_pipeline.io_manager.upstream import upstream
 from data_pipeline.runs.step_reads import Source
 
 if TYPE_CHECKING:

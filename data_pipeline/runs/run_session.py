@@ -9,10 +9,10 @@ the process is gone.
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.older_snapshots import SnapshotWaits
 from data_pipeline.database.connection import Database, interruptible, run
 from data_pipeline.database.identifiers import StageTable, literal
 from data_pipeline.database.locks import (
@@ -31,6 +31,26 @@ from data_pipeline.database.server_errors import Lacking
 from data_pipeline.database.sessions import session_name
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog, run_registry
+
+Holder = tuple[int, str, str]
+"""A snapshot: process, transaction, and the oldest transaction that it does not see the end of."""
+
+
+@dataclass
+class SnapshotWaits:
+    """For whom a run waits, or has waited, on account of their snapshots.
+
+    Attributes:
+        since: When each was seen first, in seconds.
+        candidates: Who was there at the first look for some rows, by their transaction: whoever has
+            come later sees these rows.
+        named: Those who were waited for in vain.
+    """
+
+    since: dict[Holder, float] = field(default_factory=dict)
+    candidates: dict[str, frozenset[Holder]] = field(default_factory=dict)
+    named: set[Holder] = field(default_factory=set)
+
 
 # A run may take hours between two commits.
 _NO_TIMEOUTS = "SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0"

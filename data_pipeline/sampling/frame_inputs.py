@@ -22,7 +22,7 @@ from data_pipeline.sampling.scratch_schema import sampled_frames
 from data_pipeline.transfer.frames import is_frame
 
 if TYPE_CHECKING:
-    from data_pipeline.results.table_properties import Properties
+    from data_pipeline.store.table_properties import Properties
 
 
 class InputsInMemory:

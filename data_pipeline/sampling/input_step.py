@@ -13,7 +13,6 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
-from data_pipeline.results.table_properties import METADATA_KEY, Properties, Table, View
 from data_pipeline.sampling.code_identity import CODE_VERSION
 from data_pipeline.sampling.first_rows import selected_query
 from data_pipeline.sampling.sampled_inputs import (
@@ -34,6 +33,7 @@ from data_pipeline.sampling.weights import (
 )
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY, made_from
 from data_pipeline.store.reading import catalog_row_of, properties_of
+from data_pipeline.store.table_properties import METADATA_KEY, Properties, Table, View
 
 
 class OutputKind(Enum):

@@ -9,10 +9,10 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
 from data_pipeline.instances.settings.caching import validation
-from data_pipeline.results.table_properties import declared_properties
 from data_pipeline.sampling.code_identity import CODE_VERSION
 from data_pipeline.sampling.input_step import InputStep, input_outputs
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY
+from data_pipeline.store.table_properties import declared_properties
 
 __all__ = ["CODE_VERSION", "SOURCE_METADATA_KEY", "copy_filtered_inputs"]
 

@@ -14,7 +14,6 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.results.query_identity import QueryIdentity
-from data_pipeline.results.table_properties import Properties, Table
 from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.code_identity import CODE_VERSION
 from data_pipeline.sampling.engine import Selection, selection
@@ -36,10 +35,11 @@ from data_pipeline.sampling.weights import (
     with_declared_key,
 )
 from data_pipeline.store import catalog
-from data_pipeline.store.catalog import fingerprint
 from data_pipeline.store.lookup import committed, made_from
 from data_pipeline.store.reading import fetch, properties_of
 from data_pipeline.store.relation_state import verdict_on
+from data_pipeline.store.table_properties import Properties, Table
+from data_pipeline.transfer.stable_hash import fingerprint
 
 Versions = Mapping[str, str | None]
 """Data versions by `instance/stage/table`; None where one is not known."""

@@ -25,7 +25,6 @@ from data_pipeline.database.identifiers import RelationName, StageTable, quoted
 from data_pipeline.errors import ConfigurationError, DatabaseError, UnsupportedDataError
 from data_pipeline.instances import DatabaseUrl
 from data_pipeline.results.build import build_from_batches
-from data_pipeline.results.table_properties import Properties
 from data_pipeline.sampling.engine import Selection, selection
 from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable
@@ -35,6 +34,7 @@ from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.predictions import log_selection
 from data_pipeline.sampling.weights import check_key, facts_of_all, facts_of_chosen, key_columns
 from data_pipeline.store.reading import reference, stream
+from data_pipeline.store.table_properties import Properties
 from data_pipeline.transfer.frames import to_reader
 
 TEST_URL = "DATA_PIPELINE_TEST_URL"

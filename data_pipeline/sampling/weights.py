@@ -10,11 +10,11 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
-from data_pipeline.results.table_properties import Properties, Table, View
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable
 from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql
 from data_pipeline.sampling.plan.rules import WEIGHT_COLUMNS, Role, check_weight_columns, listed
 from data_pipeline.store.lookup import committed
+from data_pipeline.store.table_properties import Properties, Table, View
 
 ROW_HASH = "row_hash"
 """The key of rows in `keys_of` whose table has no primary key: the hash of all columns."""

@@ -5,7 +5,6 @@ the tables they describe.
 """
 
 import getpass
-import json
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -15,9 +14,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import StageTable, literal, quoted
-from data_pipeline.results.table_properties import Properties
 from data_pipeline.store.catalog_versions import ensure as ensure
 from data_pipeline.store.catalog_versions import is_readable as is_readable
+from data_pipeline.store.table_properties import Properties
 
 TABLES = "tables"
 
@@ -283,11 +282,3 @@ def _username() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container whose user id has no name
         return "unknown"
-
-
-def fingerprint(*parts: Any) -> str:
-    """Gives a short stable identity of JSON-like parts (SHA-256, the first 32 hex digits)."""
-    import hashlib
-
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

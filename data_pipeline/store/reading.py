@@ -13,10 +13,10 @@ from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import TableNotFoundError, UnsupportedDataError
 from data_pipeline.instances import Instance
-from data_pipeline.results.table_properties import Properties
 from data_pipeline.store import blob_files, catalog
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import Visible, committed, looked_at, visible
+from data_pipeline.store.table_properties import Properties
 from data_pipeline.transfer.frames import reporter
 
 _INFO_KEY = "data_pipeline/catalog_row"

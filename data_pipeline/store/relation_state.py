@@ -22,7 +22,8 @@ from data_pipeline.database import row_security
 from data_pipeline.database.connection import run, with_settings
 from data_pipeline.database.identifiers import RelationName, literal
 from data_pipeline.database.row_hash import has_own_types, row_hash
-from data_pipeline.store.catalog import CatalogRow, fingerprint
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.transfer.stable_hash import fingerprint
 
 State = Mapping[str, Any]
 """What identifies a relation and its rows.

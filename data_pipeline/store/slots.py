@@ -12,15 +12,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from data_pipeline.commit.row_replacement import read_shapes
 from data_pipeline.database.connection import ensure_schema, run
 from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
+from data_pipeline.database.relations import read_shapes
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.instances import Instance
-from data_pipeline.results.build import index_name, key_name
 from data_pipeline.store import blob_files, catalog
 from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.store.relation_state import built_state, intact_relations, state_of
+from data_pipeline.store.table_properties import index_name, key_name
 
 SLOTS = "slots"
 _INDEXES = sa.text("""

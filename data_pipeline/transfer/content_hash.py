@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_pipeline.store.catalog import fingerprint
+from data_pipeline.transfer.stable_hash import fingerprint
 
 
 class ContentHash:

@@ -10,13 +10,13 @@ import adbc_driver_manager
 import pyarrow as pa
 
 from data_pipeline.database.identifiers import quoted
-from data_pipeline.database.relations import relation_columns
 from data_pipeline.database.server_errors import load_refusal
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.results.data_checks import check_column_names
 from data_pipeline.transfer.arrow_types import declared_type
 from data_pipeline.transfer.encode import Outgoing, outgoing
 from data_pipeline.transfer.frames import Progress
+from data_pipeline.transfer.table_columns import relation_columns
+from data_pipeline.transfer.value_checks import check_column_names
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor

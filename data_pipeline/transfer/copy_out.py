@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_pipeline.database.identifiers import quoted
-from data_pipeline.database.relations import Column, relation_columns
 from data_pipeline.database.server_errors import refusal
 from data_pipeline.errors import UnsupportedDataError
-from data_pipeline.results.data_checks import ValueRefusedError, check_values, interval_parts
 from data_pipeline.transfer.arrow_types import JSON_TYPES, MICROSECONDS_PER_DAY
 from data_pipeline.transfer.encode import first_refused, shown_value
 from data_pipeline.transfer.frames import Progress
+from data_pipeline.transfer.table_columns import Column, relation_columns
+from data_pipeline.transfer.value_checks import ValueRefusedError, check_values, interval_parts
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor

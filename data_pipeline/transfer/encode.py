@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_pipeline.errors import UnsupportedDataError
-from data_pipeline.results.data_checks import ValueRefusedError, check_values, shown
 from data_pipeline.transfer.arrow_types import (
     JSON_TYPES,
     TEXT_TYPES,
@@ -23,6 +22,7 @@ from data_pipeline.transfer.arrow_types import (
     is_nested,
     is_text,
 )
+from data_pipeline.transfer.value_checks import ValueRefusedError, check_values, shown
 
 JSON = pa.json_(pa.large_string())
 

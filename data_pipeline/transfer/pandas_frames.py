@@ -28,7 +28,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_pipeline.errors import UnsupportedDataError
-from data_pipeline.results.data_checks import ValueRefusedError, check_column_names, shown
 from data_pipeline.transfer.arrow_types import (
     MAX_DECIMAL128_DIGITS,
     MAX_DECIMAL_DIGITS,
@@ -38,6 +37,7 @@ from data_pipeline.transfer.arrow_types import (
 )
 from data_pipeline.transfer.encode import JSON, json_text
 from data_pipeline.transfer.frames import zero_columns
+from data_pipeline.transfer.value_checks import ValueRefusedError, check_column_names, shown
 
 _Objects = np.ndarray[Any, np.dtype[np.object_]]
 

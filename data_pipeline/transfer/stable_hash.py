@@ -5,6 +5,7 @@ import datetime
 import decimal
 import enum
 import hashlib
+import json
 import pathlib
 import re
 import sys
@@ -15,6 +16,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from data_pipeline.errors import UnstableValueError
+
+
+def fingerprint(*parts: Any) -> str:
+    """Gives a short stable identity of JSON-like parts (SHA-256, the first 32 hex digits)."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def array_content(value: Any) -> tuple[Any, ...] | None:

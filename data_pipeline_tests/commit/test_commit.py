@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import StageTable
-from data_pipeline.results.table_properties import Table
+from data_pipeline.store.table_properties import Table
 from data_pipeline_tests.io_manager.runs import execute, refusal, rows, run, table_asset, write
 
 TABLE = StageTable("s", "t")

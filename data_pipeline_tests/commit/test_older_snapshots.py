@@ -16,9 +16,9 @@ from data_pipeline.commit.commit import commit_stages
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import load_configuration
-from data_pipeline.results.table_properties import Properties, Table
 from data_pipeline.results.writing import Origin, Store
 from data_pipeline.runs.run_session import RunSession
+from data_pipeline.store.table_properties import Properties, Table
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until, write
 from data_pipeline_tests.memo.settings import table_store
 from data_pipeline_tests.plain_roles import PlainRoles

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from data_pipeline import instance_resources
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.results.table_properties import View
+from data_pipeline.store.table_properties import View
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.memo.stages import asset
 

@@ -5,7 +5,7 @@ import pytest
 
 from data_pipeline.errors import DataPipelineError
 from data_pipeline.pipelines.flights import raw, source
-from data_pipeline.results.table_properties import declared_properties
+from data_pipeline.store.table_properties import declared_properties
 
 
 @pytest.fixture(scope="module")

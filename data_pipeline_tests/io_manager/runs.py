@@ -14,12 +14,12 @@ from data_pipeline.commit.commit import commit_stages
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import DataPipelineError
+from data_pipeline.identity.computation import Identity
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.io_manager.identity import Identity
-from data_pipeline.results.table_properties import Properties
 from data_pipeline.results.writing import Origin, Store
 from data_pipeline.runs.run_session import RunSession
+from data_pipeline.store.table_properties import Properties
 
 STAGE = "s"
 _SILENT = logging.Logger("silent")

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
-from data_pipeline.results.table_properties import Table
+from data_pipeline.store.table_properties import Table
 from data_pipeline_tests.io_manager.runs import refusal, rows, run, table_asset
 
 T = sa.table("t", sa.column("a"))

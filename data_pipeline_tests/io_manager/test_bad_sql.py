@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
-from data_pipeline.results.table_properties import Table
 from data_pipeline.results.table_query import sql_query
+from data_pipeline.store.table_properties import Table
 from data_pipeline_tests.io_manager.runs import refusal, rows, run, table_asset
 
 # The text of each error: what PostgreSQL says, then the query with the place marked.

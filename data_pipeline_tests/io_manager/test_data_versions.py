@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from data_pipeline import sql_query
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.results.table_properties import Table, View
+from data_pipeline.store.table_properties import Table, View
 from data_pipeline_tests.io_manager.runs import execute, rows, run, table_asset
 
 SOURCE = sa.table("source", sa.column("a"), schema="public")

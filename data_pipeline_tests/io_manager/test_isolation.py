@@ -39,7 +39,7 @@ ESCAPES = {
 def test_a_query_cannot_write_anywhere(
     pipeline_database: sa.Engine, escape: str, types: dict[str, str] | None
 ) -> None:
-    from data_pipeline.results.table_properties import Table
+    from data_pipeline.store.table_properties import Table
 
     run(table_asset("victim", lambda: pd.DataFrame({"a": [1]})))
     evil = table_asset("evil", lambda: Table(sa.text(ESCAPES[escape]), types=types))

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError, DataPipelineError, UnsupportedDataError
-from data_pipeline.results.table_properties import ForeignKey, Table, table_properties
+from data_pipeline.store.table_properties import ForeignKey, Table, table_properties
 from data_pipeline_tests.io_manager.runs import (
     execute,
     from_inputs,

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from data_pipeline import instance_resources
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.results.table_properties import Table
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.store.table_properties import Table
 from data_pipeline_tests.io_manager.runs import execute, from_inputs, refusal, rows, run
 
 

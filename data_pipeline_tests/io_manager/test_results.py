@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.results.table_properties import Table
+from data_pipeline.store.table_properties import Table
 from data_pipeline_tests.io_manager.runs import (
     from_inputs,
     metadata,

@@ -10,10 +10,10 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from data_pipeline import View, instance_resources
+from data_pipeline.identity.computation import RAW_TAG
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.dagster_resource import InstanceResource
 from data_pipeline.instances.partitions import instance_partitions, raw_partition_mapping
-from data_pipeline.io_manager.identity import RAW_TAG
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo import jobs
 from data_pipeline_tests.memo.chains import STABLE, Desk, configured, copy_of, result, results

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline.database.identifiers import StageTable
+from data_pipeline.identity.computation import Identity
 from data_pipeline.instances.settings.caching import Validation
-from data_pipeline.io_manager.identity import Identity
 from data_pipeline.memo.decisions import Action, Computation, Key, Known, Step, decide
 from data_pipeline.store.catalog import CatalogRow
 

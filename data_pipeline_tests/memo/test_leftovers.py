@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
-from data_pipeline.results.table_properties import View
+from data_pipeline.store.table_properties import View
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo.stages import asset, constant, failing
 from data_pipeline_tests.memo.world import World

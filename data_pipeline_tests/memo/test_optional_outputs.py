@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from data_pipeline import instance_resources, table_properties
 from data_pipeline.cli.main import main
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.results.table_properties import View
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.sampling.checks import table_checks
+from data_pipeline.store.table_properties import View
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.settings import cache_slots, table_store

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from data_pipeline.results.table_properties import View
+from data_pipeline.store.table_properties import View
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.stages import asset, constant, failing

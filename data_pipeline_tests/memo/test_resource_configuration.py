@@ -1,6 +1,6 @@
 """The resources that an asset asks for count by what they really are in the run.
 
-Dagster has no public form of much of this (see `data_pipeline/io_manager/run_resources.py`):
+Dagster has no public form of much of this (see `data_pipeline/identity/run_resources.py`):
 these tests fail when it changes.
 """
 
@@ -25,9 +25,9 @@ from click.testing import CliRunner
 import data_pipeline.definitions
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.cli.main import main
+from data_pipeline.identity.computation import Identity
 from data_pipeline.instances.dagster_resource import InstanceResource
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.io_manager.identity import Identity
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.world import World, shared_storage
 

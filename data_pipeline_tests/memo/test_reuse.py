@@ -153,7 +153,7 @@ def test_an_unchanged_instance_is_not_touched_by_a_run_of_its_source(world: Worl
 def test_equal_functions_of_two_assets_share_no_result(
     pipeline_database: sa.Engine,
 ) -> None:
-    from data_pipeline.io_manager.identity import Identity
+    from data_pipeline.identity.computation import Identity
 
     same = Identity(code_version="1")
     assert same.cache_key("s/a", {}) != same.cache_key("s/b", {})
@@ -184,8 +184,8 @@ def test_a_run_killed_between_build_and_commit_is_not_up_to_date(
 
 def test_an_asset_that_reads_what_it_did_not_before_is_computed() -> None:
     from data_pipeline.database.identifiers import StageTable
+    from data_pipeline.identity.computation import Identity
     from data_pipeline.instances.settings.caching import Validation
-    from data_pipeline.io_manager.identity import Identity
     from data_pipeline.memo.decisions import Computation, Known, input_reason
     from data_pipeline.store.catalog import CatalogRow
 

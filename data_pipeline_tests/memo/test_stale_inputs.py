@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
-from data_pipeline.results.table_properties import View
+from data_pipeline.store.table_properties import View
 from data_pipeline_tests.io_manager.runs import rows, write
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.stages import asset, constant

@@ -1,7 +1,7 @@
 """What an asset's code can see besides its inputs counts: configuration, instance, wiring.
 
-Dagster has no public form of most of this (see `data_pipeline/io_manager/identity.py`): these tests
-fail when it changes.
+Dagster has no public form of most of this (see `data_pipeline/identity/computation.py`): these
+tests fail when it changes.
 """
 
 from pathlib import Path

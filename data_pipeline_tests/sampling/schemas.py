@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from data_pipeline import ForeignKey
 from data_pipeline.database.identifiers import StageTable, quoted
 from data_pipeline.instances.settings.sample import SampleSettings
-from data_pipeline.results.table_properties import Properties, properties
 from data_pipeline.sampling.engine import Selection, selection
 from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import TID
 from data_pipeline.sampling.plan.rules import Role
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph, schema_graph
+from data_pipeline.store.table_properties import Properties, properties
 
 STAGE = "inputs"
 

@@ -11,9 +11,9 @@ from data_pipeline import View, table_properties
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.results.table_properties import properties
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.sampling.sampled_inputs import Request, sampled_inputs
+from data_pipeline.store.table_properties import properties
 from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, configured, rows, run
 
 LOG = logging.getLogger(__name__)

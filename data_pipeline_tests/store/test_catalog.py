@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import load_configuration
-from data_pipeline.results.table_properties import Table
 from data_pipeline.store import catalog
+from data_pipeline.store.table_properties import Table
 from data_pipeline_tests.io_manager.runs import execute, metadata, rows, run, table_asset
 
 

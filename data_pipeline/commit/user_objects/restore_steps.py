@@ -232,6 +232,6 @@ def _place(part: AttachedPart) -> int:
 def _ownindex_name(relation: Relation, part: AttachedPart) -> str:
     """Gives the name that the pipeline would give to an index on these columns."""
     # Imported here since it loads what builds tables, which is of no use without an index.
-    from data_pipeline.results.build import index_name
+    from data_pipeline.store.table_properties import index_name
 
     return index_name(relation.name.name, part.columns)

@@ -19,7 +19,11 @@ from data_pipeline.results.data_checks import (
     relationship_name,
     warning,
 )
-from data_pipeline.results.table_properties import (
+from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
+from data_pipeline.store import catalog
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.lookup import Visible, committed, made_from
+from data_pipeline.store.table_properties import (
     METADATA_KEY,
     ForeignKey,
     Properties,
@@ -27,10 +31,6 @@ from data_pipeline.results.table_properties import (
     View,
     declared_properties,
 )
-from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
-from data_pipeline.store import catalog
-from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.lookup import Visible, committed, made_from
 
 _TABLE_MODULES = ("pandas", "polars", "pyarrow", "sqlalchemy")
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.results.data_checks import referenced_table
-from data_pipeline.results.table_properties import Properties
+from data_pipeline.store.table_properties import Properties
 
 
 @dataclass(frozen=True)

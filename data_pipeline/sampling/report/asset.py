@@ -13,7 +13,6 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
-from data_pipeline.results.table_properties import declared_properties, table_properties
 from data_pipeline.sampling.code_identity import code_version
 from data_pipeline.sampling.inputs import copy_filtered_inputs
 from data_pipeline.sampling.report.figures.comparison import Report
@@ -29,6 +28,7 @@ from data_pipeline.sampling.report.stored import Inputs, report_of_instance
 from data_pipeline.sampling.report.text import CHECKS, Section, check_results, sections
 from data_pipeline.sampling.weights import roles_table
 from data_pipeline.store.lookup import COMPARED_KEY
+from data_pipeline.store.table_properties import declared_properties, table_properties
 
 
 def metadata_of(report: Report) -> dict[str, Any]:

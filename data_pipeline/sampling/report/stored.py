@@ -11,7 +11,6 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import TableNotFoundError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
-from data_pipeline.results.table_properties import Properties
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.report.figures.comparison import (
@@ -23,6 +22,7 @@ from data_pipeline.sampling.report.figures.figure import COLUMNS, Compared, Figu
 from data_pipeline.store import catalog
 from data_pipeline.store.lookup import committed, made_from
 from data_pipeline.store.reading import catalog_row_of, properties_of, reference
+from data_pipeline.store.table_properties import Properties
 from data_pipeline.transfer.stable_hash import stable_hash
 
 

@@ -1,6 +1,6 @@
 """Indexes, constraints, defaults, triggers, rules and options that users added to a table stay."""
 
-from data_pipeline.results.build import index_name
+from data_pipeline.store.table_properties import index_name
 from data_pipeline_tests.commit.user_objects.conftest import Stage
 
 _INDEXES = """

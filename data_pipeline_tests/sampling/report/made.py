@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from data_pipeline import ForeignKey
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances.settings.sample import SampleSettings
-from data_pipeline.results.table_properties import properties
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.report.figures.comparison import Report, compared_sample
 from data_pipeline.sampling.report.figures.figure import Compared, Figure
 from data_pipeline.sampling.report.sampled_row import Rows
 from data_pipeline.sampling.report.why import explain
+from data_pipeline.store.table_properties import properties
 
 Value = Any
 

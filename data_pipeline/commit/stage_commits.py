@@ -17,17 +17,18 @@ from data_pipeline.commit.user_objects import ComesLaterError
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.identity.computation import Identity
 from data_pipeline.instances import Instance
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
-from data_pipeline.io_manager.identity import Identity
 from data_pipeline.results.discard_staged import make_room
 from data_pipeline.runs.dagster_plan import CommitOrder, PlannedStep
 from data_pipeline.runs.leftovers import collect
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.runs.step_reads import close_reads
 from data_pipeline.store import catalog, slots, staging
-from data_pipeline.store.catalog import CatalogRow, fingerprint
+from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.orphans import CodeLocation
+from data_pipeline.transfer.stable_hash import fingerprint
 
 NOT_MADE = fingerprint("not made")
 """The data version of what was not made."""

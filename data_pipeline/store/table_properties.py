@@ -7,8 +7,32 @@ from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import DIALECT
+from data_pipeline.database.identifiers import (
+    DIALECT,
+    MAX_IDENTIFIER_BYTES,
+)
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.transfer.stable_hash import fingerprint
+
+
+def key_name(table: str) -> str:
+    """Names the primary key as PostgreSQL does, but for long names, which it would cut off."""
+    name = f"{table}_pkey"
+    return name if len(name.encode()) <= MAX_IDENTIFIER_BYTES else _object_name(table, "pkey")
+
+
+def index_name(table: str, columns: Sequence[str]) -> str:
+    """Names an index that a table declares."""
+    # The names that PostgreSQL makes up are free in the staging schema only: an index on column
+    # `b_c` of table `a` would have the same name as one on `c` of table `a_b`.
+    return _object_name(table, "idx", *columns)
+
+
+def _object_name(*parts: str) -> str:
+    """Gives a name that is unique in a schema: as much of the parts as fits, and their hash."""
+    digest = fingerprint(*parts)[:10]
+    room = MAX_IDENTIFIER_BYTES - len(digest) - 1
+    return f"{'_'.join(parts).encode()[:room].decode(errors='ignore')}_{digest}"
 
 
 def column_names(value: Any, where: str, argument: str) -> tuple[str, ...]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import dagster as dg
 
+from data_pipeline.code_version.run_time_values import SOURCE_KEY
+from data_pipeline.identity.run_resources import RunResources, SeenResources, objects_of_run
 from data_pipeline.instances import Instance
-from data_pipeline.io_manager.run_resources import RunResources, SeenResources, objects_of_run
-from data_pipeline.results.table_properties import declared_properties
-from data_pipeline.store.catalog import CatalogRow, fingerprint
-from data_pipeline.transfer.stable_hash import stable_hash
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.table_properties import declared_properties
+from data_pipeline.transfer.stable_hash import fingerprint, stable_hash
 
 # Dagster has no public form of a step's node and of the resolved configuration of a run: handles
 # and `ResolvedRunConfig` come from there.
@@ -72,8 +73,6 @@ def resources_of_run(job: dg.JobDefinition, resolved: Any, run_id: str) -> RunRe
 RAW_TAG = "data_pipeline/raw"
 """The asset tag of raw tables."""
 
-SOURCE_KEY = "data_pipeline/source"
-"""The metadata of an asset that declares its source; see `data_pipeline.memo.sources`."""
 
 SOURCES_TAG = "data_pipeline/sources"
 """The run tag that hands the fingerprints of sources, as they were before the run, to its steps."""
