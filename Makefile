@@ -21,7 +21,7 @@ DAGSTER_HOME ?= $(DATA_PIPELINE_HOME)/dagster
 # Only what runs the user's pipeline knows the user's data; tests and benchmarks make their own.
 HOMES := DATA_PIPELINE_HOME="$(DATA_PIPELINE_HOME)" DAGSTER_HOME="$(DAGSTER_HOME)"
 
-.PHONY: install demo test soak dev check format bench clean
+.PHONY: install demo test soak dev check format bench audit clean
 
 install: $(INSTALLED)
 
@@ -60,6 +60,11 @@ format: install
 bench: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	@$(BIN)/python -m benchmarks
+
+# It asks a database of known faults on the network.
+audit: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@$(BIN)/pip-audit --local --skip-editable
 
 clean:
 	@test ! -x $(BIN)/data-pipeline || $(HOMES) $(BIN)/data-pipeline db stop

@@ -1,8 +1,7 @@
 """What Dagster loads: the pipelines, on all instances."""
 
-from data_pipeline.assembly import check_samples, instance_definitions
+from data_pipeline import check_samples, instance_definitions, table_checks
 from data_pipeline.pipelines import flights, quickstart
-from data_pipeline.sampling.checks import table_checks
 
 assets = [*quickstart.assets, *flights.assets]
 

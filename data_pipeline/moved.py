@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 _MOVED = {
     "data_pipeline.caching": "data_pipeline",
@@ -43,8 +44,14 @@ class _Moved(MetaPathFinder, Loader):
             DeprecationWarning,
             stacklevel=2,
         )
+
+        def found(name: str) -> Any:
+            if name.startswith("__"):  # its own, such as the path of a package
+                raise AttributeError(name)
+            return getattr(importlib.import_module(new), name)
+
         module = ModuleType(spec.name)
-        module.__getattr__ = lambda name: getattr(importlib.import_module(new), name)  # type: ignore[method-assign] # that of a module
+        module.__getattr__ = found  # type: ignore[method-assign] # that of a module
         return module
 
     def exec_module(self, module: ModuleType) -> None:

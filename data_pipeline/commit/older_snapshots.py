@@ -30,6 +30,7 @@ from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.database.locks import lock_timeouts
 from data_pipeline.database.sessions import PROGRAM
+from data_pipeline.database.sql_text import stored_query
 from data_pipeline.instances.instance import STAGING_SUFFIX
 from data_pipeline.runs.run_session import Holder, SnapshotWaits
 from data_pipeline.store import catalog, staging
@@ -40,49 +41,11 @@ if TYPE_CHECKING:
 
 # The last of the rows that take the place of others, but for those that are replaced in place.
 # Ages compare numbers that have wrapped around.
-_LAST = """
-SELECT writer, max(s.built_at) OVER () AS built
-FROM {staged} s
-JOIN pg_class c ON c.oid = {relation}
-LEFT JOIN {tables} t ON t.stage = s.stage AND t.name = s.name
-CROSS JOIN LATERAL (
-    SELECT s.relation ->> 'writer' AS writer WHERE jsonb_typeof(s.relation -> 'writer') = 'string'
-  UNION ALL
-    SELECT jsonb_array_elements_text(s.relation -> 'writer')
-    WHERE jsonb_typeof(s.relation -> 'writer') = 'array'
-  UNION ALL
-    SELECT c.xmin::text WHERE coalesce(jsonb_typeof(s.relation -> 'writer'), 'null') = 'null'
-) w
-WHERE s.owner = {run_id} AND s.stage IN ({stages}) AND s.kind = 'table' AND s.row_count > 0
-  AND {replaced} IS NOT NULL
-  AND NOT (coalesce(s.properties ->> 'replace', {replace}) = 'rows'
-           AND s.relation -> 'columns' IS NOT DISTINCT FROM t.relation -> 'columns')
-ORDER BY age(CAST(writer AS xid)) LIMIT 1
-"""
+_LAST = stored_query(__file__, "older_snapshots_last")
 
 # All roles see process, user, name, `backend_xmin` and locks of all sessions, `backend_type`,
 # states and times of their own. Each transaction has a lock on its own number from its beginning.
-_HOLDERS = sa.text("""
-SELECT a.pid, a.usename, a.application_name, a.backend_type, a.state,
-       a.backend_xmin::text AS snapshot, l.virtualtransaction AS transaction,
-       date_trunc('second', a.xact_start) AS since, left(a.query, 100) AS query
-FROM pg_stat_activity a
-JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock'
-WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL
-  AND age(a.backend_xmin) >= age(CAST(:writer AS xid))
-  AND coalesce(a.backend_type, 'client backend') = 'client backend'
-  AND a.application_name <> :program AND NOT starts_with(a.application_name, :program || ' ')
-  AND NOT coalesce(a.xact_start > :built, false)
-  AND NOT coalesce(a.state = 'active' AND a.query_start <= :built, false)
-  AND a.pid NOT IN (
-      SELECT pid FROM pg_stat_replication
-      UNION ALL SELECT pid FROM pg_stat_progress_vacuum
-      UNION ALL SELECT pid FROM pg_stat_progress_analyze
-      UNION ALL SELECT pid FROM pg_stat_progress_create_index
-      UNION ALL SELECT pid FROM pg_stat_progress_cluster
-  )
-ORDER BY a.pid
-""")
+_HOLDERS = sa.text(stored_query(__file__, "older_snapshots_holders"))
 
 
 def have_ended(

@@ -7,24 +7,14 @@ import sqlalchemy as sa
 from data_pipeline.database.connection import Database, lock_for_transaction, run
 from data_pipeline.database.identifiers import RelationName, quoted
 from data_pipeline.database.locks import commit_lock_name
+from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
 from data_pipeline.store.lookup import committed
 
 # Only what it lacks: two commits that grant on the same schema at once get in each other's way.
-_LACKING = sa.text("""
-SELECT n.nspname AS schema, has_schema_privilege(r.oid, n.oid, 'USAGE') AS has_usage,
-       ARRAY(SELECT c.relname::text FROM pg_class c
-             WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
-               AND (c.relowner = m.oid OR n.nspname || '.' || c.relname = ANY (:committed)
-                    AND pg_has_role(c.relowner, 'USAGE'))
-               AND NOT has_table_privilege(r.oid, c.oid, 'SELECT') ORDER BY 1) AS relations
-FROM pg_roles r JOIN pg_roles m ON m.rolname = current_user
-LEFT JOIN pg_namespace n ON n.nspname = ANY (:schemas)
-WHERE r.rolname = :role
-ORDER BY 1
-""")
+_LACKING = sa.text(stored_query(__file__, "reader_role_lacking"))
 
 
 def reader_statements(

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
+from data_pipeline.database.sql_text import stored_query
 from data_pipeline.instances import Instance
 from data_pipeline.store import blob_files, catalog, staging
 from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
@@ -28,24 +29,7 @@ ON CONFLICT (stage, name) DO UPDATE SET {changes}, made_in = EXCLUDED.made_in,
 """
 
 
-_READ = """
-WITH staged AS (
-    SELECT {columns}, {schema} AS schema FROM {staged} s
-    WHERE owner = :run_id AND stage = ANY (:stages)
-), committed AS (
-    SELECT {columns}, {schema} AS schema FROM {tables} s
-)
-SELECT {columns}, true AS is_staged, to_regnamespace(quote_ident(schema)) IS NOT NULL AS has_schema,
-       NULL AS state
-FROM staged
-UNION ALL
-SELECT {columns}, false, true, {state} FROM committed c
-WHERE EXISTS (
-    SELECT FROM staged s WHERE s.stage = c.stage AND s.name = c.name
-       OR s.schema || '.' || s.name = c.location AND c.kind = 'view'
-       OR s.location = c.schema || '.' || c.name AND s.kind = 'view'
-)
-"""
+_READ = stored_query(__file__, "replacement_read")
 
 
 @dataclass(frozen=True)
@@ -176,24 +160,7 @@ def _text(template: str, catalog_schema: str, columns: str, **more: str) -> sa.T
     return sa.text(template.format(staged=staged, tables=tables, columns=columns, **more))
 
 
-_TYPES_IN_THE_WAY = """
-WITH staged AS (
-    SELECT c.relname, n.nspname AS schema, target.oid, target.nspname AS target, own.typarray
-    FROM unnest(ARRAY[{names}], ARRAY[{schemas}]) AS pair(name, schema)
-    JOIN pg_class c ON c.oid = to_regclass(pair.name)
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_type own ON own.oid = c.reltype
-    JOIN pg_namespace target ON target.oid = to_regnamespace(pair.schema)
-)
-SELECT s.schema, mine.typname FROM staged s JOIN pg_type mine ON mine.oid = s.typarray
-WHERE EXISTS (
-    SELECT FROM pg_type other WHERE other.typname = mine.typname AND other.typnamespace = s.oid
-)
-UNION ALL
-SELECT s.target, s.relname FROM staged s
-JOIN pg_type other ON other.typname = s.relname AND other.typnamespace = s.oid
-WHERE EXISTS (SELECT FROM pg_type element WHERE element.typarray = other.oid)
-"""
+_TYPES_IN_THE_WAY = stored_query(__file__, "replacement_types_in_the_way")
 
 _DUPLICATE_OBJECT = "42710"
 _SAVEPOINT = "moved"

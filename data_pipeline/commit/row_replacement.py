@@ -16,43 +16,12 @@ from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, literal, quoted
 from data_pipeline.database.relations import Shape
 from data_pipeline.database.row_hash import as_bytes, as_text, cannot_send, differs
+from data_pipeline.database.sql_text import stored_query
 from data_pipeline.store.relation_state import State, remembered, state_of
 from data_pipeline.store.table_properties import index_name, key_name
 
 # What would do more than change the rows of the table itself, and on which of its changes.
-_GUARDS = """
-SELECT format('foreign key %I of table %s (role %I)', conname, conrelid::regclass,
-              pg_get_userbyid(relowner)),
-       'would change or delete rows of that table', event
-FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
-CROSS JOIN LATERAL (SELECT 'DELETE' AS event WHERE confdeltype IN ('c', 'n', 'd')
-                    UNION ALL SELECT 'KEY' WHERE confupdtype IN ('c', 'n', 'd')) e
-WHERE confrelid = {relation}::regclass AND contype = 'f'
-UNION ALL
-SELECT format('trigger %I', tgname), 'would fire', event
-FROM pg_trigger
-JOIN (VALUES (4, 'INSERT'), (8, 'DELETE'), (16, 'UPDATE')) e(bit, event) ON tgtype & bit > 0
-WHERE tgrelid = {relation}::regclass AND NOT tgisinternal AND tgenabled IN ('O', 'A')
-UNION ALL
-SELECT format('rule %I', rulename), 'would act', event
-FROM pg_rewrite
-JOIN (VALUES ('2', 'UPDATE'), ('3', 'INSERT'), ('4', 'DELETE')) e(kind, event) ON ev_type = kind
-WHERE ev_class = {relation}::regclass AND ev_enabled IN ('O', 'A')
-UNION ALL
-SELECT format('publication %I', pubname),
-       'cannot publish it, for the table has no replica identity (a primary key, or ALTER TABLE '
-       '... REPLICA IDENTITY FULL)', event
-FROM pg_publication_tables t JOIN pg_publication p USING (pubname)
-JOIN pg_class c ON c.oid = {relation}::regclass AND c.relname = t.tablename
-    AND c.relnamespace::regnamespace::text = quote_ident(t.schemaname)
-CROSS JOIN LATERAL (SELECT 'UPDATE' AS event WHERE pubupdate
-                    UNION ALL SELECT 'DELETE' WHERE pubdelete) e
-WHERE NOT (relreplident = 'f'
-           OR relreplident = 'i' AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid
-                                             AND indisreplident)
-           OR relreplident = 'd' AND EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid
-                                             AND indisprimary))
-"""
+_GUARDS = stored_query(__file__, "row_replacement_guards")
 _REMEDY = (
     "Drop or disable it, then run again. (Tables that are replaced as a whole, without "
     "`replace: rows`, put it up anew unless another role's objects hang on them.)"

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import quoted
 from data_pipeline.database.row_security import REFUSED, hidden_rows
+from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import DatabaseError, UnsupportedDataError
 
 if TYPE_CHECKING:
@@ -148,35 +149,7 @@ SELECT current_user AS role, current_database() AS database, pg_is_in_recovery()
 # PostgreSQL names the object in its message alone, which may be in any language, and a relation
 # without its schema, which only the statement names. What comes last in the message, and is
 # longest, is the best guess among the objects on which the role has not all rights.
-_OBJECT = sa.text("""
-WITH lacking AS (
-    SELECT 'database' AS kind, NULL AS schema, datname::text AS name, datdba AS owner,
-           array_remove(ARRAY[
-               CASE WHEN NOT has_database_privilege(oid, 'CREATE') THEN 'CREATE' END,
-               CASE WHEN NOT has_database_privilege(oid, 'TEMPORARY') THEN 'TEMPORARY' END
-           ], NULL) AS rights
-    FROM pg_database WHERE datname = current_database()
-  UNION ALL
-    SELECT 'schema', NULL, nspname::text, nspowner, array_remove(ARRAY[
-               CASE WHEN NOT has_schema_privilege(oid, 'USAGE') THEN 'USAGE' END,
-               CASE WHEN NOT has_schema_privilege(oid, 'CREATE') THEN 'CREATE' END
-           ], NULL)
-    FROM pg_namespace
-  UNION ALL
-    SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
-                          WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table' ELSE 'table' END,
-           n.nspname::text, c.relname::text, c.relowner,
-           CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN '{}' ELSE ARRAY['of its owner'] END
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND position(n.nspname IN :statement) > 0
-)
-SELECT l.kind, l.schema, l.name, l.rights, r.rolname AS owner, r.rolsuper AS owner_is_superuser
-FROM lacking l JOIN pg_roles r ON r.oid = l.owner
-WHERE rights <> '{}' AND position(name IN :message) > 0
-ORDER BY right(:message, length(kind) + length(name) + 1) = kind || ' ' || name DESC,
-         right(:message, length(name)) = name DESC, length(name) DESC
-LIMIT 1
-""")
+_OBJECT = sa.text(stored_query(__file__, "server_errors_object"))
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import RelationName
+from data_pipeline.database.sql_text import stored_query
 
 # Of a prepared transaction only the lock on its own number tells which one it is.
-_HOLDERS = """
-SELECT DISTINCT l.pid, a.usename, a.application_name, a.backend_type, a.state,
-       date_trunc('second', a.backend_start) AS begun,
-       date_trunc('second', a.xact_start) AS since,
-       left(a.query, 100) AS query,
-       p.gid, p.owner, date_trunc('second', p.prepared) AS prepared
-FROM pg_locks l
-LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-LEFT JOIN pg_locks o ON l.pid IS NULL AND o.pid IS NULL AND o.locktype = 'transactionid'
-  AND o.virtualtransaction = l.virtualtransaction
-LEFT JOIN pg_prepared_xacts p ON p.transaction = o.transactionid
-WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
-  AND (a.pid IS NOT NULL OR p.gid IS NOT NULL)
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND {what}
-ORDER BY l.pid, p.gid
-"""
+_HOLDERS = stored_query(__file__, "sessions_holders")
 _OF_RELATIONS = sa.text(
     _HOLDERS.format(
         what="l.locktype = 'relation' AND l.relation = ANY "

@@ -3,9 +3,21 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from data_pipeline.database.identifiers import DIALECT, RelationName, quoted
+
+
+def stored_query(module_file: str, name: str) -> str:
+    """Return a query of more than a few lines, which stands in the folder `sql` beside a module.
+
+    Args:
+        module_file: The `__file__` of the module.
+        name: The name of the file, without `.sql`.
+    """
+    return (Path(module_file).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
 
 _OPENING = re.compile(
     r"""--|/\*|(?<![\w$])(?:[eE]'|\$(?:[^\W\d]\w*)?\$)|['"]""",

@@ -12,6 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import RelationName, StageTable
+from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.store import blob_files, catalog, slots
@@ -103,21 +104,7 @@ WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v') ORDER BY c.relname
 _PRESENT = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :schema")
 
 # What depends on the schema but is no part of any of the given relations (as a sequence may be).
-_OTHERS = sa.text("""
-WITH RECURSIVE part_of(classid, objid) AS (
-    SELECT 'pg_class'::regclass::oid, own FROM unnest(CAST(:own AS oid[])) own
-  UNION
-    SELECT d.classid, d.objid
-    FROM part_of p JOIN pg_depend d ON d.refclassid = p.classid AND d.refobjid = p.objid
-    WHERE d.deptype IN ('a', 'i', 'P', 'S')
-)
-SELECT i.type || ' ' || i.identity
-FROM pg_depend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) i
-WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n' AND i.identity IS NOT NULL
-  AND d.refobjid = (SELECT oid FROM pg_namespace WHERE nspname = :schema)
-  AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM part_of)
-ORDER BY 1
-""")
+_OTHERS = sa.text(stored_query(__file__, "inventory_others"))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from data_pipeline.database.connection import ensure_schema, run
 from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
 from data_pipeline.database.relations import read_shapes
-from data_pipeline.database.sql_text import renamed
+from data_pipeline.database.sql_text import renamed, stored_query
 from data_pipeline.instances import Instance
 from data_pipeline.store import blob_files, catalog
 from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
@@ -41,20 +41,7 @@ WHERE c.oid = ANY (SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text
 _SAVEPOINT = "kept"
 
 # What belongs to a relation depends on it as a part, too.
-_IN_USE = sa.text("""
-SELECT slot.name FROM unnest(CAST(:names AS text[])) AS slot(name)
-WHERE EXISTS (
-    SELECT FROM pg_class c JOIN pg_depend d ON d.deptype = 'n'
-     AND (d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
-          OR d.refclassid = 'pg_type'::regclass AND d.refobjid = c.reltype)
-    WHERE c.oid = to_regclass(slot.name) AND NOT EXISTS (
-        SELECT FROM pg_depend own
-        WHERE own.classid = d.classid AND own.objid = d.objid
-          AND own.refclassid = 'pg_class'::regclass AND own.refobjid = c.oid
-          AND own.deptype IN ('a', 'i', 'P', 'S')
-    )
-)
-""")
+_IN_USE = sa.text(stored_query(__file__, "slots_in_use"))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from data_pipeline import ForeignKey, table_properties
-from data_pipeline.memo.sources import fingerprint_of_files, outside_input
+from data_pipeline import ForeignKey, fingerprint_of_files, outside_input, table_properties
 from data_pipeline.pipelines.flights.source import read_source, source_file
 from data_pipeline.pipelines.flights.stage import in_stage
 

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import dagster as dg
 
-from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline import INSTANCE_PARTITIONS
 
 
 class StageArguments(TypedDict):

@@ -3,8 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.sources import fingerprint_of_frame, outside_input
+from data_pipeline import INSTANCE_PARTITIONS, fingerprint_of_frame, outside_input
 
 STAGE = "raw"
 

@@ -3,9 +3,8 @@
 import dagster as dg
 import pandas as pd
 
-from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline import INSTANCE_PARTITIONS, copy_filtered_inputs
 from data_pipeline.pipelines.quickstart.raw import dfa, dfb
-from data_pipeline.sampling import copy_filtered_inputs
 
 STAGE = "stage_1"
 

@@ -3,7 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline import INSTANCE_PARTITIONS
 from data_pipeline.pipelines.quickstart.stage_1 import double_values
 
 STAGE = "stage_2"
