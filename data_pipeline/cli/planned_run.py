@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.execution.api import create_execution_plan
-from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.code_version.run_time_values import UnseenInputWarning, unseen_inputs
 from data_pipeline.commit.stage_commits import code_location
+from data_pipeline.dagster_internals import ResolvedRunConfig, create_execution_plan
 from data_pipeline.database.connection import database
 from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.instances import Configuration, Instance

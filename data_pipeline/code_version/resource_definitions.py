@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._config import process_config
+
+from data_pipeline.dagster_internals import process_config
 
 _OBJECT = dg.ResourceDefinition.hardcoded_resource(None).resource_fn.__qualname__
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from data_pipeline.dagster_internals import AssetCheckExecutionRecordStatus
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Instance
 from data_pipeline.instances.dagster_resource import PARTITION_TAG

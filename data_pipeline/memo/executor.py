@@ -5,14 +5,16 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.retries import RetryMode
-from dagster._core.executor.base import Executor
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.commit.stage_commits import LeadingExecutors
+from data_pipeline.dagster_internals import (
+    ExecutionPlan,
+    Executor,
+    InProcessExecutor,
+    PlanOrchestrationContext,
+    ResolvedRunConfig,
+    RetryMode,
+)
 from data_pipeline.database import interrupts
 from data_pipeline.database.sessions import reset_session_name, set_session_name
 from data_pipeline.errors import ConfigurationError

@@ -6,12 +6,10 @@ from dataclasses import replace
 from functools import partial
 
 import dagster as dg
-from dagster._core.events import EngineEventData
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.system_config.objects import ResolvedRunConfig
 
 from data_pipeline.commit.reader_role import let_read_committed
 from data_pipeline.commit.stage_commits import NOT_MADE, code_location, leaving, readers
+from data_pipeline.dagster_internals import EngineEventData, ExecutionPlan, ResolvedRunConfig
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import DataPipelineError

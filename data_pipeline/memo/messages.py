@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from dagster._core.events import EngineEventData
-
+from data_pipeline.dagster_internals import EngineEventData
 from data_pipeline.identity.run_resources import IDENTITY_METHOD
 from data_pipeline.memo.decisions import Decision, Step
 

@@ -6,11 +6,14 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.dependency import NodeHandle
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import ExecutionStep, IExecutionStep
-from dagster._core.system_config.objects import ResolvedRunConfig
 
+from data_pipeline.dagster_internals import (
+    ExecutionPlan,
+    ExecutionStep,
+    IExecutionStep,
+    NodeHandle,
+    ResolvedRunConfig,
+)
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import RAW_TAG, OpContext, identity_of, op_context
 from data_pipeline.identity.run_resources import RunResources

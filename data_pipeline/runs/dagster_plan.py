@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.execution.plan.execute_step import _store_output
 
+from data_pipeline.dagster_internals import _store_output
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import wiring
 from data_pipeline.identity.upstream import upstream
