@@ -9,12 +9,12 @@ from pathlib import Path
 import dagster as dg
 
 from data_pipeline.code_version.run_time_values import UnseenInputWarning, unseen_inputs
-from data_pipeline.commit.stage_commits import code_location
 from data_pipeline.dagster_internals import ResolvedRunConfig, create_execution_plan
 from data_pipeline.database.connection import database
 from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.instances import Configuration, Instance
 from data_pipeline.memo.memoised_run import Memo
+from data_pipeline.runs.dagster_plan import code_location
 from data_pipeline.store.orphans import Orphans, orphans
 
 # `create_execution_plan` is private, as in `executor.py`; `data_pipeline_tests/cli/test_plan.py`

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import dagster as dg
 from pydantic import PrivateAttr
 
-from data_pipeline.commit.stage_commits import LedRun, check_leads_alone, has_leading_executor
+from data_pipeline.commit.stage_commits import LedRun
 from data_pipeline.database import interrupts
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
@@ -27,7 +27,14 @@ from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceResource
 from data_pipeline.instances.settings.caching import validation
 from data_pipeline.results.writing import Origin, Store
-from data_pipeline.runs.dagster_plan import given_version, only_checks, planned_steps, step_sources
+from data_pipeline.runs.dagster_plan import (
+    check_leads_alone,
+    given_version,
+    has_leading_executor,
+    only_checks,
+    planned_steps,
+    step_sources,
+)
 from data_pipeline.runs.step_reads import (
     Source,
     StepReads,

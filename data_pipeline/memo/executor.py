@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
-from data_pipeline.commit.stage_commits import LeadingExecutors
 from data_pipeline.dagster_internals import (
     ExecutionPlan,
     Executor,
@@ -22,6 +21,7 @@ from data_pipeline.identity.computation import resources_of_run
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
 from data_pipeline.memo.memoised_run import Memo
+from data_pipeline.runs.dagster_plan import LeadingExecutors
 from data_pipeline.runs.step_reads import close_reads, lead_steps
 from data_pipeline.store.orphans import CodeLocation
 

@@ -7,8 +7,9 @@ from functools import partial
 
 import dagster as dg
 
+from data_pipeline.commit.optional_outputs import NOT_MADE, leaving, readers
 from data_pipeline.commit.reader_role import let_read_committed
-from data_pipeline.commit.stage_commits import NOT_MADE, code_location, leaving, readers
+from data_pipeline.commit.stage_commits import StageCommits, Work
 from data_pipeline.dagster_internals import EngineEventData, ExecutionPlan, ResolvedRunConfig
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
@@ -31,7 +32,6 @@ from data_pipeline.memo.decisions import (
     not_taken,
 )
 from data_pipeline.memo.fresh_input import kept_out, refusal
-from data_pipeline.memo.led_run import StageCommits, Work, inherited
 from data_pipeline.memo.messages import listed, summary, without_identity
 from data_pipeline.memo.other_io_managers import (
     OtherIOManagers,
@@ -39,9 +39,16 @@ from data_pipeline.memo.other_io_managers import (
     Unstored,
     stage_unstored,
 )
-from data_pipeline.memo.restoring import can_restore, kept_results, record_reused, restore
-from data_pipeline.memo.run_steps import node_name, run_steps
+from data_pipeline.memo.restoring import (
+    can_restore,
+    inherited,
+    kept_results,
+    record_reused,
+    restore,
+)
+from data_pipeline.memo.run_steps import commit_order, node_name, run_steps
 from data_pipeline.memo.sources import declared_sources, digests, with_fingerprints
+from data_pipeline.runs.dagster_plan import CommitOrder, code_location
 from data_pipeline.runs.leftovers import stages_with_leftovers
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import catalog
@@ -226,15 +233,19 @@ class Memo:
             self._settle_what_is_not_locked()
             return
         self._commits = StageCommits(
-            self._database, self._instance, run_id, self._steps, self._log, self._location
+            self._database, self._instance, run_id, self._log, self._location
         )
         self._commits.lock(work)
-        self._commits.begin(self._versions_read(), rows)
         adopted = [row.table for row in rows]
+
+        def order() -> CommitOrder:
+            return commit_order(self._steps, self._instance, adopted)
+
+        self._commits.begin(order(), self._versions_read(), rows)
         while not self._commits.covers(self._work(adopted)):
             # Somebody has changed something meanwhile.
             self._commits.lock(partial(self._work, adopted))
-            self._commits.begin(self._versions_read(), rows)
+            self._commits.begin(order(), self._versions_read(), rows)
         self._settle_what_is_not_locked()
 
     def _work(self, others: Sequence[StageTable]) -> Work:
@@ -377,7 +388,8 @@ class Memo:
             DatabaseError: A stage could not be committed.
         """
         if self._commits is not None:
-            self._commits.finish(success=not self._failed)
+            planned = {item.key[1] for step in self._steps.computing for item in step.computations}
+            self._commits.finish(planned, success=not self._failed)
             self._known = self._know()
         self._note_origins()
 

@@ -13,6 +13,7 @@ import dagster as dg
 from data_pipeline.database.connection import Database
 from data_pipeline.instances import Instance
 from data_pipeline.memo.decisions import Computation, Key, Known, Step
+from data_pipeline.memo.run_steps import RunSteps
 from data_pipeline.runs.leftovers import leftovers
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import slots, staging
@@ -192,3 +193,17 @@ def _metadata(row: CatalogRow) -> dict[str, Any]:
         "computed at": row.committed_at and row.committed_at.isoformat(),
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def inherited(
+    database: Database, instance: Instance, steps: RunSteps, runs: set[str]
+) -> list[CatalogRow]:
+    """Return what earlier runs have staged of steps that are not part of this run."""
+    computed = {item.key[1] for step in steps.computing for item in step.computations}
+    with database.begin() as connection:
+        left = leftovers(connection, instance) if runs else []
+    return [
+        item.row
+        for item in left
+        if item.is_there and item.owner in runs and item.table not in computed
+    ]

@@ -1,6 +1,6 @@
 """The steps of a Dagster run as decisions need them: what each computes, reads and checks."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
@@ -20,6 +20,7 @@ from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.identity.upstream import upstream
 from data_pipeline.instances import Configuration, Instance
 from data_pipeline.memo.decisions import Computation, Key, Step
+from data_pipeline.runs.dagster_plan import CommitOrder, StepStages
 from data_pipeline.store.lookup import takes_rows
 
 # Private names of Dagster, as in `executor.py`: the plan of a run and the graph of its assets have
@@ -219,3 +220,30 @@ def _sources(instance: Instance) -> Iterator[Instance]:
     while current is not None:
         yield current
         current = current.source
+
+
+def commit_order(steps: RunSteps, instance: Instance, staged: Iterable[StageTable]) -> CommitOrder:
+    """Return what a run is to commit, and what that waits for.
+
+    Args:
+        steps: Its steps.
+        instance: Its instance.
+        staged: What it takes over from earlier runs.
+    """
+    members: dict[str, set[str]] = {table.stage: set() for table in staged}
+    found = []
+    for step in steps.computing:
+        written = {item.key[1].stage for item in step.computations}
+        read = {
+            table.stage
+            for item in step.computations
+            for source, table in item.inputs
+            if source == instance.instance_id
+        }
+        found.append(StepStages(frozenset(written), frozenset(read)))
+        for stage in written:
+            members.setdefault(stage, set()).add(step.key)
+    for name, checks in steps.blocking.items():
+        for check in checks:
+            members.setdefault(check.asset_key.path[0], set()).add(name)
+    return CommitOrder(members, found)

@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,13 @@ import dagster as dg
 
 from data_pipeline.dagster_internals import _store_output
 from data_pipeline.database.identifiers import StageTable
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.identity.computation import wiring
 from data_pipeline.identity.upstream import upstream
 from data_pipeline.instances import Configuration, Instance
+from data_pipeline.instances.dagster_resource import PARTITION_TAG
 from data_pipeline.runs.step_reads import Source
+from data_pipeline.store.orphans import CodeLocation
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -241,3 +244,77 @@ def given_version() -> str | None:
     output = frame.f_locals.get("output") if frame is not None else None
     version = output.data_version if isinstance(output, dg.Output) else None
     return version.value if version is not None else None
+
+
+@dataclass(frozen=True)
+class LeadingExecutors:
+    """Creates executors that lead the runs of instances.
+
+    Its type tells the steps, in whatever process, that they do not: also when the executor is gone.
+
+    Attributes:
+        create: Creates the executor of a run.
+        location: The code location of the runs; None where it is not known.
+    """
+
+    create: Callable[[dg.InitExecutorContext], dg.Executor]
+    location: CodeLocation | None = None
+
+    def __call__(self, context: dg.InitExecutorContext) -> dg.Executor:
+        """Creates the executor of a run."""
+        return self.create(context)
+
+
+def code_location(job: dg.JobDefinition) -> CodeLocation | None:
+    """Return the code location of a job's definitions, None where they do not say it."""
+    create = job.executor_def.executor_creation_fn
+    return create.location if isinstance(create, LeadingExecutors) else None
+
+
+def has_leading_executor(step: Any) -> bool:
+    """Whether the executor of a step's run leads it."""
+    create = step.job_def.executor_def.executor_creation_fn
+    return PARTITION_TAG in step.run_tags and isinstance(create, LeadingExecutors)
+
+
+def check_leads_alone(step: Any) -> None:
+    """Refuses to lead a run of which this process executes a part only.
+
+    It would commit what it knows of, and so a part of a stage.
+
+    Raises:
+        ConfigurationError: Other processes execute the rest, and no executor leads the run.
+    """
+    plan, run = step.plan_data.execution_plan, step.dagster_run
+    planned = run.step_keys_to_execute or [item.key for item in plan.get_all_steps_in_topo_order()]
+    if set(plan.step_keys_to_execute) != set(planned):
+        name = step.job_def.executor_def.name
+        raise ConfigurationError(
+            f"Run {step.run_id} executes its steps in several processes (executor `{name}`), and "
+            "nobody commits their stages as a whole. Let job and assets come from "
+            "instance_definitions(..., executor=...), or wrap the executor: "
+            "data_pipeline.memoised(dg.multiprocess_executor); and start the run "
+            "with a partition, which is the instance."
+        )
+
+
+def succeeded_steps(storage: dg.DagsterInstance, run_id: str) -> set[str]:
+    """Names the steps of a run that have succeeded."""
+    return {event.step_key for event in _events(storage, run_id, "STEP_SUCCESS") if event.step_key}
+
+
+def skipped_steps(storage: dg.DagsterInstance, run_id: str) -> set[str]:
+    """Names the steps of a run that Dagster has left out."""
+    return {event.step_key for event in _events(storage, run_id, "STEP_SKIPPED") if event.step_key}
+
+
+def made_outputs(storage: dg.DagsterInstance, run_id: str, step: str) -> set[str]:
+    """Names the outputs that a step of a run has made."""
+    events = _events(storage, run_id, "STEP_OUTPUT")
+    return {event.step_output_data.output_name for event in events if event.step_key == step}
+
+
+def _events(storage: dg.DagsterInstance, run_id: str, kind: str) -> list[dg.DagsterEvent]:
+    records = storage.get_records_for_run(run_id, of_type=dg.DagsterEventType(kind)).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    return [event for event in events if event]

@@ -13,13 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import instance_resources, sql_query
+from data_pipeline.commit.stage_commits import StageCommits
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.drop import dropping
 from data_pipeline.drop.blockers import Order
 from data_pipeline.drop.inventory import DropSelection
 from data_pipeline.instances import load_configuration
-from data_pipeline.memo.led_run import StageCommits
 from data_pipeline.results.discard_staged import make_room
 from data_pipeline.results.writing import Store
 from data_pipeline.runs.run_session import RunSession

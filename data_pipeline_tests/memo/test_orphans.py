@@ -134,7 +134,7 @@ def test_what_is_of_unknown_origin_is_never_dropped(
 
 
 def test_the_module_that_makes_the_definitions_is_their_code_location() -> None:
-    from data_pipeline.commit.stage_commits import code_location
+    from data_pipeline.runs.dagster_plan import code_location
 
     found = code_location(instance_definitions([constant("s/a", 1)]).resolve_job_def("full"))
     assert found == location(__name__, "a")
