@@ -14,7 +14,7 @@ PROJECTS = Path(__file__).parent / "projects"
 
 
 def execute(project: str, job: str, **variables: str) -> str:
-    """Runs a job as a user would; gives the run's log."""
+    """Run a job as a user would; gives the run's log."""
     dagster = Path(sys.executable).with_name("dagster")
     file = str(PROJECTS / f"{project}.py")
     done = subprocess.run(

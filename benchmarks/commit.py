@@ -77,7 +77,7 @@ class Stage:
             return time.perf_counter() - started
 
     def remove(self) -> None:
-        """Drops everything."""
+        """Drop everything."""
         with self.engine.begin() as connection:
             for name in (self._views, self._schema, self._staging):
                 run(connection, f"DROP SCHEMA IF EXISTS {quoted(name)} CASCADE")
@@ -108,7 +108,7 @@ class Commits:
         self.commit()  # the catalog does not know the first tables
 
     def commit(self) -> float:
-        """Stages tables and commits them; gives the seconds that the commit takes."""
+        """Stage tables and commits them; gives the seconds that the commit takes."""
         self._number += 1
         with self._session.begin() as connection:
             self.present.stage(connection)
@@ -119,7 +119,7 @@ class Commits:
         return time.perf_counter() - started
 
     def close(self) -> None:
-        """Ends the session, and drops everything."""
+        """End the session, and drops everything."""
         self._session.close()
         self.present.remove()
         with self.present.engine.begin() as connection:

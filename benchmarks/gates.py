@@ -23,7 +23,7 @@ class Gate:
     def within(
         cls, criterion: str, value: float, low: float, high: float, unit: str = "", note: str = ""
     ) -> "Gate":
-        """Gives the line for a number that has to be in an interval."""
+        """Return the line for a number that has to be in an interval."""
         bound = f"<= {high:g}{unit}" if low <= 0 else f"{low:g} to {high:g}{unit}"
         if low == high:
             bound = f"{high:g}{unit}"

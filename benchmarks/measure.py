@@ -30,7 +30,7 @@ class Comparison:
 def compare(
     name: str, ours: Callable[[], object], bare: Callable[[], object], *, goal: str, rounds: int = 7
 ) -> Comparison:
-    """Runs both `rounds` times in turn, after once for warming up, and takes the medians."""
+    """Run both `rounds` times in turn, after once for warming up, and takes the medians."""
     ours(), bare()
     seconds: dict[Callable[[], object], list[float]] = {ours: [], bare: []}
     for number in range(rounds):
@@ -45,7 +45,7 @@ def compare(
 
 @contextmanager
 def own_server() -> Iterator[Path]:
-    """Gives a folder in which all is measured, on an embedded PostgreSQL of its own."""
+    """Return a folder in which all is measured, on an embedded PostgreSQL of its own."""
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         os.environ["DATA_PIPELINE_HOME"] = folder

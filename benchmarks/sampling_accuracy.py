@@ -50,7 +50,7 @@ def gates(connection: sa.Connection, tpch: Tpch) -> Iterator[Gate]:
 def _errors(
     connection: sa.Connection, tpch: Tpch, table: str, measures: tuple[str, ...], group: str
 ) -> Iterator[float]:
-    """Gives the relative errors in percent, of groups that have a hundredth of the rows."""
+    """Return the relative errors in percent, of groups that have a hundredth of the rows."""
     full = _numbers(connection, f"{tpch.instance('full').schema(INPUTS)}.{table}", measures, group)
     weighted = f"{tpch.instance('midi').sample_schema}.{INPUTS}__{table}_weighted"
     midi = _numbers(connection, weighted, measures, group, "weight")
@@ -110,6 +110,6 @@ def _distribution(connection: sa.Connection, relation: str, column: str, weight:
 
 
 def _steps(weights: pd.Series, values: np.ndarray) -> np.ndarray:
-    """Gives a distribution function at some values."""
+    """Return a distribution function at some values."""
     cumulated = np.concatenate([[0.0], np.cumsum(weights.to_numpy()) / weights.sum()])
     return cumulated[np.searchsorted(weights.index.to_numpy(), values, side="right")]

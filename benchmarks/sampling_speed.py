@@ -52,7 +52,7 @@ def gates(tpch: Tpch) -> Iterator[Gate]:
 
 
 def _sample(tpch: Tpch, name: str) -> float:
-    """Chooses the rows of a sample, and copies them."""
+    """Choose the rows of a sample, and copies them."""
     started = time.perf_counter()
     with sampled_inputs(tpch.request(name, forced=True), _LOG) as sample:
         if sample is None:
@@ -81,7 +81,7 @@ def _full(tpch: Tpch) -> float:
 
 
 def _copies(tpch: Tpch, queries: dict[str, str], started: float) -> float:
-    """Makes tables of queries, takes the seconds since the start, and drops the tables again."""
+    """Make tables of queries, takes the seconds since the start, and drops the tables again."""
     with database(tpch.instance("full")).begin() as connection:
         run(connection, f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE")
         ensure_schema(connection, _SCHEMA)

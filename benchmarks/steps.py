@@ -11,7 +11,7 @@ STEPS = 20
 
 
 def chain() -> list[dg.AssetsDefinition]:
-    """Gives assets `chain/t0`, `chain/t1`, ... of which each reads the one before."""
+    """Return assets `chain/t0`, `chain/t1`, ... of which each reads the one before."""
 
     @dg.asset(key=["chain", "t0"], partitions_def=INSTANCE_PARTITIONS)
     def first() -> pd.DataFrame:

@@ -93,7 +93,7 @@ class Tpch:
 
     @classmethod
     def make(cls, folder: Path, scale: float) -> "Tpch":
-        """Makes the data and the configuration in a directory."""
+        """Make the data and the configuration in a directory."""
         files = folder / "tpch"
         command = [str(Path(sys.executable).parent / "tpchgen-cli"), "parquet", "-s", str(scale)]
         subprocess.run([*command, "--output-dir", str(files)], check=True, capture_output=True)
@@ -102,11 +102,11 @@ class Tpch:
         return cls(files, config)
 
     def instance(self, name: str) -> Instance:
-        """Gives an instance."""
+        """Return an instance."""
         return load_configuration(self.config).instance(name)
 
     def request(self, name: str, *, forced: bool = False) -> Request:
-        """Gives what the step of an instance that samples asks for."""
+        """Return what the step of an instance that samples asks for."""
         tables = frozenset(DECLARED)
         return Request(
             instance=self.instance(name),
@@ -159,7 +159,7 @@ def _batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
 
 
 def _grown(relation: str, name: str, columns: list[str]) -> str:
-    """Gives the query for a table, in another order and with one more order for each hundred."""
+    """Return the query for a table, in another order and with one more order for each hundred."""
     key = _KEYS_OF_ORDERS.get(name)
     if key is None:
         return f"SELECT * FROM {relation}"

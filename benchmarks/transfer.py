@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 def frame() -> pd.DataFrame:
-    """Gives a million rows of six common types."""
+    """Return a million rows of six common types."""
     random = np.random.default_rng(0)
     return pd.DataFrame(
         {

@@ -32,7 +32,7 @@ class _Lines(logging.Handler):
     """Prints what a run did, as it happens."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints the lines of one record, if it has any to show."""
+        """Print the lines of one record, if it has any to show."""
         for line in _lines(record):
             click.echo(line)
 
@@ -103,7 +103,7 @@ def instance_resources(
     per_user: bool | None = None,
     io_manager: bool = True,
 ) -> dict[str, Any]:
-    """Gives the resources of one instance, or of all.
+    """Return the resources of one instance, or of all.
 
     Args:
         name: The instance; None: every instance, chosen by the partition at run time.
@@ -143,7 +143,7 @@ def instance_definitions(
     code_location: str | None = None,
     **others: Any,
 ) -> dg.Definitions:
-    """Gives definitions in which the assets run on every instance.
+    """Return definitions in which the assets run on every instance.
 
     There is a job for each instance, tagged with its partition, and the job `pipeline` for any.
 
@@ -190,7 +190,7 @@ def instance_definitions(
 def check_samples(
     assets: Iterable[dg.AssetsDefinition], configuration: Configuration | None = None
 ) -> None:
-    """Checks that all tables that samples name are input tables; a slip would go unnoticed.
+    """Check that all tables that samples name are input tables; a slip would go unnoticed.
 
     Use it where the assets are all that there are: several pipelines may have one configuration.
 
@@ -219,7 +219,7 @@ def _input_tables(assets: Iterable[dg.AssetsDefinition]) -> list[StageTable]:
 
 
 def _check_sample_sources(configuration: Configuration, inputs: Sequence[StageTable]) -> None:
-    """Refuses samples of what is filtered or sampled itself, now that all tables are known."""
+    """Refuse samples of what is filtered or sampled itself, now that all tables are known."""
     for name, instance in configuration.instances.items():
         if instance.sample is None or instance.source is None:
             continue
@@ -282,7 +282,7 @@ def _jobs(configuration: Configuration) -> list[Any]:
 
 
 def _raw_tables(assets: Iterable[dg.AssetsDefinition]) -> set[str]:
-    """Gives the keys of the assets that a sampling asset copies."""
+    """Return the keys of the assets that a sampling asset copies."""
     metadata = [spec.metadata for asset in assets for spec in asset.specs]
     return {item[SOURCE_METADATA_KEY] for item in metadata if SOURCE_METADATA_KEY in item}
 
@@ -290,7 +290,7 @@ def _raw_tables(assets: Iterable[dg.AssetsDefinition]) -> set[str]:
 def _prepared(
     asset: dg.AssetsDefinition, raw: set[str], versions: Mapping[dg.AssetKey, CodeVersion]
 ) -> dg.AssetsDefinition:
-    """Gives an asset with its code version, and with a tag if it is a raw table."""
+    """Return an asset with its code version, and with a tag if it is a raw table."""
 
     def prepared(spec: dg.AssetSpec) -> dg.AssetSpec:
         tags, metadata = dict(spec.tags), dict(spec.metadata)

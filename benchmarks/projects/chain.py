@@ -19,7 +19,7 @@ def first() -> pd.DataFrame:
 
 
 def link(number: int) -> dg.AssetsDefinition:
-    """Gives the asset of table `number`, which reads the one before."""
+    """Return the asset of table `number`, which reads the one before."""
     added = int(os.environ.get("BENCH_MIDDLE", "0")) if number == MIDDLE else 0
 
     @dg.asset(

@@ -78,7 +78,7 @@ def _duration(text: str) -> timedelta:
 
 
 def _instance(configuration: "Configuration", name: str) -> tuple["Instance", bool]:
-    """Gives the instance of a name or id, and whether the configuration does not name it."""
+    """Return the instance of a name or id, and whether the configuration does not name it."""
     from data_pipeline.drop.dropping import unconfigured
 
     if name in configuration.instances:
@@ -90,7 +90,7 @@ def _instance(configuration: "Configuration", name: str) -> tuple["Instance", bo
 def _stages(
     configuration: "Configuration", instance: "Instance"
 ) -> tuple[frozenset[str], dict[str, list[str]]]:
-    """Gives the stages of the code, and which instances copy from each of them."""
+    """Return the stages of the code, and which instances copy from each of them."""
     from data_pipeline.definitions import defs
     from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
 
@@ -111,7 +111,7 @@ def _stages(
 
 
 def listing(found: "Survey") -> Iterator[str]:
-    """Gives the lines that show what would be dropped, and what stands in the way."""
+    """Return the lines that show what would be dropped, and what stands in the way."""
     for part in found.parts:
         yield from _lines(part)
     sizes = [item.bytes for part in found.parts for item in part.relations]

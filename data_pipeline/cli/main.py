@@ -18,7 +18,7 @@ class _Group(click.Group):
     """A command group that shows our own errors as messages, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command that was asked for."""
+        """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
         except DataPipelineError as error:

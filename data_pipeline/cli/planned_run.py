@@ -22,7 +22,7 @@ from data_pipeline.store.orphans import Orphans, orphans
 
 
 def planned(configuration: Configuration, name: str, log: logging.Logger) -> Memo:
-    """Gives the memo of a run of the job of an instance, before its first step."""
+    """Return the memo of a run of the job of an instance, before its first step."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnseenInputWarning)  # said below, once
         from data_pipeline.definitions import defs
@@ -44,7 +44,7 @@ def _storage(home: Path) -> dg.DagsterInstance | None:
 
 
 def orphans_of(instance: Instance) -> Orphans:
-    """Give the results of an instance that no asset of the project makes any more."""
+    """Return the results of an instance that no asset of the project makes any more."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnseenInputWarning)
         from data_pipeline.definitions import defs

@@ -40,7 +40,7 @@ def run(instances: tuple[str, ...], fresh: bool) -> None:
 
 
 def dagster_home(home: Path) -> Path:
-    """Gives the directory of Dagster's local storage, with the project's `dagster.yaml` in it."""
+    """Return the directory of Dagster's local storage, with the project's `dagster.yaml` in it."""
     directory = home.absolute() / "dagster"
     create_private(home.absolute())
     create_private(directory)
@@ -65,7 +65,7 @@ def _execute(name: str, tags: Mapping[str, str]) -> bool:
 
 
 def job_of_instance(name: str) -> "JobDefinition":
-    """Gives the job of an instance; Dagster finds it by this function's name."""
+    """Return the job of an instance; Dagster finds it by this function's name."""
     from data_pipeline.definitions import defs
 
     return defs.resolve_job_def(name)

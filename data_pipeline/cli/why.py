@@ -51,7 +51,7 @@ def why(instance: str, table: str, key: tuple[str, ...]) -> None:
 
 
 def _inputs(table: str) -> tuple["Inputs", str]:
-    """Finds the stage of an input table among the definitions."""
+    """Find the stage of an input table among the definitions."""
     from data_pipeline.database.identifiers import StageTable
     from data_pipeline.definitions import defs
     from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
@@ -81,7 +81,7 @@ def _inputs(table: str) -> tuple["Inputs", str]:
 
 
 def _tables(instance: "Instance", inputs: "Inputs") -> Mapping[str, "Compared"]:
-    """Gives the committed tables of a stage with sources and roles.
+    """Return the committed tables of a stage with sources and roles.
 
     Raises:
         TableNotFoundError: One has not been built yet.

@@ -119,7 +119,7 @@ def code_version_of(
     tracked_packages: Packages = (),
     resources: Mapping[str, Any] | None = None,
 ) -> CodeVersion:
-    """Computes the code version of an asset or of any function, whatever it declares.
+    """Compute the code version of an asset or of any function, whatever it declares.
 
     Args:
         asset: The asset, or a function.
@@ -145,7 +145,7 @@ def code_versions(
     resources: Mapping[str, Any] | None = None,
     raw: Collection[str] = (),
 ) -> dict[dg.AssetKey, CodeVersion]:
-    """Gives the code version of every asset: its explicit one, or else one computed from its code.
+    """Return the code version of every asset: its explicit one, or else one computed from its code.
 
     Arguments and errors are those of `code_version_of`; `raw` names the raw tables, which take
     input from outside whatever they declare.
@@ -175,7 +175,7 @@ def code_versions(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keeps the garbage collector away for a moment.
+    """Keep the garbage collector away for a moment.
 
     Syntax trees are many objects; a collection among them would walk through all that Dagster and
     pandas hold, which takes longer than the versions.
@@ -209,7 +209,7 @@ def with_code_versions(
     versions: Mapping[dg.AssetKey, CodeVersion] | None = None,
     **options: Any,
 ) -> list[dg.AssetsDefinition]:
-    """Gives the assets with a code version each; explicit ones stay as they are.
+    """Return the assets with a code version each; explicit ones stay as they are.
 
     Args:
         assets: The assets.
@@ -238,7 +238,7 @@ class _Reads:
         self._seeds |= part.seeds
 
     def uncertain(self) -> list[tuple[str, str]]:
-        """Gives where, and what; not the random numbers of a generator that gets a seed."""
+        """Return where, and what; not the random numbers of a generator that gets a seed."""
         kept = [item for item in self._found if item.generator not in self._seeds]
         return [(item.place, item.what) for item in kept]
 
@@ -298,7 +298,7 @@ class _Computation:
         return self._parts_below(self._roots_of(entry) if self._roots is None else self._roots)
 
     def _parts_for_resource(self, resource: Any, entries: Sequence[Any]) -> CodeParts:
-        """Gives the code that a resource may be part of: not that of a library."""
+        """Return the code that a resource may be part of: not that of a library."""
         if self._roots is None and not is_installed(own := self._roots_of(_defining(resource))):
             return self._parts_below(own)
         return self._parts_for(entries[0])
@@ -323,7 +323,7 @@ class _Computation:
         warned: dict[Warned, None],
         reads: "_Reads",
     ) -> None:
-        """Adds the parts that one leads to, each once, and those that lead on from there."""
+        """Add the parts that one leads to, each once, and those that lead on from there."""
         seen: set[tuple[Target | SqlFile, bool]] = set()
         stack: list[tuple[CodePart, bool]] = [(part, False) for part in reversed(start)]
         while stack:
@@ -358,13 +358,13 @@ def _add(parts: dict[str, str], name: str, said: str) -> None:
 
 
 def _defining(resource: Any) -> Any:
-    """Gives the class or function that makes a resource what it is."""
+    """Return the class or function that makes a resource what it is."""
     named = (type, types.FunctionType, types.MethodType, functools.partial)
     return resource if isinstance(resource, named) else type(resource)
 
 
 def _place(entry: Any) -> tuple[str, str]:
-    """Gives module and file of a function, or of what else can be called; empty without a file."""
+    """Return module and file of a function, or of what else can be called; empty without a file."""
     if isinstance(entry, type):
         return entry.__module__, getattr(sys.modules.get(entry.__module__), "__file__", None) or ""
     function = _plain_function(entry)
@@ -372,7 +372,7 @@ def _place(entry: Any) -> tuple[str, str]:
 
 
 def _plain_function(entry: Any) -> Any:
-    """Gives the function behind a partial, a wrapper, a method or an object that can be called."""
+    """Return the function behind a partial, a wrapper, a method or an object that can be called."""
     while not hasattr(entry, "__code__"):
         inner = (
             getattr(entry, "func", None)

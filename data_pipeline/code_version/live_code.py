@@ -31,7 +31,7 @@ from data_pipeline.transfer.stable_hash import stable_hash
 
 
 def asset_functions(asset: dg.AssetsDefinition) -> Mapping[str, Callable[..., Any]]:
-    """Gives the functions of an asset by the names of their ops; none for an external asset."""
+    """Return the functions of an asset by the names of their ops; none for an external asset."""
     return {operation.name: _function(operation) for operation in _operations(asset)}
 
 
@@ -41,7 +41,7 @@ def asked_resources(asset: dg.AssetsDefinition) -> set[str]:
 
 
 def asset_structure(asset: dg.AssetsDefinition) -> list[str]:
-    """Gives how the ops of a graph asset depend on each other; nothing for other assets."""
+    """Return how the ops of a graph asset depend on each other; nothing for other assets."""
     node = asset.node_def if asset.is_executable else None
     return sorted(_structure(node)) if isinstance(node, dg.GraphDefinition) else []
 
@@ -81,7 +81,7 @@ class LiveCode:
         self.found: dict[str, CodePart] = {}
 
     def follow(self, entry: Callable[..., Any]) -> None:
-        """Adds the code of an asset: a function, or whatever else can be called."""
+        """Add the code of an asset: a function, or whatever else can be called."""
         own = inspect.unwrap(entry) if callable(entry) else entry
         for function in (own, entry):
             if isinstance(function, types.FunctionType):
@@ -90,7 +90,7 @@ class LiveCode:
             self._value("the asset", "its callable", entry, "the asset")
 
     def follow_resource(self, resource: Any) -> None:
-        """Adds the code of a resource: its class, its function, or what an object is made of.
+        """Add the code of a resource: its class, its function, or what an object is made of.
 
         What an object holds counts by itself, as the configuration of a class does.
         """
@@ -101,7 +101,7 @@ class LiveCode:
             stable_hash(resource, substitute=self._substitute)
 
     def _function(self, function: types.FunctionType, *, own: bool = False) -> str:
-        """Adds a function, and gives the name of its part."""
+        """Add a function, and gives the name of its part."""
         if id(function) in self._seen:
             return self._seen[id(function)][1]
         path = Path(function.__code__.co_filename)
@@ -141,7 +141,7 @@ class LiveCode:
     def _decorators(
         self, module: Module, name: str, held: Sequence[SourcePlace], place: str
     ) -> None:
-        """Warns of variables that a library's decorator got from the function around.
+        """Warn of variables that a library's decorator got from the function around.
 
         Those of a decorator in the project are found in what its function closes over.
         """
@@ -153,14 +153,14 @@ class LiveCode:
                 self.found[key] = CodePart(key, "value", "", (), (Warned(place, what),))
 
     def _named(self, function: Any, name: str) -> str:
-        """Gives a part a name of its own: a factory makes many functions of one name."""
+        """Return a part a name of its own: a factory makes many functions of one name."""
         taken = sum(other == name or other.startswith(f"{name}#") for other in self.found)
         name = f"{name}#{taken + 1}" if taken else name
         self._seen[id(function)] = (function, name)
         return name
 
     def _library_function(self, function: types.FunctionType) -> str:
-        """Follows what a library's function wraps or closes over."""
+        """Follow what a library's function wraps or closes over."""
         name = f"{function.__module__}.{function.__qualname__}"
         self._seen[id(function)] = (function, name)
         held = [cell.cell_contents for cell in function.__closure__ or () if _is_set(cell)]
@@ -177,7 +177,7 @@ class LiveCode:
                 self._value(name, f"`{variable}`", cell.cell_contents, place)
 
     def _given_defaults(self, function: types.FunctionType, name: str, place: str) -> None:
-        """Adds the defaults of a function within a function: they may be that one's variables."""
+        """Add the defaults of a function within a function: they may be that one's variables."""
         if "<locals>" not in function.__qualname__:
             return
         for parameter in inspect.signature(function, follow_wrapped=False).parameters.values():
@@ -186,7 +186,7 @@ class LiveCode:
                 self._value(name, what, parameter.default, place)
 
     def _value(self, name: str, what: str, value: Any, place: str) -> None:
-        """Adds a value by its content, and the code of all functions and classes in it."""
+        """Add a value by its content, and the code of all functions and classes in it."""
         warned: tuple[Warned, ...] = ()
         try:
             said = stable_hash(value, substitute=self._substitute)[:16]
@@ -197,7 +197,7 @@ class LiveCode:
         self.found[key] = CodePart(key, "value", said, (), warned)
 
     def _substitute(self, value: Any) -> Any:
-        """Gives plain data for functions, classes and what holds them; follows their code."""
+        """Return plain data for functions, classes and what holds them; follows their code."""
         if isinstance(value, types.FunctionType):
             return "function", self._function(value)
         if isinstance(value, functools.partial):
@@ -226,7 +226,7 @@ class LiveCode:
         return self._object(value)
 
     def _object(self, value: Any) -> Any:
-        """Follows the class of an object; its content is that of its attributes."""
+        """Follow the class of an object; its content is that of its attributes."""
         kind = type(value)
         if self._module_of(kind) is None:
             return NotImplemented
@@ -237,7 +237,7 @@ class LiveCode:
         return "object", name, vars(value)
 
     def _class(self, kind: type) -> str:
-        """Adds a class, and gives its name."""
+        """Add a class, and gives its name."""
         name = f"{kind.__module__}.{kind.__qualname__}"
         module = self._module_of(kind)
         if module is None or module.source is None or id(kind) in self._seen:
@@ -276,7 +276,7 @@ class LiveCode:
 
 
 def located_function(module: Module, function: types.FunctionType) -> Sequence[SourcePlace]:
-    """Gives where a function stands in its source; several if lambdas cannot be told apart."""
+    """Return where a function stands in its source; several if lambdas cannot be told apart."""
     code = function.__code__
     if module.source is not None and "<locals>" not in function.__qualname__:
         # The usual case, without a look at the whole module.

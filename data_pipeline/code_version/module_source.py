@@ -41,12 +41,12 @@ class Binding:
 
 
 def module_bindings(tree: ast.Module) -> Iterator[tuple[str, Binding]]:
-    """Gives each name that the top of a module binds, and by what; `*` for all names of another."""
+    """Return each name that the top of a module binds, and by what; `*` for all names of another."""
     return _bindings(tree.body, ())
 
 
 def global_bindings(tree: ast.Module) -> Iterator[tuple[str, Binding]]:
-    """Gives each name that a function declares as `global`, and the function."""
+    """Return each name that a function declares as `global`, and the function."""
     for node in ast.walk(tree):
         if isinstance(node, FUNCTIONS):
             declared = [item.names for item in _own(node) if isinstance(item, ast.Global)]
@@ -55,7 +55,7 @@ def global_bindings(tree: ast.Module) -> Iterator[tuple[str, Binding]]:
 
 
 def changed_names(function: ast.AST) -> set[str]:
-    """Gives the names whose values a function changes: by an item, an attribute or a method."""
+    """Return the names whose values a function changes: by an item, an attribute or a method."""
     found: set[str] = set()
     for node in ast.walk(function):
         if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
@@ -68,7 +68,7 @@ def changed_names(function: ast.AST) -> set[str]:
 
 
 def _own(function: ast.AST) -> Iterator[ast.AST]:
-    """Gives the nodes of a function without those of functions within."""
+    """Return the nodes of a function without those of functions within."""
     stack = list(ast.iter_child_nodes(function))
     while stack:
         node = stack.pop()
@@ -99,7 +99,7 @@ def _bindings(
 
 
 def _compound(statement: ast.stmt, headers: tuple[Header, ...]) -> Iterator[tuple[str, Binding]]:
-    """Gives the bindings of `if`, `for`, `while`, `with`, `try` and `match`."""
+    """Return the bindings of `if`, `for`, `while`, `with`, `try` and `match`."""
     own = tuple(
         part
         for name, value in ast.iter_fields(statement)
@@ -125,7 +125,7 @@ def _compound(statement: ast.stmt, headers: tuple[Header, ...]) -> Iterator[tupl
 
 
 def _names(node: ast.AST, *, deep: bool = True) -> Iterator[str]:
-    """Gives the names that a simple statement or a part of one binds or changes."""
+    """Return the names that a simple statement or a part of one binds or changes."""
     stack = [node]
     while stack:
         item = stack.pop()
@@ -253,7 +253,7 @@ _parsed: dict[Path, tuple[tuple[int, int], ModuleSource]] = {}
 
 
 def module_source(path: Path) -> ModuleSource:
-    """Gives the source of a module, parsed once for each state of its file.
+    """Return the source of a module, parsed once for each state of its file.
 
     Raises:
         ConfigurationError: The file cannot be read, or is no valid Python.
@@ -273,7 +273,7 @@ def module_source(path: Path) -> ModuleSource:
 
 
 def first_line(node: ast.AST) -> int:
-    """Gives the line at which Python lets a function begin: that of its first decorator."""
+    """Return the line at which Python lets a function begin: that of its first decorator."""
     lines: list[int] = [item.lineno for item in getattr(node, "decorator_list", [])]
     return min(lines, default=getattr(node, "lineno", 0))
 

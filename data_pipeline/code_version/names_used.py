@@ -79,29 +79,29 @@ class Scope:
         self.imports: dict[str, list[Import]] = {}
 
     def bind(self, name: str) -> None:
-        """Adds a name that code in this scope binds."""
+        """Add a name that code in this scope binds."""
         self.bound.add(name)
 
     def walrus(self) -> "Scope | None":
-        """Gives the scope that `:=` binds in: around comprehensions; None for the module."""
+        """Return the scope that `:=` binds in: around comprehensions; None for the module."""
         scope: Scope | None = self
         while scope is not None and scope.is_comprehension:
             scope = scope.parent
         return scope
 
     def import_names(self, statement: ast.Import | ast.ImportFrom) -> None:
-        """Adds the names that an import binds."""
+        """Add the names that an import binds."""
         for name, source in import_bindings(statement):
             self.bound.add(name)
             self.imports.setdefault(name, []).append(source)
 
     def holds(self, name: str) -> bool:
-        """Says whether a name is one of this scope's own, once all of its code has been read."""
+        """Say whether a name is one of this scope's own, once all of its code has been read."""
         return name in self.bound and name not in self.globals and name not in self.outer
 
 
 def chain(node: ast.AST) -> tuple[ast.AST, tuple[str, ...]]:
-    """Splits `a.b.c` into its root and the attributes that follow."""
+    """Split `a.b.c` into its root and the attributes that follow."""
     attributes: list[str] = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -110,7 +110,7 @@ def chain(node: ast.AST) -> tuple[ast.AST, tuple[str, ...]]:
 
 
 def import_bindings(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Import]]:
-    """Gives each name that an import statement binds, and to what; `*` stands for itself."""
+    """Return each name that an import statement binds, and to what; `*` stands for itself."""
     for alias in statement.names:
         if isinstance(statement, ast.ImportFrom):
             source = Import(statement.module or "", statement.level, alias.name)
@@ -123,30 +123,30 @@ def import_bindings(statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[st
 
 
 def arguments_of(arguments: ast.arguments) -> list[ast.arg]:
-    """Gives every argument of a function."""
+    """Return every argument of a function."""
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     return every + [item for item in (arguments.vararg, arguments.kwarg) if item is not None]
 
 
 def parameters(arguments: ast.arguments) -> set[str]:
-    """Gives the names of every argument of a function."""
+    """Return the names of every argument of a function."""
     return {argument.arg for argument in arguments_of(arguments)}
 
 
 def defaults(arguments: ast.arguments) -> list[ast.expr]:
-    """Gives the default values of the arguments of a function."""
+    """Return the default values of the arguments of a function."""
     return [*arguments.defaults, *(item for item in arguments.kw_defaults if item is not None)]
 
 
 def type_parameters(node: ast.AST) -> set[str]:
-    """Gives the names of the type parameters of a definition: `T` of `def f[T]()`."""
+    """Return the names of the type parameters of a definition: `T` of `def f[T]()`."""
     return {parameter.name for parameter in getattr(node, "type_params", [])}
 
 
 def references(
     nodes: Iterable[ast.AST], *, closure: Collection[str] = (), annotations: bool = False
 ) -> list[Reference]:
-    """Gives the references of code to names of its module (or builtins), in order.
+    """Return the references of code to names of its module (or builtins), in order.
 
     Names that it binds by itself are left out, but for those that a function imports.
 
@@ -163,7 +163,7 @@ def references(
 
 
 def bound_names(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> set[str]:
-    """Gives the names that a function binds for itself, its arguments among them."""
+    """Return the names that a function binds for itself, its arguments among them."""
     walk = _Walk()
     scope = walk.enter(function)
     walk.run()
@@ -181,7 +181,7 @@ class _Walk:
         self._uses: list[tuple[Reference, Scope | None]] = []
 
     def visit(self, node: ast.AST, annotations: bool) -> None:
-        """Reads a statement or expression at the top."""
+        """Read a statement or expression at the top."""
         if isinstance(node, FUNCTIONS):
             self._function(node, None, annotations)
         else:
@@ -189,7 +189,7 @@ class _Walk:
         self.run()
 
     def run(self) -> None:
-        """Reads all that is left on the stack."""
+        """Read all that is left on the stack."""
         stack = self._stack
         while stack:
             node, scope, telling_type = stack.pop()
@@ -209,7 +209,7 @@ class _Walk:
                 step(self, node, scope, telling_type)
 
     def references(self, closure: frozenset[str]) -> list[Reference]:
-        """Gives the uses of names that are bound elsewhere."""
+        """Return the uses of names that are bound elsewhere."""
         found: list[Reference] = []
         for reference, scope in self._uses:
             local, imports, certain = _lookup(reference.name, scope, closure)
@@ -222,7 +222,7 @@ class _Walk:
         return sorted(found, key=lambda reference: reference.line)
 
     def enter(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> Scope:
-        """Gives a scope at the top for a function whose body is to be read."""
+        """Return a scope at the top for a function whose body is to be read."""
         scope = Scope(None)
         scope.bound.update(parameters(node.args))
         self._push(node.body if isinstance(node.body, list) else [node.body], scope)
@@ -289,7 +289,7 @@ class _Walk:
             (scope.globals if isinstance(node, ast.Global) else scope.outer).update(node.names)
 
     def _named(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
-        """Reads `except ... as name` and patterns."""
+        """Read `except ... as name` and patterns."""
         name = node.rest if isinstance(node, ast.MatchMapping) else node.name
         if name is not None and scope is not None:
             scope.bind(name)
@@ -361,7 +361,7 @@ class _Walk:
 def _lookup(
     name: str, scope: Scope | None, closure: frozenset[str]
 ) -> tuple[bool, list[Import], bool]:
-    """Says whether a name is bound within the code, by which imports, and how sure that is."""
+    """Say whether a name is bound within the code, by which imports, and how sure that is."""
     start = scope
     certain = True
     while scope is not None:

@@ -17,7 +17,7 @@ _Piece = str | tuple[ast.AST, bool, bool]
 
 
 def normalised(node: ast.AST, *, annotations: bool = False) -> str:
-    """Gives the normalised text of a tree; equal texts mean equal code.
+    """Return the normalised text of a tree; equal texts mean equal code.
 
     Annotations count where something reads them: in class bodies (fields of dataclasses) and in
     decorated functions. Elsewhere they are left out.
@@ -39,7 +39,7 @@ def normalised(node: ast.AST, *, annotations: bool = False) -> str:
 
 
 def digest(*texts: str) -> str:
-    """Gives a short hash of texts: 16 hexadecimal digits."""
+    """Return a short hash of texts: 16 hexadecimal digits."""
     content = hashlib.sha256()
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
@@ -48,7 +48,7 @@ def digest(*texts: str) -> str:
 
 
 def unquoted(annotation: ast.expr) -> ast.expr:
-    """Gives the expression of an annotation that is written as a string; others as they are."""
+    """Return the expression of an annotation that is written as a string; others as they are."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         try:
             return ast.parse(annotation.value.strip(), mode="eval").body
@@ -58,7 +58,7 @@ def unquoted(annotation: ast.expr) -> ast.expr:
 
 
 def _pieces(node: ast.AST, in_class: bool, annotations: bool) -> list[_Piece]:
-    """Gives text and further nodes that make up a node, in order.
+    """Return text and further nodes that make up a node, in order.
 
     Args:
         node: The node.
@@ -112,7 +112,7 @@ def _add_field(pieces: list[_Piece], value: object, in_class: bool, annotations:
 def _statements(
     name: str, statements: Iterable[ast.stmt], in_class: bool, annotations: bool
 ) -> Iterator[_Piece]:
-    """Gives a block without statements that do nothing, and with its imports in order."""
+    """Return a block without statements that do nothing, and with its imports in order."""
     yield f"{name}=["
     imports: list[str] = []
     for statement in statements:
@@ -129,7 +129,7 @@ def _statements(
 
 
 def _does_nothing(statement: ast.stmt, in_class: bool) -> bool:
-    """Says whether a statement is a docstring or the like, `pass`, or an annotation alone."""
+    """Say whether a statement is a docstring or the like, `pass`, or an annotation alone."""
     if isinstance(statement, ast.AnnAssign):
         return statement.value is None and not in_class
     constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
@@ -145,7 +145,7 @@ def _imports(statement: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 
 def _formatted_text(node: ast.JoinedStr, in_class: bool, annotations: bool) -> Iterator[_Piece]:
-    """Gives an f-string; versions of Python cut the text between its fields differently."""
+    """Return an f-string; versions of Python cut the text between its fields differently."""
     yield "JoinedStr["
     text = ""
     for value in node.values:

@@ -53,7 +53,7 @@ class Registrations:
         self._calls: list[tuple[Module, ast.stmt, Definition]] | None = None
 
     def fillers(self, table: Definition) -> list[Definition]:
-        """Gives the functions beside a table that change what it holds."""
+        """Return the functions beside a table that change what it holds."""
         module = self._project.module(table.module)
         if module is None or module.source is None:
             return []
@@ -63,7 +63,7 @@ class Registrations:
         return [Definition(table.module, name) for name in self._fillers[path].get(table.name, [])]
 
     def calls(self, filler: Definition) -> Iterator[tuple[Module, ast.stmt]]:
-        """Gives the statements at the top of modules that call or decorate with a function."""
+        """Return the statements at the top of modules that call or decorate with a function."""
         if self._calls is None:
             self._calls = [*self._all_calls()]
         for module, statement, called in self._calls:
@@ -140,7 +140,7 @@ class CodeParts:
         self._registrations = Registrations(project)
 
     def part(self, target: Definition | WholeModule | SqlFile) -> CodePart:
-        """Gives the part that a reference leads to."""
+        """Return the part that a reference leads to."""
         if target not in self._known:
             if isinstance(target, Definition):
                 self._known[target] = self._definition(target)
@@ -162,7 +162,7 @@ class CodeParts:
         annotations: bool = False,
         texts: Iterable[str] = (),
     ) -> CodePart:
-        """Gives the part of some code.
+        """Return the part of some code.
 
         Args:
             module: The module that it stands in.
@@ -195,7 +195,7 @@ class CodeParts:
         )
 
     def given_to_libraries(self, module: Module, node: ast.AST) -> set[str]:
-        """Gives the names in the arguments of a function's decorators from outside the project."""
+        """Return the names in the arguments of a function's decorators from outside the project."""
         names: set[str] = set()
         for decorator in getattr(self._undecorated(module, node), "decorator_list", []):
             if isinstance(decorator, ast.Call) and self._is_outside(module, decorator.func):
@@ -224,7 +224,7 @@ class CodeParts:
         return part if fixed else self._filled(target, part)
 
     def _filled(self, table: Definition, part: CodePart) -> CodePart:
-        """Adds to a constant what functions put into it while modules are imported."""
+        """Add to a constant what functions put into it while modules are imported."""
         said: list[str] = []
         follows: list[tuple[Target | SqlFile, bool]] = []
         for filler in self._registrations.fillers(table):
@@ -260,7 +260,7 @@ class CodeParts:
         return replace(part, follows=(*part.follows, *follows))
 
     def _undecorated(self, module: Module, node: ast.AST) -> ast.AST:
-        """Gives a function without Dagster's decorators and what stands above them.
+        """Return a function without Dagster's decorators and what stands above them.
 
         They say how its asset is shown and scheduled; those below change the function.
         """
@@ -289,7 +289,7 @@ def _is_ours(module: Module) -> bool:
 
 
 def _is_fixed(binding: Binding) -> bool:
-    """Says whether a binding gives a value that nothing can change: a literal number or text."""
+    """Say whether a binding gives a value that nothing can change: a literal number or text."""
     value = getattr(binding.nodes[0], "value", None)
     return isinstance(value, ast.Constant)
 

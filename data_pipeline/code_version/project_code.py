@@ -28,7 +28,7 @@ class ProjectFiles:
         self._known: dict[Path, bool] = {}
 
     def holds(self, path: Path) -> bool:
-        """Says whether a file belongs to the project; libraries in its folders do not."""
+        """Say whether a file belongs to the project; libraries in its folders do not."""
         if path not in self._known:
             self._known[path] = self._is_inside(path.resolve())
         return self._known[path]
@@ -49,7 +49,7 @@ def is_installed(roots: Sequence[Path]) -> bool:
 
 
 def default_roots(name: str, path: Path) -> tuple[Path, ...]:
-    """Gives the folders of the project that a module belongs to.
+    """Return the folders of the project that a module belongs to.
 
     That is the checkout around the module's root package, or the root package itself where it is
     installed as a library or there is no checkout.
@@ -126,11 +126,11 @@ class ProjectCode:
         self._modules: dict[str, Module | None] = {}
 
     def holds(self, path: Path) -> bool:
-        """Says whether a file is code of the project."""
+        """Say whether a file is code of the project."""
         return self._files.holds(path)
 
     def add(self, name: str, path: Path) -> Module:
-        """Gives the module of a file that was imported by this name."""
+        """Return the module of a file that was imported by this name."""
         known = self._modules.get(name)
         if known is None or known.source is None or known.source.path != path:
             folders = (path.parent,) if path.name == "__init__.py" else ()
@@ -138,19 +138,19 @@ class ProjectCode:
         return known
 
     def module(self, name: str) -> Module | None:
-        """Gives a module of the project; None for one that does not exist or is not part of it."""
+        """Return a module of the project; None for one that does not exist or is not part of it."""
         if name not in self._modules:
             self._modules[name] = self._find(name)
         return self._modules[name]
 
     def resolve(self, module: Module, reference: Reference) -> list[Target]:
-        """Gives what a reference in a module can mean: several where the name is bound twice."""
+        """Return what a reference in a module can mean: several where the name is bound twice."""
         if reference.imported is not None:
             return list(self._imported(module, reference.imported, reference.attributes))
         return list(self._name(module, reference.name, reference.attributes, frozenset()))
 
     def imported(self, module: Module, source: Import) -> list[Target]:
-        """Gives what an import in a module means."""
+        """Return what an import in a module means."""
         return list(self._imported(module, source, ()))
 
     def _find(self, name: str) -> Module | None:
@@ -198,7 +198,7 @@ class ProjectCode:
     def _name(
         self, module: Module, name: str, attributes: tuple[str, ...], seen: frozenset[Definition]
     ) -> Iterator[Target]:
-        """Gives what a name at the top of a module means, with the attributes that follow."""
+        """Return what a name at the top of a module means, with the attributes that follow."""
         own = Definition(module.name, name)
         if own in seen:
             return
@@ -217,7 +217,7 @@ class ProjectCode:
                 yield Unresolved(f"the name `{name}`, which module `{module.name}` does not bind")
 
     def binds(self, module: Module, name: str) -> bool:
-        """Says whether a module binds a name by a statement of its own."""
+        """Say whether a module binds a name by a statement of its own."""
         return module.source is not None and name in module.source.bindings
 
     def _bound(
@@ -239,7 +239,7 @@ class ProjectCode:
     def _starred(
         self, module: Module, name: str, attributes: tuple[str, ...], seen: frozenset[Definition]
     ) -> Iterator[Target]:
-        """Gives what a name can mean that a module may have from `from x import *`."""
+        """Return what a name can mean that a module may have from `from x import *`."""
         for star in module.source.stars if module.source else ():
             path = _absolute(module, star)
             other = self.module(path)
@@ -274,7 +274,7 @@ class ProjectCode:
     def _attribute(
         self, module: Module, attributes: tuple[str, ...], seen: frozenset[Definition]
     ) -> Iterator[Target]:
-        """Gives what attributes of a module mean."""
+        """Return what attributes of a module mean."""
         if not attributes or attributes[0] == "__dict__":
             yield WholeModule(module.name)
             return
@@ -318,7 +318,7 @@ class Package:
 
 
 def tracked_by_module(packages: Mapping[str, str] | Sequence[str]) -> Mapping[str, Package]:
-    """Gives the tracked packages by the names that their top modules are imported by.
+    """Return the tracked packages by the names that their top modules are imported by.
 
     Args:
         packages: Names of installed packages, or such names with the versions to use.
@@ -368,7 +368,7 @@ def _is_editable(found: importlib.metadata.Distribution) -> bool:
 
 
 def _modules(name: str) -> set[str]:
-    """Gives the names of the top modules that a package installs."""
+    """Return the names of the top modules that a package installs."""
     try:
         found = importlib.metadata.distribution(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):

@@ -69,7 +69,7 @@ class Meanings:
         self.outside: list[tuple[Reference, str]] = []
 
     def add(self, reference: Reference) -> None:
-        """Adds what one reference means."""
+        """Add what one reference means."""
         for target in self._project.resolve(self._module, reference):
             for meant in self._meant(reference, target):
                 self._follow(reference, meant)
@@ -86,7 +86,7 @@ class Meanings:
         self.follows.append((target, reference.annotation))
 
     def _meant(self, reference: Reference, target: Target) -> list[Target | SqlFile]:
-        """Gives what a reference stands for, where it calls for a module or a file by its name."""
+        """Return what a reference stands for, where it calls for a module or a file by its name."""
         name = target.name if isinstance(target, External) else None
         if isinstance(target, Definition):
             name = f"{target.module}.{target.name}"
@@ -134,7 +134,7 @@ class Meanings:
 
 
 def kind_of(bindings: Iterable[Binding]) -> str:
-    """Gives what a name is that these statements bind: class, function or constant."""
+    """Return what a name is that these statements bind: class, function or constant."""
     nodes = [node for binding in bindings if not binding.registered for node in binding.nodes]
     if any(isinstance(node, ast.ClassDef) for node in nodes):
         return "class"
@@ -144,7 +144,7 @@ def kind_of(bindings: Iterable[Binding]) -> str:
 
 
 def _literal(reference: Reference) -> str | None:
-    """Gives the name or path that is the first argument of a call, if it is a plain text."""
+    """Return the name or path that is the first argument of a call, if it is a plain text."""
     call = reference.call
     named = [item.value for item in call.keywords if item.arg in ("name", "path")] if call else []
     argument = next(iter([*call.args[:1], *named]), None) if call else None
@@ -153,7 +153,7 @@ def _literal(reference: Reference) -> str | None:
 
 
 def described(target: Target | SqlFile) -> str:
-    """Gives a name for a target that is the same on every machine."""
+    """Return a name for a target that is the same on every machine."""
     if isinstance(target, Definition):
         return f"{target.module}.{target.name}"
     return "?" if isinstance(target, Unresolved) else target.name

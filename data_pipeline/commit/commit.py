@@ -61,7 +61,7 @@ class Committed:
 def commit_stages(
     session: RunSession, stages: Iterable[str], log: logging.Logger, *, seconds: float | None = None
 ) -> Committed | None:
-    """Makes visible what a run has staged of some stages, all at once.
+    """Make visible what a run has staged of some stages, all at once.
 
     Args:
         session: The session of the run, which holds the locks of what it has staged.
@@ -146,7 +146,7 @@ class _Commit:
         self._locked = session.tables
 
     def execute(self) -> tuple[Committed, list[tuple[StageTable, str]]]:
-        """Moves everything; gives what was committed, and the files that nothing refers to."""
+        """Move everything; gives what was committed, and the files that nothing refers to."""
         connection, instance = self._connection, self._instance
         staging.check_alive(connection, instance, self._run_id)
         earlier = replacement.read(connection, instance, self._run_id, self._stages)
@@ -184,7 +184,7 @@ class _Commit:
     def _as_shown(
         self, rows: Sequence[CatalogRow], earlier: Replaced
     ) -> tuple[list[CatalogRow], list[CatalogRow]]:
-        """Gives the rows, those of views as what they show is now; and these alone.
+        """Return the rows, those of views as what they show is now; and these alone.
 
         Another run may have replaced what is behind a view since it was staged.
         """
@@ -200,7 +200,7 @@ class _Commit:
         return [views.get(row.table, row) for row in rows], list(views.values())
 
     def _in_place(self, rows: Sequence[CatalogRow], earlier: Replaced) -> InPlace:
-        """Gives what is replaced in place: by its rows, or by its query."""
+        """Return what is replaced in place: by its rows, or by its query."""
         targets = self._targets(rows, earlier)
         known = {committed(self._instance, row.table): row for row in earlier.rows.values()}
         names = [*targets, *self._kept_with_views(rows, earlier)]
@@ -217,7 +217,7 @@ class _Commit:
     def _targets(
         self, rows: Sequence[CatalogRow], earlier: Replaced
     ) -> dict[RelationName, CatalogRow]:
-        """Gives the relations that come, change or leave."""
+        """Return the relations that come, change or leave."""
         return {
             committed(self._instance, row.table): row
             for row in rows
@@ -227,7 +227,7 @@ class _Commit:
     def _sources(
         self, targets: Mapping[RelationName, CatalogRow]
     ) -> dict[RelationName, RelationName]:
-        """Gives the staged relations that are to take their places."""
+        """Return the staged relations that are to take their places."""
         return {
             name: staging.relation_of(self._instance, row.table)
             for name, row in targets.items()
@@ -241,7 +241,7 @@ class _Commit:
         kept: slots.Aside,
         stays: InPlace,
     ) -> tuple[Sequence[user_objects.Broken], list[CatalogRow], user_objects.Attached]:
-        """Puts the staged relations in the place of the earlier ones; files need nothing."""
+        """Put the staged relations in the place of the earlier ones; files need nothing."""
         connection, instance = self._connection, self._instance
         targets = self._targets(rows, earlier)
         # What is built on a table that leaves stays on it where it is kept, until one comes again.
@@ -294,19 +294,19 @@ class _Commit:
         return broken, self._shown_through(rows, passing, hung, stay), hung
 
     def _own_views(self) -> list[RelationName]:
-        """Gives the views of the instance, which are never in the way of its tables."""
+        """Return the views of the instance, which are never in the way of its tables."""
         rows = catalog.rows(self._connection, self._schema)
         return [committed(self._instance, t) for t, row in rows.items() if row.kind == "view"]
 
     def _coming(self) -> dict[RelationName, str]:
-        """Gives what the run may write in other stages, and has not committed yet."""
+        """Return what the run may write in other stages, and has not committed yet."""
         later = (table for table in self._locked if table.stage not in self._stages)
         return {committed(self._instance, table): table.stage for table in later}
 
     def _kept_with_views(
         self, rows: Sequence[CatalogRow], earlier: Replaced
     ) -> dict[RelationName, RelationName]:
-        """Gives the slots of tables that come again, on which something is built, each with these.
+        """Return the slots of tables that come again, on which something is built, each with these.
 
         When a table left, what was built on it stayed there.
         """
@@ -327,7 +327,7 @@ class _Commit:
         aside: Mapping[RelationName, RelationName],
         back: Mapping[RelationName, RelationName],
     ) -> dict[RelationName, str]:
-        """Gives the new queries of views on tables that leave, or come again.
+        """Return the new queries of views on tables that leave, or come again.
 
         Args:
             hung: What is built on the tables that are replaced.
@@ -346,7 +346,7 @@ class _Commit:
         hung: user_objects.Attached,
         stay: Collection[RelationName],
     ) -> list[CatalogRow]:
-        """Gives the new rows of views that show the tables, if they are not replaced themselves."""
+        """Return the new rows of views that show the tables, if they are not replaced themselves."""
         by_name = {
             str(committed(self._instance, row.table)): row for row in rows if row.is_relation
         }
@@ -360,14 +360,14 @@ class _Commit:
 
 
 def _drops(relations: Mapping[RelationName, str]) -> Iterator[str]:
-    """Gives the statements that drop relations of some kinds, with those that show others first."""
+    """Return the statements that drop relations of some kinds, with those that show others first."""
     for kind, what in _DROP.items():
         if names := sorted(name.quoted for name, found in relations.items() if found == kind):
             yield f"DROP {what} {', '.join(names)}"
 
 
 def _shown(instance: Instance, view: CatalogRow, source: CatalogRow) -> CatalogRow:
-    """Gives the row of a view that shows what `source` describes."""
+    """Return the row of a view that shows what `source` describes."""
     return replace(
         view,
         data_version=source.data_version,

@@ -78,7 +78,7 @@ class InPlace:
         return states
 
     def replace_views(self, connection: sa.Connection) -> None:
-        """Give the views their new queries, when all that these read is in its place.
+        """Return the views their new queries, when all that these read is in its place.
 
         Raises:
             CannotCarryError: The columns do not fit what is built on the view.

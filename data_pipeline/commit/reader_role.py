@@ -20,7 +20,7 @@ _LACKING = sa.text(stored_query(__file__, "reader_role_lacking"))
 def reader_statements(
     connection: sa.Connection, role: str, relations: Collection[RelationName]
 ) -> list[str]:
-    """Gives the statements that let a role read what is committed, and our own views beside it.
+    """Return the statements that let a role read what is committed, and our own views beside it.
 
     Objects of other users in these schemas are left to their owners, also by a superuser.
 
@@ -57,7 +57,7 @@ def reader_statements(
 
 
 def let_read(connection: sa.Connection, instance: Instance) -> None:
-    """Lets the reader role of an instance, if it has one, read all that is in the catalog now.
+    """Let the reader role of an instance, if it has one, read all that is in the catalog now.
 
     Raises:
         ConfigurationError: There is no such role.
@@ -75,7 +75,7 @@ def _committed(connection: sa.Connection, instance: Instance) -> list[RelationNa
 
 
 def let_read_committed(database: Database, instance: Instance) -> None:
-    """Lets the reader role of an instance, if it has one, read all that is committed.
+    """Let the reader role of an instance, if it has one, read all that is committed.
 
     Commits do that by themselves; this is for a role that was configured after the last of them.
 

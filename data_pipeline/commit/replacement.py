@@ -62,7 +62,7 @@ class Replaced:
 def read(
     connection: sa.Connection, instance: Instance, run_id: str, stages: Iterable[str]
 ) -> Replaced:
-    """Gives what a run has staged of some stages, and what that replaces in the catalog."""
+    """Return what a run has staged of some stages, and what that replaces in the catalog."""
     prefix = instance.table_store.schema_prefix
     parameters = {"run_id": run_id, "stages": list(stages), "prefix": prefix}
     new: list[tuple[CatalogRow, bool]] = []
@@ -101,7 +101,7 @@ def publish(
     stages: Iterable[str],
     code_location: str | None,
 ) -> None:
-    """Moves what a run has staged of some stages to the catalog, in place of earlier rows."""
+    """Move what a run has staged of some stages to the catalog, in place of earlier rows."""
     statement = _publication(instance.catalog_schema)
     values = {"run_id": run_id, "stages": list(stages), "location": code_location}
     connection.execute(statement, values)
@@ -172,7 +172,7 @@ def move(
     targets: Mapping[RelationName, str],
     views: frozenset[RelationName],
 ) -> None:
-    """Takes away what is replaced, and moves relations into schemas.
+    """Take away what is replaced, and moves relations into schemas.
 
     Args:
         connection: A transaction.
@@ -200,7 +200,7 @@ def move(
 def _make_room(
     connection: sa.Connection, first: Sequence[str], targets: Mapping[RelationName, str]
 ) -> None:
-    """Takes away what is replaced, and renames array types that still are in the way."""
+    """Take away what is replaced, and renames array types that still are in the way."""
     query = _TYPES_IN_THE_WAY.format(
         names=", ".join(literal(name.quoted) for name in targets),
         schemas=", ".join(literal(quoted(schema)) for schema in targets.values()),

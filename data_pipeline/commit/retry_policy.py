@@ -31,13 +31,13 @@ class Trouble:
         self._times = 0
 
     def passes(self, text: str = "") -> None:
-        """Notes what will pass."""
+        """Note what will pass."""
         self.text, self._times = text, 0
 
     def is_lasting(
         self, error: sa.exc.DBAPIError | MissingRightError | CannotCarryError, database: Database
     ) -> bool:
-        """Notes an error; tells whether it is lasting."""
+        """Note an error; tells whether it is lasting."""
         if isinstance(error, CannotCarryError):
             return self._is_there_again(str(error), _MISFITS)
         if isinstance(error, MissingRightError):
@@ -50,7 +50,7 @@ class Trouble:
         return self._is_there_again(text, 1 if code.startswith(_FROM_OUTSIDE) else _ERRORS)
 
     def check_again(self, text: str) -> None:
-        """Notes what does not fit.
+        """Note what does not fit.
 
         Raises:
             PerhapsError: It did so for the first time.

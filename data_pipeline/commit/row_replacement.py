@@ -111,7 +111,7 @@ class RowsInPlace:
         return bool(self.new.key) and self.old.key == self.new.key and self.new.has_comparable_key
 
     def _allowed(self, connection: sa.Connection) -> list["_Change"]:
-        """Give the changes to be made; refuse those that do more than change rows of the table."""
+        """Return the changes to be made; refuse those that do more than change rows of the table."""
         changes = self._changes(connection)
         guards = run(connection, _GUARDS.format(relation=literal(self.table.quoted))).all()
         if not guards:
@@ -152,7 +152,7 @@ class RowsInPlace:
         return [self._deletion(self._same_key), update, self._insertion(self._same_key)]
 
     def _key_change(self) -> "_Change":
-        """Give the change of keys to equal ones that are written otherwise."""
+        """Return the change of keys to equal ones that are written otherwise."""
         pair = f"{self._same_key} AND {differs(self.new.key, 'o', 'n')}"
         found = f"SELECT FROM ONLY {self._old}, ONLY {self._new} WHERE {pair}"
         return _Change(_KEY, "", found)
@@ -168,7 +168,7 @@ class RowsInPlace:
         return _Change("INSERT", f"{self._insert} {rows}", f"SELECT {rows}")
 
     def _changes_of_multiset(self, connection: sa.Connection) -> list["_Change"]:
-        """Give the changes of rows without a key: each stands for as many as are alike."""
+        """Return the changes of rows without a key: each stands for as many as are alike."""
         image = as_bytes(self.new.names, "r")
         try:
             with connection.begin_nested():
@@ -217,7 +217,7 @@ class RowsInPlace:
         return f"({differs(self.new.names, 'o', 'n')})"
 
     def _before(self) -> Iterator[str]:
-        """Give the statements that take off what the new rows need not obey."""
+        """Return the statements that take off what the new rows need not obey."""
         alter = f"ALTER TABLE ONLY {self.table.quoted}"
         if self.old.key and self.old.key != self.new.key:
             yield f"{alter} DROP CONSTRAINT {quoted(self.old.constraint or '')}"
@@ -229,7 +229,7 @@ class RowsInPlace:
             yield f"DROP INDEX IF EXISTS {self._index(index)}"
 
     def _after(self) -> Iterator[str]:
-        """Give the statements that put on what the staged table has and this one has not."""
+        """Return the statements that put on what the staged table has and this one has not."""
         table = self.table.quoted
         known = {column.name for column in self.old.columns if column.is_not_null}
         for column in self.new.columns:

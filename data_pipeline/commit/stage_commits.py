@@ -260,7 +260,7 @@ class LedRun:
         self._commits.report_open()
 
     def _stage_unmade(self, step: str, tables: Iterable[StageTable]) -> None:
-        """Stages rows for optional outputs that a step has not made, like those that it has."""
+        """Stage rows for optional outputs that a step has not made, like those that it has."""
         session = self._commits.session
         instance = session.instance
         made = made_outputs(self._storage, self._run_id, step)

@@ -30,7 +30,7 @@ _LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:
 
 
 def libpq_uri(url: sa.URL) -> str:
-    """Gives a URL, with its password, as the text that libpq reads.
+    """Return a URL, with its password, as the text that libpq reads.
 
     libpq refuses spaces, and shows the password in doing so; a plus sign is a plus sign to it.
     SQLAlchemy leaves spaces as they are, and in the query writes them as plus signs.
@@ -68,7 +68,7 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """Opens a connection with a transaction that commits when the block ends well.
+        """Open a connection with a transaction that commits when the block ends well.
 
         Raises:
             DatabaseError: The server cannot be reached, the connection broke, or row security would
@@ -89,7 +89,7 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[sa.Connection]:
-        """Opens a connection without a transaction: every statement commits by itself.
+        """Open a connection without a transaction: every statement commits by itself.
 
         Raises:
             DatabaseError: The server cannot be reached.
@@ -107,7 +107,7 @@ class Database:
                     driver.autocommit = False
 
     def private_connection(self) -> sa.Connection:
-        """Gives a connection of its own session, which ends when the caller closes it.
+        """Return a connection of its own session, which ends when the caller closes it.
 
         Raises:
             DatabaseError: The server cannot be reached.
@@ -172,7 +172,7 @@ class Database:
             raise self._unreachable(error.orig) from None
 
     def _is_created(self) -> bool:
-        """Creates the database if the server says that it is missing; False if nobody can say.
+        """Create the database if the server says that it is missing; False if nobody can say.
 
         The server is asked: libpq reports no SQLSTATE for a refused connection, only a message
         in the server's language.
@@ -206,7 +206,7 @@ class Database:
 
     @contextmanager
     def adbc(self) -> Iterator["AdbcConnection"]:
-        """Opens an ADBC connection with a transaction; what the caller does not commit, rolls back.
+        """Open an ADBC connection with a transaction; what the caller does not commit, rolls back.
 
         Raises:
             DatabaseError: The server cannot be reached.
@@ -225,7 +225,7 @@ class Database:
             connection.close()
 
     def _adbc_root(self) -> "AdbcConnection":
-        """Gives the ADBC connection that all others are cloned from.
+        """Return the ADBC connection that all others are cloned from.
 
         The first one reads the server's types, which takes longer than connecting.
         """
@@ -259,7 +259,7 @@ class Database:
         )
 
     def lost(self, error: object) -> DatabaseError:
-        """Gives the error to raise when a connection broke."""
+        """Return the error to raise when a connection broke."""
         return DatabaseError(
             f"Lost the connection to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
             "What was committed before is unchanged. Check the server's log, then run again."
@@ -277,7 +277,7 @@ class Database:
         return DatabaseError(f"A query was refused: {reason}\n{hidden}") if hidden else None
 
     def refused(self, lacking: Lacking) -> MissingRightError:
-        """Gives the error to raise for a missing right: role, object, and what to grant."""
+        """Return the error to raise for a missing right: role, object, and what to grant."""
         with self._connect() as connection:
             role = lacking.role(connection)
         return MissingRightError(
@@ -287,7 +287,7 @@ class Database:
         )
 
     def remedy(self, lacking: Lacking) -> str:
-        """Gives what to do about a missing right."""
+        """Return what to do about a missing right."""
         with self._connect() as connection:
             return lacking.remedy(connection)
 
@@ -298,7 +298,7 @@ class Database:
         )
 
     def scrubbed(self, error: object) -> str:
-        """Gives an error's text without the password, should the driver have echoed it."""
+        """Return an error's text without the password, should the driver have echoed it."""
         text = str(error).strip()
         password = str(self.url.password or "")
         forms = {password, *(quote(password, safe=safe) for safe in ("", "/", " +"))}
@@ -321,7 +321,7 @@ def interruptible(connection: sa.Connection) -> AbstractContextManager[None]:
 
 
 def run(connection: sa.Connection, statement: str) -> "sa.CursorResult[*tuple[Any, ...]]":
-    """Executes a statement as it stands: no parameters, and a percent sign is a percent sign.
+    """Execute a statement as it stands: no parameters, and a percent sign is a percent sign.
 
     Returns:
         Its rows; of several statements, those of the last one.
@@ -331,7 +331,7 @@ def run(connection: sa.Connection, statement: str) -> "sa.CursorResult[*tuple[An
 
 @contextmanager
 def with_settings(connection: sa.Connection, statement: str) -> Iterator[None]:
-    """Executes a statement that changes settings, which are as before when the block ends.
+    """Execute a statement that changes settings, which are as before when the block ends.
 
     Only reads belong into the block: the savepoint around it is rolled back.
     """
@@ -345,12 +345,12 @@ def with_settings(connection: sa.Connection, statement: str) -> Iterator[None]:
 
 
 def lock_for_transaction(connection: sa.Connection, name: str) -> None:
-    """Takes an advisory lock, which the end of the transaction frees."""
+    """Take an advisory lock, which the end of the transaction frees."""
     connection.execute(_LOCK_FOR_TRANSACTION, {"name": name})
 
 
 def ensure_schema(connection: sa.Connection, schema: str) -> None:
-    """Creates a schema where it does not exist yet; safe beside other sessions."""
+    """Create a schema where it does not exist yet; safe beside other sessions."""
     present = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
     if connection.scalar(present, {"name": schema}):
         return
@@ -359,7 +359,7 @@ def ensure_schema(connection: sa.Connection, schema: str) -> None:
 
 
 def database(instance: Instance) -> Database:
-    """Gives the database of an instance; starts the embedded server where that is configured.
+    """Return the database of an instance; starts the embedded server where that is configured.
 
     The connection pool is shared by all instances on the same server within a process.
     """

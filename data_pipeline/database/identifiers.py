@@ -73,12 +73,12 @@ DIALECT.colspecs = {**DIALECT.colspecs, **LITERAL_TYPES}
 
 
 def quoted(*parts: str) -> str:
-    """Gives a possibly dotted identifier with each part in double quotes."""
+    """Return a possibly dotted identifier with each part in double quotes."""
     return ".".join(DIALECT.identifier_preparer.quote_identifier(part) for part in parts)
 
 
 def literal(text: str) -> str:
-    """Gives a string as an SQL literal (for statements that take no parameters)."""
+    """Return a string as an SQL literal (for statements that take no parameters)."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -110,7 +110,7 @@ class StageTable:
 
     @classmethod
     def from_path(cls, path: Sequence[str]) -> "StageTable":
-        """Reads the path of an asset key.
+        """Read the path of an asset key.
 
         Raises:
             ConfigurationError: The key is not `[stage, table]`, or its table name is longer than

@@ -31,17 +31,17 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 
 def stage_lock_name(instance: Instance, stage: str) -> str:
-    """Names the lock of a stage, which runs that write to it share, and who drops it has alone."""
+    """Name the lock of a stage, which runs that write to it share, and who drops it has alone."""
     return f"data_pipeline:stage:{instance.schema(stage)}"
 
 
 def table_lock_name(instance: Instance, table: StageTable) -> str:
-    """Names the lock of the run that writes a table or blob: from staging to commit."""
+    """Name the lock of the run that writes a table or blob: from staging to commit."""
     return f"data_pipeline:table:{instance.schema(table.stage)}.{table.name}"
 
 
 def commit_lock_name(instance: Instance) -> str:
-    """Names the lock that a commit holds: an instance has one at a time."""
+    """Name the lock that a commit holds: an instance has one at a time."""
     return f"data_pipeline:commit:{instance.instance_id}"
 
 
@@ -60,7 +60,7 @@ def reserve(
 
 @contextmanager
 def building(database: Database, relation: RelationName, log: logging.Logger) -> Iterator[None]:
-    """Keeps other sessions from building the same table until the block ends.
+    """Keep other sessions from building the same table until the block ends.
 
     Raises:
         DatabaseError: The server cannot be reached, or the lock was lost on the way.
@@ -87,7 +87,7 @@ def building(database: Database, relation: RelationName, log: logging.Logger) ->
 def _wait(
     connection: sa.Connection, name: str, relation: RelationName, log: logging.Logger
 ) -> None:
-    """Takes a lock; says for whom it waits, and does so anew for whoever has it next."""
+    """Take a lock; says for whom it waits, and does so anew for whoever has it next."""
     waiting = f"""
     SET LOCAL lock_timeout = {MILLISECONDS_BETWEEN_MESSAGES};
     SELECT pg_advisory_lock(hashtextextended({literal(name)}, 0))
@@ -119,7 +119,7 @@ def is_busy(error: sa.exc.DBAPIError) -> bool:
 
 
 def lock_timeouts(seconds: float, log: logging.Logger, message: Callable[[], str]) -> Iterator[int]:
-    """Gives how many ms to wait for locks, again and again, with a pause before each next try.
+    """Return how many ms to wait for locks, again and again, with a pause before each next try.
 
     Args:
         seconds: How long to go on.

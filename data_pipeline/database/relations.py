@@ -100,7 +100,7 @@ _KIND = sa.text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:rel
 
 
 def relation_kind(connection: sa.Connection, relation: RelationName) -> str | None:
-    """Gives TABLE, VIEW or MATERIALIZED VIEW for a relation, None where there is none."""
+    """Return TABLE, VIEW or MATERIALIZED VIEW for a relation, None where there is none."""
     kind = connection.scalar(_KIND, {"relation": relation.quoted})
     if kind is None:
         return None

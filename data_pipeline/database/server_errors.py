@@ -42,7 +42,7 @@ def refusal(
     prefix: str = "",
     remedy: str | None = None,
 ) -> DatabaseError:
-    """Gives the error to raise for what ADBC reported.
+    """Return the error to raise for what ADBC reported.
 
     Args:
         connection: The ADBC connection, whose transaction has failed.
@@ -69,14 +69,14 @@ def refusal(
 
 
 def primary_message(error: object) -> str:
-    """Gives what PostgreSQL says first in an ADBC error."""
+    """Return what PostgreSQL says first in an ADBC error."""
     return _details(error).get(_PRIMARY) or str(error).strip()
 
 
 def load_refusal(
     connection: "Connection", error: Exception, failed: str
 ) -> DatabaseError | UnsupportedDataError:
-    """Gives the error to raise when PostgreSQL refused rows: it may be the data that is at fault.
+    """Return the error to raise when PostgreSQL refused rows: it may be the data that is at fault.
 
     Args:
         connection: The ADBC connection.
@@ -118,7 +118,7 @@ def _text(key: str | bytes) -> str:
 
 
 def _position(details: Mapping[str, str], prefix: str) -> int | None:
-    """Gives the offset of the error in the query, in characters, where PostgreSQL names one."""
+    """Return the offset of the error in the query, in characters, where PostgreSQL names one."""
     if _POSITION not in details:
         return None
     offset = int(details[_POSITION]) - 1 - len(prefix)
@@ -126,7 +126,7 @@ def _position(details: Mapping[str, str], prefix: str) -> int | None:
 
 
 def _marked(query: str, offset: int | None) -> list[str]:
-    """Gives the query's lines, with a caret below the place of the error."""
+    """Return the query's lines, with a caret below the place of the error."""
     lines = query.split("\n")
     if offset is None:
         return lines

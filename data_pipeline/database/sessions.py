@@ -86,17 +86,17 @@ _name: ContextVar[str] = ContextVar("session_name", default=PROGRAM)
 
 
 def session_name() -> str:
-    """Gives the `application_name` for sessions that are used from now on."""
+    """Return the `application_name` for sessions that are used from now on."""
     return _name.get()
 
 
 def set_session_name(run_id: str, step: str = "") -> None:
-    """Names the sessions of this thread after a run (its first characters) and a step."""
+    """Name the sessions of this thread after a run (its first characters) and a step."""
     text = " ".join(filter(None, (PROGRAM, run_id[:_RUN_CHARACTERS], step)))
     printable = "".join(c if " " <= c <= "~" else "?" for c in text)
     _name.set(printable[:MAX_BYTES])
 
 
 def reset_session_name() -> None:
-    """Gives sessions the name of the program alone again."""
+    """Return sessions the name of the program alone again."""
     _name.set(PROGRAM)

@@ -35,7 +35,7 @@ class SqlPart:
 
 
 def parts(sql: str) -> Iterator[SqlPart]:
-    """Cuts a SQL text as PostgreSQL's scanner does; an unclosed part reaches to the end."""
+    """Cut a SQL text as PostgreSQL's scanner does; an unclosed part reaches to the end."""
     position = 0
     while opening := _OPENING.search(sql, position):
         if opening.start() > position:
@@ -48,12 +48,12 @@ def parts(sql: str) -> Iterator[SqlPart]:
 
 
 def with_code(sql: str, change: Callable[[str], str]) -> str:
-    """Gives a SQL text with its code changed, and the rest as it stands."""
+    """Return a SQL text with its code changed, and the rest as it stands."""
     return "".join(change(part.text) if part.kind == "code" else part.text for part in parts(sql))
 
 
 def without_final_semicolon(sql: str) -> str:
-    """Gives a SQL text without the semicolons behind its last statement; comments stay."""
+    """Return a SQL text without the semicolons behind its last statement; comments stay."""
     kept: list[str] = []
     ended = False
     for part in reversed(list(parts(sql))):
@@ -94,7 +94,7 @@ _QUALIFIED = re.compile(
 
 
 def renamed(sql: str, names: Mapping[RelationName, RelationName]) -> str:
-    """Gives a query that reads other relations in place of some; texts and comments stay.
+    """Return a query that reads other relations in place of some; texts and comments stay.
 
     Args:
         sql: The query, with names that have their schema.
@@ -127,7 +127,7 @@ def renamed(sql: str, names: Mapping[RelationName, RelationName]) -> str:
 
 
 def _written(before: str, name: str) -> str:
-    """Writes a name as the one before: a query reads the same, wherever its tables lie."""
+    """Write a name as the one before: a query reads the same, wherever its tables lie."""
     if before.startswith('"'):
         return quoted(name)
     return str(DIALECT.identifier_preparer.quote(name))

@@ -51,12 +51,12 @@ class Dependent:
 
 
 def active_runs(connection: sa.Connection, instance: Instance) -> list[str]:
-    """Describes the runs that are at work on an instance."""
+    """Describe the runs that are at work on an instance."""
     return [str(run) for run in run_registry.active(connection, instance) if run.is_alive]
 
 
 def dependents(connection: sa.Connection, parts: Iterable[InventoryItem]) -> list[Dependent]:
-    """Gives what is built on the relations of these parts and is none of them."""
+    """Return what is built on the relations of these parts and is none of them."""
     own = [relation.oid for part in parts for relation in part.relations]
     return [
         Dependent(
@@ -73,7 +73,7 @@ def readers(
     parts: Sequence[InventoryItem],
     copied: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """Says which other instances copy, read or claim any of these parts.
+    """Say which other instances copy, read or claim any of these parts.
 
     Args:
         connection: The transaction.
@@ -167,7 +167,7 @@ class Survey:
     dependents: tuple[Dependent, ...]
 
     def check(self, order: Order) -> None:
-        """Refuses what must not, or not without force, be dropped.
+        """Refuse what must not, or not without force, be dropped.
 
         Raises:
             IsolationError: A run is at work, or others need a part.
@@ -190,7 +190,7 @@ class Survey:
 
 
 def survey(connection: sa.Connection, order: Order) -> Survey:
-    """Gives what there is to drop, and what stands in the way.
+    """Return what there is to drop, and what stands in the way.
 
     Raises:
         ConfigurationError: The instance has no such stage.
@@ -201,7 +201,7 @@ def survey(connection: sa.Connection, order: Order) -> Survey:
 
 
 def survey_of(connection: sa.Connection, order: Order, parts: Sequence[InventoryItem]) -> Survey:
-    """Gives what stands in the way of dropping some of the parts."""
+    """Return what stands in the way of dropping some of the parts."""
     instance = order.instance
     return Survey(
         tuple(parts),
@@ -212,7 +212,7 @@ def survey_of(connection: sa.Connection, order: Order, parts: Sequence[Inventory
 
 
 def groups(connection: sa.Connection, parts: Sequence[InventoryItem]) -> list[list[InventoryItem]]:
-    """Gives the parts in an order in which views go before what they show.
+    """Return the parts in an order in which views go before what they show.
 
     Parts whose views show each other's tables go together.
     """

@@ -36,7 +36,7 @@ _RESERVE = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))
 
 
 def drop(database: Database, order: Order, log: logging.Logger) -> None:
-    """Drops a part of an instance.
+    """Drop a part of an instance.
 
     Raises:
         ConfigurationError: The instance has no such stage.
@@ -64,7 +64,7 @@ def _drop_group(
     relations: Sequence[RelationName],
     log: logging.Logger,
 ) -> list[InventoryItem]:
-    """Drops parts in one transaction, between readers; gives what they were."""
+    """Drop parts in one transaction, between readers; gives what they were."""
     instance = order.instance
     what = ", ".join(f"stage `{stage}`" if stage else "the catalog" for stage in stages)
     seconds = instance.table_store.commit_wait_seconds
@@ -114,7 +114,7 @@ def _remove_files(
     parts: Sequence[InventoryItem],
     log: logging.Logger,
 ) -> None:
-    """Removes files to which nothing refers: a run that has begun since may have made one again."""
+    """Remove files to which nothing refers: a run that has begun since may have made one again."""
     with database.begin() as connection:
         try:
             _reserve(connection, instance, stages)
@@ -128,7 +128,7 @@ def _remove_files(
 
 
 def _drop(connection: sa.Connection, order: Order, parts: Sequence[InventoryItem]) -> None:
-    """Drops relations, empty schemas and catalog rows, after a last look at who needs them."""
+    """Drop relations, empty schemas and catalog rows, after a last look at who needs them."""
     instance = order.instance
     found = blockers.survey_of(connection, order, parts)
     found.check(order)
@@ -152,7 +152,7 @@ def _drop(connection: sa.Connection, order: Order, parts: Sequence[InventoryItem
 
 
 def _forget(connection: sa.Connection, instance: Instance, part: InventoryItem) -> None:
-    """Deletes the catalog rows of a part."""
+    """Delete the catalog rows of a part."""
     if part.stage is None:
         return  # they go with the catalog
     chosen: dict[str, tuple[str, list[Any]]] = {
@@ -173,7 +173,7 @@ def _forget(connection: sa.Connection, instance: Instance, part: InventoryItem) 
 def _forget_views(
     connection: sa.Connection, instance: Instance, gone: Sequence[RelationName]
 ) -> None:
-    """Deletes the rows of the instance's own views in other stages that went along."""
+    """Delete the rows of the instance's own views in other stages that went along."""
     if not gone or not catalog.exists(connection, instance.catalog_schema):
         return
     table = sa.table(
@@ -187,7 +187,7 @@ def _forget_views(
 
 
 def _reserve(connection: sa.Connection, instance: Instance, stages: Sequence[str | None]) -> None:
-    """Keeps runs from beginning to write these stages until the transaction ends."""
+    """Keep runs from beginning to write these stages until the transaction ends."""
     for stage in sorted(filter(None, stages)):
         name = stage_lock_name(instance, stage)
         if not connection.scalar(_RESERVE, {"name": name}):
@@ -207,7 +207,7 @@ def _remove_empty_folders(instance: Instance) -> None:
 
 
 def unconfigured(configuration: Configuration, instance_id: str) -> Instance:
-    """Gives the instance with a catalog in the database, named and stored as the configured ones.
+    """Return the instance with a catalog in the database, named and stored as the configured ones.
 
     Raises:
         ConfigurationError: There is no such catalog, or configured instances differ in how schemas

@@ -55,7 +55,7 @@ class OwnSchema:
     goes: bool
 
     def staying(self) -> "OwnSchema":
-        """Gives the same, for the case that the schema is needed further."""
+        """Return the same, for the case that the schema is needed further."""
         return replace(self, goes=False)
 
 
@@ -168,7 +168,7 @@ class _Listed:
 def holdings(
     connection: sa.Connection, instance: Instance, selection: DropSelection
 ) -> list[InventoryItem]:
-    """Gives what an instance has of a selection, by stage; catalog and sampling come last.
+    """Return what an instance has of a selection, by stage; catalog and sampling come last.
 
     Raises:
         ConfigurationError: The instance has no such stage.
@@ -249,7 +249,7 @@ def _of_stage(
 
 
 def _rest(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> InventoryItem:
-    """Gives the catalog, the working tables of sampling, and files of stages that are forgotten."""
+    """Return the catalog, the working tables of sampling, and files of stages that are forgotten."""
     names = (instance.catalog_schema, instance.sample_work_schema)
     found = [_schema(connection, name, _tables(connection, name), [], True) for name in names]
     root = blob_files.directory(instance)
@@ -285,7 +285,7 @@ def _schema(
     meant: Sequence[CatalogRow],
     everything: bool = False,
 ) -> OwnSchema | None:
-    """Gives a schema with those of its relations that are meant; None if there is none."""
+    """Return a schema with those of its relations that are meant; None if there is none."""
     if connection.scalar(_PRESENT, {"schema": schema}) is None:
         return None
     others = connection.scalars(
@@ -297,7 +297,7 @@ def _schema(
 
 
 def _files(instance: Instance, rows: Iterable[CatalogRow], remaining: set[str]) -> list[Path]:
-    """Gives the files of blobs that no other row refers to."""
+    """Return the files of blobs that no other row refers to."""
     files = {row.location: row.table for row in rows if row.kind == "blob" and row.location}
     return [
         blob_files.directory(instance) / location

@@ -76,7 +76,7 @@ def set_password(
     *,
     with_database: bool = False,
 ) -> str:
-    """Give the role a new password, in single-user mode (no server may be running).
+    """Return the role a new password, in single-user mode (no server may be running).
 
     Returns:
         The password; the caller keeps it.

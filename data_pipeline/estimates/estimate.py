@@ -12,7 +12,7 @@ from data_pipeline.errors import ConfigurationError, UnsupportedDataError
 
 
 def t_quantile(level: float, degrees_of_freedom: float) -> float:
-    """Gives the number t for which |T| <= t holds with a probability of `level`.
+    """Return the number t for which |T| <= t holds with a probability of `level`.
 
     Hill, G. W. (1970), Algorithm 396: Student's t-quantiles, Communications of the ACM 13(10),
     619-620. It is good to four digits and more, also for degrees of freedom that are no whole
@@ -44,7 +44,7 @@ def t_quantile(level: float, degrees_of_freedom: float) -> float:
 
 
 def _near_normal(tail: float, n: float, terms: tuple[float, float, float, float]) -> float:
-    """Gives t^2 / n by an expansion about the normal quantile."""
+    """Return t^2 / n by an expansion about the normal quantile."""
     a, b, c, d = terms
     x = NormalDist().inv_cdf(tail / 2)
     y = x * x
@@ -83,14 +83,14 @@ RESULT_COLUMNS = ["value", "standard_error", "low", "high", "units", "rows"]
 
 
 def half_width(standard_error: float, degrees_of_freedom: float, level: float) -> float:
-    """Gives half the length of a confidence interval; 0 where nothing is uncertain."""
+    """Return half the length of a confidence interval; 0 where nothing is uncertain."""
     if standard_error == 0 or math.isnan(standard_error):
         return standard_error
     return standard_error * t_quantile(level, degrees_of_freedom)
 
 
 def with_intervals(computed: pd.DataFrame, by: Sequence[str], level: float) -> pd.DataFrame:
-    """Gives estimates with their intervals.
+    """Return estimates with their intervals.
 
     Args:
         computed: Columns `by`, `value`, `standard_error`, `degrees_of_freedom`, `units`, `rows`.
@@ -112,7 +112,7 @@ def with_intervals(computed: pd.DataFrame, by: Sequence[str], level: float) -> p
 
 
 def check_level(level: float) -> None:
-    """Raises a ConfigurationError unless the confidence level is a number between 0 and 1."""
+    """Raise a ConfigurationError unless the confidence level is a number between 0 and 1."""
     if not 0 < level < 1:
         raise ConfigurationError(
             f"A confidence level of {level} is impossible. Give a number between 0 and 1: 0.95."
@@ -148,7 +148,7 @@ class DesignChoice(NamedTuple):
     sample_size: int | None = None
 
     def check(self) -> None:
-        """Raises a ConfigurationError unless the choice makes sense."""
+        """Raise a ConfigurationError unless the choice makes sense."""
         if self.design not in (None, "poisson", "srs"):
             raise ConfigurationError(
                 f"There is no sampling design {self.design!r}. Choose 'poisson' or 'srs'."
@@ -161,7 +161,7 @@ class DesignChoice(NamedTuple):
 
 
 def check_columns(where: str, present: list[str], by: list[str]) -> None:
-    """Raises a ConfigurationError unless the columns of the design and the groups are there."""
+    """Raise a ConfigurationError unless the columns of the design and the groups are there."""
     missing = [name for name in (PROBABILITY, UNIT, *by) if name not in present]
     if missing:
         raise ConfigurationError(
@@ -171,6 +171,6 @@ def check_columns(where: str, present: list[str], by: list[str]) -> None:
 
 
 def check_problem(where: str, problem: object) -> None:
-    """Raises an UnsupportedDataError when a computation found that the weights make no sense."""
+    """Raise an UnsupportedDataError when a computation found that the weights make no sense."""
     if isinstance(problem, str):
         raise UnsupportedDataError(f"No estimate from {where}: {PROBLEMS[problem]}.")

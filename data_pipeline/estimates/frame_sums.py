@@ -31,7 +31,7 @@ def computed_estimates(
     by: Sequence[str],
     choice: DesignChoice,
 ) -> pd.DataFrame:
-    """Gives what `estimate_query` gives, computed from a frame; arguments and errors are its."""
+    """Return what `estimate_query` gives, computed from a frame; arguments and errors are its."""
     choice.check()
     check_columns("The frame", list(frame.columns), list(by))
     groups = [f"group_{i}" for i in range(len(by))]
@@ -42,7 +42,7 @@ def computed_estimates(
 
 
 def design_columns(frame: pd.DataFrame, choice: DesignChoice) -> pd.DataFrame:
-    """Gives unit, probability, design and sample size of each row, in the types to compute with."""
+    """Return unit, probability, design and sample size of each row, in the types to compute with."""
     design: Any = choice.design or "poisson"
     if choice.design is None and DESIGN in frame:
         design = frame[DESIGN].astype(object).where(frame[DESIGN].notna(), "")
@@ -55,7 +55,7 @@ def design_columns(frame: pd.DataFrame, choice: DesignChoice) -> pd.DataFrame:
 
 
 def problem_of(rows: pd.DataFrame) -> str | None:
-    """Gives the key in `PROBLEMS` of what is wrong with the design of rows, or None."""
+    """Return the key in `PROBLEMS` of what is wrong with the design of rows, or None."""
     units = rows[["unit", *_STRATUM]].drop_duplicates()
     found = units.groupby(_STRATUM, dropna=False)["unit"].transform("size")
     uncertain = units["p"] < 1
@@ -127,7 +127,7 @@ def _units(rows: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
 
 
 def _linearised(units: pd.DataFrame, groups: list[str], is_ratio: bool) -> pd.DataFrame:
-    """Adds the estimate, and `z`: what a unit contributes to its deviation from the truth."""
+    """Add the estimate, and `z`: what a unit contributes to its deviation from the truth."""
     expanded = pd.DataFrame({"y": units["y"] / units["p"], "x": units["x"] / units["p"]})
     if groups:
         keys = [units[name] for name in groups]
@@ -142,7 +142,7 @@ def _linearised(units: pd.DataFrame, groups: list[str], is_ratio: bool) -> pd.Da
 
 
 def _contributions(units: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
-    """Adds each unit's part of the variance and of its sum of squares (see `in_database`)."""
+    """Add each unit's part of the variance and of its sum of squares (see `in_database`)."""
     p, drawn = units["p"], units["drawn"]
     keys = [units[name] for name in [*groups, "p", "srs", "drawn"]]
     by_stratum = units["z"].groupby(keys, dropna=False, observed=True)

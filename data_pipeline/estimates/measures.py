@@ -65,7 +65,7 @@ def total(
     by: Sequence[str] | None = None,
     **options: Unpack[Options],
 ) -> Estimate | pd.DataFrame:
-    """Estimates the sum over all rows of the full data; a missing value adds nothing.
+    """Estimate the sum over all rows of the full data; a missing value adds nothing.
 
     Args:
         data: The weighted view of a sampled table, or a frame of it.
@@ -90,7 +90,7 @@ def count(data: Weighted, *, by: Sequence[str], **options: Unpack[Options]) -> p
 def count(
     data: Weighted, *, by: Sequence[str] | None = None, **options: Unpack[Options]
 ) -> Estimate | pd.DataFrame:
-    """Estimates the number of rows of the full data; otherwise like `total`."""
+    """Estimate the number of rows of the full data; otherwise like `total`."""
     return _estimated(data, 1.0, None, by, options)
 
 
@@ -107,7 +107,7 @@ def mean(
     by: Sequence[str] | None = None,
     **options: Unpack[Options],
 ) -> Estimate | pd.DataFrame:
-    """Estimates the mean over the rows that have a value; otherwise like `total`.
+    """Estimate the mean over the rows that have a value; otherwise like `total`.
 
     The mean of a boolean is the share of rows for which it holds.
     """
@@ -135,7 +135,7 @@ def ratio(
     by: Sequence[str] | None = None,
     **options: Unpack[Options],
 ) -> Estimate | pd.DataFrame:
-    """Estimates a total over another, of the rows that have both values; otherwise like `total`."""
+    """Estimate a total over another, of the rows that have both values; otherwise like `total`."""
     return _estimated(data, numerator, denominator, by, options)
 
 
@@ -203,7 +203,7 @@ _SEED = 20_050_401  # the same groups in every run
 def interval(
     frame: pd.DataFrame, statistic: Statistic, *, groups: int = 100, **options: Unpack[Options]
 ) -> Estimate:
-    """Estimates a statistic of the full data by a delete-a-group jackknife.
+    """Estimate a statistic of the full data by a delete-a-group jackknife.
 
     Use it for what `total`, `mean` and `ratio` do not give, and only for smooth statistics that
     stay the same when all weights are multiplied by a number: ratios, correlations, log loss, ROC
@@ -263,7 +263,7 @@ def interval(
 
 
 def _replicates(design: pd.DataFrame, groups: int) -> Any:
-    """Yields the factors of the weights of all rows, for one group after the other."""
+    """Yield the factors of the weights of all rows, for one group after the other."""
     uncertain = design.loc[design["p"] < 1, ["unit", "p"]].drop_duplicates("unit")
     count = min(groups, len(uncertain))
     if count < 2:
@@ -280,7 +280,7 @@ def _replicates(design: pd.DataFrame, groups: int) -> Any:
 
 
 def _spread(changes: Weights, all_certain: bool, units: int) -> tuple[float, float]:
-    """Gives the standard error and its degrees of freedom from the changes by each group."""
+    """Return the standard error and its degrees of freedom from the changes by each group."""
     if not len(changes):
         return (0.0 if all_certain and units else np.nan), 1.0
     squares = changes**2

@@ -24,7 +24,7 @@ NAN = sa.cast(sa.literal_column("'NaN'"), sa.Double)
 
 
 def relation_name(relation: sa.FromClause) -> str:
-    """Gives the name of a relation, for messages."""
+    """Return the name of a relation, for messages."""
     if isinstance(relation, sa.Table):
         return f"`{relation.fullname}`"
     return "the query" if isinstance(relation, sa.Subquery) else f"`{relation}`"
@@ -37,7 +37,7 @@ def counting_rows(
     by: Sequence[str],
     choice: DesignChoice,
 ) -> sa.CTE:
-    """Gives the rows of the random sample with group, design and measures in standard columns.
+    """Return the rows of the random sample with group, design and measures in standard columns.
 
     Where one of the measures is missing, `present` is false and both count as zero.
     """
@@ -93,7 +93,7 @@ def _sample_size(source: sa.FromClause, choice: DesignChoice) -> sa.ColumnElemen
 
 
 def unit_sums(rows: sa.CTE, groups: int) -> sa.CTE:
-    """Gives one row for each unit and group: its sums, its design, and the problem with it."""
+    """Return one row for each unit and group: its sums, its design, and the problem with it."""
     by_unit = [*keys(rows, groups), rows.c.unit]
     found = (
         sa.select(
@@ -115,7 +115,7 @@ def unit_sums(rows: sa.CTE, groups: int) -> sa.CTE:
 
 
 def _with_strata(found: sa.CTE, groups: int) -> sa.CTE:
-    """Adds the number of units that were drawn with each one, and what is wrong."""
+    """Add the number of units that were drawn with each one, and what is wrong."""
     in_stratum = (
         sa.select(found.c.p, found.c.design, found.c.size)
         .add_columns(sa.func.count(found.c.unit.distinct()).label("found"))
@@ -158,7 +158,7 @@ def _with_strata(found: sa.CTE, groups: int) -> sa.CTE:
 
 
 def keys(relation: sa.FromClause, groups: int) -> list[sa.ColumnElement[Any]]:
-    """Gives the columns of the groups, which carry numbers on the way to keep clear of others."""
+    """Return the columns of the groups, which carry numbers on the way to keep clear of others."""
     return [relation.c[f"group_{i}"] for i in range(groups)]
 
 
@@ -171,7 +171,7 @@ def estimate_query(
     design: Design | None = None,
     sample_size: int | None = None,
 ) -> sa.Select[Any]:
-    """Gives the query for a total, or for a ratio of two totals.
+    """Return the query for a total, or for a ratio of two totals.
 
     Use it where the result should stay in the database: an asset may return it. `total`, `mean`,
     `ratio` and `count` run it and add the interval. What is computed is in the package's docstring.
@@ -209,7 +209,7 @@ def estimate_query(
 
 
 def _linearised(units: sa.CTE, groups: int, is_ratio: bool) -> sa.CTE:
-    """Adds the estimate, and `z`: what a unit contributes to its deviation from the truth."""
+    """Add the estimate, and `z`: what a unit contributes to its deviation from the truth."""
     u = units.c
     window: dict[str, Any] = {"partition_by": keys(units, groups) or None}
     z: Float = sa.type_coerce(u.y / u.p, sa.Double)
@@ -222,7 +222,7 @@ def _linearised(units: sa.CTE, groups: int, is_ratio: bool) -> sa.CTE:
 
 
 def _contributions(linearised: sa.CTE, groups: int) -> sa.CTE:
-    """Adds what each unit contributes to the variance, and to the sum of squares of these.
+    """Add what each unit contributes to the variance, and to the sum of squares of these.
 
     Units that were drawn but have no row in the group deviate from the mean too, all by the same;
     the units of the stratum that have rows share what they contribute.

@@ -36,7 +36,7 @@ class OpContext:
 def op_context(
     job: dg.JobDefinition, handle: Any, resolved: Any, resources: RunResources
 ) -> OpContext:
-    """Gives what the ops of an asset can see: its one op, or all of a graph asset.
+    """Return what the ops of an asset can see: its one op, or all of a graph asset.
 
     Args:
         job: The job.
@@ -116,11 +116,11 @@ class Identity:
 
     @classmethod
     def from_row(cls, row: CatalogRow) -> "Identity":
-        """Gives the identity that a table was computed with."""
+        """Return the identity that a table was computed with."""
         return cls(code_version=row.code_version, code_parts=row.code_parts, **row.identity)
 
     def as_json(self) -> dict[str, Any]:
-        """Gives what the catalog keeps besides code version and parts."""
+        """Return what the catalog keeps besides code version and parts."""
         digests = {
             "config": self.config,
             "wiring": self.wiring,
@@ -132,7 +132,7 @@ class Identity:
         return digests | ({"resources": dict(self.resources)} if self.resources else {})
 
     def cache_key(self, table: str, inputs: Mapping[str, str | None]) -> str | None:
-        """Gives the identity of the computation with its inputs; None where it is not reusable."""
+        """Return the identity of the computation with its inputs; None where it is not reusable."""
         if self.code_version is None or None in inputs.values():
             return None
         if None in self.resources.values():
@@ -142,7 +142,7 @@ class Identity:
         return fingerprint("computation-1", table, self.code_version, self.as_json(), inputs)
 
     def with_source(self, digest: str | None, problem: str = NO_FINGERPRINT) -> "Identity":
-        """Gives the identity with what is known of its source now."""
+        """Return the identity with what is known of its source now."""
         return replace(self, source=digest, source_problem=problem)
 
 
@@ -151,7 +151,7 @@ UNKNOWN = Identity(code_version=None)
 
 
 def identity_of(spec: dg.AssetSpec, context: OpContext, instance: Instance) -> Identity:
-    """Gives the identity of an asset's computation, without the fingerprint of its source.
+    """Return the identity of an asset's computation, without the fingerprint of its source.
 
     Args:
         spec: The asset's spec.

@@ -15,7 +15,7 @@ from data_pipeline.store.lookup import read_instead
 def upstream(
     graph: Any, key: dg.AssetKey, configuration: Configuration, instance: Instance
 ) -> Iterator[tuple[dg.AssetKey, Instance, StageTable]]:
-    """Gives the assets that an asset depends on, with their instances and tables.
+    """Return the assets that an asset depends on, with their instances and tables.
 
     What is no table of a pipeline (an external asset) gets a name that no catalog knows. Dagster's
     edges end at the raw tables of the root; what copies a copy reads that one, see `read_instead`.
@@ -65,11 +65,11 @@ class InputVersions:
     def add(
         self, run_id: str, step: str, instance_id: str, table: StageTable, version: str | None
     ) -> None:
-        """Notes that a step has loaded a table; a version of None says that it is not known."""
+        """Note that a step has loaded a table; a version of None says that it is not known."""
         with self._lock:
             self._steps[run_id, step][f"{instance_id}/{table}"] = version
 
     def of(self, run_id: str, step: str) -> Mapping[str, str | None]:
-        """Gives what a step has loaded so far: the versions, by `instance/stage/table`."""
+        """Return what a step has loaded so far: the versions, by `instance/stage/table`."""
         with self._lock:
             return dict(self._steps.get((run_id, step), {}))

@@ -128,7 +128,7 @@ def check_schemas(file: Path, instances: Iterable[Instance], stages: Iterable[st
 
 
 def _schemas(instance: Instance, stages: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Give each schema that an instance can reach, and what uses it."""
+    """Return each schema that an instance can reach, and what uses it."""
     label = f"instance '{instance.name}' (id '{instance.instance_id}')"
     sampling = f"the sampling of {label}"
     yield instance.catalog_schema, f"the catalog of {label}"
@@ -178,7 +178,7 @@ class Configuration:
     _neighbours: tuple[Instance, ...] = field(repr=False)
 
     def instance(self, name: str) -> Instance:
-        """Give an instance by its name, which is its partition key.
+        """Return an instance by its name, which is its partition key.
 
         Raises:
             ConfigurationError: There is none of that name.
@@ -189,7 +189,7 @@ class Configuration:
         return self.instances[name]
 
     def read_by(self, reader: Instance, name: str) -> Instance:
-        """Give the instance that `reader` means by a partition key.
+        """Return the instance that `reader` means by a partition key.
 
         A copying instance says itself whose source it reads (`copy_per_user`), and so does that.
 

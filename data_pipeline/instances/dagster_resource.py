@@ -34,7 +34,7 @@ class InstanceResource(dg.ConfigurableResource):  # type: ignore[type-arg] # its
     _name: str | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Finds the instance of the run.
+        """Find the instance of the run.
 
         Raises:
             IsolationError: The run's partition is another instance than the pinned one.

@@ -58,11 +58,11 @@ class Environment:
         return None
 
     def variable(self, name: str) -> str | None:
-        """Give an environment variable; `DATA_PIPELINE_HOME` is always there."""
+        """Return an environment variable; `DATA_PIPELINE_HOME` is always there."""
         return str(self.home) if name == "DATA_PIPELINE_HOME" else self.variables.get(name)
 
     def username(self) -> str:
-        """Give the operating-system user, found as `getpass.getuser` does.
+        """Return the operating-system user, found as `getpass.getuser` does.
 
         Raises:
             ConfigurationError: The process runs under a number that has no name.
@@ -82,7 +82,7 @@ class Environment:
 
 
 def user_identifier(username: str) -> str:
-    """Give the user's name as a part of a schema name, a different one for each user.
+    """Return the user's name as a part of a schema name, a different one for each user.
 
     A short name of lower-case letters, digits and single underscores stays as it is. Any other
     loses what does not fit and gains 8 digits of its SHA-256, and so does a name that already looks
@@ -149,7 +149,7 @@ class DatabaseUrl:
         return (parts.hostname or "", str(parts.port or 5432), self.database or "", *overrides)
 
     def reveal(self) -> str:
-        """Give the whole text, password included."""
+        """Return the whole text, password included."""
         return self.__text
 
     def __str__(self) -> str:

@@ -116,19 +116,19 @@ class Instance:
         return f"{self.sample_schema}{WORK_SUFFIX}"
 
     def schema(self, stage: str) -> str:
-        """Give the name of the schema that readers of a stage see."""
+        """Return the name of the schema that readers of a stage see."""
         return f"{self.table_store.schema_prefix}{stage}"
 
     def staging_schema(self, stage: str) -> str:
-        """Give the name of the schema in which a stage's tables are built before its commit."""
+        """Return the name of the schema in which a stage's tables are built before its commit."""
         return f"{self.schema(stage)}{STAGING_SUFFIX}"
 
     def slots_schema(self, stage: str) -> str:
-        """Give the name of the schema in which earlier versions of a stage's tables are kept."""
+        """Return the name of the schema in which earlier versions of a stage's tables are kept."""
         return f"{self.schema(stage)}{SLOTS_SUFFIX}"
 
     def copy_filter(self, stage: str, table: str | None = None) -> CopyFilter:
-        """Give what this instance takes of a source table.
+        """Return what this instance takes of a source table.
 
         Of `copy_filter_overrides`, the entry `stage/table` wins over the entry `stage`, and that
         over the general `copy_filter_cnt` or `copy_filter_rate`. Entries replace each other whole.

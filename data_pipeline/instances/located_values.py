@@ -22,7 +22,7 @@ class Located(NamedTuple):
 
 
 def locate(tree: Tree, key: str) -> dict[str, Any]:
-    """Give the tree with every value (but for mappings and nulls) as a `Located`.
+    """Return the tree with every value (but for mappings and nulls) as a `Located`.
 
     Merged layers can then still say where each value was written.
     """
@@ -37,7 +37,7 @@ def locate(tree: Tree, key: str) -> dict[str, Any]:
 
 
 def merge(base: Tree, over: Tree) -> dict[str, Any]:
-    """Give `base` overridden by `over`; neither is changed, and the result holds no null key."""
+    """Return `base` overridden by `over`; neither is changed, and the result holds no null key."""
     merged = {name: value for name, value in base.items() if value is not None}
     for name, value in over.items():
         if value is None:
@@ -59,7 +59,7 @@ def merge_all(layers: Iterable[Tree]) -> dict[str, Any]:
 
 
 def problem(file: Path, key: str, what: str, remedy: str) -> ConfigurationError:
-    """Give the error for one key of the configuration file.
+    """Return the error for one key of the configuration file.
 
     Args:
         file: The configuration file.
@@ -72,12 +72,12 @@ def problem(file: Path, key: str, what: str, remedy: str) -> ConfigurationError:
 
 
 def listing(words: Iterable[str]) -> str:
-    """Give the words as a readable list, in their order."""
+    """Return the words as a readable list, in their order."""
     return ", ".join(f"'{word}'" for word in words) or "none"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Give the remedy for an unknown word: the closest known one, and all of them."""
+    """Return the remedy for an unknown word: the closest known one, and all of them."""
     candidates = list(known)
     close = difflib.get_close_matches(word, candidates, n=1)
     question = f"Did you mean '{close[0]}'? " if close else ""
@@ -85,7 +85,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Give the value for an error text, or a stand-in where it looks like a URL with a password."""
+    """Return the value for an error text, or a stand-in where it looks like a URL with a password."""
     text = repr(value)
     if "://" in text or "@" in text:
         return "the value (not shown, it may hold a password)"

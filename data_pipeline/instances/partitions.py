@@ -6,12 +6,12 @@ from data_pipeline.instances.configuration import Configuration, load_configurat
 
 
 def instance_partitions(configuration: Configuration) -> dg.StaticPartitionsDefinition:
-    """Give the one partitions definition that all assets use: a key for each instance."""
+    """Return the one partitions definition that all assets use: a key for each instance."""
     return dg.StaticPartitionsDefinition(list(configuration.instances))
 
 
 def raw_partition_mapping(configuration: Configuration) -> dg.StaticPartitionMapping:
-    """Give the edge from a raw table to its sampled table.
+    """Return the edge from a raw table to its sampled table.
 
     An instance that loads for itself feeds its own sampled table, and those of all instances that
     copy from it, directly or by way of others. (If `mini` copies from `midi` and `midi` from

@@ -28,7 +28,7 @@ class Placeholders:
     """Values of `{name}`, each computed only where it is used."""
 
     def fill(self, text: Located) -> str:
-        """Give the text with its placeholders filled in.
+        """Return the text with its placeholders filled in.
 
         Raises:
             ConfigurationError: A variable is not set, a name is unknown, or a brace stands alone.
@@ -36,7 +36,7 @@ class Placeholders:
         return _TOKEN.sub(lambda match: self._value(match, text.key), text.value)
 
     def fill_url(self, text: Located, url_attrs: Callable[[], Mapping[str, str] | None]) -> str:
-        """Give the URL with its placeholders filled in, each value percent-quoted.
+        """Return the URL with its placeholders filled in, each value percent-quoted.
 
         An environment variable at the very beginning is taken as it is: it holds (the beginning
         of) a URL, not a part such as a password.
@@ -62,7 +62,7 @@ class Placeholders:
         return _TOKEN.sub(value, text.value)
 
     def fill_tree(self, tree: Any) -> Any:
-        """Give a tree of `Located` values as a tree of plain ones, each text filled in."""
+        """Return a tree of `Located` values as a tree of plain ones, each text filled in."""
         if isinstance(tree, Located):
             return self._fill_value(tree)
         return {name: self.fill_tree(value) for name, value in tree.items()}

@@ -31,7 +31,7 @@ from data_pipeline.instances.yaml_file import origin, read_url_attrs, validated
 def table_store(
     tree: Tree, placeholders: Placeholders, named: Placeholders, instance_id: str, key: str
 ) -> TableStore:
-    """Give the table store of an instance.
+    """Return the table store of an instance.
 
     Args:
         tree: Merged `table_store`, values as `Located`.
@@ -53,7 +53,7 @@ def table_store(
 
 
 def blob_store(tree: Tree, placeholders: Placeholders, key: str) -> BlobStore:
-    """Give the blob store of an instance; by default it is in the home directory.
+    """Return the blob store of an instance; by default it is in the home directory.
 
     A relative path starts at the directory of the configuration file.
 
@@ -120,16 +120,16 @@ class Sections:
     environment: Environment
 
     def section(self, name: str) -> Tree:
-        """Give a top-level mapping of the file; empty when the file has none."""
+        """Return a top-level mapping of the file; empty when the file has none."""
         return self.content.get(name) or {}
 
     @property
     def instance_names(self) -> list[str]:
-        """Names of the instances in the order of the file."""
+        """Name of the instances in the order of the file."""
         return [name for name in self.section("instances") if name != ANY]
 
     def merged(self, name: str) -> Tree:
-        """Give all that the file says about an instance.
+        """Return all that the file says about an instance.
 
         From the least to the most specific: the connections, which the merged stores refer to by
         name; the technical setup; `__any__`; the instance itself.
@@ -157,7 +157,7 @@ class Sections:
         return {} if chosen is None else {store: self._entry(chosen, f"{store}_connections")}
 
     def _entry(self, chosen: Located, section: str) -> Tree:
-        """Give the entry of a section that a value of the file refers to by its name."""
+        """Return the entry of a section that a value of the file refers to by its name."""
         entries = self.section(section)
         name = Placeholders(self.file, self.environment, names={}).fill_tree(chosen)
         if not isinstance(name, str) or name not in entries:
@@ -186,7 +186,7 @@ class Resolver:
     def instance(
         self, name: str, per_user: bool | None = None, copied_by: tuple[str, ...] = ()
     ) -> Instance:
-        """Give an instance, and with it the one that it copies from.
+        """Return an instance, and with it the one that it copies from.
 
         Args:
             name: A name that the file has.
@@ -216,7 +216,7 @@ class Resolver:
         return instance
 
     def _placeholders(self, **names: str) -> Placeholders:
-        """Give placeholders in which `{username}` can be part of an identifier."""
+        """Return placeholders in which `{username}` can be part of an identifier."""
         known = {key: lambda value=value: value for key, value in names.items()}
         user = {"username": lambda: user_identifier(self.sections.environment.username())}
         return Placeholders(self.sections.file, self.sections.environment, {**known, **user})
@@ -244,7 +244,7 @@ class Resolver:
         return instance_id
 
     def _build_command(self, name: str, identity: InstanceKeys, per_user: bool) -> str:
-        """Give the shell command that builds an instance under this id, per-user or not."""
+        """Return the shell command that builds an instance under this id, per-user or not."""
         said = self.sections.environment.per_user
         usual = identity.per_user if said is None else said
         prefix = "" if per_user == usual else f"DATA_PIPELINE_PER_USER={per_user:d} "
@@ -286,7 +286,7 @@ class Resolver:
     def _source(
         self, copying: CopyAttrs, attrs: Tree, key: str, copied_by: tuple[str, ...]
     ) -> Instance | None:
-        """Give the instance to copy from, if there is one."""
+        """Return the instance to copy from, if there is one."""
         file, known = self.sections.file, self.sections.instance_names
         where, _ = origin(attrs, key, ("copy_source",))
         source = copying.copy_source

@@ -15,7 +15,7 @@ _SHIPPED = Path(__file__).resolve().parents[1] / "instances.yaml"
 
 
 def configuration_path(path: Path | str | None, variables: Mapping[str, str]) -> Path:
-    """Give the absolute path of the configuration file.
+    """Return the absolute path of the configuration file.
 
     The argument wins over `DATA_PIPELINE_CONFIG`, and that over the file of the package. Relative
     paths start at the current directory.
@@ -128,7 +128,7 @@ _REMEDIES = {
 def validated(
     model: type[Settings], values: Mapping[str, Any], file: Path, key: str, origins: Any
 ) -> Settings:
-    """Give the values as settings.
+    """Return the values as settings.
 
     Args:
         model: The type of settings.
@@ -154,7 +154,7 @@ def validated(
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """Gives the model that a value of a model has to fit, by its location there."""
+    """Return the model that a value of a model has to fit, by its location there."""
     for part in loc:
         field = model.model_fields.get(str(part))
         if field is not None:  # else it is a key or number in a mapping or list of models
@@ -163,7 +163,7 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Gives the model in a type such as `dict[str, Model]` or `Model | None`."""
+    """Return the model in a type such as `dict[str, Model]` or `Model | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, get_args(annotation))), None)

@@ -64,7 +64,7 @@ class TableIOManager(dg.IOManager):
         self._runs: dict[str, LedRun | None] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Stores what an asset returned; see `Store.put`."""
+        """Store what an asset returned; see `Store.put`."""
         table = StageTable.from_path(context.asset_key.path)
         instance = self._instance_of_output(context, table)
         self._configuration.check_stages(_stages(context))
@@ -81,7 +81,7 @@ class TableIOManager(dg.IOManager):
         step.set_data_version(context.asset_key, dg.DataVersion(stored.data_version))
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Gives what an asset reads, in the form that its annotation asks for; see `fetch`."""
+        """Return what an asset reads, in the form that its annotation asks for; see `fetch`."""
         instance, table = self._read(context)
         step = context.step_context
         if (writer := self._writer(step.run_tags)) is not None:
@@ -102,7 +102,7 @@ class TableIOManager(dg.IOManager):
         return value
 
     def close(self) -> None:
-        """Ends what this IO manager has open: locks on inputs, and runs that it leads.
+        """End what this IO manager has open: locks on inputs, and runs that it leads.
 
         Raises:
             DatabaseError: A stage could not be committed.
@@ -119,7 +119,7 @@ class TableIOManager(dg.IOManager):
         reset_session_name()
 
     def _enter(self, step: Any, instance: Instance, log: logging.Logger) -> LedRun | None:
-        """Names the sessions of a step, and leads its run if nobody else does."""
+        """Name the sessions of a step, and leads its run if nobody else does."""
         set_session_name(step.run_id, step.step.key)
         if step.run_id not in self._runs:
             is_led = has_leading_executor(step) or self._is_led_here(step.run_id, instance)
@@ -145,7 +145,7 @@ class TableIOManager(dg.IOManager):
         return LedRun(instance, step.run_id, steps, inputs, step.instance, log)
 
     def _reads(self, step: Any, instance: Instance, table: StageTable) -> StepReads:
-        """Locks the inputs of a step with the first of them."""
+        """Lock the inputs of a step with the first of them."""
         run_id, key = step.run_id, step.step.key
         reads = reads_of(run_id, key)
         if reads is None or reads.is_closed or (instance, table) not in reads:
@@ -158,7 +158,7 @@ class TableIOManager(dg.IOManager):
         return reads
 
     def _writer(self, tags: Mapping[str, str]) -> Instance | None:
-        """Gives the instance that a run writes, None where it does not say."""
+        """Return the instance that a run writes, None where it does not say."""
         if self._pinned is not None:
             return self._pinned
         name = tags.get(PARTITION_TAG)
@@ -175,7 +175,7 @@ class TableIOManager(dg.IOManager):
         return self._instance(name, table)
 
     def _read(self, context: dg.InputContext) -> Source:
-        """Gives the table that an input is, as `upstream` does, with its instance."""
+        """Return the table that an input is, as `upstream` does, with its instance."""
         instance = self._instance_of_input(context)
         table = StageTable.from_path(context.asset_key.path)
         step = context.step_context
@@ -239,7 +239,7 @@ class TableIOManager(dg.IOManager):
         source: Instance,
         table: StageTable,
     ) -> str | None:
-        """Gives the data version of what a step may have read by itself: that of its beginning."""
+        """Return the data version of what a step may have read by itself: that of its beginning."""
         if reads is not None and (source, table) in reads:
             row = reads[source, table].row
             return row.data_version if row else None
@@ -271,7 +271,7 @@ class TableIOManager(dg.IOManager):
 
 
 def _stages(context: dg.OutputContext) -> set[str]:
-    """Names the stages of all assets that the run knows; their schemas must not meet."""
+    """Name the stages of all assets that the run knows; their schemas must not meet."""
     keys = context.step_context.job_def.asset_layer.asset_graph.materializable_asset_keys
     return {key.path[0] for key in keys if len(key.path) == 2}
 
@@ -294,7 +294,7 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
     _managers: list[TableIOManager] = PrivateAttr(default_factory=list)
 
     def create_io_manager(self, context: dg.InitResourceContext) -> TableIOManager:
-        """Gives the IO manager of a run; a step in a process of its own ends with its run."""
+        """Return the IO manager of a run; a step in a process of its own ends with its run."""
         end_with_leader()
         remember_objects(context)
         configuration = load_configuration(self.config, per_user=self.per_user)
@@ -304,7 +304,7 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
         return manager
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Ends what the IO manager of a run has open.
+        """End what the IO manager of a run has open.
 
         Raises:
             DatabaseError: A stage could not be committed.

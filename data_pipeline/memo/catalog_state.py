@@ -18,7 +18,7 @@ from data_pipeline.store.relation_state import Verdict, judge, state_of
 def known_to_run(
     database: Database, instances: Iterable[Instance], instance: Instance, run_id: str
 ) -> dict[Key, Known]:
-    """Gives what `known` gives, with what a run has staged in place of what is committed."""
+    """Return what `known` gives, with what a run has staged in place of what is committed."""
     found = known(database, instances)
     with database.begin() as connection:
         staged = staging.of_run(connection, instance, run_id)
@@ -26,7 +26,7 @@ def known_to_run(
 
 
 def known(database: Database, instances: Iterable[Instance]) -> dict[Key, Known]:
-    """Gives the catalog rows of instances, and what became of their tables and files since.
+    """Return the catalog rows of instances, and what became of their tables and files since.
 
     An instance that has not committed anything yet has none.
     """
@@ -36,7 +36,7 @@ def known(database: Database, instances: Iterable[Instance]) -> dict[Key, Known]
 
 
 def remember(database: Database, instance: Instance, found: Mapping[Key, Known]) -> None:
-    """Notes what identifies relations now that a look at their rows found unchanged.
+    """Note what identifies relations now that a look at their rows found unchanged.
 
     Maintenance, a crash of the server and a restored database change what identifies a relation.
     """

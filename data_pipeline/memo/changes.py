@@ -11,7 +11,7 @@ _ORDINAL = re.compile(r"#\d+")
 
 
 def changed_parts(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """Says which parts of an asset's code differ: "helper `parse_wind`", "package `x` is new".
+    """Say which parts of an asset's code differ: "helper `parse_wind`", "package `x` is new".
 
     Args:
         old: The parts of the earlier code version.
@@ -50,7 +50,7 @@ def _rank(said: str) -> int:
 
 
 def _short(name: str) -> str:
-    """Gives the last part of a name; what a factory made keeps the name of the variable."""
+    """Return the last part of a name; what a factory made keeps the name of the variable."""
     name, separator, variable = name.partition(": ")
     if "/" in name:
         return name.rpartition("/")[2]
@@ -68,7 +68,7 @@ _DIGESTS = {
 def change(
     name: str, now: Identity, before: Identity, *, code: bool, source: bool, fresh: bool
 ) -> str | None:
-    """Says what differs from an earlier computation; None where nothing does.
+    """Say what differs from an earlier computation; None where nothing does.
 
     Args:
         name: Name of the asset.

@@ -33,7 +33,7 @@ class Outcome:
 
 
 def last_outcome(storage: dg.DagsterInstance, check: dg.AssetCheckKey, name: str) -> Outcome | None:
-    """Gives the last outcome of a check for an instance; None where this storage knows none."""
+    """Return the last outcome of a check for an instance; None where this storage knows none."""
     records = storage.event_log_storage.get_asset_check_execution_history(
         check, limit=_LIMIT, status=_FINISHED
     )
@@ -61,7 +61,7 @@ def of_checks(
     absent: Set[dg.AssetKey],
     unpassed: Callable[[str], str | None],
 ) -> Decision:
-    """Decides for a step that computes no asset.
+    """Decide for a step that computes no asset.
 
     Args:
         key: The step.
@@ -104,7 +104,7 @@ def unpassed(
     *,
     evaluated: bool = False,
 ) -> str | None:
-    """Says which blocking check has not passed on the tables that are there; None where all have.
+    """Say which blocking check has not passed on the tables that are there; None where all have.
 
     Args:
         checks: The blocking checks of a step.

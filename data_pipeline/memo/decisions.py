@@ -101,7 +101,7 @@ def decide(
     validation: Validation,
     settled: frozenset[str] = frozenset(),
 ) -> dict[str, Decision]:
-    """Decides for every step of a run that is not settled yet.
+    """Decide for every step of a run that is not settled yet.
 
     Args:
         steps: All steps, each after those that it reads from.
@@ -156,7 +156,7 @@ def _decision(
 def _if_made(
     step: Step, decision: Decision, known: Mapping[Key, Known], pending: Mapping[Key, Action]
 ) -> Decision:
-    """Gives the decision for a step, which cannot run if something that it reads was not made."""
+    """Return the decision for a step, which cannot run if something that it reads was not made."""
     own = {item.key for item in step.computations}
     inputs = {key for item in step.computations for key in item.inputs} - own
     reasons = not_made(inputs, known, pending)
@@ -168,7 +168,7 @@ def _if_made(
 def not_made(
     inputs: Iterable[Key], known: Mapping[Key, Known], pending: Mapping[Key, Action]
 ) -> list[str]:
-    """Says which inputs there are not, so that what reads them cannot run.
+    """Say which inputs there are not, so that what reads them cannot run.
 
     Args:
         inputs: The inputs.
@@ -183,7 +183,7 @@ def not_made(
 
 
 def own_reason(item: Computation, found: Known | None, validation: Validation) -> str | None:
-    """Says why an asset must be computed whatever its inputs are; None where it need not be."""
+    """Say why an asset must be computed whatever its inputs are; None where it need not be."""
     if found is None:
         return "not built yet"
     if not found.exists:
@@ -207,7 +207,7 @@ def own_reason(item: Computation, found: Known | None, validation: Validation) -
 def input_reason(
     item: Computation, known: Mapping[Key, Known], validation: Validation
 ) -> str | None:
-    """Says which input has other data than the asset was computed from; None where none has."""
+    """Say which input has other data than the asset was computed from; None where none has."""
     recorded = known[item.key].row.inputs
     names = {f"{instance}/{table}": (instance, table) for instance, table in item.inputs}
     if new := sorted(names.keys() - recorded.keys()):
@@ -223,7 +223,7 @@ def input_reason(
 
 
 def not_taken(item: Computation, known: Mapping[Key, Known], validation: Validation) -> list[str]:
-    """Names the inputs with new data that the mode keeps out: those that are copied.
+    """Name the inputs with new data that the mode keeps out: those that are copied.
 
     What an instance copies from another one is input from outside to it. Inputs that are recorded,
     but are none of Dagster's, were copied together with these.
@@ -242,7 +242,7 @@ def _with_new_data(item: Computation, known: Mapping[Key, Known]) -> list[str]:
 
 
 def version_of(known: Mapping[Key, Known], name: str) -> str | None:
-    """Gives the data version of `instance/stage/table`; None where it is not there."""
+    """Return the data version of `instance/stage/table`; None where it is not there."""
     instance, stage, table = name.split("/", 2)
     found = known.get((instance, StageTable(stage, table)))
     return found.row.data_version if found and found.exists else None

@@ -43,7 +43,7 @@ _ENDS = {
 def memoised(
     inner: dg.ExecutorDefinition, location: CodeLocation | None = None
 ) -> dg.ExecutorDefinition:
-    """Wraps an executor so that it only executes the steps that have something to do.
+    """Wrap an executor so that it only executes the steps that have something to do.
 
     A step is left out when its result is up to date (see `decisions`), or when it would load a raw
     table for an instance that copies its inputs. The log says why each step runs or does not.
@@ -83,7 +83,7 @@ class MemoisedExecutor(Executor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
-        """Executes what has something to do, in as many waves as it takes to find out."""
+        """Execute what has something to do, in as many waves as it takes to find out."""
         run = plan_context.dagster_run
         name = run.tags.get(PARTITION_TAG)
         job = plan_context.job.get_definition()
@@ -138,7 +138,7 @@ class MemoisedExecutor(Executor):
         steps: Sequence[str],
         memo: Memo,
     ) -> Iterator[dg.DagsterEvent]:
-        """Executes some of the steps.
+        """Execute some of the steps.
 
         Raises:
             KeyboardInterrupt: The run was asked to end.
@@ -156,7 +156,7 @@ class MemoisedExecutor(Executor):
 
 
 def _note(memo: Memo, event: dg.DagsterEvent) -> None:
-    """Takes note of an event, and commits what is complete with it, unless asked to end."""
+    """Take note of an event, and commits what is complete with it, unless asked to end."""
     try:
         interrupts.check()
         memo.note(event)
@@ -166,7 +166,7 @@ def _note(memo: Memo, event: dg.DagsterEvent) -> None:
 
 
 def _check_needs_no_instance(job: dg.JobDefinition) -> None:
-    """Refuses a run that does not say for which instance it is, before its first step.
+    """Refuse a run that does not say for which instance it is, before its first step.
 
     Raises:
         ConfigurationError: It has no partition, but a partitioned job.

@@ -127,7 +127,7 @@ class Memo:
         return with_fingerprints(self._steps.computing, asked, self._instance, self._log.warning)
 
     def _located(self, step: Step) -> Step:
-        """Gives a step whose assets know whether their values are to be found."""
+        """Return a step whose assets know whether their values are to be found."""
         found = [
             replace(item, lost=partial(self._others.problem, item.key))
             for item in step.computations
@@ -135,7 +135,7 @@ class Memo:
         return replace(step, computations=found)
 
     def decisions(self) -> dict[str, Decision]:
-        """Decides for every step that is not settled yet, from what is known now."""
+        """Decide for every step that is not settled yet, from what is known now."""
         return decide(
             (step for key, step in self._computing.items() if key not in self._failed),
             self._known,
@@ -144,7 +144,7 @@ class Memo:
         )
 
     def restorable(self) -> set[str]:
-        """Names the steps whose results would be swapped back in instead of being computed."""
+        """Name the steps whose results would be swapped back in instead of being computed."""
         kept = kept_results(self._database, self._instance)
         return {
             key
@@ -183,7 +183,7 @@ class Memo:
         return kept_out(self.decisions(), steps, self._known, self._validation)
 
     def announce(self, storage: dg.DagsterInstance, run_id: str) -> None:
-        """Says what is left out from the start, and hands fingerprints to the steps.
+        """Say what is left out from the start, and hands fingerprints to the steps.
 
         Raises:
             DataPipelineError: The mode is `assert_no_fresh_input`, and a table that takes input
@@ -212,7 +212,7 @@ class Memo:
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
 
     def lead(self, run_id: str, before: set[str]) -> None:
-        """Locks what the run may write, if anything; waits for runs that are at work on that.
+        """Lock what the run may write, if anything; waits for runs that are at work on that.
 
         Args:
             run_id: The run.
@@ -249,7 +249,7 @@ class Memo:
         self._settle_what_is_not_locked()
 
     def _work(self, others: Sequence[StageTable]) -> Work:
-        """Says what the run may write, with others, and which stages it is to clean up."""
+        """Say what the run may write, with others, and which stages it is to clean up."""
         self._known = self._know()
         planned = {item.key[1] for step in self._steps.computing for item in step.computations}
         due = {
@@ -262,7 +262,7 @@ class Memo:
         return Work(frozenset(due.union(others)), frozenset(stages))
 
     def _settle_what_is_not_locked(self) -> None:
-        """Lets what has nothing to do now stay so, whatever others make of it from here on."""
+        """Let what has nothing to do now stay so, whatever others make of it from here on."""
         self._nothing_to_do = {
             key: decision
             for key, decision in self.decisions().items()
@@ -270,7 +270,7 @@ class Memo:
         }
 
     def _versions_read(self) -> dict[str, str | None]:
-        """Gives the data versions of what the run reads and does not compute."""
+        """Return the data versions of what the run reads and does not compute."""
         computed = {item.key for step in self._steps.computing for item in step.computations}
         read = {key for s in self._steps.computing for c in s.computations for key in c.inputs}
         return {
@@ -287,7 +287,7 @@ class Memo:
         return known_to_run(self._database, instances, self._instance, run_id)
 
     def note(self, event: dg.DagsterEvent) -> None:
-        """Takes note of an event of a step of the plan."""
+        """Take note of an event of a step of the plan."""
         self._events.add(event)
         if event.step_key is None:
             return
@@ -299,7 +299,7 @@ class Memo:
             self._end(node_name(event.step_key))
 
     def _end(self, name: str) -> None:
-        """Stages what a step has not stored by itself, and commits stages complete with it."""
+        """Stage what a step has not stored by itself, and commits stages complete with it."""
         results = set(self._steps.results.get(name, ()))
         if not results or not results <= self._succeeded | self._passed_over:
             return
@@ -311,13 +311,13 @@ class Memo:
             self._commits.done(name)
 
     def _skip(self, decision: Decision) -> None:
-        """Leaves out a step whose inputs were not made: its stage does not wait for it."""
+        """Leave out a step whose inputs were not made: its stage does not wait for it."""
         self._skipped[decision.step] = decision
         if self._commits is not None:
             self._commits.done(decision.step)
 
     def _not_made(self, step: str, computations: Sequence[Computation]) -> list[str]:
-        """Says which inputs of assets of a step were not made, as far as this run has come."""
+        """Say which inputs of assets of a step were not made, as far as this run has come."""
         own = {item.key for item in self._made_by(step)}
         inputs = {key for item in computations for key in item.inputs} - own
         computed = {item.key for step in self._wave for item in self._made_by(step)}
@@ -326,7 +326,7 @@ class Memo:
         return not_made(inputs, known, dict.fromkeys(skipped, Action.SKIP))
 
     def _stage_unstored(self, session: RunSession, name: str) -> None:
-        """Stages rows for what a step has made and not stored here, or not made."""
+        """Stage rows for what a step has made and not stored here, or not made."""
         step = self._computing.get(name)
         if step is None:
             return
@@ -351,7 +351,7 @@ class Memo:
             self._tell_readers(name, [row for row in rows if row.is_absent])
 
     def _tell_readers(self, step: str, rows: Sequence[CatalogRow]) -> None:
-        """Says which results leave their stages with the next commit, and who read them."""
+        """Say which results leave their stages with the next commit, and who read them."""
         own = self._instance.instance_id
         others = [item for item in self._steps.computing if item.key != step]
         made_here = {item.key for item in self._made_by(step)}
@@ -370,7 +370,7 @@ class Memo:
             self._log.warning(leaving(self._instance, step, before.row, row, read))
 
     def _version_read(self, key: Key) -> str | None:
-        """Gives the data version of an input of a step that has just been executed.
+        """Return the data version of an input of a step that has just been executed.
 
         What this run has not computed may have been replaced since the step was decided.
         """
@@ -382,7 +382,7 @@ class Memo:
         return self._computing[step].computations if step in self._computing else ()
 
     def finish(self) -> None:
-        """Commits what is complete, and says what is not.
+        """Commit what is complete, and says what is not.
 
         Raises:
             DatabaseError: A stage could not be committed.
@@ -394,7 +394,7 @@ class Memo:
         self._note_origins()
 
     def _note_origins(self) -> None:
-        """Notes which code location has which results, and names those that it has no more."""
+        """Note which code location has which results, and names those that it has no more."""
         if self._location is None:
             return
         with self._database.begin() as connection:
@@ -407,24 +407,24 @@ class Memo:
             )
 
     def orphans(self) -> Orphans:
-        """Gives the results of the instance that no asset of the code location makes any more."""
+        """Return the results of the instance that no asset of the code location makes any more."""
         if self._location is None:
             return Orphans()
         with self._database.begin() as connection:
             return orphans(connection, self._instance, self._location)
 
     def close(self) -> None:
-        """Frees the locks, and ends what was needed to look for values."""
+        """Free the locks, and ends what was needed to look for values."""
         self._others.close()
         if self._commits is not None:
             self._commits.close()
 
     def members(self, wave: Sequence[str]) -> list[str]:
-        """Gives the steps of the plan behind those of a wave."""
+        """Return the steps of the plan behind those of a wave."""
         return [member for key in wave for member in self._steps.members[key]]
 
     def waves(self, *, step_by_step: bool) -> Iterator[list[str]]:
-        """Gives the steps to execute, in waves; `settle` must be called after each.
+        """Return the steps to execute, in waves; `settle` must be called after each.
 
         Args:
             step_by_step: Whether a step whose inputs are computed in this run waits until it is
@@ -476,7 +476,7 @@ class Memo:
         return wave
 
     def _restore(self) -> None:
-        """Swaps earlier versions back in, for all steps whose inputs are settled."""
+        """Swap earlier versions back in, for all steps whose inputs are settled."""
         if self._validation.mode in ("force_cache_invalid", "force_fresh_input"):
             return
         tried: set[str] = set()
@@ -496,7 +496,7 @@ class Memo:
                 self._known = self._know()
 
     def _ready(self) -> list[str]:
-        """Names the steps that have something to do, and all inputs to do it."""
+        """Name the steps that have something to do, and all inputs to do it."""
         decisions = self.decisions()
         pending = {key for key, item in decisions.items() if item.action is not Action.REUSE}
         return [
@@ -536,7 +536,7 @@ class Memo:
         )
 
     def settle(self, wave: Sequence[str]) -> None:
-        """Takes note of what became of a wave: steps that have not succeeded have failed."""
+        """Take note of what became of a wave: steps that have not succeeded have failed."""
         results = self._steps.results
         ended = self._succeeded | self._passed_over
         failed = {key for key in wave if not ended.issuperset(results[key])}
@@ -559,7 +559,7 @@ class Memo:
         return self._passed_over.issuperset(self._steps.results[key])
 
     def record_reused(self, storage: dg.DagsterInstance) -> None:
-        """Records the tables that were reused where this Dagster storage does not know them."""
+        """Record the tables that were reused where this Dagster storage does not know them."""
         items = [
             item
             for key in self._reused
@@ -569,6 +569,6 @@ class Memo:
         record_reused(storage, self._instance.name, items, self._known, self._steps.keys)
 
     def summary(self) -> tuple[str, EngineEventData]:
-        """Says what was executed and what was served from the cache, as message and metadata."""
+        """Say what was executed and what was served from the cache, as message and metadata."""
         planned = len(self._steps.order)
         return summary(len(self._done), planned, self._reused, self._computing)

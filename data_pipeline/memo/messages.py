@@ -8,7 +8,7 @@ from data_pipeline.memo.decisions import Decision, Step
 
 
 def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> Iterator[str]:
-    """Says of each resource without a stable identity what that means, and how to give it one.
+    """Say of each resource without a stable identity what that means, and how to give it one.
 
     Args:
         computing: The steps that compute assets.
@@ -30,7 +30,7 @@ def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> 
 
 
 def listed(what: str, decisions: Sequence[Decision]) -> str:
-    """Lists decisions, one a line, under a heading."""
+    """List decisions, one a line, under a heading."""
     lines = "\n".join(f"  {decision}" for decision in decisions)
     return f"{what} ({len(decisions)}):\n{lines}"
 
@@ -38,7 +38,7 @@ def listed(what: str, decisions: Sequence[Decision]) -> str:
 def summary(
     executed: int, planned: int, reused: Mapping[str, Decision], computing: Mapping[str, Step]
 ) -> tuple[str, EngineEventData]:
-    """Says what was executed and what was served from the cache, as message and metadata.
+    """Say what was executed and what was served from the cache, as message and metadata.
 
     Args:
         executed: The number of steps that were executed.

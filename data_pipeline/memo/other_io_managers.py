@@ -284,7 +284,7 @@ def _rows(
 
 
 def _in_order(step: Step) -> Iterator[Computation]:
-    """Give the assets of a step, each behind those of them that it is made from."""
+    """Return the assets of a step, each behind those of them that it is made from."""
     own = {item.key: item for item in step.computations}
     needs = {item.key: [key for key in item.inputs if key in own] for item in step.computations}
     return (own[key] for key in TopologicalSorter(needs).static_order())
@@ -349,7 +349,7 @@ class StepEvents:
         self._made: dict[str, set[str]] = {}
 
     def add(self, event: dg.DagsterEvent) -> None:
-        """Takes note of an event of a step."""
+        """Take note of an event of a step."""
         step, kind = event.step_key, event.event_type
         if step is None:
             return

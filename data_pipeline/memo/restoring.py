@@ -35,7 +35,7 @@ class KeptVersion:
 
 
 def kept_results(database: Database, instance: Instance) -> Mapping[str, KeptVersion]:
-    """Gives the results of an instance that can be swapped in, by cache key."""
+    """Return the results of an instance that can be swapped in, by cache key."""
     with database.begin() as connection:
         there = [slot for slot in slots.all_slots(connection, instance) if slot.is_there]
         # What is staged may be dropped again, with all that is built on it.
@@ -46,7 +46,7 @@ def kept_results(database: Database, instance: Instance) -> Mapping[str, KeptVer
 
 
 def wanted_key(item: Computation, known: Mapping[Key, Known]) -> str | None:
-    """Gives the cache key of a computation on its inputs as they are; None if it has none."""
+    """Return the cache key of a computation on its inputs as they are; None if it has none."""
     inputs = {
         f"{instance}/{table}": known[instance, table].row.data_version
         if (instance, table) in known
@@ -81,7 +81,7 @@ def _is_current(item: Computation, found: Known | None, key: str) -> bool:
 def restore(
     session: RunSession, step: Step, known: Mapping[Key, Known], kept: Mapping[str, KeptVersion]
 ) -> bool:
-    """Stages what was kept of everything that a step computes.
+    """Stage what was kept of everything that a step computes.
 
     Returns:
         Whether all of it had been made by a run that failed or died, and never committed.
@@ -122,7 +122,7 @@ def record_reused(
     known: Mapping[Key, Known],
     keys: Mapping[Key, dg.AssetKey],
 ) -> None:
-    """Records materializations of reused tables that this Dagster storage does not know.
+    """Record materializations of reused tables that this Dagster storage does not know.
 
     Another person, or another storage, may have built them: then the UI would show them as missing
     or out of date although they are not.

@@ -83,7 +83,7 @@ def run_steps(
     instance: Instance,
     resources: RunResources,
 ) -> RunSteps:
-    """Reads the steps that a plan executes."""
+    """Read the steps that a plan executes."""
     return _Reader(job, run_config, configuration, instance, resources).read(plan)
 
 
@@ -203,7 +203,7 @@ class _Reader:
 
 
 def node_name(step: str) -> str:
-    """Names the asset's node that a step of the plan belongs to."""
+    """Name the asset's node that a step of the plan belongs to."""
     return step.partition(".")[0]
 
 
@@ -215,7 +215,7 @@ def _dependencies(step: IExecutionStep) -> set[str]:
 
 
 def _sources(instance: Instance) -> Iterator[Instance]:
-    """Gives an instance and those that it copies from, directly or by way of others."""
+    """Return an instance and those that it copies from, directly or by way of others."""
     current: Instance | None = instance
     while current is not None:
         yield current

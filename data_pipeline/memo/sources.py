@@ -35,7 +35,7 @@ _FINGERPRINTS: dict[str, FingerprintOfInstance] = {}
 def outside_input(
     fingerprint: Fingerprint | None = None, *, allow_fresh_input: bool = False
 ) -> dict[str, Any]:
-    """Gives asset metadata that declares that the asset takes input from outside.
+    """Return asset metadata that declares that the asset takes input from outside.
 
     Use it for whatever an asset's code reads when it runs, which its code version cannot see: files
     (also those beside the code), environment variables, the clock, random numbers, other systems.
@@ -63,7 +63,7 @@ def outside_input(
 
 
 def shared_output() -> dict[str, Any]:
-    """Gives asset metadata that declares that the asset's value lies where all runs can load it.
+    """Return asset metadata that declares that the asset's value lies where all runs can load it.
 
     Use it with an IO manager of your own choice that keeps values in a shared place (a bucket, a
     network drive, another database): `@dg.asset(io_manager_key="bucket",
@@ -75,7 +75,7 @@ def shared_output() -> dict[str, Any]:
 
 
 def fingerprint_function(metadata: Mapping[str, Any]) -> FingerprintOfInstance | None:
-    """Gives the fingerprint function that an asset's metadata declares, if it declares one.
+    """Return the fingerprint function that an asset's metadata declares, if it declares one.
 
     It is called with the instance of the run, whatever the declared one takes.
     """
@@ -85,7 +85,7 @@ def fingerprint_function(metadata: Mapping[str, Any]) -> FingerprintOfInstance |
 
 
 def fingerprint_of_frame(frame: Any) -> str:
-    """Gives the identity of a frame's data, by content (pandas, polars or Arrow)."""
+    """Return the identity of a frame's data, by content (pandas, polars or Arrow)."""
     from data_pipeline.transfer.content_hash import ContentHash
     from data_pipeline.transfer.frames import to_reader
 
@@ -97,7 +97,7 @@ def fingerprint_of_frame(frame: Any) -> str:
 
 
 def fingerprint_of_files(*paths: str | Path) -> list[list[Any]]:
-    """Gives the identity of files by their content; folders are not followed.
+    """Return the identity of files by their content; folders are not followed.
 
     Raises:
         ConfigurationError: A file cannot be read.
@@ -108,7 +108,7 @@ def fingerprint_of_files(*paths: str | Path) -> list[list[Any]]:
 def fingerprint_of_table(
     connection: sa.Connection, table: sa.FromClause, *, updated_at: str | None = None
 ) -> list[Any]:
-    """Gives the identity of a remote table: its row count and the latest time of change.
+    """Return the identity of a remote table: its row count and the latest time of change.
 
     Args:
         connection: A connection to the remote database.
@@ -149,7 +149,7 @@ def _named(function: Any) -> str:
 
 
 def _of_instance(function: Any, named: str) -> FingerprintOfInstance:
-    """Gives a function that is called with the instance, and passes it on where it is wanted.
+    """Return a function that is called with the instance, and passes it on where it is wanted.
 
     Raises:
         ConfigurationError: It cannot be called like this.
@@ -173,7 +173,7 @@ def _of_instance(function: Any, named: str) -> FingerprintOfInstance:
 
 
 def _needed(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Gives the parameters that a function cannot be called without; none if nobody knows."""
+    """Return the parameters that a function cannot be called without; none if nobody knows."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # some builtins do not say
@@ -203,7 +203,7 @@ Sources = Mapping[str, FingerprintOfInstance]
 def with_fingerprints(
     steps: Iterable[Step], sources: Sources, instance: Instance, warn: Callable[[str], None]
 ) -> list[Step]:
-    """Gives the steps with the fingerprints of the sources that they load, as they are now.
+    """Return the steps with the fingerprints of the sources that they load, as they are now.
 
     Args:
         steps: The steps.
@@ -253,7 +253,7 @@ def _asked(
 
 
 def digests(steps: Sequence[Step]) -> str:
-    """Gives the fingerprints as text, for a run's tag; see `SOURCES_TAG`."""
+    """Return the fingerprints as text, for a run's tag; see `SOURCES_TAG`."""
     found = {
         str(item.key[1]): item.identity.source
         for step in steps
@@ -264,7 +264,7 @@ def digests(steps: Sequence[Step]) -> str:
 
 
 def declared_sources(graph: Any) -> dict[str, FingerprintOfInstance]:
-    """Gives the fingerprint functions that the assets of a graph declare."""
+    """Return the fingerprint functions that the assets of a graph declare."""
     found = {}
     for key in graph.materializable_asset_keys:
         function = fingerprint_function(graph.get(key).metadata)

@@ -48,7 +48,7 @@ def build_from_batches(
     unlogged: bool = False,
     on_progress: Progress | None = None,
 ) -> Built:
-    """Creates `target` with exact types and streams the batches into it, in one transaction.
+    """Create `target` with exact types and streams the batches into it, in one transaction.
 
     Raises:
         UnsupportedDataError: PostgreSQL cannot hold a name, type or value; nothing is written.
@@ -85,7 +85,7 @@ def build_from_query(
     *,
     unlogged: bool = False,
 ) -> Built:
-    """Creates `target` from a query inside the database, in one transaction.
+    """Create `target` from a query inside the database, in one transaction.
 
     The query stands as a sub-select and is sent by the extended protocol, so it can be nothing but
     one SELECT that changes no other table.
@@ -117,7 +117,7 @@ def build_from_query(
 
 
 def build_view(database: Database, table: StageTable, target: RelationName, query: str) -> State:
-    """Creates `target` as a view of a query; gives what tells it from others.
+    """Create `target` as a view of a query; gives what tells it from others.
 
     Raises:
         DatabaseError: PostgreSQL refused (with the query and the position), or went away.
@@ -139,7 +139,7 @@ def build_view(database: Database, table: StageTable, target: RelationName, quer
 def _building(
     database: Database, table: StageTable, target: RelationName
 ) -> Iterator["AdbcConnection"]:
-    """Opens a transaction for `target`, which must not exist; explains what goes wrong in it."""
+    """Open a transaction for `target`, which must not exist; explains what goes wrong in it."""
     import adbc_driver_manager
 
     with database.begin() as session:
@@ -212,7 +212,7 @@ def _not_null(target: RelationName, properties: Properties, columns: list[str]) 
 
 
 def _execute(connection: "AdbcConnection", *statements: str) -> int:
-    """Executes statements; gives the number of rows of the last one."""
+    """Execute statements; gives the number of rows of the last one."""
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)

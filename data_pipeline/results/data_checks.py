@@ -44,7 +44,7 @@ class Finding:
         return self.problem is None
 
     def result(self, key: dg.AssetCheckKey) -> dg.AssetCheckResult:
-        """Gives the finding as the result of a Dagster check."""
+        """Return the finding as the result of a Dagster check."""
         return dg.AssetCheckResult(
             passed=self.passed,
             asset_key=key.asset_key,
@@ -56,14 +56,14 @@ class Finding:
 
 
 def warning(problem: str, metadata: Mapping[str, Any]) -> Finding:
-    """Gives a finding that needs a look, but may be right."""
+    """Return a finding that needs a look, but may be right."""
     return Finding(problem, dg.AssetCheckSeverity.WARN, metadata)
 
 
 def check_primary_key(
     connection: sa.Connection, relation: RelationName, primary_key: Sequence[str]
 ) -> Finding:
-    """Checks that the primary key of a table or view is unique and never NULL.
+    """Check that the primary key of a table or view is unique and never NULL.
 
     Where the database guarantees that by a constraint on these columns, the rows are not read.
     """
@@ -95,7 +95,7 @@ def check_primary_key(
 def check_row_count(
     connection: sa.Connection, relation: RelationName, row: CatalogRow | None
 ) -> Finding:
-    """Checks that a table has the rows that were committed, and any at all."""
+    """Check that a table has the rows that were committed, and any at all."""
     count = int(connection.scalar(sa.select(sa.func.count()).select_from(_table(relation))) or 0)
     metadata = {"row_count": count, "catalog_row_count": row.row_count if row else None}
     if row is None:
@@ -119,18 +119,18 @@ def check_row_count(
 
 
 def listed(examples: Sequence[str | None]) -> str:
-    """Gives examples as a text."""
+    """Return examples as a text."""
     return ", ".join(f"`{example}`" for example in examples) or "none"
 
 
 def key_text(columns: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
-    """Gives the SQL that writes a possibly composite key as one text, NULL as such."""
+    """Return the SQL that writes a possibly composite key as one text, NULL as such."""
     texts = [sa.func.coalesce(sa.cast(column, sa.Text), "NULL") for column in columns]
     return sa.func.concat_ws(", ", *texts)
 
 
 def _key_faults(relation: RelationName, primary_key: Sequence[str]) -> sa.Select[Any]:
-    """Counts rows with NULL in the key, and rows beyond the first of each key; with examples."""
+    """Count rows with NULL in the key, and rows beyond the first of each key; with examples."""
     table = _table(relation, *primary_key)
     columns = [table.c[name] for name in primary_key]
     has_null = sa.or_(*(column.is_(None) for column in columns))
@@ -184,13 +184,13 @@ class References:
 
 
 def referenced_table(referring: StageTable, key: ForeignKey) -> StageTable:
-    """Gives the table that a foreign key of `referring` refers to."""
+    """Return the table that a foreign key of `referring` refers to."""
     stage, _, name = key.references.rpartition("/")
     return StageTable(stage or referring.stage, name)
 
 
 def relationship_name(key: ForeignKey) -> str:
-    """Gives a relationship in words: `dest -> airports (faa)`."""
+    """Return a relationship in words: `dest -> airports (faa)`."""
     condition = f" where {key.where}" if key.where else ""
     columns, referenced = ", ".join(key.columns), ", ".join(key.referenced_columns)
     return f"{columns} -> {key.references} ({referenced}){condition}"
@@ -203,7 +203,7 @@ def references(
     referenced: RelationName,
     elsewhere: RelationName | None = None,
 ) -> References:
-    """Counts the references of a relationship, in one query.
+    """Count the references of a relationship, in one query.
 
     Args:
         connection: To the database of all these relations.

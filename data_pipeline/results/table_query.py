@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def sql_query(text: str, **relations: sa.FromClause) -> sa.TextClause:
-    """Gives a text SQL query in which `{name}` stands for a table.
+    """Return a text SQL query in which `{name}` stands for a table.
 
     Example: `sql_query("SELECT * FROM {flights} WHERE month = 1", flights=flights)`.
 
@@ -48,7 +48,7 @@ def sql_query(text: str, **relations: sa.FromClause) -> sa.TextClause:
 
 
 def sql_file(path: str | Path, **relations: sa.FromClause) -> sa.TextClause:
-    """Gives the query in a file; a relative path starts at the folder of the calling module.
+    """Return the query in a file; a relative path starts at the folder of the calling module.
 
     Raises:
         ConfigurationError: The file is missing, or as in `sql_query`.
@@ -64,7 +64,7 @@ def sql_file(path: str | Path, **relations: sa.FromClause) -> sa.TextClause:
 
 
 def compiled(query: Any) -> str:
-    """Gives the SQL of a query with every literal in place, as one statement without a semicolon.
+    """Return the SQL of a query with every literal in place, as one statement without a semicolon.
 
     Raises:
         ConfigurationError: A bind parameter has no value, or a value no literal form.
@@ -110,7 +110,7 @@ _RETURN = "Return a data frame, a SQL query, `Table(...)`, or an object that can
 
 
 def unwrapped(obj: Any, declared: Properties) -> tuple[Any, Properties]:
-    """Takes a result out of its `Table(...)`, which goes before the asset's declaration."""
+    """Take a result out of its `Table(...)`, which goes before the asset's declaration."""
     while isinstance(obj, Table):
         obj, declared = obj.obj, declared.merged(obj.properties)
     return obj, declared
@@ -122,7 +122,7 @@ def is_query(obj: Any) -> bool:
 
 
 def check_supported(table: StageTable, obj: Any, properties: Properties) -> None:
-    """Refuses results that are neither a table nor meant to be kept.
+    """Refuse results that are neither a table nor meant to be kept.
 
     Args:
         table: Stage and name of the asset.

@@ -40,7 +40,7 @@ class TableFacts:
 def table_facts(
     connection: sa.Connection, relation: RelationName, primary_key: tuple[str, ...] = ()
 ) -> TableFacts:
-    """Reads columns, size and the first rows of a relation."""
+    """Read columns, size and the first rows of a relation."""
     columns = [
         dg.TableColumn(
             name=column.name,
@@ -60,7 +60,7 @@ def table_facts(
 def table_metadata(
     facts: TableFacts, *, relation: RelationName, database: str | None, rows: int, seconds: float
 ) -> dict[str, Any]:
-    """Gives the metadata of a table's materialization."""
+    """Return the metadata of a table's materialization."""
     parts = [database, relation.schema, relation.name]
     return {
         "dagster/row_count": rows,
@@ -74,14 +74,14 @@ def table_metadata(
 
 
 def sql_metadata(query: str) -> dict[str, Any]:
-    """Gives the metadata that shows a SQL asset's query."""
+    """Return the metadata that shows a SQL asset's query."""
     longest = max((len(run) for run in re.findall("`+", query)), default=0)
     fence = "`" * max(3, longest + 1)
     return {"sql": dg.MetadataValue.md(f"{fence}sql\n{query}\n{fence}")}
 
 
 def blob_metadata(obj: Any, *, path: str, size: int, seconds: float, kind: str) -> dict[str, Any]:
-    """Gives the metadata of a blob's materialization."""
+    """Return the metadata of a blob's materialization."""
     return {
         "dagster/storage_kind": kind,
         "bytes": size,

@@ -85,7 +85,7 @@ class Origin:
     def row(
         self, table: StageTable, kind: catalog.Kind, data_version: str, **facts: Any
     ) -> CatalogRow:
-        """Gives the catalog row of a result."""
+        """Return the catalog row of a result."""
         return CatalogRow(
             stage=table.stage,
             name=table.name,
@@ -131,7 +131,7 @@ class Store:
         self._database: Database = database(instance)
 
     def put(self, table: StageTable, obj: Any, declared: Properties, origin: Origin) -> Stored:
-        """Stores what an asset returned.
+        """Store what an asset returned.
 
         Args:
             table: Stage and name of the asset.
@@ -293,13 +293,13 @@ class Store:
         return Stored(row.data_version, metadata)
 
     def _list(self, row: CatalogRow, origin: Origin) -> None:
-        """Lists what was built; from here on it can be committed, by another run too."""
+        """List what was built; from here on it can be committed, by another run too."""
         self._check_inputs()
         with self._database.begin() as connection:
             staging.put(connection, self._instance, row, origin.run_id)
 
     def _kept(self, row: CatalogRow, origin: Origin) -> Stored | None:
-        """Leaves a table as it is that was made by the same query of the same data."""
+        """Leave a table as it is that was made by the same query of the same data."""
         if origin.forced or row.query_key is None:
             return None
         started = time.monotonic()
@@ -332,7 +332,7 @@ class Store:
         )
 
     def _shown_and_run(self, query: str, origin: Origin) -> tuple[str, str]:
-        """Gives a query with the names of committed tables, and as it is run.
+        """Return a query with the names of committed tables, and as it is run.
 
         Its identity, and what people see of it, does not depend on what is staged; but it reads
         what its run has staged, also where it names tables by itself.
@@ -342,7 +342,7 @@ class Store:
         return shown, renamed(query, names)
 
     def _names(self, origin: Origin) -> dict[RelationName, RelationName]:
-        """Gives where tables lie that the run has staged, by where they will be."""
+        """Return where tables lie that the run has staged, by where they will be."""
         with self._database.begin() as connection:
             tables = staging.of_run(connection, self._instance, origin.run_id)
         return {
@@ -370,7 +370,7 @@ class Store:
 
 @contextmanager
 def _naming(table: StageTable) -> Iterator[None]:
-    """Puts the table's name before errors that know columns and rows alone."""
+    """Put the table's name before errors that know columns and rows alone."""
     try:
         yield
     except UnsupportedDataError as error:

@@ -64,20 +64,20 @@ class CommitOrder:
         return list(self._open)
 
     def missing(self, group: Iterable[str]) -> frozenset[str]:
-        """Names what a group of stages still waits for, besides other stages."""
+        """Name what a group of stages still waits for, besides other stages."""
         return frozenset(name for stage in group for name in self._missing[stage])
 
     def done(self, *names: str) -> None:
-        """Notes that tables or steps have succeeded."""
+        """Note that tables or steps have succeeded."""
         for missing in self._missing.values():
             missing.difference_update(names)
 
     def waits_for(self, group: frozenset[str]) -> frozenset[str]:
-        """Names the stages that must commit before a group of stages, and have not."""
+        """Name the stages that must commit before a group of stages, and have not."""
         return self._before[group] - self._committed
 
     def ready(self, late: Collection[frozenset[str]] = ()) -> frozenset[str] | None:
-        """Gives the next group of stages that can commit; None where there is none.
+        """Return the next group of stages that can commit; None where there is none.
 
         Args:
             late: Groups that can, but had to wait for readers, and are passed over.
@@ -92,7 +92,7 @@ class CommitOrder:
         return None
 
     def join(self, group: frozenset[str], stage: str) -> None:
-        """Lets a group of stages commit together with another stage, and with what lies between."""
+        """Let a group of stages commit together with another stage, and with what lies between."""
         joined = group | next(other for other in self._open if stage in other)
         while True:
             found = [item for item in self._open if item <= joined]
@@ -107,12 +107,12 @@ class CommitOrder:
         )
 
     def committed(self, group: frozenset[str]) -> None:
-        """Notes that a group of stages has committed."""
+        """Note that a group of stages has committed."""
         self._open.remove(group)
         self._committed |= group
 
     def given_up(self, group: frozenset[str]) -> None:
-        """Notes that a group of stages cannot commit; what reads from it cannot either."""
+        """Note that a group of stages cannot commit; what reads from it cannot either."""
         self._missing[min(group)].add("its commit")
 
 
@@ -159,7 +159,7 @@ class PlannedStep:
 
 
 def planned_steps(step: Any, configuration: Configuration, instance: Instance) -> list[PlannedStep]:
-    """Gives the steps of a run that write tables, as far as this process executes them.
+    """Return the steps of a run that write tables, as far as this process executes them.
 
     Args:
         step: The context of one of its steps.
@@ -188,7 +188,7 @@ def only_checks(step: Any) -> bool:
 
 
 def step_sources(step: Any, configuration: Configuration, instance: Instance) -> list[Source]:
-    """Gives all tables that a step may read: what its assets are made from, and what it checks.
+    """Return all tables that a step may read: what its assets are made from, and what it checks.
 
     What it makes itself is not among them: that is not there yet when the step begins.
 
@@ -261,7 +261,7 @@ class LeadingExecutors:
     location: CodeLocation | None = None
 
     def __call__(self, context: dg.InitExecutorContext) -> dg.Executor:
-        """Creates the executor of a run."""
+        """Create the executor of a run."""
         return self.create(context)
 
 
@@ -278,7 +278,7 @@ def has_leading_executor(step: Any) -> bool:
 
 
 def check_leads_alone(step: Any) -> None:
-    """Refuses to lead a run of which this process executes a part only.
+    """Refuse to lead a run of which this process executes a part only.
 
     It would commit what it knows of, and so a part of a stage.
 
@@ -299,17 +299,17 @@ def check_leads_alone(step: Any) -> None:
 
 
 def succeeded_steps(storage: dg.DagsterInstance, run_id: str) -> set[str]:
-    """Names the steps of a run that have succeeded."""
+    """Name the steps of a run that have succeeded."""
     return {event.step_key for event in _events(storage, run_id, "STEP_SUCCESS") if event.step_key}
 
 
 def skipped_steps(storage: dg.DagsterInstance, run_id: str) -> set[str]:
-    """Names the steps of a run that Dagster has left out."""
+    """Name the steps of a run that Dagster has left out."""
     return {event.step_key for event in _events(storage, run_id, "STEP_SKIPPED") if event.step_key}
 
 
 def made_outputs(storage: dg.DagsterInstance, run_id: str, step: str) -> set[str]:
-    """Names the outputs that a step of a run has made."""
+    """Name the outputs that a step of a run has made."""
     events = _events(storage, run_id, "STEP_OUTPUT")
     return {event.step_output_data.output_name for event in events if event.step_key == step}
 

@@ -20,7 +20,7 @@ _MILLISECONDS_FOR_A_DROP = 100
 
 
 def leftovers(connection: sa.Connection, instance: Instance) -> list[Staged]:
-    """Gives what is staged by runs that are not at work any more."""
+    """Return what is staged by runs that are not at work any more."""
     staged = staging.everything(connection, instance)
     if not staged:
         return []
@@ -41,7 +41,7 @@ def stages_with_leftovers(
 
 
 def adopt(session: RunSession, rows: Iterable[CatalogRow]) -> None:
-    """Makes the session's run the owner of what another one left."""
+    """Make the session's run the owner of what another one left."""
     with session.begin() as connection:
         staging.adopt(connection, session.instance, rows, session.run_id)
 
@@ -129,7 +129,7 @@ def _files(
 
 
 def referenced_files(connection: sa.Connection, instance: Instance) -> set[str]:
-    """Gives the locations of all blobs that are committed, kept in a slot or staged."""
+    """Return the locations of all blobs that are committed, kept in a slot or staged."""
     rows = [
         *catalog.rows(connection, instance.catalog_schema).values(),
         *(slot.row for slot in slots.all_slots(connection, instance)),

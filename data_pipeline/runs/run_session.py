@@ -109,7 +109,7 @@ class RunSession:
         return frozenset(self._tables.values())
 
     def register(self, inputs: Mapping[str, str | None]) -> None:
-        """Lists the run as being at work, and dead ones as such.
+        """List the run as being at work, and dead ones as such.
 
         Args:
             inputs: Data versions of what it reads and does not compute.
@@ -153,7 +153,7 @@ class RunSession:
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """Opens a transaction in this session.
+        """Open a transaction in this session.
 
         Raises:
             DatabaseError: The session is gone, and its locks with it.
@@ -171,7 +171,7 @@ class RunSession:
             raise
 
     def close(self) -> None:
-        """Takes the run off the list, and ends the session."""
+        """Take the run off the list, and ends the session."""
         # Where the session is gone already, other runs see that this one is dead.
         with suppress(Exception, KeyboardInterrupt), self.begin() as connection:
             run_registry.remove(connection, self.instance, [self.run_id])

@@ -65,7 +65,7 @@ class StepReads:
         return self._found[_key(source)]
 
     def check(self) -> None:
-        """Makes sure that the tables have been locked until now.
+        """Make sure that the tables have been locked until now.
 
         Raises:
             DatabaseError: A session that held locks is gone, so they may have changed.
@@ -80,7 +80,7 @@ class StepReads:
                 raise database_.lost(error.orig) from None
 
     def _give_up(self) -> None:
-        """Leaves the sessions, of which one is gone."""
+        """Leave the sessions, of which one is gone."""
         self._is_closed = True
         for connection in self._sessions.values():
             connection.invalidate()
@@ -88,7 +88,7 @@ class StepReads:
             self._stack.close()
 
     def loaded(self, source: Source) -> None:
-        """Notes that a table is in memory; frees the locks when all of them are.
+        """Note that a table is in memory; frees the locks when all of them are.
 
         Raises:
             DatabaseError: The tables were not locked until now.
@@ -104,7 +104,7 @@ class StepReads:
         return self._is_closed
 
     def close(self) -> None:
-        """Frees the locks."""
+        """Free the locks."""
         self._is_closed = True
         self._stack.close()
 
@@ -114,12 +114,12 @@ _lock = Lock()
 
 
 def reads_of(run_id: str, step: str) -> StepReads | None:
-    """Gives what a step of this process reads, None before its first input."""
+    """Return what a step of this process reads, None before its first input."""
     return _open.get((run_id, step))
 
 
 def open_reads(run_id: str, step: str, sources: Iterable[Source]) -> StepReads:
-    """Locks the inputs of a step of this process."""
+    """Lock the inputs of a step of this process."""
     reads = StepReads(run_id, sources)
     with _lock:
         _open[run_id, step] = reads
@@ -127,7 +127,7 @@ def open_reads(run_id: str, step: str, sources: Iterable[Source]) -> StepReads:
 
 
 def close_reads(run_id: str, step: str | None = None) -> None:
-    """Frees what a step of this process has locked; without a step, all steps of the run."""
+    """Free what a step of this process has locked; without a step, all steps of the run."""
     with _lock:
         keys = [key for key in _open if key[0] == run_id and step in (None, key[1])]
         closing = [_open.pop(key) for key in keys]
@@ -138,7 +138,7 @@ def close_reads(run_id: str, step: str | None = None) -> None:
 def lock(
     connection: sa.Connection, run_id: str, sources: list[Source]
 ) -> Mapping[tuple[str, StageTable], Visible]:
-    """Locks tables as a run sees them until the transaction ends, all at one moment.
+    """Lock tables as a run sees them until the transaction ends, all at one moment.
 
     Returns:
         Where each of them is, by instance id and table.
@@ -184,7 +184,7 @@ def _lock_blobs(
     sources: Iterable[Source],
     found: Mapping[tuple[str, StageTable], Visible],
 ) -> None:
-    """Locks the catalog rows of blobs, which a commit must change before it removes the files."""
+    """Lock the catalog rows of blobs, which a commit must change before it removes the files."""
     for instance, table in sources:
         if found[instance.instance_id, table].is_blob:
             catalog.keep(connection, instance.catalog_schema, table)
@@ -211,13 +211,13 @@ LEADER = "DATA_PIPELINE_LEADING_PROCESS"
 
 
 def lead_steps() -> None:
-    """Lets steps in processes that this one starts from now on end with it."""
+    """Let steps in processes that this one starts from now on end with it."""
     os.environ[LEADER] = str(os.getpid())
 
 
 @cache
 def end_with_leader() -> None:
-    """Lets this process end with the one that leads its run, if that has started it."""
+    """Let this process end with the one that leads its run, if that has started it."""
     leader = multiprocessing.parent_process()
     if leader is not None and os.environ.get(LEADER) == str(leader.pid):
         Thread(target=_end_after, args=(leader,), name="end-with-leader", daemon=True).start()

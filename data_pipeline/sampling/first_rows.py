@@ -21,7 +21,7 @@ _PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary
 
 
 def selected_query(table: StageTable, source: sa.Table, keep: CopyFilter) -> sa.Select[Any]:
-    """Gives the query for the rows of a source table that a filter keeps.
+    """Return the query for the rows of a source table that a filter keeps.
 
     Args:
         table: The sampled table, for messages.
@@ -50,7 +50,7 @@ def selected_query(table: StageTable, source: sa.Table, keep: CopyFilter) -> sa.
 def selected_frame(
     table: StageTable, frame: Any, primary_key: Sequence[str], keep: CopyFilter
 ) -> Any:
-    """Gives the rows of a frame that a filter keeps: the same ones as `selected_query`.
+    """Return the rows of a frame that a filter keeps: the same ones as `selected_query`.
 
     Args:
         table: The sampled table, for messages.
@@ -95,14 +95,14 @@ def _check_key(table: StageTable, primary_key: Sequence[str]) -> None:
 
 
 def _sortable(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    """Gives the column in an order that does not depend on the database's locale."""
+    """Return the column in an order that does not depend on the database's locale."""
     if isinstance(column.type, sa.String):
         return sa.collate(column, "C")
     return column
 
 
 def _sort_form(key: pa.Table) -> pa.Table:
-    """Gives the key with types that Arrow sorts as PostgreSQL does."""
+    """Return the key with types that Arrow sorts as PostgreSQL does."""
     for number, item in enumerate(key.schema):
         if pa.types.is_dictionary(item.type):
             key = key.set_column(number, item.name, key.column(number).cast(item.type.value_type))
@@ -114,7 +114,7 @@ def _length(frame: Any) -> int:
 
 
 def taken(frame: Any, numbers: pa.Array) -> Any:
-    """Gives some rows of a pandas or polars frame or an Arrow table."""
+    """Return some rows of a pandas or polars frame or an Arrow table."""
     if isinstance(frame, pa.Table):
         columns = [_taken(column, numbers) for column in frame.columns]
         return pa.Table.from_arrays(columns, schema=frame.schema)

@@ -68,7 +68,7 @@ def input_outputs(
     *,
     weights: bool,
 ) -> dict[str, InputOutput]:
-    """Gives the outputs by name.
+    """Return the outputs by name.
 
     Args:
         stage: The stage of the input tables.
@@ -166,7 +166,7 @@ class InputStep:
         forced: bool = False,
         stable: bool = False,
     ) -> Iterator[dg.Output[Any]]:
-        """Gives the outputs that are asked for.
+        """Return the outputs that are asked for.
 
         Args:
             instance: The instance.
@@ -226,7 +226,7 @@ class InputStep:
         source: sa.Table,
         inputs: Versions,
     ) -> View | Table:
-        """Gives an output of an instance that loads for itself, or that copies by filters."""
+        """Return an output of an instance that loads for itself, or that copies by filters."""
         table = StageTable(self.stage, output.table)
         if output.kind is OutputKind.ROWS:
             if not instance.copies:
@@ -258,7 +258,7 @@ class InputStep:
     def _inputs(
         self, request: Request, sources: Mapping[str, sa.Table], log: logging.Logger
     ) -> Mapping[str, Versions]:
-        """Gives for each input table the data version of what it is made from, or was."""
+        """Return for each input table the data version of what it is made from, or was."""
         current: dict[str, Versions] = {}
         for name, source in sources.items():
             owner, table = self._origin(request.instance, name)
@@ -283,7 +283,7 @@ class InputStep:
         source: sa.Table,
         current: Versions,
     ) -> Versions | None:
-        """Gives what a table was made of if all that is asked for of it is there; else None."""
+        """Return what a table was made of if all that is asked for of it is there; else None."""
         instance, table = request.instance, StageTable(self.stage, name)
         before = recorded_versions(connection, instance, table, current)
         wanted = []

@@ -25,7 +25,7 @@ def copy_filtered_inputs(
     partition_mapping: dg.PartitionMapping | None = None,
     weights: bool = False,
 ) -> dg.AssetsDefinition:
-    """Gives the asset that makes the input tables of a stage from raw tables.
+    """Return the asset that makes the input tables of a stage from raw tables.
 
     For an instance that loads for itself, an input table is its raw table (a view, no copy). For
     one that copies, it is a part of the source instance's raw table, copied inside the database

@@ -41,7 +41,7 @@ class ByteStrings:
 
 
 def hash_int8(values: Int64s, seeds: UInt64s) -> UInt64s:
-    """Give what `hashint8extended(value, seed)` gives, as unsigned numbers.
+    """Return what `hashint8extended(value, seed)` gives, as unsigned numbers.
 
     The upper half is folded into the lower one such that a number has the same hash in every
     integer type.
@@ -52,7 +52,7 @@ def hash_int8(values: Int64s, seeds: UInt64s) -> UInt64s:
 
 
 def hash_float8(values: npt.NDArray[np.float64], seeds: UInt64s) -> UInt64s:
-    """Give what `hashfloat8extended(value, seed)` gives, as unsigned numbers.
+    """Return what `hashfloat8extended(value, seed)` gives, as unsigned numbers.
 
     Both zeros hash to the seed itself, and all NaN alike.
     """
@@ -63,7 +63,7 @@ def hash_float8(values: npt.NDArray[np.float64], seeds: UInt64s) -> UInt64s:
 
 
 def hash_bytes(strings: ByteStrings, seeds: UInt64s) -> UInt64s:
-    """Give what `hashtextextended(text COLLATE "C", seed)` gives for the text's UTF-8 bytes."""
+    """Return what `hashtextextended(text COLLATE "C", seed)` gives for the text's UTF-8 bytes."""
     lanes = _seeded(strings.lengths, seeds)
     a, b, c = (np.broadcast_to(lane, strings.lengths.shape).copy() for lane in lanes)
     # A view of the four bytes at *every* offset lets one `take` fetch a word of each row. Reading
@@ -89,7 +89,7 @@ def hash_bytes(strings: ByteStrings, seeds: UInt64s) -> UInt64s:
 
 
 def _low_bytes(count: Int64s) -> npt.NDArray[np.uint32]:
-    """Masks that keep the first `count` (clamped to 0 to 4) bytes of a little-endian word."""
+    """Mask that keep the first `count` (clamped to 0 to 4) bytes of a little-endian word."""
     masks = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF], dtype=np.uint32)
     return masks[np.clip(count, 0, 4)]
 

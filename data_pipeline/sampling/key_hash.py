@@ -74,7 +74,7 @@ _SHOWN_ALIKE = (sa.Integer, sa.Boolean, sa.String, sa.Uuid, sa.JSON)
 
 
 def key_hash_sql(columns: Sequence[sa.ColumnElement[Any]], salt: int) -> sa.ColumnElement[int]:
-    """Give an SQL expression for the hash of a key; it is never NULL, and is parallel safe.
+    """Return an SQL expression for the hash of a key; it is never NULL, and is parallel safe.
 
     Args:
         columns: The columns of the key, in the key's order. Their types choose the rule.
@@ -101,7 +101,7 @@ def key_hash_sql(columns: Sequence[sa.ColumnElement[Any]], salt: int) -> sa.Colu
 def check_hashable(
     table: object, columns: Sequence[sa.ColumnElement[Any]], *, has_key: bool
 ) -> None:
-    """Checks that rows can be told by the hash of some columns.
+    """Check that rows can be told by the hash of some columns.
 
     Args:
         table: Whose columns they are, for messages.
@@ -155,7 +155,7 @@ def key_hash(columns: Sequence[pa.Array | pa.ChunkedArray], salt: int) -> npt.ND
 def permanent_random_sql(
     columns: Sequence[sa.ColumnElement[Any]], salt: int
 ) -> sa.ColumnElement[int]:
-    """Give an SQL expression for a random number that a key keeps forever.
+    """Return an SQL expression for a random number that a key keeps forever.
 
     It is uniform over the range of bigint in steps of 2^32. Rows below `hash_threshold(rate)` are
     the sample of that rate; ordered by it, the first n rows are a random sample of size n.
@@ -168,7 +168,7 @@ def permanent_random_sql(
 def permanent_random(
     columns: Sequence[pa.Array | pa.ChunkedArray], salt: int
 ) -> npt.NDArray[np.int64]:
-    """Give the numbers of `permanent_random_sql` in memory.
+    """Return the numbers of `permanent_random_sql` in memory.
 
     Args and errors are those of `key_hash`.
     """
@@ -176,7 +176,7 @@ def permanent_random(
 
 
 def hash_threshold(rate: float) -> int | None:
-    """Give the number that the permanent random numbers of chosen rows lie below.
+    """Return the number that the permanent random numbers of chosen rows lie below.
 
     It grows with the rate, so a larger rate keeps every row that a smaller one chose.
 
@@ -201,7 +201,7 @@ def hash_threshold(rate: float) -> int | None:
 def sampled_sql(
     columns: Sequence[sa.ColumnElement[Any]], rate: float, salt: int
 ) -> sa.ColumnElement[bool]:
-    """Give an SQL condition that holds for the rows that are chosen at a rate.
+    """Return an SQL condition that holds for the rows that are chosen at a rate.
 
     Args and errors are those of `key_hash_sql` and `hash_threshold`.
     """

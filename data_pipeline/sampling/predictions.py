@@ -30,7 +30,7 @@ def log_selection(log: logging.Logger, selection: Selection) -> None:
 def log_predictions(
     log: logging.Logger, plan: SamplePlan, fan_outs: FanOuts, whole: Set[str]
 ) -> None:
-    """Says what sampling children with their parents costs, as far as they were counted.
+    """Say what sampling children with their parents costs, as far as they were counted.
 
     Args:
         log: The log of the run.
@@ -75,7 +75,7 @@ def _log_of_root(
 def _log_below(
     log: logging.Logger, plan: SamplePlan, item: Relationship, parents: Mapping[int, int]
 ) -> None:
-    """Says it of tables further down, where there are no hubs."""
+    """Say it of tables further down, where there are no hubs."""
     effect = predicted_design_effect("off", parents)
     text = (
         f"`{plan.graph.stage}/{item.parent}`: the predicted design effect of sampling "

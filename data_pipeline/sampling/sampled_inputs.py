@@ -119,7 +119,7 @@ class SampledInputs:
         self.selection: Selection | None = None
 
     def choose(self, log: logging.Logger) -> None:
-        """Chooses the rows of those tables that are not up to date, and of what is near them."""
+        """Choose the rows of those tables that are not up to date, and of what is near them."""
         graph = self._plan.graph
         with database(self._request.instance).begin() as connection:
             self._relations = {name: self._relation(connection, name) for name in self._sources}
@@ -151,15 +151,15 @@ class SampledInputs:
         log_selection(log, self.selection)
 
     def table(self, name: str) -> Table:
-        """Gives an input table: a query for its chosen rows."""
+        """Return an input table: a query for its chosen rows."""
         return self._table(name, whole=self._whole[name])
 
     def roles(self, name: str) -> Table:
-        """Gives the keys of its chosen rows with their roles and probabilities."""
+        """Return the keys of its chosen rows with their roles and probabilities."""
         return self._roles(name, whole=self._whole[name])
 
     def weighted(self, name: str) -> Table:
-        """Gives the input table with weights."""
+        """Return the input table with weights."""
         table = StageTable(self._request.stage, name)
         source = self._sources[name]
         version, inputs = self._version(name), self._inputs(name)
@@ -185,7 +185,7 @@ class SampledInputs:
         return chosen_rows(schema, self._request.place, name)
 
     def _relation(self, connection: sa.Connection, name: str) -> sa.Table:
-        """Gives the source of a table, or the place for a copy of a view, which has no places."""
+        """Return the source of a table, or the place for a copy of a view, which has no places."""
         source = self._sources[name]
         kind = relation_kind(connection, RelationName(source.schema or "public", source.name))
         if kind != "VIEW":
@@ -197,12 +197,12 @@ class SampledInputs:
         return table
 
     def _version(self, name: str) -> str:
-        """Gives the identity of what decides which rows of a table are chosen, besides the data."""
+        """Return the identity of what decides which rows of a table are chosen, besides the data."""
         component = self._plan.part(self._plan.graph.components[name])
         return fingerprint("sample-1", CODE_VERSION, component.as_json())
 
     def _inputs(self, name: str) -> Versions:
-        """Gives the data versions of what a table is chosen from, or was where it stays."""
+        """Return the data versions of what a table is chosen from, or was where it stays."""
         return self._kept_versions[name] if name in self._kept_versions else self._current(name)
 
     def _recorded(self, connection: sa.Connection, name: str) -> Versions:
@@ -260,7 +260,7 @@ def is_there(
 def recorded_versions(
     connection: sa.Connection, instance: Instance, table: StageTable, inputs: Versions
 ) -> Versions:
-    """Gives the data versions of inputs that a table was made of; the given ones without a table.
+    """Return the data versions of inputs that a table was made of; the given ones without a table.
 
     What is made of these again stays as it is.
     """
@@ -271,7 +271,7 @@ def recorded_versions(
 def log_not_taken(
     log: logging.Logger, made: Mapping[str, Versions], current: Mapping[str, Versions]
 ) -> None:
-    """Says which inputs have new data, although tables stay that were made of earlier ones.
+    """Say which inputs have new data, although tables stay that were made of earlier ones.
 
     Args:
         log: The log of the run.
@@ -290,7 +290,7 @@ def log_not_taken(
 
 @contextmanager
 def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInputs | None]:
-    """Opens the sample of a stage: until it is closed, no commit of the source can replace a table.
+    """Open the sample of a stage: until it is closed, no commit of the source can replace a table.
 
     Args:
         request: What is asked for.

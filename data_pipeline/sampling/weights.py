@@ -38,12 +38,12 @@ Inputs = Mapping[str, str | None]
 
 
 def roles_table(table: StageTable) -> StageTable:
-    """Names the table with the roles of an input table's rows."""
+    """Name the table with the roles of an input table's rows."""
     return StageTable(SAMPLE_STAGE, f"{table.stage}__{table.name}")
 
 
 def weighted_table(table: StageTable) -> StageTable:
-    """Names the table that joins an input table with its weights."""
+    """Name the table that joins an input table with its weights."""
     return StageTable(SAMPLE_STAGE, f"{table.stage}__{table.name}_weighted")
 
 
@@ -54,7 +54,7 @@ def roles_of_chosen(
     version: str,
     inputs: Inputs,
 ) -> Table:
-    """Gives the keys of the chosen rows of a table with role, probability, design and reason.
+    """Return the keys of the chosen rows of a table with role, probability, design and reason.
 
     Args:
         table: The input table.
@@ -92,7 +92,7 @@ def facts_of_chosen(places: sa.TableClause) -> list[sa.ColumnElement[Any]]:
 def roles_without_selection(
     table: StageTable, source: sa.Table, keep: CopyFilter, rows: sa.Select[Any], inputs: Inputs
 ) -> Table:
-    """Gives the same for the rows that a copy filter keeps.
+    """Return the same for the rows that a copy filter keeps.
 
     All rows are certain. A rate samples each row for itself. A number of rows takes the first ones,
     which are no random sample: they have no probability, and no weight.
@@ -118,7 +118,7 @@ def roles_without_selection(
 def weighted_view(
     instance: Instance, table: StageTable, source: sa.Table, version: str, inputs: Inputs
 ) -> Table:
-    """Gives a view of the rows of an input table with role, probability, unit, design and weight.
+    """Return a view of the rows of an input table with role, probability, unit, design and weight.
 
     The weight is 1 / probability, and 0 for rows without a probability, which are there for other
     reasons than to stand for others.
@@ -152,7 +152,7 @@ def weighted_view(
 
 
 def marked(query: sa.Select[Any], version: str) -> sa.Select[Any]:
-    """Gives a query whose text says what its working tables were made by."""
+    """Return a query whose text says what its working tables were made by."""
     return query.prefix_with(f"/* sample {version} */") if version else query
 
 
@@ -239,7 +239,7 @@ def _relation(instance: Instance, table: StageTable) -> tuple[str, str]:
 
 
 def with_declared_key(source: sa.Table, table: StageTable, declared: Properties) -> sa.Table:
-    """Gives a table its declared key where the database knows none, as that of a view.
+    """Return a table its declared key where the database knows none, as that of a view.
 
     Args:
         source: The table; it is changed.

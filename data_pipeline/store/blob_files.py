@@ -34,7 +34,7 @@ _MICROSECOND, _MARKS = 1_000, 999_999
 
 
 def version(content: bytes) -> str:
-    """Give the identity of a file's content: the first 32 hex digits of its SHA-256."""
+    """Return the identity of a file's content: the first 32 hex digits of its SHA-256."""
     return _shortened(hashlib.sha256(content).hexdigest())
 
 
@@ -145,12 +145,12 @@ class Saved:
 
 
 def directory(instance: Instance) -> Path:
-    """Gives the directory below which all blobs of an instance lie."""
+    """Return the directory below which all blobs of an instance lie."""
     return Path(instance.blob_store.base_path) / instance.instance_id
 
 
 def save(instance: Instance, table: StageTable, obj: Any) -> Saved:
-    """Writes an object, with the serialiser that the instance chose for its type, flushed to disk.
+    """Write an object, with the serialiser that the instance chose for its type, flushed to disk.
 
     Raises:
         ConfigurationError: The serialiser cannot be used.
@@ -166,7 +166,7 @@ def save(instance: Instance, table: StageTable, obj: Any) -> Saved:
 def write(
     instance: Instance, table: StageTable, content: bytes, serializer: Serializer = PICKLE
 ) -> str:
-    """Writes a blob's file, flushed to disk; gives its location below the instance's directory.
+    """Write a blob's file, flushed to disk; gives its location below the instance's directory.
 
     The file, and directories that it needs, are for nobody but this user.
 
@@ -198,7 +198,7 @@ def write(
 
 
 def read(instance: Instance, table: StageTable, location: str, checksum: str | None = None) -> Any:
-    """Loads a blob by what it was written with, whatever the instance chooses now.
+    """Load a blob by what it was written with, whatever the instance chooses now.
 
     Args:
         instance: Whose blob.
@@ -271,12 +271,12 @@ def exists(instance: Instance, table: StageTable, location: str) -> bool:
 
 
 def remove(instance: Instance, table: StageTable, location: str) -> None:
-    """Removes the file of a blob that no catalog row points to any more."""
+    """Remove the file of a blob that no catalog row points to any more."""
     _inside(instance, f"Blob `{table}`", location).unlink(missing_ok=True)
 
 
 def unreferenced(instance: Instance, stage: str, referenced: set[str]) -> list[Path]:
-    """Gives the files of a stage that nothing refers to, half-written ones of dead runs included.
+    """Return the files of a stage that nothing refers to, half-written ones of dead runs included.
 
     Files that do not look like those that this package writes are left out. What a run has written
     is referenced only when it is staged, so nothing goes while a run writes what it is of
@@ -325,7 +325,7 @@ def _ending(table: StageTable, location: str) -> str:
 
 
 def _make_folders(instance: Instance, folder: Path) -> None:
-    """Makes the directories for blobs; what is there already, and above, stays as it is."""
+    """Make the directories for blobs; what is there already, and above, stays as it is."""
     base = Path(instance.blob_store.base_path).resolve()
     base.parent.mkdir(parents=True, exist_ok=True)
     for part in (*reversed(folder.parents), folder):
@@ -350,7 +350,7 @@ def _outside(instance: Instance, what: str, location: str, root: Path) -> Isolat
 
 
 def _flush(folder: Path) -> None:
-    """Makes what a directory lists survive a crash of the machine."""
+    """Make what a directory lists survive a crash of the machine."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

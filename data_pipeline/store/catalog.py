@@ -123,7 +123,7 @@ def exists(connection: sa.Connection, schema: str, table: str = TABLES) -> bool:
 
 
 def rows(connection: sa.Connection, schema: str) -> dict[StageTable, CatalogRow]:
-    """Gives all rows of a catalog in one query; none where it does not exist."""
+    """Return all rows of a catalog in one query; none where it does not exist."""
     if not is_readable(connection, schema):
         return {}
     found = connection.execute(select_rows(schema).order_by("stage", "name"))
@@ -131,12 +131,12 @@ def rows(connection: sa.Connection, schema: str) -> dict[StageTable, CatalogRow]
 
 
 def select_rows(schema: str) -> sa.Select[Any]:
-    """Gives the query for all rows of a catalog, which must exist; see `row_of`."""
+    """Return the query for all rows of a catalog, which must exist; see `row_of`."""
     return sa.select(_table(schema))
 
 
 def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow | None:
-    """Gives the row of one table or blob, or None where there is none."""
+    """Return the row of one table or blob, or None where there is none."""
     if not is_readable(connection, schema):
         return None
     target = _table(schema)
@@ -146,19 +146,19 @@ def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow
 
 
 def keep(connection: sa.Connection, schema: str, table: StageTable) -> None:
-    """Keeps the row of a table or blob, where there is one, from changing in this transaction."""
+    """Keep the row of a table or blob, where there is one, from changing in this transaction."""
     target = _table(schema)
     own = sa.and_(target.c.stage == table.stage, target.c.name == table.name)
     connection.execute(sa.select(target.c.name).where(own).with_for_update(read=True))
 
 
 def put(connection: sa.Connection, schema: str, rows: Sequence[CatalogRow]) -> None:
-    """Writes the rows of what this transaction makes visible, in place of earlier ones."""
+    """Write the rows of what this transaction makes visible, in place of earlier ones."""
     upsert(connection, _table(schema), [values_of(row) for row in rows], "committed_at")
 
 
 def values_of(row: CatalogRow) -> dict[str, Any]:
-    """Gives the values of a row to be written, with the user and the machine that made it."""
+    """Return the values of a row to be written, with the user and the machine that made it."""
     by = {"username": row.username or _username(), "host": row.host or socket.gethostname()}
     return {**asdict(row), **by}
 
@@ -169,7 +169,7 @@ def upsert(
     values: Sequence[Mapping[str, Any]],
     clock: str,
 ) -> None:
-    """Writes rows that are keyed by stage and name, in place of earlier ones.
+    """Write rows that are keyed by stage and name, in place of earlier ones.
 
     Args:
         connection: The transaction.
@@ -193,7 +193,7 @@ def upsert(
 
 
 def confirm(connection: sa.Connection, schema: str, row: CatalogRow) -> None:
-    """Notes that a table, left as it is, is what another computation would have made too."""
+    """Note that a table, left as it is, is what another computation would have made too."""
     target = _table(schema)
     names = ("cache_key", "code_version", "code_parts", "identity", "inputs")
     connection.execute(
@@ -229,7 +229,7 @@ def set_relation(
 
 
 def row_of(found: sa.Row[Any]) -> CatalogRow:
-    """Reads a row of a query that has all columns of the catalog.
+    """Read a row of a query that has all columns of the catalog.
 
     What an older catalog did not keep is empty.
     """
@@ -239,7 +239,7 @@ def row_of(found: sa.Row[Any]) -> CatalogRow:
 
 
 def columns() -> list[sa.ColumnClause[Any]]:
-    """Gives the columns that `row_of` reads."""
+    """Return the columns that `row_of` reads."""
     return [_column(name) for name in _FIELDS]
 
 

@@ -39,14 +39,14 @@ class Visible:
 
 
 def committed(instance: Instance, table: StageTable) -> RelationName:
-    """Names the relation of a table as readers see it."""
+    """Name the relation of a table as readers see it."""
     return RelationName(instance.schema(table.stage), table.name)
 
 
 def visible(
     connection: sa.Connection, instance: Instance, table: StageTable, run_id: str | None
 ) -> Visible:
-    """Gives a table as a run sees it; as everybody else does, without a run."""
+    """Return a table as a run sees it; as everybody else does, without a run."""
     staged = staging.row(connection, instance, run_id, table) if run_id else None
     if staged is not None:
         return Visible(staging.relation_of(instance, table), staged)

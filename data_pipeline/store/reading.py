@@ -25,7 +25,7 @@ _INFO_KEY = "data_pipeline/catalog_row"
 def reference(
     connection: sa.Connection, relation: RelationName, row: CatalogRow | None
 ) -> sa.Table:
-    """Gives the table with its columns and primary key, also for a view.
+    """Return the table with its columns and primary key, also for a view.
 
     What the catalog knows comes along: see `catalog_row_of` and `properties_of`.
     """
@@ -45,13 +45,13 @@ def reference(
 
 
 def catalog_row_of(table: sa.Table) -> CatalogRow | None:
-    """Gives what the catalog knew about a table when it was referred to."""
+    """Return what the catalog knew about a table when it was referred to."""
     row = table.info.get(_INFO_KEY)
     return row if isinstance(row, CatalogRow) else None
 
 
 def properties_of(table: sa.Table) -> Properties:
-    """Gives the properties that a table was made with, with the primary key that it has now."""
+    """Return the properties that a table was made with, with the primary key that it has now."""
     row = catalog_row_of(table)
     declared = row.declared if row else Properties()
     return replace(declared, primary_key=tuple(column.name for column in table.primary_key))
@@ -64,7 +64,7 @@ def fetch(
     log: logging.Logger,
     found: Visible | None = None,
 ) -> tuple[Any, str | None]:
-    """Gives a table or blob in the form that an annotation asks for, with its data version.
+    """Return a table or blob in the form that an annotation asks for, with its data version.
 
     Args:
         instance: Whose table.
@@ -110,7 +110,7 @@ def is_in_memory(value: Any) -> bool:
 
 
 def stream(source: Database, relation: RelationName, log: logging.Logger) -> pa.RecordBatchReader:
-    """Gives the rows of a relation batch by batch; the connection closes behind the last one."""
+    """Return the rows of a relation batch by batch; the connection closes behind the last one."""
     from data_pipeline.transfer.copy_out import read
 
     stack = ExitStack()
@@ -174,7 +174,7 @@ def _without_value(instance: Instance, row: CatalogRow) -> TableNotFoundError:
 
 
 def known_version(instance: Instance, table: StageTable) -> str | None:
-    """Gives the data version of a table or blob from the catalog, None where there is none."""
+    """Return the data version of a table or blob from the catalog, None where there is none."""
     row = _row(database(instance), instance, table)
     return row.data_version if row else None
 

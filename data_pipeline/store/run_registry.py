@@ -78,7 +78,7 @@ class ActiveRun:
 
 
 def lock_name(run_id: str) -> str:
-    """Names the lock that a run holds as long as it is alive."""
+    """Name the lock that a run holds as long as it is alive."""
     return f"{_LOCK}{run_id}"
 
 
@@ -89,7 +89,7 @@ def register(
     stages: Iterable[str],
     inputs: Mapping[str, str | None],
 ) -> None:
-    """Lists a run as being at work; the connection is the one that holds its locks.
+    """List a run as being at work; the connection is the one that holds its locks.
 
     Args:
         connection: A transaction.
@@ -125,7 +125,7 @@ def is_registered(connection: sa.Connection, instance: Instance, run_id: str) ->
 
 
 def active(connection: sa.Connection, instance: Instance) -> list[ActiveRun]:
-    """Gives the runs that are listed, dead ones included."""
+    """Return the runs that are listed, dead ones included."""
     if not catalog.exists(connection, instance.catalog_schema, RUNS):
         return []
     table = _table(instance.catalog_schema)
@@ -147,12 +147,12 @@ def active(connection: sa.Connection, instance: Instance) -> list[ActiveRun]:
 
 
 def row(connection: sa.Connection, instance: Instance, run_id: str) -> ActiveRun | None:
-    """Gives a run, None where it is not listed."""
+    """Return a run, None where it is not listed."""
     return next((item for item in active(connection, instance) if item.run_id == run_id), None)
 
 
 def bury(connection: sa.Connection, instance: Instance) -> None:
-    """Marks the dead runs: what their processes still build is refused from now on."""
+    """Mark the dead runs: what their processes still build is refused from now on."""
     dead = [run.run_id for run in active(connection, instance) if not run.is_alive]
     if dead:
         table = _table(instance.catalog_schema)
@@ -160,7 +160,7 @@ def bury(connection: sa.Connection, instance: Instance) -> None:
 
 
 def cleared(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> None:
-    """Notes that nothing of the buried runs is left in some stages."""
+    """Note that nothing of the buried runs is left in some stages."""
     table = _table(instance.catalog_schema)
     for item in connection.execute(sa.select(table).where(table.c.is_buried)).all():
         rest = sorted(set(item.stages) - set(stages))
@@ -172,13 +172,13 @@ def cleared(connection: sa.Connection, instance: Instance, stages: Iterable[str]
 
 
 def remove(connection: sa.Connection, instance: Instance, run_ids: Iterable[str]) -> None:
-    """Takes runs off the list."""
+    """Take runs off the list."""
     table = _table(instance.catalog_schema)
     connection.execute(sa.delete(table).where(table.c.run_id.in_(list(run_ids))))
 
 
 def holder(connection: sa.Connection, instance: Instance, name: str) -> str | None:
-    """Says who holds a lock: runs, or sessions that are none; None where nobody does."""
+    """Say who holds a lock: runs, or sessions that are none; None where nobody does."""
     found = sessions.at_lock(connection, name)
     return " and ".join(_holding(connection, instance, item) for item in found) or None
 

@@ -40,7 +40,7 @@ class Serializer:
     _format: Any
 
     def dumps(self, table: StageTable, obj: Any) -> bytes:
-        """Gives an object as bytes.
+        """Return an object as bytes.
 
         Raises:
             UnsupportedDataError: It cannot be written.
@@ -55,7 +55,7 @@ class Serializer:
         return content
 
     def loads(self, content: bytes) -> Any:
-        """Gives the object back; raises whatever the code of the object or the format raises."""
+        """Return the object back; raises whatever the code of the object or the format raises."""
         return self._format.loads(content)
 
     def _refusal(self, table: StageTable, obj: Any, reason: str) -> str:
@@ -89,7 +89,7 @@ PICKLE = Serializer("pickle", "pickle", _Pickle)
 
 
 def chosen(instance: Instance, obj: Any) -> Serializer:
-    """Gives what an instance writes an object with.
+    """Return what an instance writes an object with.
 
     Raises:
         ConfigurationError: A type or the serializer is not there, or the latter is none.
@@ -103,7 +103,7 @@ def chosen(instance: Instance, obj: Any) -> Serializer:
 
 
 def by_ending(ending: str, file: str) -> Serializer:
-    """Gives what a file was written with.
+    """Return what a file was written with.
 
     Args:
         ending: The end of the file's name.

@@ -60,7 +60,7 @@ class Slot:
 
 
 def relation_of(instance: Instance, row: CatalogRow) -> RelationName:
-    """Names the relation of a kept table."""
+    """Name the relation of a kept table."""
     return RelationName(instance.slots_schema(row.stage), row.cache_key or "")
 
 
@@ -97,7 +97,7 @@ def aside(
     rows: Sequence[CatalogRow],
     in_place: Collection[RelationName] = (),
 ) -> Aside:
-    """Gives what it takes to keep versions.
+    """Return what it takes to keep versions.
 
     Args:
         connection: The transaction of the commit.
@@ -198,7 +198,7 @@ def definitions_of(
     back: Mapping[RelationName, RelationName],
     views: Iterable[RelationName],
 ) -> dict[RelationName, str]:
-    """Gives the queries that views will have when tables are kept as slots, or come again.
+    """Return the queries that views will have when tables are kept as slots, or come again.
 
     PostgreSQL writes them by the names that the tables have, so they get these for a moment.
 
@@ -228,7 +228,7 @@ def _moving(old: RelationName, target: RelationName) -> list[str]:
 
 
 def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
-    """Moves a kept table into the staging schema of its stage, where its name must be free."""
+    """Move a kept table into the staging schema of its stage, where its name must be free."""
     kept = relation_of(instance, slot.row)
     schema = instance.staging_schema(slot.row.stage)
     ensure_schema(connection, schema)
@@ -240,7 +240,7 @@ def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
 
 
 def keep(connection: sa.Connection, instance: Instance, kept: Aside) -> list[CatalogRow]:
-    """Lists versions as kept, and drops the oldest of their tables for them.
+    """List versions as kept, and drops the oldest of their tables for them.
 
     Args:
         connection: The transaction of the commit.
@@ -275,7 +275,7 @@ def keep(connection: sa.Connection, instance: Instance, kept: Aside) -> list[Cat
 
 
 def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
-    """Gives all kept versions of an instance, the newest of each table first."""
+    """Return all kept versions of an instance, the newest of each table first."""
     if not catalog.is_readable(connection, instance.catalog_schema):
         return []
     slots = _table(instance)
@@ -298,7 +298,7 @@ def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
 def in_use(
     connection: sa.Connection, instance: Instance, rows: Iterable[CatalogRow]
 ) -> list[CatalogRow]:
-    """Gives those of the kept versions on which somebody has built something.
+    """Return those of the kept versions on which somebody has built something.
 
     The views of a table stay on its kept version when the table is not made any more.
     """
@@ -311,7 +311,7 @@ def in_use(
 def of_tables(
     connection: sa.Connection, instance: Instance, tables: Iterable[StageTable]
 ) -> list[CatalogRow]:
-    """Gives the kept versions of some tables, the oldest of each first, from the list alone."""
+    """Return the kept versions of some tables, the oldest of each first, from the list alone."""
     keys = [(table.stage, table.name) for table in tables]
     if not keys:
         return []
@@ -324,7 +324,7 @@ def of_tables(
 def unused_files(
     connection: sa.Connection, instance: Instance, dropped: Iterable[CatalogRow]
 ) -> frozenset[str]:
-    """Gives the files of dropped blobs that neither the catalog nor a kept version refers to."""
+    """Return the files of dropped blobs that neither the catalog nor a kept version refers to."""
     files = frozenset(row.location for row in dropped if row.kind == "blob" and row.location)
     if not files:
         return files
@@ -336,7 +336,7 @@ def unused_files(
 
 
 def _kept_rows(connection: sa.Connection, instance: Instance) -> list[CatalogRow]:
-    """Gives what is listed as kept; a commit has no time to look whether it is there."""
+    """Return what is listed as kept; a commit has no time to look whether it is there."""
     if not catalog.exists(connection, instance.catalog_schema, SLOTS):
         return []
     query = sa.select(*catalog.columns()).select_from(_table(instance))
@@ -344,14 +344,14 @@ def _kept_rows(connection: sa.Connection, instance: Instance) -> list[CatalogRow
 
 
 def forget(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None:
-    """Takes a version off the list, without dropping it."""
+    """Take a version off the list, without dropping it."""
     if catalog.exists(connection, instance.catalog_schema, SLOTS):
         slots = _table(instance)
         connection.execute(sa.delete(slots).where(slots.c.cache_key == row.cache_key))
 
 
 def drop(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None:
-    """Drops a kept version; the file of a blob is left to the caller."""
+    """Drop a kept version; the file of a blob is left to the caller."""
     forget(connection, instance, row)
     if row.kind == "table":
         run(connection, _dropping([relation_of(instance, row)]))

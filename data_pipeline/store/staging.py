@@ -48,12 +48,12 @@ class Staged:
 
 
 def relation_of(instance: Instance, table: StageTable) -> RelationName:
-    """Names the relation of a table while it is staged."""
+    """Name the relation of a table while it is staged."""
     return RelationName(instance.staging_schema(table.stage), table.name)
 
 
 def put(connection: sa.Connection, instance: Instance, row: CatalogRow, owner: str) -> None:
-    """Lists what a run has built.
+    """List what a run has built.
 
     Raises:
         DatabaseError: The run was taken for dead; another one may be at work on the stage.
@@ -64,7 +64,7 @@ def put(connection: sa.Connection, instance: Instance, row: CatalogRow, owner: s
 
 
 def check_alive(connection: sa.Connection, instance: Instance, run_id: str) -> None:
-    """Makes sure, until the transaction ends, that a run is not taken for dead.
+    """Make sure, until the transaction ends, that a run is not taken for dead.
 
     Raises:
         DatabaseError: It was.
@@ -82,7 +82,7 @@ def check_alive(connection: sa.Connection, instance: Instance, run_id: str) -> N
 def of_run(
     connection: sa.Connection, instance: Instance, run_id: str
 ) -> dict[StageTable, CatalogRow]:
-    """Gives what a run has staged and not committed."""
+    """Return what a run has staged and not committed."""
     if not catalog.exists(connection, instance.catalog_schema, STAGED):
         return {}
     staged = _table(instance)
@@ -93,7 +93,7 @@ def of_run(
 def row(
     connection: sa.Connection, instance: Instance, run_id: str, table: StageTable
 ) -> CatalogRow | None:
-    """Gives what a run has staged of one table."""
+    """Return what a run has staged of one table."""
     if not catalog.exists(connection, instance.catalog_schema, STAGED):
         return None
     staged = _table(instance)
@@ -106,7 +106,7 @@ def row(
 
 
 def everything(connection: sa.Connection, instance: Instance) -> list[Staged]:
-    """Gives all that is staged, by whatever run."""
+    """Return all that is staged, by whatever run."""
     if not catalog.exists(connection, instance.catalog_schema, STAGED):
         return []
     query = sa.select(_table(instance)).order_by("stage", "name")
@@ -128,7 +128,7 @@ def everything(connection: sa.Connection, instance: Instance) -> list[Staged]:
 def adopt(
     connection: sa.Connection, instance: Instance, rows: Iterable[CatalogRow], run_id: str
 ) -> None:
-    """Makes a run the owner of what another one left behind."""
+    """Make a run the owner of what another one left behind."""
     staged = _table(instance)
     for item in rows:
         connection.execute(
@@ -139,7 +139,7 @@ def adopt(
 
 
 def forget(connection: sa.Connection, instance: Instance, tables: Iterable[StageTable]) -> None:
-    """Takes tables off the list."""
+    """Take tables off the list."""
     key = [(table.stage, table.name) for table in tables]
     if key:
         staged = _table(instance)
@@ -151,14 +151,14 @@ def forget(connection: sa.Connection, instance: Instance, tables: Iterable[Stage
 def relations(
     connection: sa.Connection, instance: Instance, stages: Iterable[str]
 ) -> Mapping[RelationName, str]:
-    """Gives what lies in the staging schemas of stages, with its kind (as in pg_class)."""
+    """Return what lies in the staging schemas of stages, with its kind (as in pg_class)."""
     schemas = [instance.staging_schema(stage) for stage in stages]
     found = connection.execute(_RELATIONS, {"schemas": schemas})
     return {RelationName(item.schema, item.name): item.kind for item in found}
 
 
 def drop(connection: sa.Connection, relation: RelationName, kind: str = "r") -> None:
-    """Drops a staged relation, with staged views on it."""
+    """Drop a staged relation, with staged views on it."""
     what = {"v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}.get(kind, "TABLE")
     run(connection, f"DROP {what} IF EXISTS {relation.quoted} CASCADE")
 

@@ -16,27 +16,27 @@ from data_pipeline.transfer.stable_hash import fingerprint
 
 
 def key_name(table: str) -> str:
-    """Names the primary key as PostgreSQL does, but for long names, which it would cut off."""
+    """Name the primary key as PostgreSQL does, but for long names, which it would cut off."""
     name = f"{table}_pkey"
     return name if len(name.encode()) <= MAX_IDENTIFIER_BYTES else _object_name(table, "pkey")
 
 
 def index_name(table: str, columns: Sequence[str]) -> str:
-    """Names an index that a table declares."""
+    """Name an index that a table declares."""
     # The names that PostgreSQL makes up are free in the staging schema only: an index on column
     # `b_c` of table `a` would have the same name as one on `c` of table `a_b`.
     return _object_name(table, "idx", *columns)
 
 
 def _object_name(*parts: str) -> str:
-    """Gives a name that is unique in a schema: as much of the parts as fits, and their hash."""
+    """Return a name that is unique in a schema: as much of the parts as fits, and their hash."""
     digest = fingerprint(*parts)[:10]
     room = MAX_IDENTIFIER_BYTES - len(digest) - 1
     return f"{'_'.join(parts).encode()[:room].decode(errors='ignore')}_{digest}"
 
 
 def column_names(value: Any, where: str, argument: str) -> tuple[str, ...]:
-    """Gives the names of a column or several.
+    """Return the names of a column or several.
 
     Raises:
         ConfigurationError: It is of another form, naming it.
@@ -54,7 +54,7 @@ def column_names(value: Any, where: str, argument: str) -> tuple[str, ...]:
 
 
 def listed(value: Any, where: str, argument: str) -> tuple[Any, ...]:
-    """Gives the items of a list.
+    """Return the items of a list.
 
     Raises:
         ConfigurationError: It is of another form, naming it.
@@ -67,7 +67,7 @@ def listed(value: Any, where: str, argument: str) -> tuple[Any, ...]:
 
 
 def type_names(types: Any) -> dict[str, str]:
-    """Gives the names of types in PostgreSQL, by column.
+    """Return the names of types in PostgreSQL, by column.
 
     Raises:
         ConfigurationError: It is of another form, naming it.
@@ -80,7 +80,7 @@ def type_names(types: Any) -> dict[str, str]:
 
 
 def nullability(value: Any) -> Mapping[str, bool] | tuple[str, ...] | None:
-    """Gives whether columns may be NULL, or the columns that may.
+    """Return whether columns may be NULL, or the columns that may.
 
     Raises:
         ConfigurationError: It is of another form, naming it.
@@ -167,7 +167,7 @@ class Properties:
     replace: Replacement | None = None
 
     def merged(self, over: "Properties") -> "Properties":
-        """Gives these properties where `over` leaves the default."""
+        """Return these properties where `over` leaves the default."""
         default = Properties()
         own = {
             item.name: getattr(over, item.name)
@@ -177,7 +177,7 @@ class Properties:
         return dataclasses.replace(self, **own)
 
     def not_null(self, columns: Sequence[str]) -> list[str]:
-        """Names those of the columns that must not be NULL, besides the primary key."""
+        """Name those of the columns that must not be NULL, besides the primary key."""
         if self.nullable is None:
             return []
         if isinstance(self.nullable, Mapping):
@@ -185,13 +185,13 @@ class Properties:
         return [name for name in columns if name not in self.nullable]
 
     def named_columns(self) -> set[str]:
-        """Names every column that the properties speak of."""
+        """Name every column that the properties speak of."""
         keys = (key for foreign_key in self.foreign_keys for key in foreign_key.columns)
         indexed = (name for index in self.indexes for name in index)
         return {*self.primary_key, *keys, *indexed, *self.types, *(self.nullable or ())}
 
     def as_json(self) -> dict[str, Any]:
-        """Gives the properties as JSON can hold them (catalog, metadata)."""
+        """Return the properties as JSON can hold them (catalog, metadata)."""
         # Left out where it is not used: what is known by its properties stays what it was.
         replacement = {} if self.replace is None else {"replace": self.replace}
         return replacement | {
@@ -205,7 +205,7 @@ class Properties:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Properties":
-        """Reads what `as_json` gave."""
+        """Read what `as_json` gave."""
         nullable = data.get("nullable")
         return cls(
             primary_key=tuple(data.get("primary_key") or ()),
@@ -228,7 +228,7 @@ def properties(
     unlogged: bool | None = None,
     replace: Replacement | None = None,
 ) -> Properties:
-    """Checks and normalises what users write.
+    """Check and normalises what users write.
 
     Args:
         primary_key: A column or several; they become NOT NULL.
@@ -296,7 +296,7 @@ class Table:
     def of(
         cls, obj: Any, properties: Properties, inputs: Mapping[str, str | None] | None = None
     ) -> "Table":
-        """Gives a table with properties that were checked before.
+        """Return a table with properties that were checked before.
 
         Args:
             obj: The frame or query.
@@ -324,7 +324,7 @@ class View:
 
 
 def table_properties(**declared: Any) -> dict[str, Any]:
-    """Gives asset metadata that declares properties of the asset's table.
+    """Return asset metadata that declares properties of the asset's table.
 
     Example: `@dg.asset(metadata=table_properties(primary_key="carrier"))`. Takes the same keyword
     arguments as `Table`, which wins where both speak.
@@ -336,7 +336,7 @@ def table_properties(**declared: Any) -> dict[str, Any]:
 
 
 def declared_properties(metadata: Mapping[str, Any]) -> Properties:
-    """Reads the properties that `table_properties` put into an asset's metadata."""
+    """Read the properties that `table_properties` put into an asset's metadata."""
     value = metadata.get(METADATA_KEY)
     data = getattr(value, "data", value)
     return Properties.from_json(data) if data else Properties()

@@ -118,7 +118,7 @@ class PostgresType:
 
 
 def decimal_type(precision: int, scale: int) -> pa.DataType | None:
-    """Gives the Arrow type of numeric(precision, scale), or None when there is none.
+    """Return the Arrow type of numeric(precision, scale), or None when there is none.
 
     A scale below zero or above the precision is widened to what every consumer understands.
     """
@@ -130,7 +130,7 @@ def decimal_type(precision: int, scale: int) -> pa.DataType | None:
 
 
 def declared_type(column: str, arrow: pa.DataType) -> str:
-    """Gives the PostgreSQL type in which a column of an Arrow type is stored.
+    """Return the PostgreSQL type in which a column of an Arrow type is stored.
 
     Raises:
         UnsupportedDataError: PostgreSQL has no type for it.
@@ -167,7 +167,7 @@ def _declared_by_family(arrow: pa.DataType) -> str | None:
 
 
 def is_text(arrow: pa.DataType) -> bool:
-    """Tells whether it is a string type of any layout."""
+    """Tell whether it is a string type of any layout."""
     types = pa.types
     return bool(
         types.is_string(arrow) or types.is_large_string(arrow) or types.is_string_view(arrow)
@@ -175,7 +175,7 @@ def is_text(arrow: pa.DataType) -> bool:
 
 
 def is_binary(arrow: pa.DataType) -> bool:
-    """Tells whether it is a binary type of any layout."""
+    """Tell whether it is a binary type of any layout."""
     types = pa.types
     return bool(
         types.is_binary(arrow)
@@ -186,7 +186,7 @@ def is_binary(arrow: pa.DataType) -> bool:
 
 
 def is_list(arrow: pa.DataType) -> bool:
-    """Tells whether it is a list type of any layout."""
+    """Tell whether it is a list type of any layout."""
     types = pa.types
     return bool(
         types.is_list(arrow)
@@ -198,12 +198,12 @@ def is_list(arrow: pa.DataType) -> bool:
 
 
 def is_json(arrow: pa.DataType) -> bool:
-    """Tells whether it is the extension type arrow.json."""
+    """Tell whether it is the extension type arrow.json."""
     return getattr(arrow, "extension_name", None) == "arrow.json"
 
 
 def is_nested(arrow: pa.DataType) -> bool:
-    """Tells whether only JSON can hold it: structs, maps, and lists of anything but scalars."""
+    """Tell whether only JSON can hold it: structs, maps, and lists of anything but scalars."""
     types = pa.types
     if types.is_struct(arrow) or types.is_map(arrow):
         return True

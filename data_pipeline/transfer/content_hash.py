@@ -24,13 +24,13 @@ class ContentHash:
         self._rows = 0
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Takes the next rows into account."""
+        """Take the next rows into account."""
         for column, array in zip(self._columns, batch.columns, strict=True):
             column.update(array)
         self._rows += batch.num_rows
 
     def watch(self, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        """Gives a reader of the same batches that updates this hash as they pass."""
+        """Return a reader of the same batches that updates this hash as they pass."""
 
         def passing() -> Iterator[pa.RecordBatch]:
             for batch in reader:
@@ -40,7 +40,7 @@ class ContentHash:
         return pa.RecordBatchReader.from_batches(reader.schema, passing())
 
     def version(self) -> str:
-        """Gives the identity of all rows so far, their column names and types."""
+        """Return the identity of all rows so far, their column names and types."""
         columns = [
             [item.name, str(_canonical(item.type)), column.digests()]
             for item, column in zip(self._fields, self._columns, strict=True)
@@ -108,7 +108,7 @@ class _ColumnHash:
 
 
 def _filled(array: pa.Array, width: int) -> pa.Array:
-    """Gives the array with zero bytes where it is NULL, whatever lay there before."""
+    """Return the array with zero bytes where it is NULL, whatever lay there before."""
     data = np.frombuffer(array.buffers()[1], dtype=np.uint8)
     start = array.offset * width
     values = data[start : start + len(array) * width].reshape(len(array), width).copy()
@@ -117,7 +117,7 @@ def _filled(array: pa.Array, width: int) -> pa.Array:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """Gives the array in the one layout that is hashed for its kind of type."""
+    """Return the array in the one layout that is hashed for its kind of type."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
@@ -132,7 +132,7 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def _canonical(kind: pa.DataType) -> pa.DataType:
-    """Gives the type that stands for all types with the same values and another layout."""
+    """Return the type that stands for all types with the same values and another layout."""
     if isinstance(kind, pa.BaseExtensionType):
         return _canonical(kind.storage_type)
     if pa.types.is_dictionary(kind):

@@ -52,7 +52,7 @@ def load(
     unlogged: bool = False,
     on_progress: Progress | None = None,
 ) -> LoadResult:
-    """Creates a table and fills it from a stream, whose batches are never all in memory.
+    """Create a table and fills it from a stream, whose batches are never all in memory.
 
     Both happen in the connection's open transaction, which the caller commits. When anything
     fails, that transaction is rolled back, so nothing of the table remains.
@@ -113,7 +113,7 @@ def _declarations(
 
 
 def check_type(cursor: "Cursor", column: str, declared: str) -> None:
-    """Checks that the type that is declared for a column exists.
+    """Check that the type that is declared for a column exists.
 
     Raises:
         ConfigurationError: It does not.

@@ -61,7 +61,7 @@ class Incoming:
         return [name if kind.is_known else f"{name}::text"]
 
     def decode(self, arrays: list[pa.Array], first_row: int) -> pa.Array:
-        """Gives the column's array with exactly the type of `field`.
+        """Return the column's array with exactly the type of `field`.
 
         Args:
             arrays: What came for `expressions`.
@@ -98,7 +98,7 @@ class Incoming:
 
 
 def decoded(array: pa.Array, promised: pa.DataType) -> pa.Array:
-    """Gives an array of the driver with the promised type, its values checked.
+    """Return an array of the driver with the promised type, its values checked.
 
     Raises:
         ValueRefusedError: The promised type cannot hold a value.
@@ -172,7 +172,7 @@ def read(
     on_progress: Progress | None = None,
     on_close: Callable[[], None] | None = None,
 ) -> pa.RecordBatchReader:
-    """Opens a table or view as a stream of batches; they arrive as they are asked for.
+    """Open a table or view as a stream of batches; they arrive as they are asked for.
 
     The schema follows from the column types alone (see `arrow_types`). The connection serves this
     stream until it ends, fails or is dropped; then its cursor closes and `on_close` is called,

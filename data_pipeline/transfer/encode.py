@@ -28,7 +28,7 @@ JSON = pa.json_(pa.large_string())
 
 
 def json_array(array: pa.Array) -> pa.Array:
-    """Gives an array as arrow.json: text as it stands, everything else written out.
+    """Return an array as arrow.json: text as it stands, everything else written out.
 
     Raises:
         ValueRefusedError: A value has no JSON form.
@@ -49,7 +49,7 @@ def json_array(array: pa.Array) -> pa.Array:
 
 
 def json_text(value: Any) -> str:
-    """Gives a value as JSON text.
+    """Return a value as JSON text.
 
     Raises:
         ValueRefusedError: It contains something that JSON cannot hold.
@@ -120,7 +120,7 @@ class Outgoing:
     not_null: bool = False
 
     def encode(self, array: pa.Array, first_row: int) -> pa.Array:
-        """Gives the array as it is sent.
+        """Return the array as it is sent.
 
         Args:
             array: A piece of the column.
@@ -157,7 +157,7 @@ class Outgoing:
 def outgoing(
     name: str, source: pa.DataType, target: PostgresType, *, not_null: bool = False
 ) -> Outgoing:
-    """Decides how a column of an Arrow type is sent into a column of a PostgreSQL type.
+    """Decide how a column of an Arrow type is sent into a column of a PostgreSQL type.
 
     Raises:
         UnsupportedDataError: There is no way from the one type to the other.
@@ -174,7 +174,7 @@ def outgoing(
 
 
 def encoded(array: pa.Array, sent: pa.DataType) -> pa.Array:
-    """Gives an array cast to the type that is sent, its values checked.
+    """Return an array cast to the type that is sent, its values checked.
 
     Raises:
         ValueRefusedError: PostgreSQL cannot hold a value.
@@ -194,7 +194,7 @@ def encoded(array: pa.Array, sent: pa.DataType) -> pa.Array:
 
 
 def first_refused(array: pa.Array, attempt: Callable[[pa.Array], object]) -> int:
-    """Gives the first row of an array at which an attempt on a slice of it fails.
+    """Return the first row of an array at which an attempt on a slice of it fails.
 
     The checks see whole arrays at once, for speed; this finds the culprit by halving.
     """
@@ -211,7 +211,7 @@ def first_refused(array: pa.Array, attempt: Callable[[pa.Array], object]) -> int
 
 
 def shown_value(array: pa.Array, row: int) -> str:
-    """Gives a value of an array as it stands in a message."""
+    """Return a value of an array as it stands in a message."""
     try:
         return shown(array[row].as_py())
     except (ValueError, OverflowError):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def from_polars(frame: "pl.DataFrame | pl.LazyFrame") -> pa.Table:
-    """Gives a polars frame as an Arrow table, without a copy where the types allow it.
+    """Return a polars frame as an Arrow table, without a copy where the types allow it.
 
     Raises:
         UnsupportedDataError: A column has no Arrow form.
@@ -31,7 +31,7 @@ def from_polars(frame: "pl.DataFrame | pl.LazyFrame") -> pa.Table:
 
 
 def to_polars(table: pa.Table) -> "pl.DataFrame":
-    """Gives an Arrow table as a polars frame; UUIDs and JSON as strings.
+    """Return an Arrow table as a polars frame; UUIDs and JSON as strings.
 
     Raises:
         UnsupportedDataError: A decimal has more than 38 digits.
@@ -48,7 +48,7 @@ def to_polars(table: pa.Table) -> "pl.DataFrame":
 
 
 def zero_columns(rows: int) -> pa.Table:
-    """Gives a table that has rows but no columns."""
+    """Return a table that has rows but no columns."""
     return pa.table({"row": pa.nulls(rows)}).select([])
 
 
@@ -103,12 +103,12 @@ _ARROW = (pa.Table, pa.RecordBatch, pa.RecordBatchReader)
 
 
 def is_frame(value: Any) -> bool:
-    """Tells whether a value is a frame of pandas, polars or Arrow, or a stream of Arrow batches."""
+    """Tell whether a value is a frame of pandas, polars or Arrow, or a stream of Arrow batches."""
     return isinstance(value, _ARROW) or _is_pandas(value) or _is_polars(value)
 
 
 def is_frame_type(annotation: Any) -> bool:
-    """Tells whether `from_reader` gives this kind of frame (any annotation may be asked about)."""
+    """Tell whether `from_reader` gives this kind of frame (any annotation may be asked about)."""
     if annotation in (pa.Table, pa.RecordBatchReader):
         return True
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
@@ -118,7 +118,7 @@ def is_frame_type(annotation: Any) -> bool:
 
 
 def to_reader(frame: Any) -> pa.RecordBatchReader:
-    """Gives a frame as a stream of Arrow batches; a stream passes through as it is.
+    """Return a frame as a stream of Arrow batches; a stream passes through as it is.
 
     A pandas index is not stored: see `pandas_frames.from_pandas`. A lazy frame is collected.
 
@@ -144,7 +144,7 @@ def to_reader(frame: Any) -> pa.RecordBatchReader:
 
 
 def from_reader(reader: pa.RecordBatchReader, kind: type) -> Any:
-    """Gives the rows of a stream as a frame of the kind that is asked for.
+    """Return the rows of a stream as a frame of the kind that is asked for.
 
     Args:
         reader: The rows.
@@ -194,7 +194,7 @@ INTERVAL_SECONDS = 5.0
 
 
 def reporter(log: logging.Logger, what: str, *, interval: float | None = None) -> Progress:
-    """Gives a function that logs rows and rate at most once in `interval` seconds.
+    """Return a function that logs rows and rate at most once in `interval` seconds.
 
     Args:
         log: Takes the messages.

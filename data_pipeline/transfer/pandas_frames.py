@@ -71,7 +71,7 @@ _ARROW = {
 
 
 def object_array(name: str, values: _Objects) -> pa.Array:
-    """Gives a column of Python objects as an Arrow array; what pandas calls missing is NULL.
+    """Return a column of Python objects as an Arrow array; what pandas calls missing is NULL.
 
     All values must be of one family: text, numbers of one kind, dates, and so on. Dictionaries
     become JSON. Lists become Arrow lists if they hold scalars of one family, else JSON. A column
@@ -183,7 +183,7 @@ def _timestamps(values: _Objects) -> pa.Array:
 
 
 def _culprit(family: str, values: _Objects, error: Exception) -> tuple[int, str]:
-    """Finds the first row that fails by itself; a failure of all together blames row 0."""
+    """Find the first row that fails by itself; a failure of all together blames row 0."""
     for row in range(len(values)):
         try:
             _array(family, values[row : row + 1])
@@ -203,7 +203,7 @@ _DTYPES: dict[pa.DataType, Any] = {
 
 
 def from_pandas(frame: pd.DataFrame) -> pa.Table:
-    """Gives a pandas frame as an Arrow table.
+    """Return a pandas frame as an Arrow table.
 
     The index is not stored. One that only numbers the rows is left out; one that carries data (a
     name, or labels that are no integers) is an error. In a NumPy float column NaN means missing,
@@ -220,7 +220,7 @@ def from_pandas(frame: pd.DataFrame) -> pa.Table:
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Gives an Arrow table as a pandas frame, with dtypes as in this module's table."""
+    """Return an Arrow table as a pandas frame, with dtypes as in this module's table."""
     columns = {
         field.name: _series_data(column)
         for field, column in zip(table.schema, table.columns, strict=True)

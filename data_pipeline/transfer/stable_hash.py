@@ -19,13 +19,13 @@ from data_pipeline.errors import UnstableValueError
 
 
 def fingerprint(*parts: Any) -> str:
-    """Gives a short stable identity of JSON-like parts (SHA-256, the first 32 hex digits)."""
+    """Return a short stable identity of JSON-like parts (SHA-256, the first 32 hex digits)."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def array_content(value: Any) -> tuple[Any, ...] | None:
-    """Gives the type and content of a numpy scalar, array or dtype, or of a pandas scalar.
+    """Return the type and content of a numpy scalar, array or dtype, or of a pandas scalar.
 
     Returns:
         Plain data, or None for any other object.
@@ -55,7 +55,7 @@ def _numpy(value: Any) -> tuple[Any, ...] | None:
 
 
 def _dtype(dtype: Any) -> Any:
-    """Gives a dtype without its byte order."""
+    """Return a dtype without its byte order."""
     import numpy as np
 
     if dtype.names is not None:
@@ -105,7 +105,7 @@ _MISSING = object()
 
 
 def stable_hash(value: Any, *, substitute: Substitute | None = None) -> str:
-    """Gives a hash of a value by its type and content: 64 hexadecimal digits.
+    """Return a hash of a value by its type and content: 64 hexadecimal digits.
 
     Use it for whatever decides whether a result is still valid: configuration, fingerprints, values
     that a function closes over. Python's own `hash` differs from process to process.
@@ -132,7 +132,7 @@ class _Hasher:
         self._open: set[int] = set()
 
     def digest(self, value: Any, path: str) -> bytes:
-        """Gives the hash of a value that stands at a path within the whole one."""
+        """Return the hash of a value that stands at a path within the whole one."""
         plain = _PLAIN.get(type(value))
         if plain is not None:
             return _combined(type(value).__name__, [plain(value)])
@@ -226,7 +226,7 @@ class _Hasher:
 
 
 def _combined(tag: str, parts: Iterable[bytes]) -> bytes:
-    """Hashes a tag and parts so that no other tag and parts can give the same bytes."""
+    """Hash a tag and parts so that no other tag and parts can give the same bytes."""
     content = hashlib.sha256()
     for part in (tag.encode("utf-8", "surrogatepass"), *parts):
         content.update(len(part).to_bytes(8, "big"))
@@ -259,7 +259,7 @@ _PLAIN: dict[type, Callable[[Any], bytes]] = {
 
 
 def _moment(value: datetime.date | datetime.time) -> list[bytes]:
-    """Gives what a date, time or datetime says, with the name of its zone: rules differ by zone."""
+    """Return what a date, time or datetime says, with the name of its zone: rules differ by zone."""
     if not isinstance(value, datetime.datetime | datetime.time):
         return [value.isoformat().encode()]
     zone = value.tzinfo
@@ -275,7 +275,7 @@ def _is_standard(value: Any) -> bool:
 
 
 def _is_pydantic(value: Any) -> bool:
-    """Says whether a value is a pydantic model, without importing pydantic."""
+    """Say whether a value is a pydantic model, without importing pydantic."""
     return any(
         base.__name__ == "BaseModel" and base.__module__.startswith("pydantic.")
         for base in type(value).__mro__

@@ -30,7 +30,7 @@ class Column:
 
 
 def relation_columns(cursor: "Cursor", schema: str, table: str) -> list[Column]:
-    """Gives the columns of a table or view, in order.
+    """Return the columns of a table or view, in order.
 
     Raises:
         TableNotFoundError: There is no such relation.

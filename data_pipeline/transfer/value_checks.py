@@ -33,13 +33,13 @@ class ValueRefusedError(Exception):
 
 
 def shown(value: Any) -> str:
-    """Gives a value as it stands in a message: its repr, shortened."""
+    """Return a value as it stands in a message: its repr, shortened."""
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
 def check_column_names(names: Sequence[Any]) -> None:
-    """Checks that a table can have these columns.
+    """Check that a table can have these columns.
 
     Raises:
         UnsupportedDataError: There are too many, or one is no string, empty, too long, double, not
@@ -79,7 +79,7 @@ def _name_problem(name: Any) -> str | None:
 
 
 def check_values(array: pa.Array) -> None:
-    """Checks the values of an array whose type is already one that PostgreSQL knows.
+    """Check the values of an array whose type is already one that PostgreSQL knows.
 
     Raises:
         ValueRefusedError: One of them is beyond what PostgreSQL, or Python, can hold.
@@ -101,7 +101,7 @@ def check_values(array: pa.Array) -> None:
 
 
 def interval_parts(array: pa.Array) -> np.ndarray[Any, np.dtype[np.void]]:
-    """Gives months, days and nanoseconds of an interval array; zeros where it is NULL."""
+    """Return months, days and nanoseconds of an interval array; zeros where it is NULL."""
     parts = np.frombuffer(array.buffers()[1], _MONTH_DAY_NANO, len(array), array.offset * 16)
     if not array.null_count:
         return parts

@@ -56,7 +56,7 @@ FROM {catalog} WHERE objoid = ANY ({oids})
 
 
 def read_state(connection: sa.Connection, graph: Graph) -> State:
-    """Gives the fingerprint of relations, and of all that depends on them.
+    """Return the fingerprint of relations, and of all that depends on them.
 
     Args:
         connection: A transaction with an empty search path.
@@ -116,7 +116,7 @@ def read_parts(
     catalogs: Collection[str],
     others: Mapping[int, int],
 ) -> dict[int, tuple[AttachedPart, ...]]:
-    """Gives the parts of relations, by the oid of the relation.
+    """Return the parts of relations, by the oid of the relation.
 
     Args:
         connection: A transaction with an empty search path.
@@ -174,7 +174,7 @@ def read(
     sources: Mapping[RelationName, RelationName] | None = None,
     graph: Graph | None = None,
 ) -> Attached:
-    """Gives everything that hangs on relations.
+    """Return everything that hangs on relations.
 
     Args:
         connection: A transaction with an empty search path.
@@ -219,7 +219,7 @@ def read(
 
 
 def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
-    """Refuses to go on if anybody has changed what hangs on relations since it was read.
+    """Refuse to go on if anybody has changed what hangs on relations since it was read.
 
     To be asked at the end: what is dropped by then can only be changed by those who wait for that,
     and fail. And in another session, which still sees what was there.
@@ -245,7 +245,7 @@ def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
 def read_new(
     connection: sa.Connection, attached: Attached
 ) -> tuple[Mapping[RelationName, Relation], Mapping[int, tuple[AttachedPart, ...]]]:
-    """Gives the relations that have taken the place of the old ones, and what they came with.
+    """Return the relations that have taken the place of the old ones, and what they came with.
 
     Args:
         connection: A transaction with an empty search path.
@@ -260,7 +260,7 @@ def read_new(
 
 
 def _catalogs(graph: Graph, relations: Iterable[Relation]) -> set[str]:
-    """Gives where parts of the relations are to be found."""
+    """Return where parts of the relations are to be found."""
     catalogs = {node.catalog for node in (*graph.parts, *graph.others)} - {"pg_constraint"}
     catalogs |= {"sequence" for edge in graph.edges if edge.kind == "S"}
     return catalogs.union(*(relation.has for relation in relations))
@@ -273,7 +273,7 @@ _TAKEN_OFF = frozenset(
 
 
 def take_down(connection: sa.Connection, attached: Attached) -> None:
-    """Drops what depends on the relations, all in one go, and never more than was read.
+    """Drop what depends on the relations, all in one go, and never more than was read.
 
     Where somebody has built something on that in the meantime, PostgreSQL refuses (2BP01).
 
@@ -286,7 +286,7 @@ def take_down(connection: sa.Connection, attached: Attached) -> None:
 
 
 def _statements(attached: Attached) -> list[str]:
-    """Gives the statements that drop what depends on relations, and free the names of parts."""
+    """Return the statements that drop what depends on relations, and free the names of parts."""
     loose = {node.oid for node in attached.graph.loose}
     roots = {node.oid for node in attached.graph.roots}
     first, then = [], []

@@ -41,7 +41,7 @@ class Default:
 
 
 def read_defaults(connection: sa.Connection) -> tuple[Default, ...]:
-    """Gives the default privileges that the current role has set up for what it creates."""
+    """Return the default privileges that the current role has set up for what it creates."""
     return tuple(
         Default(schema, kind == "f", privilege, grantable, own, quoted(who) if who else "PUBLIC")
         for schema, kind, privilege, grantable, own, who in run(connection, _DEFAULTS)
@@ -49,7 +49,7 @@ def read_defaults(connection: sa.Connection) -> tuple[Default, ...]:
 
 
 def grantees(defaults: Iterable[Default], schema: str, *, functions: bool) -> list[str] | None:
-    """Gives who else can do something with what is created in `schema`.
+    """Return who else can do something with what is created in `schema`.
 
     Returns:
         The roles; None if nobody set up anything, so that PostgreSQL's own defaults apply.
@@ -65,7 +65,7 @@ def grantees(defaults: Iterable[Default], schema: str, *, functions: bool) -> li
 
 
 def grants(defaults: Iterable[Default], relation: RelationName) -> list[str]:
-    """Gives the statements that grant what the schema of a new relation adds to the global ones."""
+    """Return the statements that grant what the schema of a new relation adds to the global ones."""
     return [
         f"GRANT {default.privilege} ON TABLE {relation.quoted} TO {default.grantee}"
         f"{' WITH GRANT OPTION' if default.is_grantable else ''}"

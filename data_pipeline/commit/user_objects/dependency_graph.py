@@ -217,7 +217,7 @@ class Graph:
             raise CannotCarryError(blocker.subject, blocker.column, f"{blocker.reason}.", _REMEDY)
 
     def needed_by(self, oid: int) -> set[int]:
-        """Gives the oids of what a view or function depends on directly."""
+        """Return the oids of what a view or function depends on directly."""
         return {
             needed.oid
             for node, all_needed in self._needs.items()
@@ -261,7 +261,7 @@ class Graph:
 
 
 def read_graph(connection: sa.Connection, relations: Sequence[RelationName]) -> Graph:
-    """Gives what depends on relations; those that do not exist have nothing.
+    """Return what depends on relations; those that do not exist have nothing.
 
     Args:
         connection: A transaction with an empty search path.

@@ -12,7 +12,7 @@ from data_pipeline.database.sql_text import stored_query
 
 
 def oid_array(oids: Iterable[int]) -> str:
-    """Gives an array of them."""
+    """Return an array of them."""
     return f"'{{{','.join(map(str, sorted(oids)))}}}'::oid[]"
 
 
@@ -62,7 +62,7 @@ class Relation:
         return self.kind, self.name.quoted
 
     def create(self, definition: str | None = None) -> list[str]:
-        """Gives the statements that create a view, with its owner but without its parts.
+        """Return the statements that create a view, with its owner but without its parts.
 
         Args:
             definition: A query to use instead of its own.
@@ -122,7 +122,7 @@ class Routine:
         return "ROUTINE", self.identity
 
     def create(self, grantees: Collection[str] | None) -> list[str]:
-        """Gives the statements that create it, with its owner, grants and comment.
+        """Return the statements that create it, with its owner, grants and comment.
 
         Args:
             grantees: Who may use what is created here; None where PostgreSQL's own defaults apply.
@@ -145,7 +145,7 @@ class Routine:
 def read_relations(
     connection: sa.Connection, oids: Sequence[int], names: Sequence[RelationName] = ()
 ) -> dict[int, Relation]:
-    """Gives relations by their oids, and those of others by their names that exist."""
+    """Return relations by their oids, and those of others by their names that exist."""
     if not oids and not names:
         return {}
     listed = [*map(str, oids), *(f"to_regclass({literal(name.quoted)})" for name in names)]
@@ -155,13 +155,13 @@ def read_relations(
 def read_named(
     connection: sa.Connection, names: Sequence[RelationName]
 ) -> dict[RelationName, Relation]:
-    """Gives those of the named relations that exist."""
+    """Return those of the named relations that exist."""
     found = read_relations(connection, (), names)
     return {relation.name: relation for relation in found.values()}
 
 
 def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, Routine]:
-    """Gives functions and procedures by their oids.
+    """Return functions and procedures by their oids.
 
     Raises:
         CannotCarryError: One of them is an aggregate.

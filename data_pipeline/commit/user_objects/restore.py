@@ -28,7 +28,7 @@ def explain(
     new: Mapping[RelationName, Relation],
     error: sa.exc.DBAPIError,
 ) -> tuple[str | None, str]:
-    """Gives the columns at fault, where there are any, and the reason in words.
+    """Return the columns at fault, where there are any, and the reason in words.
 
     Args:
         connection: The transaction.
@@ -53,7 +53,7 @@ def _changed(
     unit: Unit,
     new: Mapping[RelationName, Relation],
 ) -> Iterator[tuple[str, str]]:
-    """Gives the columns that the object uses and that are others now, each with what changed."""
+    """Return the columns that the object uses and that are others now, each with what changed."""
     by_oid = {relation.oid: relation for relation in attached.old.values()}
     for oid, number in _used(attached, unit):
         old = by_oid.get(oid)
@@ -82,7 +82,7 @@ def _used(attached: Attached, unit: Unit) -> list[tuple[int, int]]:
 
 
 def _named(connection: sa.Connection, old: str, new: str) -> tuple[str, str]:
-    """Gives two types by their names, from oid and modifier."""
+    """Return two types by their names, from oid and modifier."""
     old_type, old_modifier = map(int, old.split(":"))
     new_type, new_modifier = map(int, new.split(":"))
     was, kind = connection.execute(
@@ -119,7 +119,7 @@ def put_up(
     given_up: Callable[[], Collection[RelationName]] = tuple,
     coming: Mapping[RelationName, str] | None = None,
 ) -> list[Broken]:
-    """Puts what hung on the old relations up on those that have taken their names.
+    """Put what hung on the old relations up on those that have taken their names.
 
     Args:
         connection: The transaction, with an empty search path.
@@ -161,7 +161,7 @@ def _one_by_one(
     given_up: Collection[RelationName],
     coming: Mapping[RelationName, str],
 ) -> Iterator[Broken]:
-    """Puts up each by itself, to find out which does not fit; gives those that are left out."""
+    """Put up each by itself, to find out which does not fit; gives those that are left out."""
     gone: dict[int, str] = {}
     views = [item for item in attached.dependents if isinstance(item, Relation)]
     may_go = {view.oid for view in views if view.name in given_up}
@@ -193,7 +193,7 @@ def _one_by_one(
 
 
 def _below(attached: Attached, unit: Unit, gone: Mapping[int, str]) -> str | None:
-    """Gives what is gone of that on which something is built."""
+    """Return what is gone of that on which something is built."""
     needed = {unit.of}
     if unit.creates is not None:
         needed |= attached.graph.needed_by(unit.creates)
@@ -201,7 +201,7 @@ def _below(attached: Attached, unit: Unit, gone: Mapping[int, str]) -> str | Non
 
 
 def _attempt(connection: sa.Connection, statements: list[str]) -> None:
-    """Executes statements in one round trip, behind a savepoint."""
+    """Execute statements in one round trip, behind a savepoint."""
     steps = [f"SAVEPOINT {_SAVEPOINT}", *statements, f"RELEASE SAVEPOINT {_SAVEPOINT}"]
     run(connection, ";\n".join(steps))
 

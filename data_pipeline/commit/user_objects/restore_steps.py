@@ -67,7 +67,7 @@ def units(
     definitions: Mapping[RelationName, str],
     log: logging.Logger,
 ) -> list[Unit]:
-    """Gives the steps to put up what hung on the old relations.
+    """Return the steps to put up what hung on the old relations.
 
     Args:
         attached: What hung on them.
@@ -112,7 +112,7 @@ def units(
 
 
 def _single(parts: Iterable[AttachedPart], subject: str) -> Iterator[Unit]:
-    """Gives a unit for each part that waits until everything else is there."""
+    """Return a unit for each part that waits until everything else is there."""
     for part in parts:
         if part.kind in _AT_LAST:
             yield Unit(
@@ -127,7 +127,7 @@ def _single(parts: Iterable[AttachedPart], subject: str) -> Iterator[Unit]:
 def _whole(
     attached: Attached, dependent: Relation | Routine, definitions: Mapping[RelationName, str]
 ) -> Unit:
-    """Gives the unit that creates a view or function, with what belongs to it."""
+    """Return the unit that creates a view or function, with what belongs to it."""
     defaults = attached.defaults
     if isinstance(dependent, Routine):
         who = default_privileges.grantees(defaults, dependent.schema, functions=True)
@@ -152,7 +152,7 @@ def _changes(
     wanted: Collection[AttachedPart],
     present: Mapping[tuple[str, str], AttachedPart],
 ) -> list[str]:
-    """Gives the statements that make owner, grants, comments and options those of the old one."""
+    """Return the statements that make owner, grants, comments and options those of the old one."""
     target = {part.key: part.sql for part in wanted}
     stale = [
         part
@@ -174,7 +174,7 @@ def _changes(
 def _missing(
     wanted: Collection[AttachedPart], present: Mapping[tuple[str, str], AttachedPart]
 ) -> Iterator[AttachedPart]:
-    """Gives those parts that the new relation does not have already."""
+    """Return those parts that the new relation does not have already."""
     names = {
         (comment, part.name)
         for part in (*wanted, *present.values())
@@ -192,7 +192,7 @@ def _missing(
 
 
 def _renamed(part: AttachedPart, old: Relation, new: Relation) -> str:
-    """Gives the statement of a part, for a relation that may be of another kind."""
+    """Return the statement of a part, for a relation that may be of another kind."""
     if old.kind == new.kind or part.columns or part.kind not in ("comment", "security label"):
         return part.sql
     return part.sql.replace(f"ON {old.kind} ", f"ON {new.kind} ", 1)
@@ -230,7 +230,7 @@ def _place(part: AttachedPart) -> int:
 
 
 def _ownindex_name(relation: Relation, part: AttachedPart) -> str:
-    """Gives the name that the pipeline would give to an index on these columns."""
+    """Return the name that the pipeline would give to an index on these columns."""
     # Imported here since it loads what builds tables, which is of no use without an index.
     from data_pipeline.store.table_properties import index_name
 

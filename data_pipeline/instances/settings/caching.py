@@ -48,7 +48,7 @@ class Validation:
 def validation(
     instance: "Instance", tags: Mapping[str, str], environ: Mapping[str, str] | None = None
 ) -> Validation:
-    """Gives the cache validation of a run: its tags, else the environment, else the configuration.
+    """Return the cache validation of a run: its tags, else the environment, else the configuration.
 
     Raises:
         ConfigurationError: A tag or variable has a value that means nothing.

@@ -87,7 +87,7 @@ _COVER_NOTHING = {"columns": {}, "fan_outs": False}
 
 
 def _cover(value: object) -> object:
-    """Takes the words `auto` and `off` (which YAML reads as false), and refuses unknown keys."""
+    """Take the words `auto` and `off` (which YAML reads as false), and refuses unknown keys."""
     if value == "auto":
         return {}
     if value is False or value == "off":
@@ -131,7 +131,7 @@ class Threshold(_SampleSettings):
 
 
 def _threshold(value: object) -> object:
-    """Takes the word `off` (which YAML reads as false), and a number for what is an error."""
+    """Take the word `off` (which YAML reads as false), and a number for what is an error."""
     if value is False or value == "off":
         return Threshold()
     if isinstance(value, (int, float)) and value is not True:

@@ -36,7 +36,7 @@ _DESCRIPTIONS = {
 
 
 def table_checks(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetChecksDefinition]:
-    """Gives the checks of all tables that the assets declare, one step for each stage.
+    """Return the checks of all tables that the assets declare, one step for each stage.
 
     Every table is checked for its number of rows, and for its primary key and its relationships
     where its asset declares them (`table_properties`). Blobs have no checks.
@@ -109,7 +109,7 @@ def _spec(
 def _find(
     instance: Instance, item: DeclaredTable, check: str, tables: DeclaredTables, run_id: str
 ) -> Finding | None:
-    """Gives what a check finds on an instance; None where there is nothing to check."""
+    """Return what a check finds on an instance; None where there is nothing to check."""
     relation = committed(instance, item.table)
     try:
         with database(instance).begin() as connection:

@@ -84,7 +84,7 @@ class DeclaredTables(Mapping[StageTable, DeclaredTable]):
         return table in self._raw
 
     def referenced(self, table: StageTable, key: ForeignKey) -> StageTable:
-        """Gives the table that a foreign key of `table` refers to.
+        """Return the table that a foreign key of `table` refers to.
 
         Keys of a sampled table are those of its raw table; they refer to sampled tables of its own
         stage instead of the raw ones.
@@ -148,7 +148,7 @@ def compare_row_count(
     row: CatalogRow | None,
     found: Finding,
 ) -> Finding:
-    """Adds to a finding on the number of rows that a copy has no more of them than its source."""
+    """Add to a finding on the number of rows that a copy has no more of them than its source."""
     origin = _origin(instance, item)
     if origin is None:
         return found
@@ -180,7 +180,7 @@ def check_relationships(
     tables: DeclaredTables,
     found: Mapping[tuple[str, StageTable], Visible],
 ) -> Finding:
-    """Checks the relationships of a table.
+    """Check the relationships of a table.
 
     Where its rows are a sample, a relationship is worse than in the source when a larger share of
     its references dangles there than in the source, and not merely because references were chosen
@@ -225,7 +225,7 @@ def _check_relationship(
     found: Mapping[tuple[str, StageTable], Visible],
     record: dict[str, Any],
 ) -> str | None:
-    """Fills in the record of a relationship; gives what is wrong with it."""
+    """Fill in the record of a relationship; gives what is wrong with it."""
     referenced = tables.referenced(item.table, key)
     target = _relation(found, instance, referenced)
     own = _relation(found, instance, item.table)
@@ -262,7 +262,7 @@ def _check_relationship(
 def sources(
     instance: Instance, item: DeclaredTable, tables: DeclaredTables
 ) -> Iterator[tuple[Instance, StageTable]]:
-    """Gives all tables that the checks of a table look at, each with its instance."""
+    """Return all tables that the checks of a table look at, each with its instance."""
     origin = _origin(instance, item)
     yield instance, item.table
     for key in item.properties.foreign_keys:
@@ -275,7 +275,7 @@ def sources(
 
 
 def _origin(instance: Instance, item: DeclaredTable) -> tuple[Instance, StageTable] | None:
-    """Gives what a sampled table was copied from: a raw table, or another sample of it."""
+    """Return what a sampled table was copied from: a raw table, or another sample of it."""
     if item.raw is None or instance.source is None:
         return None
     return made_from(instance, item.raw, item.table)
@@ -284,7 +284,7 @@ def _origin(instance: Instance, item: DeclaredTable) -> tuple[Instance, StageTab
 def _relation(
     found: Mapping[tuple[str, StageTable], Visible], instance: Instance, table: StageTable
 ) -> RelationName:
-    """Gives where a table is; one that only an earlier version of the asset named is committed."""
+    """Return where a table is; one that only an earlier version of the asset named is committed."""
     seen = found.get((instance.instance_id, table))
     return seen.relation if seen else committed(instance, table)
 

@@ -28,7 +28,7 @@ _FRESH_WAVES = 8
 
 
 def close(drawing: Drawing) -> None:
-    """Adds the rows that chosen rows refer to; references that dangle in the source stay so.
+    """Add the rows that chosen rows refer to; references that dangle in the source stay so.
 
     Each wave looks at the rows that the one before it has added, so cycles and references to the
     same table come to an end.
@@ -73,7 +73,7 @@ class _Waves:
     found: _New = field(default_factory=dict)
 
     def finish(self) -> None:
-        """Ends a wave."""
+        """End a wave."""
         for table, places in self.found.items():
             self.drawing.add_new(table, places, Role.REFERENCE, places.c.reason)
         self.found.clear()
@@ -81,7 +81,7 @@ class _Waves:
     def add(
         self, table: str, items: list[Relationship], new: _New | None
     ) -> tuple[sa.TableClause | None, int]:
-        """Adds the rows of a table that new rows refer to; gives their places and number."""
+        """Add the rows of a table that new rows refer to; gives their places and number."""
         place, drawing = (self.number % 2, table), self.drawing
         if self.number > _FRESH_WAVES and place in self.made:
             return self.made[place], self._again(place, items, new)
@@ -95,7 +95,7 @@ class _Waves:
         return found, count
 
     def _again(self, place: tuple[int, str], items: list[Relationship], new: _New | None) -> int:
-        """Adds them by a statement and a working table that was made before."""
+        """Add them by a statement and a working table that was made before."""
         space, (_, table) = self.drawing.space, place
         key: tuple[int | str, ...] = (*place, *(item.number for item in items))
         if key not in self.statements:
@@ -110,7 +110,7 @@ class _Waves:
 
 
 def _adding(places: sa.TableClause, rows: sa.TableClause, query: sa.Select[Any]) -> str:
-    """Gives the statement that adds the rows of a query to places, and to the chosen rows."""
+    """Return the statement that adds the rows of a query to places, and to the chosen rows."""
     names = [column.name for column in query.selected_columns]
     made = sa.insert(places).from_select(names, query)
     added = made.returning(places.c[TID], places.c.reason).cte("added")
@@ -129,14 +129,14 @@ def _all_missing(
 
 
 def _first_reasons(parts: list[sa.Select[Any]]) -> sa.Select[Any]:
-    """Gives each row once, with one of its reasons."""
+    """Return each row once, with one of its reasons."""
     found = sa.union_all(*parts).subquery("found")
     first = sa.select(found).ext(distinct_on(found.c[TID]))
     return first.order_by(found.c[TID], found.c.reason)
 
 
 def _missing(drawing: Drawing, item: Relationship, new: _New | None) -> sa.Select[Any] | None:
-    """Gives the parent's rows that new rows refer to and that are not chosen yet."""
+    """Return the parent's rows that new rows refer to and that are not chosen yet."""
     keys = _keys(drawing, item, new)
     if keys is None:
         return None
@@ -153,7 +153,7 @@ def _missing(drawing: Drawing, item: Relationship, new: _New | None) -> sa.Selec
 
 
 def _keys(drawing: Drawing, item: Relationship, new: _New | None) -> sa.FromClause | None:
-    """Gives the values that new rows refer to.
+    """Return the values that new rows refer to.
 
     Those of rows that were chosen before have a table of their own: how many there are, the planner
     could only guess. Of the places that a wave has added, it knows.
@@ -191,7 +191,7 @@ def _of_working_table(item: Relationship, table: sa.TableClause) -> sa.Select[An
 
 
 def add_core(drawing: Drawing) -> None:
-    """Adds a row that joins, for each relationship that holds for any, and a row of each table.
+    """Add a row that joins, for each relationship that holds for any, and a row of each table.
 
     Of each table, the first row (by the hash of its key) of which all references hold is taken; for
     what it leaves open, the first row whose reference holds. Tables that these rows refer to have a
@@ -243,7 +243,7 @@ def _first(
     items: list[Relationship],
     candidates: sa.TableClause | None = None,
 ) -> sa.Subquery:
-    """Gives the first row of which some references hold, among candidates or all rows."""
+    """Return the first row of which some references hold, among candidates or all rows."""
     rows = drawing.sources[table].rows("child")
     order = own_hash(drawing, table, rows)
     query: sa.Select[Any] = sa.select(rows.c[TID])

@@ -26,7 +26,7 @@ _OBLIGATION = ("kind", "number", "value")
 
 
 def cover(drawing: Drawing) -> None:
-    """Adds witnesses for what the chosen rows do not show, to all tables that do not come whole."""
+    """Add witnesses for what the chosen rows do not show, to all tables that do not come whole."""
     for table in drawing.plan.graph.keys:
         if table in drawing.whole:
             continue
@@ -65,7 +65,7 @@ def _cover(drawing: Drawing, table: str, found: Frontier) -> None:
 
 
 def _candidates(drawing: Drawing, table: str, found: Frontier) -> Iterator[sa.Select[Any]]:
-    """Gives queries for rows of the frontier with the obligations that each satisfies."""
+    """Return queries for rows of the frontier with the obligations that each satisfies."""
     rows = found.rows
     for number, seen in enumerate(found.seen):
         column = rows.c[seen.column.name]
@@ -137,7 +137,7 @@ def _candidate(
 
 
 def _open(drawing: Drawing, table: str, candidates: sa.TableClause) -> sa.Select[Any]:
-    """Gives the candidates for obligations that no chosen row satisfies."""
+    """Return the candidates for obligations that no chosen row satisfies."""
     chosen = drawing.rows[table]
     other = candidates.alias("other")
     met = (
@@ -149,7 +149,7 @@ def _open(drawing: Drawing, table: str, candidates: sa.TableClause) -> sa.Select
 
 
 def _firsts(drawing: Drawing, table: str, candidates: sa.TableClause) -> sa.Select[Any]:
-    """Gives each open obligation with the rows that satisfy it, of those that come first for any.
+    """Return each open obligation with the rows that satisfy it, of those that come first for any.
 
     The rows' places are given as text.
     """

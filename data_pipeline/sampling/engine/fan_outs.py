@@ -18,7 +18,7 @@ WHERE schemaname = :schema AND tablename = :table AND attname = :column
 
 
 def count_children(drawing: Drawing, item: Relationship) -> None:
-    """Counts the references to each value; the drawing then knows `references` and `fan_outs`."""
+    """Count the references to each value; the drawing then knows `references` and `fan_outs`."""
     if item.number in drawing.references:
         return
     child = drawing.sources[item.child].rows("child")
@@ -44,18 +44,18 @@ def _lie_together(drawing: Drawing, item: Relationship) -> bool:
 def counted(
     item: Relationship, parent: sa.FromClause, references: sa.FromClause
 ) -> sa.ColumnElement[bool]:
-    """Gives the condition that a row of `references` counts the children of a row of the parent."""
+    """Return the condition that a row of `references` counts the children of a row of the parent."""
     pairs = enumerate(item.referenced_columns)
     return sa.and_(*(references.c[f"k{i}"] == parent.c[name] for i, name in pairs))
 
 
 def limit_of(drawing: Drawing, item: Relationship) -> int | None:
-    """Gives the number of children above which a parent is a hub of a relationship, if any is."""
+    """Return the number of children above which a parent is a hub of a relationship, if any is."""
     return limit_of_hubs(drawing.plan.settings.hubs, drawing.fan_outs[item.number])
 
 
 def find_hubs(drawing: Drawing, root: str) -> None:
-    """Finds the hubs of a root: rows with very many children that are sampled with it."""
+    """Find the hubs of a root: rows with very many children that are sampled with it."""
     limits: dict[Relationship, int] = {}
     for child in drawing.plan.owned_by(root):
         if child.owner is not None:
@@ -79,7 +79,7 @@ def find_hubs(drawing: Drawing, root: str) -> None:
 
 
 def count_what_is_needed(drawing: Drawing) -> None:
-    """Counts the children for hubs, and for the witnesses of fan-outs."""
+    """Count the children for hubs, and for the witnesses of fan-outs."""
     minimal = drawing.plan.is_minimal
     if not minimal and drawing.plan.cover.fan_outs:
         for item in drawing.plan.graph.relationships:
@@ -92,7 +92,7 @@ def count_what_is_needed(drawing: Drawing) -> None:
 
 
 def add_fan_out_witnesses(drawing: Drawing) -> None:
-    """Adds the witnesses of all relationships whose children were counted.
+    """Add the witnesses of all relationships whose children were counted.
 
     With a parent of one child comes its child, and with that of the most children come these,
     unless it is a hub, or they are over a hundred and over a thousandth of their table: then those
@@ -105,7 +105,7 @@ def add_fan_out_witnesses(drawing: Drawing) -> None:
 
 
 def _most(drawing: Drawing, item: Relationship) -> int:
-    """Gives the largest number of children; values that dangle have no parent."""
+    """Return the largest number of children; values that dangle have no parent."""
     parent = drawing.sources[item.parent].rows("parent")
     for children in sorted(drawing.fan_outs[item.number], reverse=True):
         parents = _parents(drawing, item, children, parent)
@@ -117,7 +117,7 @@ def _most(drawing: Drawing, item: Relationship) -> int:
 def _parents(
     drawing: Drawing, item: Relationship, children: int, parent: sa.FromClause
 ) -> sa.Select[Any]:
-    """Gives the places of those rows of the parent that have a number of children."""
+    """Return the places of those rows of the parent that have a number of children."""
     references = drawing.references[item.number]
     is_counted = counted(item, parent, references)
     if children == 0:
@@ -142,7 +142,7 @@ def _add(drawing: Drawing, item: Relationship, children: int) -> None:
 def _first_parent(
     drawing: Drawing, item: Relationship, children: int, *, brings: bool
 ) -> sa.Select[Any] | None:
-    """Gives the parent to be added; None where the sample has one that needs no addition."""
+    """Return the parent to be added; None where the sample has one that needs no addition."""
     if _is_there(drawing, item, children, brings=brings):
         return None
     parent = drawing.sources[item.parent].rows("parent")

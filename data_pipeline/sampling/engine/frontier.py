@@ -25,7 +25,7 @@ from data_pipeline.sampling.plan.schema_graph import AS_TEXT, GROUPED, ORDERED, 
 def check_coverage(
     connection: sa.Connection, plan: SamplePlan, sources: Mapping[str, SourceTable]
 ) -> None:
-    """Checks what is to be covered, of tables that come whole, too.
+    """Check what is to be covered, of tables that come whole, too.
 
     Raises:
         ConfigurationError: The specification names a column that the table does not have, or a
@@ -43,7 +43,7 @@ def check_coverage(
 def naming_predicates(
     connection: sa.Connection, plan: SamplePlan, source: SourceTable
 ) -> Iterator[None]:
-    """Turns the error of a predicate that fails on a row into one that names it.
+    """Turn the error of a predicate that fails on a row into one that names it.
 
     Raises:
         ConfigurationError: It does.
@@ -64,7 +64,7 @@ def naming_predicates(
 
 
 def _failure(connection: sa.Connection, table: sa.Table, text: str) -> str | None:
-    """Says why a predicate fails on a row; None where it does not."""
+    """Say why a predicate fails on a row; None where it does not."""
     query: sa.Select[Any] = sa.select(sa.func.count()).select_from(table.alias("s"))
     try:
         with connection.begin_nested():
@@ -101,7 +101,7 @@ class Seen:
     has_value: bool
 
     def is_unseen(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """Gives the condition that a value is none of the seen ones."""
+        """Return the condition that a value is none of the seen ones."""
         if self.values is None:
             raise AssertionError(f"the values of {self.column.name} are not known")
         if self.count == 0:  # NULL, too, differs from all of nothing
@@ -110,12 +110,12 @@ class Seen:
         return column != sa.all_(array)
 
     def is_less(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """Gives the condition that a value is less than all seen ones."""
+        """Return the condition that a value is less than all seen ones."""
         value = ordered(column)
         return column.is_not(None) if self.least is None else value < _typed(self.least, value)
 
     def is_greater(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """Gives the condition that a value is greater than all seen ones."""
+        """Return the condition that a value is greater than all seen ones."""
         value = ordered(column)
         if self.greatest is None:
             return column.is_not(None)
@@ -151,7 +151,7 @@ def is_grouped(column: sa.ColumnElement[Any]) -> bool:
 
 
 def ordered(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Gives a column in an order that does not depend on the database's locale."""
+    """Return a column in an order that does not depend on the database's locale."""
     kind = family(column.type)
     if kind not in AS_TEXT:
         return column
@@ -159,7 +159,7 @@ def ordered(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 
 
 def frontier(drawing: Drawing, table: str) -> Frontier | None:
-    """Finds the frontier of a table, in one scan; None where nothing is to be covered.
+    """Find the frontier of a table, in one scan; None where nothing is to be covered.
 
     A part of the chosen rows is probed. All rows that it dominates (their values are among its
     categories, or between its extremes) can show nothing that is not in the sample.
@@ -215,7 +215,7 @@ def _columns(drawing: Drawing, table: str) -> list[sa.Column[Any]]:
 def _with_flags(
     drawing: Drawing, table: str, columns: list[sa.Column[Any]], flags: Mapping[str, str]
 ) -> sa.Subquery:
-    """Gives the rows of a table with covered columns, the key's hash and the predicates' values."""
+    """Return the rows of a table with covered columns, the key's hash and the predicates' values."""
     source = drawing.sources[table]
     rows = source.table.alias("s")
     place = sa.literal_column("s.ctid", Tid()).label(TID)
@@ -225,7 +225,7 @@ def _with_flags(
 
 
 def _some(every: sa.Subquery, chosen: sa.TableClause, count: int) -> sa.Select[Any]:
-    """Gives some of the chosen rows, from everywhere in the table."""
+    """Return some of the chosen rows, from everywhere in the table."""
     step = max(1, count // _PROBED)
     spread = sa.func.mod(sa.func.hashtid(chosen.c[TID], type_=sa.Integer), step) == 0
     query = sa.select(every).join(chosen, chosen.c[TID] == every.c[TID])
@@ -233,7 +233,7 @@ def _some(every: sa.Subquery, chosen: sa.TableClause, count: int) -> sa.Select[A
 
 
 def _first_rows(drawing: Drawing, table: str, every: sa.Subquery) -> sa.ColumnElement[bool]:
-    """Gives the condition for the rows of a table that a sample of it would have first."""
+    """Return the condition for the rows of a table that a sample of it would have first."""
     total = sa.select(sa.func.count()).select_from(drawing.sources[table].table)
     count = int(drawing.connection.scalar(total) or 0)
     below = hash_threshold(min(1.0, 2 * FIRST_ROWS / max(count, 1)))
@@ -269,7 +269,7 @@ def _seen(
 
 
 def _conditions(seen: Seen, column: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
-    """Gives the conditions under which a row shows something new of a column."""
+    """Return the conditions under which a row shows something new of a column."""
     found: list[sa.ColumnElement[bool]] = []
     if seen.values is not None:
         found.append(seen.is_unseen(column))
@@ -335,7 +335,7 @@ _WITH_VALUE = (Kind.LEAST, Kind.GREATEST, Kind.CATEGORY)
 def witnesses(
     first: Mapping[Obligation, _Row], satisfied: Mapping[Obligation, Set[_Row]]
 ) -> dict[_Row, Obligation]:
-    """Chooses rows such that each obligation has one that satisfies it.
+    """Choose rows such that each obligation has one that satisfies it.
 
     Obligations are gone through in their order, which does not depend on the sample. Each takes the
     row that comes first for it, unless a row chosen before satisfies it. The first row is the one

@@ -34,7 +34,7 @@ The planner, which cannot know how many rows have low hashes, would expect a thi
 
 
 def draw(drawing: Drawing) -> None:
-    """Chooses the sampled rows of all tables that do not come whole."""
+    """Choose the sampled rows of all tables that do not come whole."""
     for table in drawing.plan.tables.values():
         if table.name in drawing.whole:
             continue
@@ -52,7 +52,7 @@ def draw(drawing: Drawing) -> None:
 
 
 def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
-    """Finds which rows of a root are sampled.
+    """Find which rows of a root are sampled.
 
     A number of rows is reached with the hubs, which come anyhow; of the others, those with the
     lowest hashes are a simple random sample without replacement.
@@ -132,7 +132,7 @@ def _child(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]
 
 
 def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
-    """Chooses children of a root by the root's key, which they have: no join is needed.
+    """Choose children of a root by the root's key, which they have: no join is needed.
 
     With a simple random sample of roots it is, since dangling references are no part of that.
     """
@@ -174,7 +174,7 @@ def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
 
 
 def _with_parents(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
-    """Chooses the children of chosen parents; of a hub, some of them."""
+    """Choose the children of chosen parents; of a hub, some of them."""
     rows = drawing.sources[item.child].rows("child")
     chosen = drawing.rows[item.parent]
     above = parent_rows(drawing, item, "parent")
@@ -229,13 +229,13 @@ def _dangling(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
 def _own_unit(
     drawing: Drawing, item: Relationship, rows: sa.FromClause, cut: Cut
 ) -> sa.ColumnElement[int]:
-    """Gives the unit of children that are drawn by themselves."""
+    """Return the unit of children that are drawn by themselves."""
     key = drawing.key_of(item.child, rows)
     return key_hash_sql(key, cut.salt_of_others(drawing.salt))
 
 
 def tables_that_come_whole(drawing: Drawing) -> set[str]:
-    """Names the tables of which every row comes: small ones, and such that no root can reach."""
+    """Name the tables of which every row comes: small ones, and such that no root can reach."""
     if drawing.plan.is_minimal:
         return set()
     limit = drawing.plan.settings.small_table_rows

@@ -17,19 +17,19 @@ _Case = tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]
 
 
 def own_number(drawing: Drawing, table: str, rows: sa.FromClause) -> sa.ColumnElement[int]:
-    """Gives the sampling number of rows that are chosen by a hash of their own key."""
+    """Return the sampling number of rows that are chosen by a hash of their own key."""
     return permanent_random_sql(drawing.key_of(table, rows), drawing.salt)
 
 
 def own_hash(drawing: Drawing, table: str, rows: sa.FromClause) -> sa.ColumnElement[int]:
-    """Gives the hash of the rows' own key."""
+    """Return the hash of the rows' own key."""
     return key_hash_sql(drawing.key_of(table, rows), drawing.salt)
 
 
 def reference_columns(
     drawing: Drawing, item: Relationship, child: sa.FromClause
 ) -> list[sa.ColumnElement[Any]]:
-    """Gives the referring columns such that they hash as the key of the row they refer to."""
+    """Return the referring columns such that they hash as the key of the row they refer to."""
     names = item.columns
     if item.refers_to_key:
         names = item.in_order_of(drawing.plan.graph.keys[item.parent])
@@ -44,7 +44,7 @@ def is_direct(drawing: Drawing, item: Relationship) -> bool:
 
 
 def parent_rows(drawing: Drawing, item: Relationship, alias: str) -> sa.FromClause:
-    """Gives the rows of a parent such that each child refers to one of them at most.
+    """Return the rows of a parent such that each child refers to one of them at most.
 
     Where children do not refer to a key, that is a representative: the row with the lowest of
     other hashes than those that sample, so that its own chance is that of any row.
@@ -91,7 +91,7 @@ class _Chain:
     def _referring(
         self, item: Relationship, rows: sa.FromClause, own: sa.ColumnElement[int]
     ) -> sa.ColumnElement[int]:
-        """Gives the number of rows that refer to something: that of the parent, if it is there."""
+        """Return the number of rows that refer to something: that of the parent, if it is there."""
         value = reference_columns(self.drawing, item, rows)
         dangling = permanent_random_sql(value, self.drawing.salt)
         hub = self._hub(item.parent)
@@ -119,7 +119,7 @@ class _Chain:
 
 
 def _hub_cases(item: Relationship, hub: sa.FromClause, own: sa.ColumnElement[int]) -> list[_Case]:
-    """Gives the number of a hub's children: their own where they are thinned."""
+    """Return the number of a hub's children: their own where they are thinned."""
     thinned = f"thinned_{item.number}"
     cases: list[_Case] = []
     if thinned in hub.c:
@@ -128,7 +128,7 @@ def _hub_cases(item: Relationship, hub: sa.FromClause, own: sa.ColumnElement[int
 
 
 def sampling_numbers(drawing: Drawing, table: str, places: sa.FromClause) -> sa.Select[Any]:
-    """Gives the sampling number (`number`) and hash (`hash`) of some rows, by place.
+    """Return the sampling number (`number`) and hash (`hash`) of some rows, by place.
 
     Rows are sampled whose number is below a threshold. It is the lowest for hubs, which every
     sample has, and that of the root for what is chosen with it. Of rows that would serve alike,

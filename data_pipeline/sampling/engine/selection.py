@@ -19,7 +19,7 @@ from data_pipeline.sampling.plan.sample_plan import SamplePlan
 
 
 def add_pins(drawing: Drawing) -> None:
-    """Adds the pinned rows.
+    """Add the pinned rows.
 
     Raises:
         ConfigurationError: A pin does not name the primary key, is no value of its type, or no row
@@ -83,7 +83,7 @@ class Selection:
 
 
 def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]) -> Selection:
-    """Chooses the rows of a sample inside the database.
+    """Choose the rows of a sample inside the database.
 
     Args:
         space: Where the working tables are to be. While they are used, the source must not change.

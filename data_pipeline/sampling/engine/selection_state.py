@@ -46,7 +46,7 @@ class Workspace:
 
     @classmethod
     def open(cls, connection: sa.Connection, schema: str, stage: str) -> "Workspace":
-        """Makes room for the working tables of a stage."""
+        """Make room for the working tables of a stage."""
         ensure_schema(connection, schema)
         for setting in _SETTINGS:
             run(connection, setting)
@@ -55,11 +55,11 @@ class Workspace:
         return space
 
     def name(self, *parts: str) -> RelationName:
-        """Names the working table of a purpose."""
+        """Name the working table of a purpose."""
         return work_table(self.schema, self.stage, *parts)
 
     def create(self, query: sa.Executable, *parts: str) -> tuple[sa.TableClause, int]:
-        """Makes a working table of a query; gives it, and its number of rows."""
+        """Make a working table of a query; gives it, and its number of rows."""
         name = self.name(*parts)
         text = compiled(query)
         run(self.connection, f"DROP TABLE IF EXISTS {name.quoted}")
@@ -69,7 +69,7 @@ class Workspace:
         return sa.table(name.name, *columns, schema=name.schema), rows
 
     def refill(self, table: sa.TableClause, statement: str) -> int:
-        """Empties a working table and fills it by a statement; gives how many rows that adds.
+        """Empty a working table and fills it by a statement; gives how many rows that adds.
 
         A table that is dropped keeps its lock until the transaction ends, and so does the next one
         of its name, so a loop of many turns must use its tables again. The planner still expects
@@ -84,39 +84,39 @@ class Workspace:
         return self._execute(statement)
 
     def index(self, table: sa.TableClause, column: str) -> None:
-        """Makes an index, for many searches for few rows."""
+        """Make an index, for many searches for few rows."""
         name = RelationName(table.schema or "public", table.name)
         run(self.connection, f"CREATE INDEX ON {name.quoted} ({quoted(column)})")
 
     @contextmanager
     def sorting(self, *, if_: bool) -> Iterator[None]:
-        """Lets rows be grouped by sorting, which takes next to no time if they lie in order."""
+        """Let rows be grouped by sorting, which takes next to no time if they lie in order."""
         run(self.connection, f"SET LOCAL enable_hashagg = {'off' if if_ else 'on'}")
         yield
         run(self.connection, "SET LOCAL enable_hashagg TO DEFAULT")
 
     @contextmanager
     def expecting_few_rows(self, *, if_: bool = True) -> Iterator[None]:
-        """Lets scans run in parallel of which the planner expects many rows, but which find few."""
+        """Let scans run in parallel of which the planner expects many rows, but which find few."""
         run(self.connection, f"SET LOCAL parallel_tuple_cost TO {'0' if if_ else 'DEFAULT'}")
         yield
         run(self.connection, "SET LOCAL parallel_tuple_cost TO DEFAULT")
 
     def insert(self, target: sa.TableClause, query: sa.Select[Any]) -> int:
-        """Adds the rows of a query to a working table; gives how many."""
+        """Add the rows of a query to a working table; gives how many."""
         names = [column.name for column in query.selected_columns]
         return self._execute(compiled_insert(target, names, query))
 
     def analyze(self, name: RelationName) -> None:
-        """Tells the planner what a working table holds."""
+        """Tell the planner what a working table holds."""
         run(self.connection, f"ANALYZE {name.quoted}")
 
     def drop(self, *parts: str) -> None:
-        """Drops a working table that has done its service."""
+        """Drop a working table that has done its service."""
         run(self.connection, f"DROP TABLE IF EXISTS {self.name(*parts).quoted}")
 
     def drop_leftovers(self) -> None:
-        """Drops all working tables of the stage, also those that a killed process left behind."""
+        """Drop all working tables of the stage, also those that a killed process left behind."""
         for relname in self.connection.scalars(_DROPPED, {"schema": self.schema}).all():
             if relname.startswith(_prefix(self.stage)):
                 run(
@@ -139,14 +139,14 @@ class Workspace:
 
 
 def compiled_insert(target: sa.TableClause, names: list[str], query: sa.Select[Any]) -> str:
-    """Gives the statement that adds the rows of a query to a table."""
+    """Return the statement that adds the rows of a query to a table."""
     relation = RelationName(target.schema or "public", target.name)
     columns = ", ".join(f'"{name}"' for name in names)
     return f"INSERT INTO {relation.quoted} ({columns}) {compiled(query)}"
 
 
 def work_table(schema: str, stage: str, *parts: str) -> RelationName:
-    """Names the working table of a purpose; the name is unique, and fits into an identifier."""
+    """Name the working table of a purpose; the name is unique, and fits into an identifier."""
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
     text = f"{_prefix(stage)}{'_'.join(parts)}".encode()
     readable = text[: MAX_IDENTIFIER_BYTES - 11].decode(errors="ignore")
@@ -156,7 +156,7 @@ def work_table(schema: str, stage: str, *parts: str) -> RelationName:
 def lock_for_selection(
     connection: sa.Connection, schema: str, stage: str, relations: list[RelationName]
 ) -> None:
-    """Keeps source tables from being replaced, and other steps from the same working tables.
+    """Keep source tables from being replaced, and other steps from the same working tables.
 
     As long as the transaction lasts, every statement of any session finds the same rows of the
     sources in the same places.
@@ -224,7 +224,7 @@ class Drawing:
         return self.plan.salt
 
     def plan_of(self, table: str) -> TablePlan:
-        """Gives the plan of a table."""
+        """Return the plan of a table."""
         return self.plan.tables[table]
 
     def is_sampled(self, table: str) -> bool:
@@ -233,7 +233,7 @@ class Drawing:
         return not self.plan.is_minimal and part in (Part.ROOT, Part.CHILD)
 
     def key_of(self, table: str, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
-        """Gives the columns that a row is told and hashed by: the primary key, or all columns.
+        """Return the columns that a row is told and hashed by: the primary key, or all columns.
 
         Raises:
             ConfigurationError: One cannot be hashed.
@@ -250,7 +250,7 @@ class Drawing:
     def add(
         self, table: str, places: sa.FromClause, role: Role, reason: str | sa.ColumnElement[str]
     ) -> int:
-        """Adds rows to the chosen ones, unless they are there; gives how many are new.
+        """Add rows to the chosen ones, unless they are there; gives how many are new.
 
         Args:
             table: The table.
@@ -276,7 +276,7 @@ class Drawing:
     def add_new(
         self, table: str, places: sa.FromClause, role: Role, reason: sa.ColumnElement[str]
     ) -> None:
-        """Adds rows that are all different, and none of which is there."""
+        """Add rows that are all different, and none of which is there."""
         chosen = self.rows[table]
         role_column = sa.literal(int(role)).label("role")
         self.space.insert(chosen, sa.select(places.c[TID], role_column, reason.label("reason")))
@@ -284,14 +284,14 @@ class Drawing:
 
 
 def chosen_rows(schema: str, stage: str, table: str) -> sa.TableClause:
-    """Gives the working table of the chosen rows of a table."""
+    """Return the working table of the chosen rows of a table."""
     name = work_table(schema, stage, "rows", table)
     columns = (sa.column(column.name, column.type) for column in row_columns())
     return sa.table(name.name, *columns, schema=name.schema)
 
 
 def no_rows() -> sa.Select[Any]:
-    """Gives the query of an empty table of chosen rows, of which none is drawn."""
+    """Return the query of an empty table of chosen rows, of which none is drawn."""
     return sa.select(*row_columns()).where(sa.false())
 
 
@@ -302,7 +302,7 @@ def row_columns(
     unit: sa.ColumnElement[Any] | None = None,
     sample_size: sa.ColumnElement[Any] | None = None,
 ) -> list[sa.ColumnElement[Any]]:
-    """Gives the columns of chosen rows; NULL for what is not given."""
+    """Return the columns of chosen rows; NULL for what is not given."""
     columns: list[tuple[str, sa.ColumnElement[Any] | None, sa.types.TypeEngine[Any]]] = [
         (TID, place, Tid()),
         ("role", role, sa.SmallInteger()),

@@ -25,7 +25,7 @@ class Tid(sa.types.UserDefinedType[Any]):
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """Gives its name."""
+        """Return its name."""
         return "tid"
 
 
@@ -50,11 +50,11 @@ class SourceTable:
     conditions: Mapping[int, str]
 
     def rows(self, alias: str) -> sa.Subquery:
-        """Gives its rows with their places, and whether conditions of relationships hold."""
+        """Return its rows with their places, and whether conditions of relationships hold."""
         return self._rows().subquery(alias)
 
     def rows_at(self, places: sa.FromClause, alias: str) -> sa.Subquery:
-        """Gives the rows at some places, which are all different.
+        """Return the rows at some places, which are all different.
 
         They are fetched by their places in large pieces, in the order in which they lie in the
         table. A join with the places would read the whole table for them.
@@ -76,12 +76,12 @@ class SourceTable:
         return sa.select(_PLACE.label(TID), *self.table.alias("s").c, *conditions)
 
     def key_of(self, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
-        """Gives the columns that identify a row."""
+        """Return the columns that identify a row."""
         return [rows.c[name] for name in self.key]
 
 
 def refers(item: Relationship, child: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Gives the condition that a row of the child refers to something at all."""
+    """Return the condition that a row of the child refers to something at all."""
     parts: list[sa.ColumnElement[bool]] = [child.c[name].is_not(None) for name in item.columns]
     if item.where is not None:
         parts.append(child.c[_condition(item.number)])
@@ -89,7 +89,7 @@ def refers(item: Relationship, child: sa.FromClause) -> sa.ColumnElement[bool]:
 
 
 def values_referred_to(item: Relationship, child: sa.FromClause) -> list[sa.Label[Any]]:
-    """Gives what rows of the child refer to, in the order of the referring columns.
+    """Return what rows of the child refer to, in the order of the referring columns.
 
     Where the relationship has a condition, it is NULL unless that holds.
     """
@@ -101,14 +101,14 @@ def values_referred_to(item: Relationship, child: sa.FromClause) -> list[sa.Labe
 
 
 def name_of_value(item: Relationship, number: int) -> str:
-    """Names the column of a working table that holds what rows refer to."""
+    """Name the column of a working table that holds what rows refer to."""
     return f"refers_{item.number}_{number}"
 
 
 def matches(
     item: Relationship, child: sa.FromClause, parent: sa.FromClause
 ) -> sa.ColumnElement[bool]:
-    """Gives the condition that a row of the child refers to a row of the parent."""
+    """Return the condition that a row of the child refers to a row of the parent."""
     pairs = zip(item.columns, item.referenced_columns, strict=True)
     parts = [child.c[own] == parent.c[other] for own, other in pairs]
     if item.where is not None:
@@ -117,7 +117,7 @@ def matches(
 
 
 def is_true(text: str) -> sa.ColumnElement[bool]:
-    """Gives a condition on the columns of a table that a user wrote, false where it is NULL.
+    """Return a condition on the columns of a table that a user wrote, false where it is NULL.
 
     It may end with a comment, which ends with the line.
     """
@@ -125,7 +125,7 @@ def is_true(text: str) -> sa.ColumnElement[bool]:
 
 
 def refused(connection: sa.Connection, table: sa.Table, text: str) -> str | None:
-    """Says why PostgreSQL does not understand a condition on the columns of a table.
+    """Say why PostgreSQL does not understand a condition on the columns of a table.
 
     What closes our parentheses and opens others, `true) OR (false`, is none without them.
     """
@@ -144,7 +144,7 @@ def refused(connection: sa.Connection, table: sa.Table, text: str) -> str | None
 def source_tables(
     connection: sa.Connection, graph: SchemaGraph, tables: Mapping[str, sa.Table]
 ) -> dict[str, SourceTable]:
-    """Gives the source tables of a stage.
+    """Return the source tables of a stage.
 
     Args:
         connection: To the source.

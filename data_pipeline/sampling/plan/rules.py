@@ -15,7 +15,7 @@ _SMALLEST = 16
 
 
 def design_effect(parents: Mapping[int, int], limit: int | None = None) -> float:
-    """Gives the design effect of sampling children with their parents, for their number.
+    """Return the design effect of sampling children with their parents, for their number.
 
     It is the variance of the estimated number of children, over that of sampling as many children
     one by one: sum(m^2) / sum(m) over clusters of m children (Kish 1965, Survey Sampling, section
@@ -34,7 +34,7 @@ def design_effect(parents: Mapping[int, int], limit: int | None = None) -> float
 
 
 def hub_limit(parents: Mapping[int, int]) -> int | None:
-    """Gives the number of children above which a parent is a hub; None where none is.
+    """Return the number of children above which a parent is a hub; None where none is.
 
     The largest power of two with a design effect of at most 20, or of 4 times the mean number of
     children where that is more: then clusters are large, but no few of them dominate. It depends on
@@ -106,12 +106,12 @@ class Cut:
 
     @classmethod
     def of_rate(cls, rate: float) -> "Cut":
-        """Gives the cut of a sampling rate."""
+        """Return the cut of a sampling rate."""
         return cls(hash_threshold(rate), rate, rate)
 
     @classmethod
     def of_rows(cls, wanted: int, total: int, last: int) -> "Cut":
-        """Gives the cut of a number of rows.
+        """Return the cut of a number of rows.
 
         Args:
             wanted: So many rows are to be sampled.
@@ -123,7 +123,7 @@ class Cut:
         return cls(below, wanted / total, (below + 2**63) / 2**64, wanted)
 
     def salt_of_others(self, salt: int) -> int:
-        """Gives the salt of the numbers of units that are no root rows.
+        """Return the salt of the numbers of units that are no root rows.
 
         A row whose key hashes like that of a root is drawn with it, and is of the same unit. But
         units of a simple random sample have another probability, so the others must differ.
@@ -131,7 +131,7 @@ class Cut:
         return salt if self.drawn is None else salt ^ OTHER_SALT
 
     def salt_of_certain(self, salt: int) -> int:
-        """Gives the salt of the numbers of hubs, which come for certain, as units.
+        """Return the salt of the numbers of hubs, which come for certain, as units.
 
         Where each unit is drawn for itself, a row that is drawn by its own key is of the unit of
         the root with this key. A hub has another probability, so it must be no such unit.
@@ -140,7 +140,7 @@ class Cut:
 
 
 def rows_besides_hubs(table: str, wanted: int, hubs: int) -> int:
-    """Gives the number of rows of a root to be sampled besides its hubs, which come for certain.
+    """Return the number of rows of a root to be sampled besides its hubs, which come for certain.
 
     Raises:
         ConfigurationError: There would be none.
@@ -155,7 +155,7 @@ def rows_besides_hubs(table: str, wanted: int, hubs: int) -> int:
 
 
 def check_key_of_root(table: str, key: Sequence[str], rows: int) -> None:
-    """Checks that the rows of a root can be told apart, so that a number of them can be drawn.
+    """Check that the rows of a root can be told apart, so that a number of them can be drawn.
 
     Raises:
         ConfigurationError: It has no primary key: equal rows come all or none.
@@ -169,7 +169,7 @@ def check_key_of_root(table: str, key: Sequence[str], rows: int) -> None:
 
 
 def limit_of_hubs(setting: int | str, parents: Mapping[int, int]) -> int | None:
-    """Gives the number of children above which a parent is a hub, if any is.
+    """Return the number of children above which a parent is a hub, if any is.
 
     Args:
         setting: `hubs` of the specification.
@@ -183,7 +183,7 @@ def limit_of_hubs(setting: int | str, parents: Mapping[int, int]) -> int | None:
 
 
 def predicted_design_effect(setting: int | str, parents: Mapping[int, int]) -> float:
-    """Gives the design effect of sampling children with their root; see `hub_limit.design_effect`.
+    """Return the design effect of sampling children with their root; see `hub_limit.design_effect`.
 
     Args:
         setting: `hubs` of the specification.
@@ -194,7 +194,7 @@ def predicted_design_effect(setting: int | str, parents: Mapping[int, int]) -> f
 
 
 def brings_children(children: int, parents: Mapping[int, int], limit: int | None) -> bool:
-    """Tells whether a witness of a fan-out comes with its children: not if they are too many.
+    """Tell whether a witness of a fan-out comes with its children: not if they are too many.
 
     Args:
         children: The number of its children.
@@ -208,7 +208,7 @@ def brings_children(children: int, parents: Mapping[int, int], limit: int | None
 
 
 def fan_out_reason(children: int, relationship: object) -> str:
-    """Says of what a parent with a number of children, and these, are witnesses."""
+    """Say of what a parent with a number of children, and these, are witnesses."""
     words = {0: "no child", 1: "one child"}.get(children, "the most children")
     return f"{words}: {relationship}"
 
@@ -218,7 +218,7 @@ WEIGHT_COLUMNS = ("role", "probability", "unit", "design", "sample_size", "weigh
 
 
 def check_relationship_columns(item: Relationship, columns: Mapping[str, Iterable[str]]) -> None:
-    """Checks that the columns of a relationship exist.
+    """Check that the columns of a relationship exist.
 
     Args:
         item: The relationship.
@@ -240,7 +240,7 @@ def check_relationship_columns(item: Relationship, columns: Mapping[str, Iterabl
 def check_relationship_types(
     item: Relationship, columns: tuple[str, str], kinds: tuple[str, str]
 ) -> None:
-    """Checks that two columns of a relationship can be compared.
+    """Check that two columns of a relationship can be compared.
 
     Args:
         item: The relationship.
@@ -259,7 +259,7 @@ def check_relationship_types(
 
 
 def check_pin(table: str, pin: Mapping[str, Any], key: tuple[str, ...]) -> None:
-    """Checks that a pin names the columns of the primary key.
+    """Check that a pin names the columns of the primary key.
 
     Raises:
         ConfigurationError: It does not.
@@ -272,7 +272,7 @@ def check_pin(table: str, pin: Mapping[str, Any], key: tuple[str, ...]) -> None:
 
 
 def unknown_pin(table: str, pin: Mapping[str, Any]) -> ConfigurationError:
-    """Gives the error of a pin that no row has."""
+    """Return the error of a pin that no row has."""
     return ConfigurationError(
         f"{_pin(table, pin)}: the source has no row with this key. Correct it, or leave the pin "
         "out."
@@ -282,7 +282,7 @@ def unknown_pin(table: str, pin: Mapping[str, Any]) -> ConfigurationError:
 def pin_of_other_type(
     table: str, pin: Mapping[str, Any], reason: str, types: Mapping[str, str]
 ) -> ConfigurationError:
-    """Gives the error of a pin whose values are not of the columns' types."""
+    """Return the error of a pin whose values are not of the columns' types."""
     known = ", ".join(f"`{name}` {types[name]}" for name in pin)
     return ConfigurationError(
         f"{_pin(table, pin)}: {reason}. Give values of the columns' types: {known}."
@@ -290,7 +290,7 @@ def pin_of_other_type(
 
 
 def check_covered(table: str, names: Iterable[str], columns: Iterable[str]) -> None:
-    """Checks that the columns to be covered exist.
+    """Check that the columns to be covered exist.
 
     Raises:
         ConfigurationError: One does not.
@@ -307,7 +307,7 @@ def check_covered(table: str, names: Iterable[str], columns: Iterable[str]) -> N
 def wrong_predicate(
     table: str, name: str, text: str, reason: str, columns: Iterable[str]
 ) -> ConfigurationError:
-    """Gives the error of a predicate that PostgreSQL does not understand."""
+    """Return the error of a predicate that PostgreSQL does not understand."""
     return ConfigurationError(
         f"sample.cover.predicates: PostgreSQL does not understand the predicate `{name}` of "
         f"`{table}`, {text!r}: {reason}\n"
@@ -316,7 +316,7 @@ def wrong_predicate(
 
 
 def failing_predicate(table: str, name: str, text: str, reason: str) -> ConfigurationError:
-    """Gives the error of a predicate that cannot be computed for a row."""
+    """Return the error of a predicate that cannot be computed for a row."""
     return ConfigurationError(
         f"sample.cover.predicates: the predicate `{name}` of `{table}`, {text!r}, fails on a row "
         f"of the source: {reason}\n"
@@ -325,7 +325,7 @@ def failing_predicate(table: str, name: str, text: str, reason: str) -> Configur
 
 
 def check_weight_columns(table: object, columns: Iterable[str]) -> None:
-    """Checks that a table has no columns called like those of its weights.
+    """Check that a table has no columns called like those of its weights.
 
     Raises:
         ConfigurationError: It has.
@@ -339,7 +339,7 @@ def check_weight_columns(table: object, columns: Iterable[str]) -> None:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Lists names, for messages."""
+    """List names, for messages."""
     return ", ".join(f"`{name}`" for name in names)
 
 

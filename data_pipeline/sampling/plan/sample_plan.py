@@ -81,7 +81,7 @@ class SamplePlan:
         return self.settings.is_minimal
 
     def part(self, tables: Set[str]) -> "SamplePlan":
-        """Gives the plan for some of the tables, such that no relationship leads out of them."""
+        """Return the plan for some of the tables, such that no relationship leads out of them."""
         graph = self.graph.part(tables)
         columns = self.columns
         return replace(
@@ -95,7 +95,7 @@ class SamplePlan:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Gives all that decides which rows are chosen, besides the source's data."""
+        """Return all that decides which rows are chosen, besides the source's data."""
         keep = {"salt", "hubs", "small_table_rows", "size"}
         of_tables = {
             "keys": [[name, list(key)] for name, key in self.graph.keys.items()],
@@ -116,7 +116,7 @@ class SamplePlan:
         }
 
     def owned_by(self, table: str) -> list[TablePlan]:
-        """Gives the tables whose rows are chosen with those of a table."""
+        """Return the tables whose rows are chosen with those of a table."""
         return [
             item
             for item in self.tables.values()
@@ -125,7 +125,7 @@ class SamplePlan:
 
 
 def sample_plan(settings: SampleSettings, graph: SchemaGraph) -> SamplePlan | None:
-    """Gives the plan for a stage; None where no root is among its tables.
+    """Return the plan for a stage; None where no root is among its tables.
 
     What is said of `table` is left to the stages that have one of that name; `check_samples` finds
     those that none has.
@@ -172,7 +172,7 @@ def _is_here(name: str, graph: SchemaGraph) -> bool:
 def _by_table(
     settings: Mapping[str, _Setting], graph: SchemaGraph, key: str
 ) -> dict[str, _Setting]:
-    """Gives what is said of the tables of a stage, by their names there."""
+    """Return what is said of the tables of a stage, by their names there."""
     found: dict[str, _Setting] = {}
     for name, value in settings.items():
         stage, _, table = name.rpartition("/")
@@ -209,7 +209,7 @@ def _check_key(graph: SchemaGraph, table: str) -> None:
 
 
 def _tables(graph: SchemaGraph, roots: list[str]) -> dict[str, TablePlan]:
-    """Gives each table its part; owners are found by breadth first search from the roots.
+    """Return each table its part; owners are found by breadth first search from the roots.
 
     A child belongs to the parent on the shortest path to a root; of paths of equal length, the one
     to the first root counts, then the relationship that was declared first.

@@ -42,7 +42,7 @@ class Relationship:
         return f"{self.child} ({own}) -> {self.parent} ({other}){condition}"
 
     def in_order_of(self, key: tuple[str, ...]) -> tuple[str, ...]:
-        """Gives the referring columns in the order of the parent's primary key."""
+        """Return the referring columns in the order of the parent's primary key."""
         by_referenced = dict(zip(self.referenced_columns, self.columns, strict=True))
         return tuple(by_referenced[name] for name in key)
 
@@ -65,11 +65,11 @@ class SchemaGraph:
     outside: tuple[str, ...] = ()
 
     def of_child(self, table: str) -> Iterator[Relationship]:
-        """Gives the relationships by which rows of a table refer to others."""
+        """Return the relationships by which rows of a table refer to others."""
         return (item for item in self.relationships if item.child == table)
 
     def of_parent(self, table: str) -> Iterator[Relationship]:
-        """Gives the relationships by which rows refer to a table."""
+        """Return the relationships by which rows refer to a table."""
         return (item for item in self.relationships if item.parent == table)
 
     @cached_property
@@ -82,7 +82,7 @@ class SchemaGraph:
         return found
 
     def part(self, tables: Set[str]) -> "SchemaGraph":
-        """Gives the graph of some of the tables, such that no relationship leads out of them."""
+        """Return the graph of some of the tables, such that no relationship leads out of them."""
         return replace(
             self,
             keys={name: key for name, key in self.keys.items() if name in tables},
@@ -93,7 +93,7 @@ class SchemaGraph:
 def schema_graph(
     stage: str, tables: Mapping[str, StageTable], properties: Mapping[str, Properties]
 ) -> SchemaGraph:
-    """Gives the graph of the input tables of a stage.
+    """Return the graph of the input tables of a stage.
 
     Args:
         stage: The stage of the input tables.
@@ -156,7 +156,7 @@ _FAMILIES: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
 
 
 def family(type_: sa.types.TypeEngine[Any]) -> str:
-    """Names the kind of a type."""
+    """Name the kind of a type."""
     if isinstance(type_, sa.DateTime):
         return TIMESTAMP_WITH_ZONE if type_.timezone else TIMESTAMP
     return next((name for kind, name in _FAMILIES if isinstance(type_, kind)), str(type_))

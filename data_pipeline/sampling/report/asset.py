@@ -32,7 +32,7 @@ from data_pipeline.store.table_properties import declared_properties, table_prop
 
 
 def metadata_of(report: Report) -> dict[str, Any]:
-    """Gives the metadata of a report.
+    """Return the metadata of a report.
 
     The UI shows short Markdown where it stands, and long in a window of its own: there are the
     sizes by themselves, what is beyond thresholds if anything is, and everything with plots.
@@ -68,7 +68,7 @@ def _headed(found: Sequence[Section]) -> str:
 
 
 def report_table(stage: str) -> StageTable:
-    """Names the table with the report of a stage."""
+    """Name the table with the report of a stage."""
     return StageTable(SAMPLE_STAGE, f"{stage}__report")
 
 
@@ -79,7 +79,7 @@ def sampled_inputs_with_report(
     owners: Sequence[str] | None = None,
     partition_mapping: dg.PartitionMapping | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """Gives the input tables of a stage with roles and weights, and the report of each copy.
+    """Return the input tables of a stage with roles and weights, and the report of each copy.
 
     Args and errors are those of `copy_filtered_inputs` and `sample_report`.
     """
@@ -95,7 +95,7 @@ def sample_report(
     owners: Sequence[str] | None = None,
     partition_mapping: dg.PartitionMapping | None = None,
 ) -> dg.AssetsDefinition:
-    """Gives the asset that compares the sample of a stage with its source.
+    """Return the asset that compares the sample of a stage with its source.
 
     It is the table `sample/<stage>__report`, one row for each figure, with plots and tables for the
     UI, and asset checks by the thresholds `sample: {checks: ...}` of the instance. It is made again

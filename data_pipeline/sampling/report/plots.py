@@ -29,7 +29,7 @@ def can_plot() -> bool:
 
 
 def distributions_png(accuracies: Sequence[Accuracy]) -> bytes | None:
-    """Draws the key columns of source and weighted sample; None where there is none to draw.
+    """Draw the key columns of source and weighted sample; None where there is none to draw.
 
     Numbers and times as cumulative shares, categories as bars.
     """
@@ -61,7 +61,7 @@ def distributions_png(accuracies: Sequence[Accuracy]) -> bytes | None:
 
 
 def overview_png(report: Report) -> bytes:
-    """Draws sizes by role, the share of covered obligations, and the errors of estimates."""
+    """Draw sizes by role, the share of covered obligations, and the errors of estimates."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.4), dpi=80, layout="constrained")
@@ -75,7 +75,7 @@ def overview_png(report: Report) -> bytes:
 
 
 def markdown_image(png: bytes, title: str) -> str:
-    """Gives Markdown that carries an image within itself."""
+    """Return Markdown that carries an image within itself."""
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
 
 

@@ -51,7 +51,7 @@ class Rows:
     tables: Mapping[str, Compared]
 
     def find(self, table: str, values: Sequence[str]) -> RowId:
-        """Finds a row of the source.
+        """Find a row of the source.
 
         Args:
             table: The table.
@@ -87,7 +87,7 @@ class Rows:
         return RowId(table, found[0])
 
     def facts(self, row: RowId) -> Facts:
-        """Gives what the roles say of a row."""
+        """Return what the roles say of a row."""
         roles = self.tables[row.table].roles
         names = self.tables[row.table].key or (ROW_HASH,)
         same = [roles.c[name] == value for name, value in zip(names, row.key, strict=True)]
@@ -108,7 +108,7 @@ class Rows:
         return None if found is None else RowId(item.parent, tuple(found))
 
     def referring(self, row: RowId, item: Relationship) -> list[RowId]:
-        """Gives rows of the sample that refer to a row; those with the strongest roles first."""
+        """Return rows of the sample that refer to a row; those with the strongest roles first."""
         compared = self.tables[item.child]
         child = compared.sample_rows("child")
         parent = self.tables[row.table].sample_rows("parent")
@@ -128,7 +128,7 @@ class Rows:
         return [RowId(item.child, tuple(found)) for found in self.connection.execute(query)]
 
     def shown(self, row: RowId) -> str:
-        """Gives the row as readers know it."""
+        """Return the row as readers know it."""
         names = self.tables[row.table].key or ("row with hash",)
         pairs = zip(names, row.key, strict=True)
         return f"{row.table} ({', '.join(f'{name} = {value}' for name, value in pairs)})"

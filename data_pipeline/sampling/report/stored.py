@@ -60,7 +60,7 @@ class StoredReport:
 
 
 def stored_reports(instance: Instance, stage: str | None = None) -> list[StoredReport]:
-    """Gives the committed reports of an instance.
+    """Return the committed reports of an instance.
 
     Args:
         instance: The instance.
@@ -132,7 +132,7 @@ class Inputs:
     declared: Mapping[str, Properties]
 
     def plan(self, instance: Instance, sources: Mapping[str, sa.Table]) -> SamplePlan | None:
-        """Gives what the rows were chosen by; None where no sample is specified.
+        """Return what the rows were chosen by; None where no sample is specified.
 
         Args:
             instance: The instance.
@@ -150,7 +150,7 @@ class Inputs:
 def report_of_instance(
     instance: Instance, inputs: Inputs, found: Found, log: logging.Logger
 ) -> Report:
-    """Gives the report of an instance.
+    """Return the report of an instance.
 
     Args:
         instance: The instance.

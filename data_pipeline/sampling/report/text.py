@@ -27,7 +27,7 @@ class Section:
     numbers: frozenset[int] = frozenset()
 
     def as_text(self) -> list[str]:
-        """Gives lines with aligned columns."""
+        """Return lines with aligned columns."""
         all_lines = [self.header, *self.lines]
         widths = [max(len(line[i]) for line in all_lines) for i in range(len(self.header))]
         pads: list[Callable[[str, int], str]] = [
@@ -40,14 +40,14 @@ class Section:
         ]
 
     def as_markdown(self) -> str:
-        """Gives a Markdown table."""
+        """Return a Markdown table."""
         rule = tuple("---:" if i in self.numbers else "---" for i in range(len(self.header)))
         lines = [self.header, rule, *self.lines]
         return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
 
 
 def sections(figures: Sequence[Figure]) -> list[Section]:
-    """Gives the tables of a report that are not empty; what is wrong comes first in each."""
+    """Return the tables of a report that are not empty; what is wrong comes first in each."""
     found = [_sizes(figures)]
     rest = [f for f in figures if f.measure not in _SIZES and f.measure != "overhead"]
     for title, belongs in _TITLES:
@@ -58,7 +58,7 @@ def sections(figures: Sequence[Figure]) -> list[Section]:
 
 
 def verdict(figure: Figure) -> str:
-    """Gives the verdict on a figure in a word."""
+    """Return the verdict on a figure in a word."""
     if figure.passed is None:
         return ""
     if figure.passed:
@@ -103,7 +103,7 @@ def _section(title: str, figures: Iterable[Figure]) -> Section:
 
 
 def number(value: float | None) -> str:
-    """Gives a number with as many digits as are worth reading."""
+    """Return a number with as many digits as are worth reading."""
     if value is None:
         return ""
     if value == int(value) and abs(value) < 1e15:
@@ -179,7 +179,7 @@ CHECKS = (
 
 
 def check_results(key: dg.AssetKey, figures: Sequence[Figure]) -> Iterator[dg.AssetCheckResult]:
-    """Gives the results of all checks.
+    """Return the results of all checks.
 
     Args:
         key: The asset of the report.

@@ -14,7 +14,7 @@ Groups = Mapping[str | None, float]
 
 
 def ks_distance(full: Bins, sample: Bins) -> float | None:
-    """Gives the largest difference of the cumulative shares at the cuts, of rows with a value.
+    """Return the largest difference of the cumulative shares at the cuts, of rows with a value.
 
     Between cuts, of which there are up to 500 with an equal share of the sample each, it may be up
     to a 500th larger.
@@ -38,7 +38,7 @@ def ks_distance(full: Bins, sample: Bins) -> float | None:
 
 
 def total_variation(full: Groups, sample: Groups) -> float | None:
-    """Gives half the sum of differences of shares over categories, NULL being one.
+    """Return half the sum of differences of shares over categories, NULL being one.
 
     It is None where one of them has no rows.
     """
@@ -47,7 +47,7 @@ def total_variation(full: Groups, sample: Groups) -> float | None:
 
 
 def expected_variation(full: Groups, effective_size: float) -> float:
-    """Gives the total variation that a random sample has on average.
+    """Return the total variation that a random sample has on average.
 
     Args:
         full: Rows by category.
@@ -59,7 +59,7 @@ def expected_variation(full: Groups, effective_size: float) -> float:
 
 
 def for_one_of(columns: int, excess: float) -> float:
-    """Gives how far a distance is, in roots of the effective size, if it were the only one.
+    """Return how far a distance is, in roots of the effective size, if it were the only one.
 
     Args:
         columns: The number of columns that are looked at.
@@ -108,7 +108,7 @@ class Accuracy:
 
 
 def accuracy(found: Accuracy, checks: CheckSettings, columns: int) -> Iterator[Figure]:
-    """Gives the figures of one table.
+    """Return the figures of one table.
 
     Args:
         found: Source and sample.
@@ -202,7 +202,7 @@ def _distances(found: Accuracy, checks: CheckSettings, columns: int) -> Iterator
 
 
 def _excess(distance: float, expected: float, root: float) -> float:
-    """Gives how far a distance is above the expected one, in roots of the effective size."""
+    """Return how far a distance is above the expected one, in roots of the effective size."""
     above = distance - expected
     if above <= _ROUNDING:
         return 0.0

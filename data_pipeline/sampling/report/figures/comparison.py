@@ -38,7 +38,7 @@ _OVERHEAD = ("pinned", "witness", "reference")
 def sizes(
     connection: sa.Connection, plan: SamplePlan, table: Compared, source_rows: float
 ) -> Iterator[Figure]:
-    """Gives the number of rows of a table: in all, and by role.
+    """Return the number of rows of a table: in all, and by role.
 
     Args:
         connection: To the database.
@@ -71,7 +71,7 @@ def sizes(
 
 
 def _asked_for(plan: SamplePlan, table: str, source_rows: float, certain: int) -> float | None:
-    """Gives how many rows should be sampled, besides those that are certain."""
+    """Return how many rows should be sampled, besides those that are certain."""
     found = plan.tables[table]
     settings = plan.roots.get(found.root or "")
     if plan.is_minimal or settings is None:
@@ -110,7 +110,7 @@ class _Comparison:
     whole: dict[str, bool] = field(default_factory=dict)
 
     def accuracy(self, name: str) -> Accuracy:
-        """Compares source and weighted sample of a table."""
+        """Compare source and weighted sample of a table."""
         table = self.tables[name]
         references = (c for item in self.plan.graph.of_child(name) for c in item.columns)
         columns = KeyColumns()
@@ -137,7 +137,7 @@ class _Comparison:
         return whole
 
     def _drawn(self, name: str) -> tuple[float, int] | None:
-        """Gives probability and number of the rows of a root, where their number was fixed."""
+        """Return probability and number of the rows of a root, where their number was fixed."""
         root = self.plan.tables[name].root
         if root is None or self.plan.is_minimal or self.plan.roots[root].rows is None:
             return None
@@ -148,7 +148,7 @@ class _Comparison:
         return None if row is None else (float(row[0]), int(row[1]))
 
     def count_fan_outs(self, accuracies: Mapping[str, Accuracy]) -> None:
-        """Looks at the numbers of children of each relationship."""
+        """Look at the numbers of children of each relationship."""
         covers = self.plan.cover.fan_outs and not self.plan.is_minimal
         for item in self.plan.graph.relationships:
             owner = self.plan.tables[item.child].owner
@@ -173,7 +173,7 @@ class _Comparison:
             figures += [found] if found is not None else []
 
     def figures(self, name: str, found: Accuracy, columns: int) -> Iterator[Figure]:
-        """Gives all figures of a table."""
+        """Return all figures of a table."""
         checks, table = self.plan.settings.checks, self.tables[name]
         yield from sizes(self.connection, self.plan, table, found.full.rows)
         items = list(self.plan.graph.of_child(name))
@@ -201,7 +201,7 @@ class _Comparison:
 def compared_sample(
     connection: sa.Connection, plan: SamplePlan, tables: Mapping[str, Compared]
 ) -> Report:
-    """Compares a sample with its source, inside the database.
+    """Compare a sample with its source, inside the database.
 
     The source of a table that is not whole is read a few times: for its distributions, for what the
     sample does not cover, for its references, and for the numbers of children of each relationship
@@ -226,7 +226,7 @@ def compared_sample(
 def unsampled_report(
     connection: sa.Connection, tables: Mapping[str, sa.FromClause], text: str
 ) -> Report:
-    """Gives the report of tables that are no sample by specification: their sizes.
+    """Return the report of tables that are no sample by specification: their sizes.
 
     Args:
         connection: To the database.

@@ -45,7 +45,7 @@ def coverage(
     limit: int,
     checks: CheckSettings,
 ) -> Iterator[Figure]:
-    """Gives how many obligations of each column are met; those of too many values are named.
+    """Return how many obligations of each column are met; those of too many values are named.
 
     Args:
         connection: To the database.
@@ -65,7 +65,7 @@ def coverage(
 def predicate_coverage(
     connection: sa.Connection, table: Compared, predicates: Mapping[str, str], checks: CheckSettings
 ) -> Iterator[Figure]:
-    """Says of each predicate whether a row of the sample satisfies it, if any of the source does.
+    """Say of each predicate whether a row of the sample satisfies it, if any of the source does.
 
     Args:
         connection: To the database.
@@ -111,7 +111,7 @@ def _seen(connection: sa.Connection, table: Compared, name: str, limit: int) -> 
 def _beyond(
     connection: sa.Connection, table: Compared, seen: Mapping[str, Seen]
 ) -> dict[str, _Beyond]:
-    """Looks for what the sample does not show, in one scan of the source."""
+    """Look for what the sample does not show, in one scan of the source."""
     rows = table.source.alias("s")
     conditions: list[sa.ColumnElement[bool]] = []
     parts: list[sa.ColumnElement[Any]] = []
@@ -140,7 +140,7 @@ def _beyond(
 
 
 def _flags(item: Seen, column: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool] | None]:
-    """Gives conditions of rows with something new: less, greater, NULL, value, empty, category."""
+    """Return conditions of rows with something new: less, greater, NULL, value, empty, category."""
     is_sorted = is_ordered(item.column)
     is_text = family(item.column.type) == "text"
     return [

@@ -58,7 +58,7 @@ class Figure:
     text: str = ""
 
     def judged(self, excess: float | None, checks: CheckSettings, name: str) -> "Figure":
-        """Gives the figure with a verdict; the text says which limit it is over, unless that is 0.
+        """Return the figure with a verdict; the text says which limit it is over, unless that is 0.
 
         Args:
             excess: How far it is from what it should be, in the units of the threshold; None:
@@ -85,14 +85,14 @@ class Figure:
 
 
 def relative_error(value: float, expected: float) -> float | None:
-    """Gives how far a value is off, over what is expected; None where that is 0 and it is not."""
+    """Return how far a value is off, over what is expected; None where that is 0 and it is not."""
     if value == expected:
         return 0.0
     return None if expected == 0 else abs(value - expected) / abs(expected)
 
 
 def frame_of(figures: Iterable[Figure]) -> pd.DataFrame:
-    """Gives the figures as a table, numbered in their order."""
+    """Return the figures as a table, numbered in their order."""
     records = [
         {
             "number": number,
@@ -114,7 +114,7 @@ def frame_of(figures: Iterable[Figure]) -> pd.DataFrame:
 
 
 def figures_of(rows: Iterable[Any]) -> list[Figure]:
-    """Reads the figures from rows of a stored report."""
+    """Read the figures from rows of a stored report."""
     return [
         Figure(
             table=row.table_name,
@@ -166,17 +166,17 @@ class Compared:
         return tuple(column.name for column in self.sample.primary_key)
 
     def source_rows(self, alias: str) -> sa.Subquery:
-        """Gives the rows of the source, with whether conditions of relationships hold."""
+        """Return the rows of the source, with whether conditions of relationships hold."""
         rows = self.source.alias("s")
         return sa.select(*rows.c, *self._conditions()).subquery(alias)
 
     def sample_rows(self, alias: str) -> sa.Subquery:
-        """Gives the same for the rows of the sample."""
+        """Return the same for the rows of the sample."""
         rows = self.sample.alias("s")
         return sa.select(*rows.c, *self._conditions()).subquery(alias)
 
     def weighted_rows(self, alias: str) -> sa.Subquery:
-        """Gives the rows of the sample with role, probability, unit and weight.
+        """Return the rows of the sample with role, probability, unit and weight.
 
         The weight of rows without a probability is 0.
         """
@@ -205,7 +205,7 @@ class Compared:
 
 
 def refers(item: Relationship, child: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Gives the condition that a row of the child refers to something at all."""
+    """Return the condition that a row of the child refers to something at all."""
     parts: list[sa.ColumnElement[bool]] = [child.c[name].is_not(None) for name in item.columns]
     if item.where is not None:
         parts.append(child.c[_condition(item.number)])
@@ -213,7 +213,7 @@ def refers(item: Relationship, child: sa.FromClause) -> sa.ColumnElement[bool]:
 
 
 def referred_values(item: Relationship, parent: sa.FromClause, alias: str) -> sa.Subquery:
-    """Gives the values that can be referred to, each once, as columns `k0`, `k1`, ..."""
+    """Return the values that can be referred to, each once, as columns `k0`, `k1`, ..."""
     columns = [parent.c[name] for name in item.referenced_columns]
     query = sa.select(*(column.label(f"k{i}") for i, column in enumerate(columns)))
     if not item.refers_to_key:
@@ -224,13 +224,13 @@ def referred_values(item: Relationship, parent: sa.FromClause, alias: str) -> sa
 def is_value(
     item: Relationship, child: sa.FromClause, values: sa.FromClause
 ) -> sa.ColumnElement[bool]:
-    """Gives the condition that a row of the child refers to one of the values."""
+    """Return the condition that a row of the child refers to one of the values."""
     pairs = [child.c[name] == values.c[f"k{i}"] for i, name in enumerate(item.columns)]
     return sa.and_(refers(item, child), *pairs)
 
 
 def number_of(value: Any) -> float:
-    """Gives a number of a query, 0 for NULL."""
+    """Return a number of a query, 0 for NULL."""
     return 0.0 if value is None else float(value)
 
 

@@ -71,18 +71,18 @@ class Moments:
         return sum(s.squared_rows * _factor(s) for s in self.strata) / alone if alone else 1.0
 
     def count(self) -> tuple[float, float]:
-        """Gives the estimated number of rows, and its standard error."""
+        """Return the estimated number of rows, and its standard error."""
         variance = sum(_variance(s, s.rows, s.squared_rows) for s in self.strata)
         return self.weight, math.sqrt(variance)
 
     def total(self, measure: str) -> tuple[float, float]:
-        """Gives the estimated sum of a measure, and its standard error."""
+        """Return the estimated sum of a measure, and its standard error."""
         found = [(s, *s.sums[measure]) for s in self.strata]
         variance = sum(_variance(s, y, yy) for s, y, yy, _, _, _ in found)
         return sum(y / s.probability for s, y, *_ in found), math.sqrt(variance)
 
     def mean(self, measure: str) -> tuple[float, float] | None:
-        """Gives the estimated mean of a measure, and its standard error; None without a value."""
+        """Return the estimated mean of a measure, and its standard error; None without a value."""
         found = [(s, *s.sums[measure]) for s in self.strata]
         base = sum(x / s.probability for s, _, _, x, _, _ in found)
         if not base:
@@ -101,7 +101,7 @@ def moments(
     measures: Mapping[str, sa.ColumnElement[Any]],
     drawn: tuple[float, int] | None,
 ) -> Moments:
-    """Gives the moments of the weighted rows of a table.
+    """Return the moments of the weighted rows of a table.
 
     Args:
         connection: To the database.
@@ -154,7 +154,7 @@ def _factor(stratum: Stratum) -> float:
 
 
 def _variance(stratum: Stratum, total: float, squares: float) -> float:
-    """Gives the variance of an expanded total: Poisson, or simple random sampling of units."""
+    """Return the variance of an expanded total: Poisson, or simple random sampling of units."""
     factor = _factor(stratum)
     if stratum.drawn is None or stratum.drawn < 2:
         return max(0.0, factor * squares)

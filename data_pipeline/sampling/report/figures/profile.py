@@ -44,7 +44,7 @@ class KeyColumns:
 def key_columns(
     connection: sa.Connection, table: Compared, references: frozenset[str]
 ) -> KeyColumns:
-    """Chooses the key columns of a table.
+    """Choose the key columns of a table.
 
     Numbers and times that take more than a few values are compared at up to 500 quantiles of the
     sample, words (and numbers of few values) by category. Constants, words of more than 50 values,
@@ -77,14 +77,14 @@ def key_columns(
 
 
 def as_number(column: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
-    """Gives a number or time as double precision; a time as seconds."""
+    """Return a number or time as double precision; a time as seconds."""
     if family(column.type) in _TIMES:
         column = sa.extract("epoch", column)
     return sa.cast(column, sa.Double)
 
 
 def as_measure(column: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
-    """Gives a number as double precision; NULL where it is not finite."""
+    """Return a number as double precision; NULL where it is not finite."""
     value = sa.cast(column, sa.Double)
     if family(column.type) == "integer":
         return value
@@ -94,14 +94,14 @@ def as_measure(column: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
 
 
 def as_category(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-    """Gives a value as text."""
+    """Return a value as text."""
     return sa.cast(column, sa.Text)
 
 
 def _counts(
     connection: sa.Connection, table: Compared, columns: list[sa.Column[Any]]
 ) -> dict[str, int]:
-    """Counts the values of columns in a part of the sample, NULL being one."""
+    """Count the values of columns in a part of the sample, NULL being one."""
     known = [c for c in columns if family(c.type) in _NUMBERS | _TIMES | _WORDS]
     counts = dict.fromkeys((column.name for column in columns), 0)
     if known:
@@ -139,7 +139,7 @@ def _cuts(connection: sa.Connection, table: Compared, names: list[str]) -> dict[
 
 
 def _around(value: float) -> tuple[float, ...]:
-    """Gives the cuts below and above a value; none for what is no number."""
+    """Return the cuts below and above a value; none for what is no number."""
     return () if math.isnan(value) else (value, math.nextafter(value, math.inf))
 
 
@@ -186,7 +186,7 @@ def profile(
     columns: KeyColumns,
     weight: sa.ColumnElement[float] | None = None,
 ) -> Profile:
-    """Gives the profile of some rows.
+    """Return the profile of some rows.
 
     Args:
         connection: To the database.

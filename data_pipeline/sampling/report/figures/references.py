@@ -25,7 +25,7 @@ Tables = Mapping[str, Compared]
 def violations(
     connection: sa.Connection, tables: Tables, item: Relationship, checks: CheckSettings
 ) -> Figure:
-    """Gives how many references hold in the source but dangle in the sample."""
+    """Return how many references hold in the source but dangle in the sample."""
     child = tables[item.child].sample_rows("child")
     there = referred_values(item, tables[item.parent].sample_rows("here"), "there")
     behind = referred_values(item, tables[item.parent].source_rows("origin"), "behind")
@@ -47,7 +47,7 @@ def joins(
     moments: Moments,
     checks: CheckSettings,
 ) -> Iterator[Figure]:
-    """Gives the rows of a child's joins that are kept, over what is expected, in one scan.
+    """Return the rows of a child's joins that are kept, over what is expected, in one scan.
 
     Args:
         connection: To the database.
@@ -92,7 +92,7 @@ def _joined(
 def fan_outs(
     connection: sa.Connection, tables: Tables, item: Relationship
 ) -> dict[int, tuple[int, int]]:
-    """Gives for each number of children how many parents have it, in all and in the sample."""
+    """Return for each number of children how many parents have it, in all and in the sample."""
     child = tables[item.child].source_rows("child")
     columns = [child.c[name] for name in item.columns]
     counted = (
@@ -119,7 +119,7 @@ def fan_outs(
 def fan_out_coverage(
     item: Relationship, counts: Mapping[int, tuple[int, int]], checks: CheckSettings
 ) -> Figure | None:
-    """Says whether parents with no, one and the most children are there, as far as there are any.
+    """Say whether parents with no, one and the most children are there, as far as there are any.
 
     Args:
         item: The relationship.
@@ -141,7 +141,7 @@ def fan_out_coverage(
 def design_effects(
     table: str, moments: Moments, predicted: float | None, checks: CheckSettings
 ) -> Iterator[Figure]:
-    """Gives what sampling rows with their root costs, and what was to be expected of it.
+    """Return what sampling rows with their root costs, and what was to be expected of it.
 
     Args:
         table: The table.
