@@ -108,7 +108,7 @@ class Commits:
         self.commit()  # the catalog does not know the first tables
 
     def commit(self) -> float:
-        """Stage tables and commits them; gives the seconds that the commit takes."""
+        """Stage tables and commits them; return the seconds that the commit takes."""
         self._number += 1
         with self._session.begin() as connection:
             self.present.stage(connection)

@@ -81,7 +81,7 @@ def _full(tpch: Tpch) -> float:
 
 
 def _copies(tpch: Tpch, queries: dict[str, str], started: float) -> float:
-    """Make tables of queries, takes the seconds since the start, and drops the tables again."""
+    """Make tables of queries, take the seconds since the start, and drop the tables again."""
     with database(tpch.instance("full")).begin() as connection:
         run(connection, f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE")
         ensure_schema(connection, _SCHEMA)

@@ -41,7 +41,7 @@ class Binding:
 
 
 def module_bindings(tree: ast.Module) -> Iterator[tuple[str, Binding]]:
-    """Return each name that the top of a module binds, and by what; `*` for all names of another."""
+    """Return names that the top of a module binds, and by what; `*` for all names of another."""
     return _bindings(tree.body, ())
 
 

@@ -346,7 +346,7 @@ class _Commit:
         hung: user_objects.Attached,
         stay: Collection[RelationName],
     ) -> list[CatalogRow]:
-        """Return the new rows of views that show the tables, if they are not replaced themselves."""
+        """Return new rows of views that show the tables, if they are not replaced themselves."""
         by_name = {
             str(committed(self._instance, row.table)): row for row in rows if row.is_relation
         }
@@ -360,7 +360,7 @@ class _Commit:
 
 
 def _drops(relations: Mapping[RelationName, str]) -> Iterator[str]:
-    """Return the statements that drop relations of some kinds, with those that show others first."""
+    """Return statements that drop relations of some kinds, with those that show others first."""
     for kind, what in _DROP.items():
         if names := sorted(name.quoted for name, found in relations.items() if found == kind):
             yield f"DROP {what} {', '.join(names)}"

@@ -37,7 +37,7 @@ class Trouble:
     def is_lasting(
         self, error: sa.exc.DBAPIError | MissingRightError | CannotCarryError, database: Database
     ) -> bool:
-        """Note an error; tells whether it is lasting."""
+        """Note an error; tell whether it is lasting."""
         if isinstance(error, CannotCarryError):
             return self._is_there_again(str(error), _MISFITS)
         if isinstance(error, MissingRightError):

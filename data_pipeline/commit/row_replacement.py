@@ -111,7 +111,7 @@ class RowsInPlace:
         return bool(self.new.key) and self.old.key == self.new.key and self.new.has_comparable_key
 
     def _allowed(self, connection: sa.Connection) -> list["_Change"]:
-        """Return the changes to be made; refuse those that do more than change rows of the table."""
+        """Return changes to be made; refuse those that do more than change rows of the table."""
         changes = self._changes(connection)
         guards = run(connection, _GUARDS.format(relation=literal(self.table.quoted))).all()
         if not guards:

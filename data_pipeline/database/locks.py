@@ -87,7 +87,7 @@ def building(database: Database, relation: RelationName, log: logging.Logger) ->
 def _wait(
     connection: sa.Connection, name: str, relation: RelationName, log: logging.Logger
 ) -> None:
-    """Take a lock; says for whom it waits, and does so anew for whoever has it next."""
+    """Take a lock; say for whom it waits, and does so anew for whoever has it next."""
     waiting = f"""
     SET LOCAL lock_timeout = {MILLISECONDS_BETWEEN_MESSAGES};
     SELECT pg_advisory_lock(hashtextextended({literal(name)}, 0))

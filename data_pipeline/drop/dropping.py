@@ -64,7 +64,7 @@ def _drop_group(
     relations: Sequence[RelationName],
     log: logging.Logger,
 ) -> list[InventoryItem]:
-    """Drop parts in one transaction, between readers; gives what they were."""
+    """Drop parts in one transaction, between readers; return what they were."""
     instance = order.instance
     what = ", ".join(f"stage `{stage}`" if stage else "the catalog" for stage in stages)
     seconds = instance.table_store.commit_wait_seconds

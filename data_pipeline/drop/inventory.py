@@ -249,7 +249,7 @@ def _of_stage(
 
 
 def _rest(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> InventoryItem:
-    """Return the catalog, the working tables of sampling, and files of stages that are forgotten."""
+    """Return catalog, the working tables of sampling, and files of stages that are forgotten."""
     names = (instance.catalog_schema, instance.sample_work_schema)
     found = [_schema(connection, name, _tables(connection, name), [], True) for name in names]
     root = blob_files.directory(instance)

@@ -42,7 +42,7 @@ def computed_estimates(
 
 
 def design_columns(frame: pd.DataFrame, choice: DesignChoice) -> pd.DataFrame:
-    """Return unit, probability, design and sample size of each row, in the types to compute with."""
+    """Return unit, probability, design and size of each row, in the types to compute with."""
     design: Any = choice.design or "poisson"
     if choice.design is None and DESIGN in frame:
         design = frame[DESIGN].astype(object).where(frame[DESIGN].notna(), "")

@@ -85,7 +85,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return the value for an error text, or a stand-in where it looks like a URL with a password."""
+    """Return value for an error text, or a stand-in where it looks like a URL with a password."""
     text = repr(value)
     if "://" in text or "@" in text:
         return "the value (not shown, it may hold a password)"

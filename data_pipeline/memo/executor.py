@@ -156,7 +156,7 @@ class MemoisedExecutor(Executor):
 
 
 def _note(memo: Memo, event: dg.DagsterEvent) -> None:
-    """Take note of an event, and commits what is complete with it, unless asked to end."""
+    """Take note of an event, and commit what is complete with it, unless asked to end."""
     try:
         interrupts.check()
         memo.note(event)

@@ -212,7 +212,7 @@ class Memo:
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
 
     def lead(self, run_id: str, before: set[str]) -> None:
-        """Lock what the run may write, if anything; waits for runs that are at work on that.
+        """Lock what the run may write, if anything; wait for runs that are at work on that.
 
         Args:
             run_id: The run.
@@ -299,7 +299,7 @@ class Memo:
             self._end(node_name(event.step_key))
 
     def _end(self, name: str) -> None:
-        """Stage what a step has not stored by itself, and commits stages complete with it."""
+        """Stage what a step has not stored by itself, and commit stages complete with it."""
         results = set(self._steps.results.get(name, ()))
         if not results or not results <= self._succeeded | self._passed_over:
             return
@@ -394,7 +394,7 @@ class Memo:
         self._note_origins()
 
     def _note_origins(self) -> None:
-        """Note which code location has which results, and names those that it has no more."""
+        """Note which code location has which results, and name those that it has no more."""
         if self._location is None:
             return
         with self._database.begin() as connection:

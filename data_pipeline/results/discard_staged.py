@@ -21,7 +21,7 @@ from data_pipeline.store import staging
 def make_room(
     database: Database, instance: Instance, table: StageTable, run_id: str, log: logging.Logger
 ) -> None:
-    """Take away what is staged of a table; waits in short attempts for those who look at it.
+    """Take away what is staged of a table; wait in short attempts for those who look at it.
 
     Args:
         database: The database of the instance.

@@ -88,7 +88,7 @@ class StepReads:
             self._stack.close()
 
     def loaded(self, source: Source) -> None:
-        """Note that a table is in memory; frees the locks when all of them are.
+        """Note that a table is in memory; free the locks when all of them are.
 
         Raises:
             DatabaseError: The tables were not locked until now.

@@ -197,7 +197,7 @@ class SampledInputs:
         return table
 
     def _version(self, name: str) -> str:
-        """Return the identity of what decides which rows of a table are chosen, besides the data."""
+        """Return identity of what decides which rows of a table are chosen, besides the data."""
         component = self._plan.part(self._plan.graph.components[name])
         return fingerprint("sample-1", CODE_VERSION, component.as_json())
 

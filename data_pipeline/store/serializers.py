@@ -55,7 +55,7 @@ class Serializer:
         return content
 
     def loads(self, content: bytes) -> Any:
-        """Return the object back; raises whatever the code of the object or the format raises."""
+        """Return the object back; raise whatever the code of the object or the format raises."""
         return self._format.loads(content)
 
     def _refusal(self, table: StageTable, obj: Any, reason: str) -> str:

@@ -240,7 +240,7 @@ def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
 
 
 def keep(connection: sa.Connection, instance: Instance, kept: Aside) -> list[CatalogRow]:
-    """List versions as kept, and drops the oldest of their tables for them.
+    """List versions as kept, and drop the oldest of their tables for them.
 
     Args:
         connection: The transaction of the commit.

@@ -259,7 +259,7 @@ _PLAIN: dict[type, Callable[[Any], bytes]] = {
 
 
 def _moment(value: datetime.date | datetime.time) -> list[bytes]:
-    """Return what a date, time or datetime says, with the name of its zone: rules differ by zone."""
+    """Return what date, time or datetime says, with the name of its zone: rules differ by zone."""
     if not isinstance(value, datetime.datetime | datetime.time):
         return [value.isoformat().encode()]
     zone = value.tzinfo

@@ -65,7 +65,7 @@ def grantees(defaults: Iterable[Default], schema: str, *, functions: bool) -> li
 
 
 def grants(defaults: Iterable[Default], relation: RelationName) -> list[str]:
-    """Return the statements that grant what the schema of a new relation adds to the global ones."""
+    """Return statements that grant what the schema of a new relation adds to the global ones."""
     return [
         f"GRANT {default.privilege} ON TABLE {relation.quoted} TO {default.grantee}"
         f"{' WITH GRANT OPTION' if default.is_grantable else ''}"

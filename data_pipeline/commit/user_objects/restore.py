@@ -161,7 +161,7 @@ def _one_by_one(
     given_up: Collection[RelationName],
     coming: Mapping[RelationName, str],
 ) -> Iterator[Broken]:
-    """Put up each by itself, to find out which does not fit; gives those that are left out."""
+    """Put up each by itself, to find out which does not fit; return those that are left out."""
     gone: dict[int, str] = {}
     views = [item for item in attached.dependents if isinstance(item, Relation)]
     may_go = {view.oid for view in views if view.name in given_up}

@@ -87,7 +87,7 @@ _COVER_NOTHING = {"columns": {}, "fan_outs": False}
 
 
 def _cover(value: object) -> object:
-    """Take the words `auto` and `off` (which YAML reads as false), and refuses unknown keys."""
+    """Take the words `auto` and `off` (which YAML reads as false), and refuse unknown keys."""
     if value == "auto":
         return {}
     if value is False or value == "off":

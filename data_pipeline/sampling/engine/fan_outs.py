@@ -44,7 +44,7 @@ def _lie_together(drawing: Drawing, item: Relationship) -> bool:
 def counted(
     item: Relationship, parent: sa.FromClause, references: sa.FromClause
 ) -> sa.ColumnElement[bool]:
-    """Return the condition that a row of `references` counts the children of a row of the parent."""
+    """Return condition that a row of `references` counts the children of a row of the parent."""
     pairs = enumerate(item.referenced_columns)
     return sa.and_(*(references.c[f"k{i}"] == parent.c[name] for i, name in pairs))
 

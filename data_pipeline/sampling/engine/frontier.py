@@ -215,7 +215,7 @@ def _columns(drawing: Drawing, table: str) -> list[sa.Column[Any]]:
 def _with_flags(
     drawing: Drawing, table: str, columns: list[sa.Column[Any]], flags: Mapping[str, str]
 ) -> sa.Subquery:
-    """Return the rows of a table with covered columns, the key's hash and the predicates' values."""
+    """Return rows of a table with covered columns, the key's hash and the predicates' values."""
     source = drawing.sources[table]
     rows = source.table.alias("s")
     place = sa.literal_column("s.ctid", Tid()).label(TID)

@@ -59,7 +59,7 @@ class Workspace:
         return work_table(self.schema, self.stage, *parts)
 
     def create(self, query: sa.Executable, *parts: str) -> tuple[sa.TableClause, int]:
-        """Make a working table of a query; gives it, and its number of rows."""
+        """Make a working table of a query; return it, and its number of rows."""
         name = self.name(*parts)
         text = compiled(query)
         run(self.connection, f"DROP TABLE IF EXISTS {name.quoted}")
