@@ -19,6 +19,7 @@ import dagster as dg
 from data_pipeline.code_version.module_source import SourcePlace, first_line
 from data_pipeline.code_version.names_used import FUNCTIONS
 from data_pipeline.code_version.normalised_syntax import digest
+from data_pipeline.code_version.own_names import part_name
 from data_pipeline.code_version.parts import CodePart, CodeParts
 from data_pipeline.code_version.project_code import Definition, Module, WholeModule
 from data_pipeline.code_version.reference_targets import Warned
@@ -110,7 +111,7 @@ class LiveCode:
         if not self._parts.project.holds(path):
             return self._library_function(function)
         module = self._parts.project.add(function.__module__, path)
-        name = self._named(function, f"{function.__module__}.{function.__qualname__}")
+        name = self._named(function, part_name(function.__module__, function.__qualname__))
         held = located_function(module, function)
         place = f"{path}:{function.__code__.co_firstlineno}"
         if not held:
@@ -238,14 +239,14 @@ class LiveCode:
 
     def _class(self, kind: type) -> str:
         """Add a class, and gives its name."""
-        name = f"{kind.__module__}.{kind.__qualname__}"
+        name = part_name(kind.__module__, kind.__qualname__)
         module = self._module_of(kind)
         if module is None or module.source is None or id(kind) in self._seen:
             return self._seen.get(id(kind), (None, name))[1]
         top = kind.__qualname__.partition(".")[0]
         if "<locals>" not in kind.__qualname__ and self._parts.project.binds(module, top):
             self._seen[id(kind)] = (kind, name)
-            self._follow_target(f"{kind.__module__}.{top}", Definition(module.name, top))
+            self._follow_target(part_name(kind.__module__, top), Definition(module.name, top))
             return name
         name = self._named(kind, name)
         held = module.source.classes.get(kind.__qualname__, ())

@@ -16,6 +16,7 @@ from data_pipeline.code_version.names_used import (
     references,
 )
 from data_pipeline.code_version.normalised_syntax import digest, normalised
+from data_pipeline.code_version.own_names import part_name
 from data_pipeline.code_version.project_code import (
     Definition,
     External,
@@ -217,7 +218,7 @@ class CodeParts:
         bindings = [item for item in module.source.bindings[target.name] if not item.imported]
         nodes = [node for binding in bindings for node in (*_conditions(binding), *binding.nodes)]
         labels = [f"{label}" for binding in bindings for label, _ in binding.headers]
-        name = f"{target.module}.{target.name}"
+        name = part_name(target.module, target.name)
         kind = kind_of(bindings)
         part = self.code(module, name, kind, nodes, texts=labels)
         fixed = kind != "constant" or all(_is_fixed(binding) for binding in bindings)

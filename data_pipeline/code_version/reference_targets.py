@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_pipeline.code_version.module_source import Binding
 from data_pipeline.code_version.names_used import FUNCTIONS, Import, Reference
+from data_pipeline.code_version.own_names import part_name
 from data_pipeline.code_version.project_code import (
     Definition,
     External,
@@ -155,5 +156,5 @@ def _literal(reference: Reference) -> str | None:
 def described(target: Target | SqlFile) -> str:
     """Return a name for a target that is the same on every machine."""
     if isinstance(target, Definition):
-        return f"{target.module}.{target.name}"
+        return part_name(target.module, target.name)
     return "?" if isinstance(target, Unresolved) else target.name

@@ -27,24 +27,24 @@ _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 
 @dataclass(frozen=True)
-class SqlPart:
+class Part:
     """A piece of a SQL text; all pieces together are the text."""
 
     kind: Literal["code", "quoted", "comment"]
     text: str
 
 
-def parts(sql: str) -> Iterator[SqlPart]:
+def parts(sql: str) -> Iterator[Part]:
     """Cut a SQL text as PostgreSQL's scanner does; an unclosed part reaches to the end."""
     position = 0
     while opening := _OPENING.search(sql, position):
         if opening.start() > position:
-            yield SqlPart("code", sql[position : opening.start()])
+            yield Part("code", sql[position : opening.start()])
         position = _end(sql, opening)
         kind: Literal["quoted", "comment"] = "comment" if opening[0] in ("--", "/*") else "quoted"
-        yield SqlPart(kind, sql[opening.start() : position])
+        yield Part(kind, sql[opening.start() : position])
     if position < len(sql):
-        yield SqlPart("code", sql[position:])
+        yield Part("code", sql[position:])
 
 
 def with_code(sql: str, change: Callable[[str], str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Set
 
 from data_pipeline.sampling.engine import Selection
 from data_pipeline.sampling.plan.rules import limit_of_hubs, predicted_design_effect
-from data_pipeline.sampling.plan.sample_plan import Part, SamplePlan
+from data_pipeline.sampling.plan.sample_plan import SamplePart, SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
 
 _LARGE = 25.0
@@ -42,7 +42,7 @@ def log_predictions(
         item = table.owner
         if item is None or item.number not in fan_outs or plan.is_minimal or table.name in whole:
             continue
-        if plan.tables[item.parent].part is Part.ROOT:
+        if plan.tables[item.parent].part is SamplePart.ROOT:
             _log_of_root(log, plan, item, fan_outs[item.number])
         else:
             _log_below(log, plan, item, fan_outs[item.number])

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from data_pipeline import definitions
 from data_pipeline.assembly import instance_definitions
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline_tests.cli.test_plan import section
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo import jobs

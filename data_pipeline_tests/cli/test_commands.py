@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from data_pipeline import instance_resources
 from data_pipeline.assembly import progress_logger
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline.cli.run import dagster_home
 from data_pipeline.pipelines.quickstart import assets
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline.definitions import defs
 from data_pipeline_tests.memo.conftest import world as world
 from data_pipeline_tests.memo.jobs import definitions

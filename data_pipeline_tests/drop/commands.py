@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline_tests.io_manager.runs import rows, run, table_asset
 
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline.database.connection import database
 from data_pipeline.definitions import defs
 from data_pipeline.instances import load_configuration

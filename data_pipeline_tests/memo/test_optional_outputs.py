@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from data_pipeline import instance_resources, table_properties
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.sampling.checks import table_checks

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 
 import data_pipeline.definitions
 from data_pipeline.assembly import instance_definitions
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline.identity.computation import Identity
 from data_pipeline.instances.dagster_resource import InstanceResource
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS

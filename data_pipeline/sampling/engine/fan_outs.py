@@ -8,7 +8,7 @@ from data_pipeline.sampling.engine.sampling_number import sampling_numbers
 from data_pipeline.sampling.engine.selection_state import Drawing
 from data_pipeline.sampling.engine.source_tables import TID, matches, refers
 from data_pipeline.sampling.plan.rules import Role, brings_children, fan_out_reason, limit_of_hubs
-from data_pipeline.sampling.plan.sample_plan import Part
+from data_pipeline.sampling.plan.sample_plan import SamplePart
 from data_pipeline.sampling.plan.schema_graph import Relationship
 
 _ARE_IN_ORDER = sa.text("""
@@ -87,7 +87,7 @@ def count_what_is_needed(drawing: Drawing) -> None:
                 count_children(drawing, item)
     if not minimal and drawing.plan.settings.hubs != "off":
         for table in drawing.plan.tables.values():
-            if table.part is Part.ROOT and table.name not in drawing.whole:
+            if table.part is SamplePart.ROOT and table.name not in drawing.whole:
                 find_hubs(drawing, table.name)
 
 

@@ -21,7 +21,7 @@ from data_pipeline.sampling.engine.source_tables import (
 )
 from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
 from data_pipeline.sampling.plan.rules import Cut, Role, check_key_of_root, rows_besides_hubs
-from data_pipeline.sampling.plan.sample_plan import Part, TablePlan
+from data_pipeline.sampling.plan.sample_plan import SamplePart, TablePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
 
 _Condition = sa.ColumnElement[bool]
@@ -241,8 +241,8 @@ def tables_that_come_whole(drawing: Drawing) -> set[str]:
     limit = drawing.plan.settings.small_table_rows
     found = set()
     for table in drawing.plan.tables.values():
-        few = table.part is Part.REFERENCED and _has_at_most(drawing, table.name, limit)
-        if few or table.part is Part.WHOLE:
+        few = table.part is SamplePart.REFERENCED and _has_at_most(drawing, table.name, limit)
+        if few or table.part is SamplePart.WHOLE:
             found.add(table.name)
     return found
 

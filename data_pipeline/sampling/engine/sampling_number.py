@@ -10,7 +10,7 @@ from data_pipeline.sampling.engine.selection_state import Drawing
 from data_pipeline.sampling.engine.source_tables import TID, matches, refers
 from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql, permanent_random_sql
 from data_pipeline.sampling.plan.rules import FOR_CERTAIN, OTHER_SALT
-from data_pipeline.sampling.plan.sample_plan import Part
+from data_pipeline.sampling.plan.sample_plan import SamplePart
 from data_pipeline.sampling.plan.schema_graph import Relationship
 
 _Case = tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]
@@ -40,7 +40,7 @@ def reference_columns(
 
 def is_direct(drawing: Drawing, item: Relationship) -> bool:
     """Whether a child's reference alone says if its parent is sampled: it is the key of a root."""
-    return item.refers_to_key and drawing.plan_of(item.parent).part is Part.ROOT
+    return item.refers_to_key and drawing.plan_of(item.parent).part is SamplePart.ROOT
 
 
 def parent_rows(drawing: Drawing, item: Relationship, alias: str) -> sa.FromClause:
@@ -75,7 +75,7 @@ class _Chain:
     def number(self, table: str, rows: sa.FromClause) -> sa.ColumnElement[int]:
         plan = self.drawing.plan_of(table)
         own = own_number(self.drawing, table, rows)
-        if plan.part is Part.ROOT:
+        if plan.part is SamplePart.ROOT:
             hub = self._hub(table)
             if hub is None:
                 return own

@@ -16,7 +16,7 @@ from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable, Tid
 from data_pipeline.sampling.key_hash import check_hashable
 from data_pipeline.sampling.plan.rules import Cut, Role
-from data_pipeline.sampling.plan.sample_plan import Part, SamplePlan, TablePlan
+from data_pipeline.sampling.plan.sample_plan import SamplePart, SamplePlan, TablePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
 
 _SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
@@ -230,7 +230,7 @@ class Drawing:
     def is_sampled(self, table: str) -> bool:
         """Whether rows of the table are sampled, themselves or with their root."""
         part = self.plan_of(table).part
-        return not self.plan.is_minimal and part in (Part.ROOT, Part.CHILD)
+        return not self.plan.is_minimal and part in (SamplePart.ROOT, SamplePart.CHILD)
 
     def key_of(self, table: str, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
         """Return the columns that a row is told and hashed by: the primary key, or all columns.

@@ -13,7 +13,7 @@ from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph
 _Setting = TypeVar("_Setting")
 
 
-class Part(Enum):
+class SamplePart(Enum):
     """What part a table has in a sample."""
 
     ROOT = "root"
@@ -37,7 +37,7 @@ class TablePlan:
     """
 
     name: str
-    part: Part
+    part: SamplePart
     root: str | None = None
     owner: Relationship | None = None
     level: int = 0
@@ -104,7 +104,9 @@ class SamplePlan:
             "predicates": {name: dict(item) for name, item in self.predicates.items()},
             "pins": {name: [_texts(pin) for pin in pins] for name, pins in self.pins.items()},
         }
-        if not self.is_minimal and all(item.part is Part.WHOLE for item in self.tables.values()):
+        if not self.is_minimal and all(
+            item.part is SamplePart.WHOLE for item in self.tables.values()
+        ):
             # All rows come, whatever else is said of other tables.
             return of_tables | {"columns": of_tables["columns"] or {}}
         return {
@@ -214,14 +216,14 @@ def _tables(graph: SchemaGraph, roots: list[str]) -> dict[str, TablePlan]:
     A child belongs to the parent on the shortest path to a root; of paths of equal length, the one
     to the first root counts, then the relationship that was declared first.
     """
-    found = {name: TablePlan(name, Part.ROOT, root=name) for name in roots}
+    found = {name: TablePlan(name, SamplePart.ROOT, root=name) for name in roots}
     queue = list(roots)
     for parent in queue:  # grows while it is gone through
         above = found[parent]
         for item in graph.of_parent(parent):
             if item.child not in found:
                 found[item.child] = TablePlan(
-                    item.child, Part.CHILD, above.root, item, above.level + 1
+                    item.child, SamplePart.CHILD, above.root, item, above.level + 1
                 )
                 queue.append(item.child)
     referenced = list(found)
@@ -229,6 +231,6 @@ def _tables(graph: SchemaGraph, roots: list[str]) -> dict[str, TablePlan]:
         referenced += (r.parent for r in graph.of_child(child) if r.parent not in referenced)
     for name in graph.keys:
         if name not in found:
-            part = Part.REFERENCED if name in referenced else Part.WHOLE
+            part = SamplePart.REFERENCED if name in referenced else SamplePart.WHOLE
             found[name] = TablePlan(name, part)
     return found

@@ -132,7 +132,7 @@ def sample_report(
         owners=list(owners or ()) or None,
         kinds={"postgres", "sql"},
         description=f"How the sample of stage `{stage}` compares with its source.",
-        code_version=code_version(".", "in_database", "report"),
+        code_version=code_version(".", "plan", "engine", "report", "report/figures"),
         metadata=table_properties(primary_key="number") | {COMPARED_KEY: _compared(inputs)},
         check_specs=_check_specs(key, partitions),
         required_resource_keys={"instance"},

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from data_pipeline import definitions, instance_resources
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline_tests.io_manager.runs import execute
 from data_pipeline_tests.memo.chains import configured, copy_of
 from data_pipeline_tests.sampling.report.shop_report import MIDI, assets

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline_tests.sampling.report.shop_report import MIDI, build, built_midi, in_force
 from data_pipeline_tests.sampling.shop import Shop, configured, rows
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from data_pipeline import View, instance_resources, table_properties
-from data_pipeline.cli.main import main
+from data_pipeline.cli import main
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling.report import sampled_inputs_with_report
 from data_pipeline_tests.sampling.shop import configured, rows

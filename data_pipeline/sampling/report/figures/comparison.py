@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from data_pipeline.sampling.plan.rules import Role, predicted_design_effect
-from data_pipeline.sampling.plan.sample_plan import Part, SamplePlan
+from data_pipeline.sampling.plan.sample_plan import SamplePart, SamplePlan
 from data_pipeline.sampling.report.figures.accuracy import Accuracy, accuracy
 from data_pipeline.sampling.report.figures.coverage_figures import coverage, predicate_coverage
 from data_pipeline.sampling.report.figures.figure import ROLE, WEIGHT, Compared, Figure, number_of
@@ -78,7 +78,7 @@ def _asked_for(plan: SamplePlan, table: str, source_rows: float, certain: int) -
         return None
     if settings.rate is not None:
         return settings.rate * (source_rows - certain)
-    if found.part is Part.ROOT and settings.rows is not None:
+    if found.part is SamplePart.ROOT and settings.rows is not None:
         return number_of(settings.rows - certain)
     return None
 
@@ -154,7 +154,7 @@ class _Comparison:
             owner = self.plan.tables[item.child].owner
             above = self.plan.tables[item.parent]
             is_owner = owner is not None and owner.number == item.number
-            is_of_root = is_owner and above.part is Part.ROOT and not self.plan.is_minimal
+            is_of_root = is_owner and above.part is SamplePart.ROOT and not self.plan.is_minimal
             if not (covers or is_of_root) or self._is_whole(self.tables[item.parent]):
                 continue
             figures = self.fan_out_figures.setdefault(item.parent, [])
