@@ -90,7 +90,9 @@ def commit_stages(
     def waiting() -> str:
         return f"Waiting to commit {_listed(stages)}: {reason()}"
 
-    if not older_snapshots.have_ended(session, stages, log, seconds):
+    if not older_snapshots.have_ended(
+        session, stages, log, seconds, lambda: _staying(session, stages)
+    ):
         return None
     for timeout in lock_timeouts(limit, log, waiting):
         try:
@@ -122,6 +124,20 @@ def commit_stages(
         stages,
         f"For {limit:g} seconds (`table_store.commit_wait_seconds`) it had to wait: {reason()}",
     )
+
+
+def _staying(session: RunSession, stages: Sequence[str]) -> set[StageTable]:
+    """Return the tables that would keep their rows in the eyes of older snapshots."""
+    silent = logging.Logger("silent")
+    with session.begin() as connection, connection.begin_nested() as attempt:
+        run(connection, "SET LOCAL search_path = ''")
+        try:
+            return _Commit(connection, connection, session, stages, silent).staying()
+        except (sa.exc.DBAPIError, user_objects.CannotCarryError, user_objects.ChangedError):
+            return set()  # the commit itself says what it is
+        finally:
+            if attempt.is_active:
+                attempt.rollback()
 
 
 class _Commit:
@@ -181,6 +197,17 @@ class _Commit:
         user_objects.check_unchanged(self._outside, hung)
         return Committed(rows, broken), [(table, file) for table, file in files if file]
 
+    def staying(self) -> set[StageTable]:
+        """Return the tables that stay, with their rows replaced in place and nothing rewritten."""
+        earlier = replacement.read(self._connection, self._instance, self._run_id, self._stages)
+        tables = self._in_place(earlier.staged, earlier).tables
+        return {
+            row.table
+            for row in earlier.staged
+            if (item := tables.get(committed(self._instance, row.table))) is not None
+            and not item.is_rewritten
+        }
+
     def _as_shown(
         self, rows: Sequence[CatalogRow], earlier: Replaced
     ) -> tuple[list[CatalogRow], list[CatalogRow]]:
@@ -203,15 +230,15 @@ class _Commit:
         """Return what is replaced in place: by its rows, or by its query."""
         targets = self._targets(rows, earlier)
         known = {committed(self._instance, row.table): row for row in earlier.rows.values()}
-        names = [*targets, *self._kept_with_views(rows, earlier)]
+        back = self._kept_with_views(rows, earlier)
+        graph = user_objects.read_graph(self._connection, [*targets, *back])
+        if held := back.keys() & graph.blocked.keys():
+            # It comes again where what hangs on it is, and gets its new rows in place.
+            slots.return_to_stage(self._connection, self._instance, held)
+            graph = user_objects.read_graph(self._connection, [*targets, *(back.keys() - held)])
+        sources = self._sources(targets)
         return in_place.choose(
-            self._connection,
-            self._instance,
-            targets,
-            self._sources(targets),
-            known,
-            user_objects.read_graph(self._connection, names),
-            self._log,
+            self._connection, self._instance, targets, sources, known, graph, self._log
         )
 
     def _targets(
@@ -258,6 +285,8 @@ class _Commit:
         back = self._kept_with_views(rows, earlier)
         sources = self._sources(targets)
         graph = None if aside or stays.names else stays.graph
+        for name in targets.keys() - sources.keys() & stays.graph.blocked.keys():
+            stays.refuse_to_drop(name)
         hung = user_objects.read(connection, [*targets, *back], sources, graph)
         if lost := [str(sources[name]) for name in sources if name not in (hung.new or ())]:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."

@@ -16,7 +16,6 @@ from data_pipeline.commit.user_objects.object_definitions import read_relations
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, literal
 from data_pipeline.database.relations import read_shapes
-from data_pipeline.database.server_errors import primary_message
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.instances import Instance
 from data_pipeline.store.catalog import CatalogRow
@@ -56,6 +55,20 @@ class InPlace:
         """All that stays where it is."""
         return {*self.tables, *self.views}
 
+    def refuse_to_drop(self, name: RelationName) -> None:
+        """Refuse to drop a relation that leaves its stage, on which something hangs.
+
+        Raises:
+            CannotCarryError: Always.
+        """
+        blocker = self.graph.blocked[name][0]
+        raise CannotCarryError(
+            blocker.subject,
+            None,
+            f"{blocker.reason}, so that {name}, which leaves its stage, cannot be dropped.",
+            "Have it dropped, then run again.",
+        )
+
     def replace_rows(
         self, connection: sa.Connection, log: logging.Logger
     ) -> dict[RelationName, State]:
@@ -78,7 +91,7 @@ class InPlace:
         return states
 
     def replace_views(self, connection: sa.Connection) -> None:
-        """Return the views their new queries, when all that these read is in its place.
+        """Give the views their new queries, when all that these read is in its place.
 
         Raises:
             CannotCarryError: The columns do not fit what is built on the view.
@@ -91,8 +104,9 @@ class InPlace:
             except sa.exc.DBAPIError as error:
                 if getattr(error.orig, "pgcode", None) != _DOES_NOT_FIT:
                     raise
-                reason = primary_message(error.orig)
-                raise _refusal(self.blocked[name][0], name, None, reason) from None
+                shapes = read_shapes(connection, [name, staged])
+                column, reason = shapes[name].misfit_of_view(shapes[staged])
+                raise _refusal(self.blocked[name][0], name, column, reason) from None
             _redirect(connection, staged, name)
             run(connection, f"DROP VIEW {staged.quoted}")
 
@@ -197,7 +211,7 @@ def _refusal(
     return CannotCarryError(
         blocker.subject,
         column,
-        f"{blocker.reason}, so that {relation} cannot be replaced as a whole; and its rows cannot "
-        f"be replaced in place: {reason}.",
+        f"{blocker.reason}, so that {relation} cannot be replaced as a whole; and it cannot change "
+        f"in place: {reason}.",
         "Have it dropped or adapted, then run again.",
     )

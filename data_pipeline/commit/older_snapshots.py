@@ -20,14 +20,14 @@ VACUUM and the like, replication and the sessions of runs, which are at READ COM
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from data_pipeline.database import sessions
 from data_pipeline.database.connection import run
-from data_pipeline.database.identifiers import literal, quoted
+from data_pipeline.database.identifiers import StageTable, literal, quoted
 from data_pipeline.database.locks import lock_timeouts
 from data_pipeline.database.sessions import PROGRAM
 from data_pipeline.database.sql_text import stored_query
@@ -49,7 +49,11 @@ _HOLDERS = sa.text(stored_query(__file__, "older_snapshots_holders"))
 
 
 def have_ended(
-    session: "RunSession", stages: Sequence[str], log: logging.Logger, seconds: float | None
+    session: "RunSession",
+    stages: Sequence[str],
+    log: logging.Logger,
+    seconds: float | None,
+    stays: Callable[[], Collection[StageTable]],
 ) -> bool:
     """Wait, without a lock, for those who would find tables empty after a commit.
 
@@ -60,13 +64,16 @@ def have_ended(
         stages: The stages that are to commit.
         log: Says for whom it waits, and who may now find tables empty.
         seconds: How long to wait at most in this attempt; None: as long as configured.
+        stays: Says which tables stay, and get other rows in place: these show the earlier ones. It
+            is asked only when somebody is there.
 
     Returns:
         Whether the commit is to go ahead; False if it may still wait for somebody.
     """
     bound = session.instance.table_store.snapshot_wait_seconds
-    with session.begin() as connection:
-        last = _last(connection, session, stages) if bound > 0 else None
+    last = _last(session, stages, ()) if bound > 0 else None
+    if last is not None and _look(session, last):
+        last = _last(session, stages, stays())
     if last is None:
         return True
     what = "stage " if len(stages) == 1 else "stages "
@@ -105,21 +112,21 @@ def _pending(waits: SnapshotWaits, found: Mapping[Holder, str], bound: float) ->
 
 
 def _last(
-    connection: sa.Connection, session: "RunSession", stages: Sequence[str]
+    session: "RunSession", stages: Sequence[str], stays: Collection[StageTable]
 ) -> sa.Row[Any] | None:
     """Return who wrote the last of the rows, and when; None where no rows replace others."""
     instance = session.instance
     prefix = instance.table_store.schema_prefix
     text = _LAST.format(
         staged=quoted(instance.catalog_schema, staging.STAGED),
-        tables=quoted(instance.catalog_schema, catalog.TABLES),
-        replace=literal(instance.table_store.replace),
         relation=catalog.relation_sql(prefix, "s.stage", "s.name", STAGING_SUFFIX),
         replaced=catalog.relation_sql(prefix, "s.stage", "s.name"),
         run_id=literal(session.run_id),
         stages=", ".join(map(literal, stages)),
+        stays=", ".join(["NULL", *(literal(str(table)) for table in stays)]),
     )
-    return run(connection, text).first()
+    with session.begin() as connection:
+        return run(connection, text).first()
 
 
 def _look(session: "RunSession", last: sa.Row[Any]) -> dict[Holder, str]:

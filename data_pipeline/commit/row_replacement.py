@@ -7,6 +7,7 @@ keys that cascade, triggers, rules) is refused beforehand.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -27,6 +28,10 @@ _REMEDY = (
     "`replace: rows`, put it up anew unless another role's objects hang on them.)"
 )
 _KEY = "KEY"
+# Constraints (23), what depends on a key, what a publication leaves out, names, and the like.
+_REFUSED = ("23", "2BP01", "42P10", "42P07", "42P16", "55000", "0A000")
+_NOT_NAMED = frozenset({"2BP01", "42P10"})
+_IN_THE_WAY = stored_query(__file__, "row_replacement_in_the_way")
 _WRITERS = (
     "SELECT coalesce(array_agg(DISTINCT xmin::text), ARRAY[pg_current_xact_id()::xid::text]) "
     "FROM ONLY {relation}"
@@ -84,13 +89,14 @@ class RowsInPlace:
         table = self.table.quoted
         run(connection, f"LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE")
         changes = self._allowed(connection)
-        for statement in self._before():
-            run(connection, statement)
         counts = {"INSERT": 0, "UPDATE": 0, "DELETE": 0}
-        for change in changes:
-            counts[change.event] += run(connection, change.statement).rowcount
-        for statement in self._after():
-            run(connection, statement)
+        with self._explaining(connection):
+            for statement in self._before():
+                run(connection, statement)
+            for change in changes:
+                counts[change.event] += run(connection, change.statement).rowcount
+            for statement in self._after():
+                run(connection, statement)
         if any(counts.values()):
             run(connection, f"ANALYZE {table}")
         state = run(connection, f"SELECT {state_of(f'{literal(table)}::regclass')}").scalar_one()
@@ -107,6 +113,11 @@ class RowsInPlace:
         )
 
     @property
+    def is_rewritten(self) -> bool:
+        """Whether it is written anew as a whole, so that older snapshots find no rows."""
+        return self.old.persistence != self.new.persistence
+
+    @property
     def _is_keyed(self) -> bool:
         return bool(self.new.key) and self.old.key == self.new.key and self.new.has_comparable_key
 
@@ -119,11 +130,12 @@ class RowsInPlace:
         # A trigger may fire for a statement that changes no row.
         changes = [change for change in changes if self._has_rows(connection, change)]
         events = {change.event for change in changes}
-        if self._is_keyed and self._has_rows(connection, self._key_change()):
-            events.add(_KEY)
-        for subject, reason, event in guards:
-            if event in events:
-                needed = ", ".join(sorted(events - {_KEY}))
+        for subject, reason, event, columns in guards:
+            is_touched = event in events
+            if event == _KEY and "UPDATE" in events:
+                is_touched = self._has_rows(connection, self._change_of(columns))
+            if is_touched:
+                needed = ", ".join(sorted(events))
                 raise CannotCarryError(
                     f"{subject} on {self.table}",
                     None,
@@ -151,9 +163,30 @@ class RowsInPlace:
         )
         return [self._deletion(self._same_key), update, self._insertion(self._same_key)]
 
-    def _key_change(self) -> "_Change":
-        """Return the change of keys to equal ones that are written otherwise."""
-        pair = f"{self._same_key} AND {differs(self.new.key, 'o', 'n')}"
+    @contextmanager
+    def _explaining(self, connection: sa.Connection) -> Iterator[None]:
+        """Say which table it was, and what is in the way, where PostgreSQL refuses the new rows."""
+        try:
+            with connection.begin_nested():
+                yield
+        except sa.exc.DBAPIError as error:
+            code = getattr(error.orig, "pgcode", None) or ""
+            if not code.startswith(_REFUSED):
+                raise
+            said = " ".join(str(error.orig).split())
+            query = _IN_THE_WAY.format(relation=literal(self.table.quoted))
+            found = run(connection, query).scalars().all() if code in _NOT_NAMED else []
+            in_the_way = f" In the way: {', '.join(found)}." if found else ""
+            raise CannotCarryError(
+                f"table {self.table}",
+                None,
+                f"cannot get its new rows in place. PostgreSQL says: {said}{in_the_way}",
+                "Have what is in the way dropped or adapted, then run again.",
+            ) from None
+
+    def _change_of(self, columns: Sequence[str]) -> "_Change":
+        """Return the change of columns of rows that stay, such as those that foreign keys name."""
+        pair = f"{self._same_key} AND {differs(columns, 'o', 'n')}"
         found = f"SELECT FROM ONLY {self._old}, ONLY {self._new} WHERE {pair}"
         return _Change(_KEY, "", found)
 

@@ -1,7 +1,7 @@
 """What a relation is, if it is there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -60,6 +60,14 @@ class Shape:
         """
         if (self.kind, new.kind) != ("r", "r"):
             return None, "it was, or becomes, another kind of relation than a table"
+        return self._misfit(new)
+
+    def misfit_of_view(self, new: "Shape") -> tuple[str | None, str]:
+        """Return why a view cannot get the columns of another one; they may only be more."""
+        known = replace(new, columns=new.columns[: len(self.columns)])
+        return self._misfit(known) or (None, "its columns change")
+
+    def _misfit(self, new: "Shape") -> tuple[str | None, str] | None:
         old = {column.name: column for column in self.columns}
         for column in new.columns:
             known = old.pop(column.name, None)

@@ -13,6 +13,8 @@ _SETTINGS = {
     "default_transaction_isolation": "read committed",
     # A policy that would hide rows from the pipeline is an error, never a result with fewer rows.
     "row_security": "off",
+    # Hosted databases limit the statements of roles; a step takes as long as it takes.
+    "statement_timeout": "0",
 }
 # How often the server looks, while it works on a statement, whether the client still is there. It
 # would go on to the end for a process that was killed, and keep its locks from the next run.

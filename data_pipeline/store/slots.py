@@ -227,10 +227,30 @@ def _moving(old: RelationName, target: RelationName) -> list[str]:
     ]
 
 
-def put_back(connection: sa.Connection, instance: Instance, slot: Slot) -> None:
-    """Move a kept table into the staging schema of its stage, where its name must be free."""
+def return_to_stage(
+    connection: sa.Connection, instance: Instance, relations: Collection[RelationName]
+) -> None:
+    """Move kept tables into their stages, where their names must be free, and forget them."""
+    for slot in all_slots(connection, instance):
+        if relation_of(instance, slot.row) not in relations:
+            continue
+        put_back(connection, instance, slot, instance.schema(slot.row.stage))
+        forget(connection, instance, slot.row)
+
+
+def put_back(
+    connection: sa.Connection, instance: Instance, slot: Slot, schema: str | None = None
+) -> None:
+    """Move a kept table into a schema, where its name must be free.
+
+    Args:
+        connection: A transaction.
+        instance: Whose table.
+        slot: The table.
+        schema: The schema; None: the staging schema of its stage.
+    """
     kept = relation_of(instance, slot.row)
-    schema = instance.staging_schema(slot.row.stage)
+    schema = schema or instance.staging_schema(slot.row.stage)
     ensure_schema(connection, schema)
     for name, original in slot.indexes.items():
         run(connection, f"ALTER INDEX {quoted(kept.schema, name)} RENAME TO {quoted(original)}")

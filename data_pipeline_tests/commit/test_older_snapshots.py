@@ -85,7 +85,7 @@ class Writing:
 
     def stage(self, value: Any, name: str = "t") -> None:
         instance = self._session.instance
-        made = value if isinstance(value, dict) else pd.DataFrame({"a": value})
+        made = value if isinstance(value, dict | Table) else pd.DataFrame({"a": value})
         store = Store(instance, self._logger)
         store.put(StageTable("s", name), made, Properties(), Origin("a run"))
 
@@ -354,3 +354,36 @@ def test_a_table_that_several_runs_have_written_may_be_swapped_back_in(
     write("t", Table(second, replace="rows"), code_version="2")
     write("t", Table(first, replace="table"), code_version="1")
     assert rows(pipeline_database, "SELECT a FROM full_s.t ORDER BY a") == [(1,), (2,)]
+
+
+def test_who_sees_rows_of_a_table_that_stays_below_others_is_not_waited_for(
+    roles: PlainRoles, reader: str, writing: Callable[..., Writing]
+) -> None:
+    execute(roles.admin, f"CREATE SCHEMA own AUTHORIZATION {reader}")
+    execute(roles.engine(reader), "CREATE VIEW own.v AS SELECT * FROM full_s.t")
+    with session(roles, reader, REPEATABLE, SNAPSHOT) as old:
+        new = writing((2, 3))
+        new.commit()
+        assert not [message for message in new.ends() if "older" in message]
+        assert old.exec_driver_sql("SELECT a FROM full_s.t").all() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE full_s.t ADD COLUMN by_hand int",
+        "ALTER TABLE full_s.t RENAME COLUMN a TO b",
+        "ALTER TABLE full_s.t SET UNLOGGED",
+    ],
+)
+def test_who_would_find_a_table_empty_that_cannot_change_in_place_is_waited_for(
+    roles: PlainRoles, reader: str, writing: Callable[..., Writing], change: str
+) -> None:
+    execute(roles.engine(roles.owner), change)
+    with session(roles, reader, REPEATABLE, SNAPSHOT) as old:
+        new = writing(Table(pd.DataFrame({"a": [2]}), replace="rows"))
+        new.commit()
+        said = iter(lambda: new.said(), None)
+        assert any("older than its new tables" in message for message in said)
+        old.exec_driver_sql("COMMIT")
+        new.ends()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline import Table, sql_query, table_properties
+from data_pipeline import Table, View, sql_query, table_properties
 from data_pipeline.errors import DatabaseError
 from data_pipeline_tests.io_manager.runs import execute, refusal, rows, run, table_asset
 from data_pipeline_tests.plain_roles import PlainRoles
@@ -378,3 +378,91 @@ def test_a_failed_replacement_leaves_everything(pipeline_database: sa.Engine) ->
     assert isinstance(error, DatabaseError)
     assert "small" in str(error)
     assert rows(pipeline_database, "SELECT k, v FROM full_s.t") == [(1, 1)]
+
+
+UNIQUE = {
+    "one column": ("u", "UNIQUE (u)"),
+    "with the key": ("k, u", "UNIQUE (k, u)"),
+}
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL", "SET DEFAULT"])
+@pytest.mark.parametrize("unique", UNIQUE)
+def test_what_refers_to_unique_columns_is_not_touched_either(
+    roles: PlainRoles, analyst: str, unique: str, action: str
+) -> None:
+    def query(*values: str) -> str:
+        return f"SELECT k, u FROM (VALUES {', '.join(values)}) AS x(k, u)"
+
+    pipeline = Pipeline(primary_key="k")
+    pipeline.run(query("(1, 10)", "(2, 20)"))
+    columns, constraint = UNIQUE[unique]
+    execute(roles.engine(roles.owner), f"ALTER TABLE full_s.t ADD {constraint}")
+    let_read(roles, analyst)
+    execute(
+        roles.engine(analyst),
+        f"CREATE TABLE own.c (k int, u int, CONSTRAINT of_child FOREIGN KEY ({columns}) "
+        f"REFERENCES full_s.t ({columns}) ON UPDATE {action})",
+        "INSERT INTO own.c VALUES (2, 20)",
+    )
+    said = pipeline.refusal(query("(1, 10)", "(2, 21)"))
+    assert "of_child" in said
+    assert analyst in said
+    assert rows(roles.admin, "SELECT k, u FROM own.c") == [(2, 20)]
+    assert rows(roles.admin, "SELECT u FROM full_s.t ORDER BY k") == [(10,), (20,)]
+    pipeline.run(query("(1, 10)", "(2, 20)", "(3, 30)"))
+
+
+@pytest.mark.parametrize("attached", ["partition", "heir"])
+def test_a_table_stays_part_of_the_table_that_it_was_attached_to(
+    pipeline_database: sa.Engine, attached: str
+) -> None:
+    pipeline = Pipeline()
+    pipeline.run(values("(1, 1)"))
+    attach = {
+        "partition": "CREATE TABLE public.p (k int, v int) PARTITION BY LIST (k); "
+        "ALTER TABLE public.p ATTACH PARTITION full_s.t DEFAULT",
+        "heir": "CREATE TABLE public.p (k int, v int); ALTER TABLE full_s.t INHERIT public.p",
+    }
+    execute(pipeline_database, attach[attached])
+    for number in (2, 3):
+        pipeline.run(values(f"({number}, 1)"))
+        assert rows(pipeline_database, "SELECT k FROM public.p") == [(number,)]
+    said = pipeline.refusal("SELECT 1 AS k")
+    assert "public.p" in said
+    assert "column v is gone" in said
+
+
+def test_a_view_of_others_that_needs_the_key_is_named_when_the_key_changes(
+    roles: PlainRoles, analyst: str
+) -> None:
+    pipeline = Pipeline()
+    pipeline.run(values("(1, 1)", "(2, 2)"), primary_key="k")
+    let_read(roles, analyst)
+    execute(roles.engine(analyst), "CREATE VIEW own.v AS SELECT k, v FROM full_s.t GROUP BY k")
+    said = pipeline.refusal(values("(1, 1)", "(2, 3)"), primary_key="v")
+    assert f"view own.v (role {analyst})" in said
+    assert rows(roles.admin, "SELECT v FROM own.v ORDER BY k") == [(1,), (2,)]
+
+
+def test_a_publication_that_leaves_out_the_key_is_named(pipeline_database: sa.Engine) -> None:
+    pipeline = Pipeline(primary_key="k", replace="rows")
+    pipeline.run(values("(1, 1)", "(2, 2)"))
+    execute(pipeline_database, "CREATE PUBLICATION of_some FOR TABLE full_s.t (v)")
+    said = pipeline.refusal(values("(1, 5)"))
+    assert "publication of_some" in said
+
+
+def test_an_own_view_that_cannot_change_names_its_column(roles: PlainRoles, analyst: str) -> None:
+    def assets(*names: str) -> Any:
+        columns = ", ".join(f"1 AS {name}" for name in names)
+        return table_asset("w", lambda: View(sa.text(f"SELECT {columns}")))
+
+    run(assets("a", "b"))
+    let_read(roles, analyst)
+    execute(roles.engine(analyst), "CREATE VIEW own.v AS SELECT a FROM full_s.w")
+    run(assets("a", "b", "c"))
+    said = str(refusal(assets("a", "c")))
+    assert "View own.v" in said
+    assert f"role {analyst}" in said
+    assert "column b is gone" in said or "column c has another place" in said

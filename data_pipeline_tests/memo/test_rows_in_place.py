@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline import View, sql_query, table_properties
+from data_pipeline import INSTANCE_PARTITIONS, View, sql_query, table_properties
 from data_pipeline_tests.io_manager.runs import by_hand, execute, rows
 from data_pipeline_tests.memo import settings
 from data_pipeline_tests.memo.jobs import called
@@ -158,3 +159,38 @@ def test_rows_are_kept_beside_views_of_another_role(world: World, roles: PlainRo
         switch(world, version)
         assert rows(roles.engine(analyst), "SELECT DISTINCT v FROM own.x") == [(version,)]
     assert not world.calls
+
+
+@pytest.mark.parametrize("replace", ["table", "rows"])
+def test_an_optional_table_leaves_and_comes_again_below_a_view_of_another_role(
+    world: World, roles: PlainRoles, replace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if replace == "table":
+        monkeypatch.delenv("DATA_PIPELINE_CONFIG")
+
+    def things() -> list[Any]:
+        value = world.state["source"]
+        outs = {"x": dg.AssetOut(key=["s", "x"], code_version=str(value), is_required=False)}
+
+        @dg.multi_asset(outs=outs, partitions_def=INSTANCE_PARTITIONS)
+        def some() -> Any:
+            if value:
+                yield dg.Output(pd.DataFrame({"v": [value]}), "x")
+
+        return [some]
+
+    world.state["source"] = 1
+    assert world.made(things).success, world.last.failure
+    analyst = roles.new("analyst")
+    execute(roles.engine(roles.owner), f"GRANT USAGE ON SCHEMA full_s TO {analyst}")
+    execute(roles.engine(roles.owner), f"GRANT SELECT ON full_s.x TO {analyst}")
+    execute(roles.admin, f"CREATE SCHEMA own AUTHORIZATION {analyst}")
+    execute(roles.engine(analyst), "CREATE VIEW own.x AS SELECT v FROM full_s.x")
+    for value in (0, 2, 0, 2, 3):
+        world.state["source"] = value
+        assert world.made(things).success, world.last.failure
+        there = rows(roles.admin, "SELECT to_regclass('full_s.x') IS NOT NULL")
+        assert there == [(bool(value),)]
+        if value:
+            assert rows(roles.engine(analyst), "SELECT v FROM own.x") == [(value,)]
+            assert not world.made(things).steps

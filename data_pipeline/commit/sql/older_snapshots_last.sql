@@ -1,7 +1,6 @@
 SELECT writer, max(s.built_at) OVER () AS built
 FROM {staged} s
 JOIN pg_class c ON c.oid = {relation}
-LEFT JOIN {tables} t ON t.stage = s.stage AND t.name = s.name
 CROSS JOIN LATERAL (
     SELECT s.relation ->> 'writer' AS writer WHERE jsonb_typeof(s.relation -> 'writer') = 'string'
   UNION ALL
@@ -12,6 +11,5 @@ CROSS JOIN LATERAL (
 ) w
 WHERE s.owner = {run_id} AND s.stage IN ({stages}) AND s.kind = 'table' AND s.row_count > 0
   AND {replaced} IS NOT NULL
-  AND NOT (coalesce(s.properties ->> 'replace', {replace}) = 'rows'
-           AND s.relation -> 'columns' IS NOT DISTINCT FROM t.relation -> 'columns')
+  AND coalesce(s.stage || '/' || s.name NOT IN ({stays}), true)
 ORDER BY age(CAST(writer AS xid)) LIMIT 1

@@ -273,8 +273,8 @@ def read_graph(connection: sa.Connection, relations: Sequence[RelationName]) -> 
     if not relations:
         return Graph({}, ())
     listed = ", ".join(f"to_regclass({literal(relation.quoted)})" for relation in relations)
-    roots, edges, owners = {}, [], {}
-    for of_class, of, columns, catalog, oid, number, is_part, kind, place, owner in run(
+    roots, edges, owners, parents = {}, [], {}, []
+    for of_class, of, columns, catalog, oid, number, is_part, kind, place, owner, parent in run(
         connection, _EDGES.format(relations=listed)
     ):
         node = Node(catalog, oid)
@@ -282,14 +282,17 @@ def read_graph(connection: sa.Connection, relations: Sequence[RelationName]) -> 
             owners[node] = owner
         if of_class == "-":
             roots[node] = relations[place - 1]
+            if parent is not None:
+                reason = f"has {relations[place - 1]} as a partition or an heir"
+                parents.append(Blocker(node, parent, None, reason))
         elif (of_class, of) != node:
             numbers = tuple(sorted(set(columns or ())))
             edges.append(Edge(Node(of_class, of), node, numbers, number, is_part, kind))
     graph = Graph(roots, tuple(edges))
-    if not graph.strangers and not owners:
+    if not graph.strangers and not owners and not parents:
         return graph
     others, blockers = _of_others(connection, graph.strangers)
-    blockers += _of_other_roles(connection, owners)
+    blockers += [*_of_other_roles(connection, owners), *parents]
     return replace(graph, others=others, blockers=tuple(blockers))
 
 
@@ -320,13 +323,15 @@ def _of_others(
         for e in strangers
     )
     others, blockers = {}, []
-    for catalog, oid, relation, subject, of, column in run(
+    for catalog, oid, relation, subject, of, column, owner in run(
         connection, _OF_OTHERS.format(objects=objects)
     ):
         if subject is None or of is None:
             raise ChangedError
         if relation is None:
-            blockers.append(Blocker(Node(catalog, oid), subject, column, f"depends on {of}"))
+            whose = f" (role {owner})" if owner else ""
+            reason = f"depends on {of}"
+            blockers.append(Blocker(Node(catalog, oid), f"{subject}{whose}", column, reason))
         else:
             others[Node(catalog, oid)] = relation
     return others, blockers

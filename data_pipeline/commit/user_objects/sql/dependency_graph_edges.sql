@@ -24,7 +24,12 @@ SELECT e.of_class::regclass::text, e.of::bigint, e.columns::int[], e.class::regc
                 AND CASE WHEN current_setting('server_version_num')::int >= 160000
                          THEN pg_has_role(owned.owner, 'SET') ELSE true END
                 AND (owned.schema IS NULL OR has_schema_privilege(owned.schema, 'CREATE')))
-            THEN pg_get_userbyid(owned.owner) END
+            THEN pg_get_userbyid(owned.owner) END,
+       CASE WHEN e.of_class = 0 THEN (
+           SELECT format('table %s (role %s)', inhparent::regclass, pg_get_userbyid(p.relowner))
+           FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
+           WHERE inhrelid = e.oid ORDER BY inhseqno LIMIT 1
+       ) END
 FROM (
     SELECT d.refclassid AS of_class, d.refobjid AS of,
            array_agg(d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,
