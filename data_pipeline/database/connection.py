@@ -159,7 +159,7 @@ class Database:
 
     def _connected(self) -> sa.Connection:
         try:
-            return self.engine.connect()
+            return self._checked_out()
         except sa.exc.OperationalError as error:
             refused = error.connection_invalidated  # it may have been the first transaction
             if refused and pooling.refuses_transactions(self._driver_connection):
@@ -167,9 +167,15 @@ class Database:
             if not (self._create and self._is_created()):
                 raise self._unreachable(error.orig) from None
         try:
-            return self.engine.connect()
+            return self._checked_out()
         except sa.exc.OperationalError as error:
             raise self._unreachable(error.orig) from None
+
+    def _checked_out(self) -> sa.Connection:
+        pool = self.engine.pool
+        if isinstance(pool, sa.pool.QueuePool) and pool.checkedin():
+            return self.engine.connect()
+        return interrupts.abandonable(self.engine.connect)
 
     def _is_created(self) -> bool:
         """Create the database if the server says that it is missing; False if nobody can say.
@@ -235,7 +241,9 @@ class Database:
         with self._adbc_lock:
             if self._adbc is None:
                 interrupts.let_through(adbc_driver_manager.dbapi)
-                self._adbc = adbc_driver_postgresql.dbapi.connect(self._uri(), autocommit=True)
+                self._adbc = interrupts.abandonable(
+                    lambda: adbc_driver_postgresql.dbapi.connect(self._uri(), autocommit=True)
+                )
                 # The driver cannot close it any more when the interpreter is gone.
                 atexit.register(self._adbc.close)
             return self._adbc

@@ -16,11 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread, current_thread, main_thread
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _REQUESTS = frozenset({signal.SIGINT, signal.SIGTERM})
 # A statement may begin just behind the request, so it is cancelled again and again.
 _SECONDS_BETWEEN_CANCELS = 0.3
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 _cancels: dict[object, Callable[[], object]] = {}
 _lock = Lock()
@@ -155,6 +158,36 @@ def interruptible(cancel: Callable[[], object]) -> Iterator[None]:
     finally:
         with _lock:  # so that no session is closed under its cancellation
             _cancels.pop(key, None)
+
+
+def abandonable(function: Callable[[], T]) -> T:
+    """Call what may wait for a server and cannot be cancelled; a request to end leaves it behind.
+
+    Use it for connecting: a pool of connections may let a client wait for a free one.
+
+    Raises:
+        KeyboardInterrupt: The process was asked to end meanwhile.
+    """
+    if _watch is None:
+        return function()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = Thread(target=call, name="connecting", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_SECONDS_BETWEEN_LOOKS)
+        if thread.is_alive():
+            check()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def let_through(dbapi: Any) -> None:
