@@ -7,7 +7,7 @@ from data_pipeline_tests.code_version.made_project import MadeProject
 
 ASSETS = """
 import dagster as dg
-from data_pipeline.tables import sql_file
+from data_pipeline import sql_file
 from .helpers import Model, parse_wind
 from . import other
 

@@ -355,7 +355,7 @@ CASES = {
         other=("group_name='a'", "group_name='b'"),
     ),
     "text of a SQL file": Case(
-        "from data_pipeline.tables import sql_file\n" + ASSET + "sql_file('q.sql')",
+        "from data_pipeline import sql_file\n" + ASSET + "sql_file('q.sql')",
         ("q.sql", "SELECT 1", "SELECT 2"),
         ("other.sql", "SELECT 1", "SELECT 2"),
         {"q.sql": "SELECT 1", "other.sql": "SELECT 1"},

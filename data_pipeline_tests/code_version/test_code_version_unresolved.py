@@ -18,7 +18,7 @@ START = """\
 import importlib
 import sys
 import dagster as dg
-from data_pipeline.tables import sql_file
+from data_pipeline import sql_file
 from . import helpers
 from .helpers import K, f
 NAME = "f"

@@ -9,9 +9,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from data_pipeline.cli import main
-from data_pipeline.database.connection import database
 from data_pipeline.definitions import defs
-from data_pipeline.instances import load_configuration
 from data_pipeline_tests.cli.test_plan import build_quickstart, section
 from data_pipeline_tests.drop.commands import (
     built,
@@ -185,11 +183,11 @@ def test_a_drop_that_waits_goes_on_when_the_reader_ends(
 
 
 def test_what_the_server_refuses_leaves_the_stage_as_it_was(
-    pipeline_database: sa.Engine, tmp_path: Path
+    pipeline_database: sa.Engine, superuser: sa.Engine, tmp_path: Path
 ) -> None:
     built("t", on="mini")
     execute(
-        pipeline_database,
+        superuser,
         "CREATE FUNCTION public.no() RETURNS event_trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE 'not today'; END $$",
         "CREATE EVENT TRIGGER no ON sql_drop EXECUTE FUNCTION public.no()",
@@ -198,5 +196,4 @@ def test_what_the_server_refuses_leaves_the_stage_as_it_was(
     assert "stage `s` could not be dropped and is as before. PostgreSQL says: not today" in text
     assert rows(pipeline_database, "SELECT count(*) FROM mini_catalog.tables") == [(2,)]
     assert len(files(tmp_path, "mini")) == 1
-    with database(load_configuration().instance("mini")).begin() as connection:
-        connection.execute(sa.text("DROP EVENT TRIGGER no"))
+    execute(superuser, "DROP EVENT TRIGGER no")

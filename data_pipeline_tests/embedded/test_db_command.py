@@ -140,14 +140,14 @@ def test_another_server_has_url_and_psql_but_no_start_and_stop(
 
 
 def test_a_url_with_spaces_is_shown_as_every_program_reads_it(
-    db: Command, database_url: sa.URL
+    db: Command, database_url: sa.URL, superuser: sa.Engine
 ) -> None:
     name, password = f"a b@/:% {database_url.database}", "p w@/:%+?#"
     options = "-c my.note=a+b -c statement_timeout=5s"
     user = f"{quote(name, safe='')}:{quote(password, safe='')}"
     address = f"{database_url.host}:{database_url.port}/{database_url.database}"
     text = f"postgresql://{user}@{address}?options={quote(options)}"
-    engine = sa.create_engine(database_url, isolation_level="AUTOCOMMIT")
+    engine = superuser.execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         driver = connection.connection.dbapi_connection
         role = psycopg2.extensions.quote_ident(name, driver).replace(":", "\\:")
@@ -165,7 +165,6 @@ def test_a_url_with_spaces_is_shown_as_every_program_reads_it(
     finally:
         with engine.connect() as connection:
             connection.execute(sa.text(f"DROP ROLE {role}"))
-        engine.dispose()
 
 
 def test_errors_are_shown_without_a_traceback(db: Command, home: Path) -> None:

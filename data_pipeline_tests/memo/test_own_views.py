@@ -146,7 +146,7 @@ def views_of_all(world: World, stages: dict[str, str]) -> Any:
 @pytest.mark.parametrize(("shape", "stages", "slots"), COMBINED)
 def test_views_follow_when_their_source_has_other_columns(
     world: World,
-    pipeline_database: sa.Engine,
+    superuser: sa.Engine,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     shape: str,
@@ -159,22 +159,22 @@ def test_views_follow_when_their_source_has_other_columns(
     things = views_of_all(world, stages)
     assert world.made(things).success
     view = f"full_{stages['w']}.w"
-    execute(pipeline_database, "CREATE ROLE its_reader", f"GRANT SELECT ON {view} TO its_reader")
+    execute(superuser, "CREATE ROLE its_reader", f"GRANT SELECT ON {view} TO its_reader")
     tags = {"data_pipeline/cache_validation": "force_cache_invalid"}
     try:
         for frame, forced in ((SHAPES[shape], None), (first, tags), (SHAPES[shape], tags)):
             world.state["frame"] = frame
             run = world.made(things, tags=forced)
             assert run.success, run.failure
-            with pipeline_database.connect() as connection:
+            with superuser.connect() as connection:
                 found = connection.exec_driver_sql(f"SELECT * FROM {view}").mappings().all()
             assert {name: [row[name] for row in found] for name in found[0]} == frame
             may = f"SELECT has_table_privilege('its_reader', '{view}', 'SELECT')"
-            assert rows(pipeline_database, may) == [(True,)]
+            assert rows(superuser, may) == [(True,)]
         assert world.made(things).success
         assert not world.last.steps
     finally:
-        execute(pipeline_database, "DROP OWNED BY its_reader", "DROP ROLE its_reader")
+        execute(superuser, "DROP OWNED BY its_reader", "DROP ROLE its_reader")
 
 
 @pytest.mark.usefixtures("owner")
@@ -182,7 +182,7 @@ def test_views_follow_when_their_source_has_other_columns(
 @pytest.mark.parametrize("shape", SHAPES)
 def test_input_tables_with_weights_follow_when_their_source_has_other_columns(
     world: World,
-    pipeline_database: sa.Engine,
+    superuser: sa.Engine,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -204,7 +204,7 @@ def test_input_tables_with_weights_follow_when_their_source_has_other_columns(
         world.state["frame"] = frame
         for each in dict.fromkeys(["full", name]):
             assert world.made(things, each).success, world.last.failure
-        with pipeline_database.connect() as connection:
+        with superuser.connect() as connection:
             found = connection.exec_driver_sql(f"SELECT * FROM {name}_sample.inp__t_weighted")
             assert set(frame) <= set(found.keys())
     assert world.made(things, name).success
@@ -212,13 +212,13 @@ def test_input_tables_with_weights_follow_when_their_source_has_other_columns(
 
 
 def test_a_view_of_a_later_stage_is_there_until_it_is_replaced(
-    world: World, pipeline_database: sa.Engine, owner: str
+    world: World, superuser: sa.Engine, owner: str
 ) -> None:
     seen: list[Any] = []
 
     def look() -> pd.DataFrame:
         if world.state["frame"]["k"] == [2]:
-            seen.append(rows(pipeline_database, "SELECT * FROM full_b.v, public.mine"))
+            seen.append(rows(superuser, "SELECT * FROM full_b.v, public.mine"))
         return pd.DataFrame({"x": [1]})
 
     def things() -> list[Any]:
@@ -229,18 +229,18 @@ def test_a_view_of_a_later_stage_is_there_until_it_is_replaced(
     world.state["frame"] = {"k": [1], "v": [5], "old": [7]}
     assert world.made(things).success
     mine = f"SET ROLE {owner}; CREATE VIEW public.mine AS SELECT k FROM full_b.v"
-    execute(pipeline_database, mine)
+    execute(superuser, mine)
     world.state["frame"] = {"k": [2], "v": [6]}
     run = world.made(things)
     assert run.success, run.failure
     assert seen == [[(1, 5, 7, 1)]]
     assert "Stage `a` will be committed together with stage `b`: view full_b.v does not" in run.log
-    assert rows(pipeline_database, "SELECT * FROM full_b.v, public.mine") == [(2, 6, 2)]
+    assert rows(superuser, "SELECT * FROM full_b.v, public.mine") == [(2, 6, 2)]
 
 
 @pytest.mark.usefixtures("owner")
 def test_a_view_that_the_run_does_not_make_is_left_out_and_made_by_the_next(
-    world: World, pipeline_database: sa.Engine
+    world: World, superuser: sa.Engine
 ) -> None:
     things = views_of_all(world, {"t": "a", "v": "b", "w": "c"})
     world.state["frame"] = {"k": [1], "old": [7]}
@@ -249,10 +249,10 @@ def test_a_view_that_the_run_does_not_make_is_left_out_and_made_by_the_next(
     run = world.made(things, selection=[dg.AssetKey(["a", "t"])])
     assert run.success, run.failure
     assert "view full_b.v does not fit the new columns: column full_a.t.old is gone" in run.log
-    assert rows(pipeline_database, "SELECT * FROM full_a.t") == [(2,)]
+    assert rows(superuser, "SELECT * FROM full_a.t") == [(2,)]
     assert world.made(things).success
-    assert rows(pipeline_database, "SELECT * FROM full_c.w") == [(2,)]
-    execute(pipeline_database, "CREATE VIEW public.mine AS SELECT k FROM full_c.w")
+    assert rows(superuser, "SELECT * FROM full_c.w") == [(2,)]
+    execute(superuser, "CREATE VIEW public.mine AS SELECT k FROM full_c.w")
     world.state["frame"] = {"x": [3]}
     run = world.made(things, selection=[dg.AssetKey(["a", "t"])])
     assert not run.success  # users' views are another matter

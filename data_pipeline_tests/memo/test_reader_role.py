@@ -20,12 +20,12 @@ WHERE n.nspname LIKE 'full%' AND c.relkind IN ('r', 'v')
 
 
 @pytest.fixture
-def role(pipeline_database: sa.Engine) -> Iterator[str]:
+def role(superuser: sa.Engine) -> Iterator[str]:
     """Name of a role that has no rights."""
-    name = f"reader_{pipeline_database.url.database}"
-    execute(pipeline_database, f"CREATE ROLE {name}")
+    name = f"reader_{superuser.url.database}"
+    execute(superuser, f"CREATE ROLE {name}")
     yield name
-    execute(pipeline_database, f"DROP OWNED BY {name} CASCADE", f"DROP ROLE {name}")
+    execute(superuser, f"DROP OWNED BY {name} CASCADE", f"DROP ROLE {name}")
 
 
 def readable(engine: sa.Engine, role: str) -> list[str]:

@@ -161,7 +161,7 @@ def test_is_frame_type(annotation: Any, expected: bool) -> None:
 def test_polars_is_not_imported_on_the_way() -> None:
     code = (
         "import sys, pandas as pd\n"
-        "from data_pipeline.tables import frames, load, read\n"
+        "from data_pipeline.transfer import copy_in, copy_out, frames\n"
         "assert frames.is_frame(pd.DataFrame()) and not frames.is_frame(1)\n"
         "frames.from_reader(frames.to_reader(pd.DataFrame({'x': [1]})), pd.DataFrame)\n"
         "assert 'polars' not in sys.modules"

@@ -125,13 +125,13 @@ def test_many_at_once_find_the_same_rows(pipeline_database: sa.Engine, tmp_path:
 
 
 def test_schemas_of_other_roles_are_none_of_our_business(
-    pipeline_database: sa.Engine, owner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    superuser: sa.Engine, owner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pipeline_database.begin() as connection:
+    with superuser.begin() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {PREFIX}{'0' * 16}")
     monkeypatch.setenv(TEST_URL, os.environ["DATA_PIPELINE_DATABASE_URL"])
     sample_of(FRAME, tmp_path, primary_key="k")
-    assert scratch_schemas(pipeline_database) == {f"{PREFIX}{'0' * 16}"}
+    assert scratch_schemas(superuser) == {f"{PREFIX}{'0' * 16}"}
 
 
 def test_schemas_of_an_instance_are_no_leftovers(
