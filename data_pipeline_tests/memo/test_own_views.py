@@ -240,7 +240,7 @@ def test_a_view_of_a_later_stage_is_there_until_it_is_replaced(
 
 @pytest.mark.usefixtures("owner")
 def test_a_view_that_the_run_does_not_make_is_left_out_and_made_by_the_next(
-    world: World, superuser: sa.Engine
+    world: World, superuser: sa.Engine, owner: str
 ) -> None:
     things = views_of_all(world, {"t": "a", "v": "b", "w": "c"})
     world.state["frame"] = {"k": [1], "old": [7]}
@@ -252,7 +252,8 @@ def test_a_view_that_the_run_does_not_make_is_left_out_and_made_by_the_next(
     assert rows(superuser, "SELECT * FROM full_a.t") == [(2,)]
     assert world.made(things).success
     assert rows(superuser, "SELECT * FROM full_c.w") == [(2,)]
-    execute(superuser, "CREATE VIEW public.mine AS SELECT k FROM full_c.w")
+    mine = f"SET ROLE {owner}; CREATE VIEW public.mine AS SELECT k FROM full_c.w"
+    execute(superuser, mine)
     world.state["frame"] = {"x": [3]}
     run = world.made(things, selection=[dg.AssetKey(["a", "t"])])
     assert not run.success  # users' views are another matter
