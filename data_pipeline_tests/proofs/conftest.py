@@ -54,13 +54,16 @@ def pattern(
 
 
 @pytest.fixture
-def built_on(server_url: sa.URL, pattern: Pattern, tmp_path: Path) -> Iterator[World]:
+def built_on(
+    server_url: sa.URL, superuser_url: sa.URL, pattern: Pattern, tmp_path: Path
+) -> Iterator[World]:
     """A world in which `full` and `midi` have run and users have built on their tables."""
     name = f"proof_{uuid.uuid4().hex[:12]}"
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {pattern.database}")
     made = World(tmp_path / "world", server_url.set(database=name))
+    made.superuser_url = superuser_url.set(database=name)
     shutil.copytree(pattern.home, made.home, dirs_exist_ok=True)
     yield made
     made.end()

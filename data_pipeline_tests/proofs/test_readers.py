@@ -72,6 +72,7 @@ class Reader(threading.Thread):
         if first != again:
             self.wrong.append(f"{first}, and then {again}")
         connection.rollback()
+        self._stop_asked.wait(0.5)  # who reads without a pause keeps commits waiting for ever
 
     def _read(
         self, connection: "psycopg2.extensions.connection", query: str

@@ -62,6 +62,7 @@ class World:
     Attributes:
         folder: For the home of the project, and for what its runs write.
         url: The database; None: the embedded server of the home.
+        superuser_url: The same database for a superuser; None: `url` is one.
         module: The definitions that run unless others are named.
         launched: All runs in processes of their own.
     """
@@ -69,6 +70,7 @@ class World:
     folder: Path
     url: sa.URL | None
     module: str = IN_PROCESS
+    superuser_url: sa.URL | None = None
     launched: list[Launched] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -132,7 +134,11 @@ class World:
     def pace(self, seconds: float) -> None:
         """Sets how long each SQL asset takes at least, from the next session on."""
         name = self.rows("SELECT quote_ident(current_database())")[0][0]
-        self.execute(f"ALTER DATABASE {name} SET proof.pace = '{seconds}'")
+        engine = self.engine
+        if self.superuser_url is not None:
+            engine = sa.create_engine(self.superuser_url, poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET proof.pace = '{seconds}'")
 
     def launch(
         self,
