@@ -1,12 +1,6 @@
-"""`data-pipeline plan` and `data-pipeline gc`: what a run would do, and what is kept for it."""
-
-import logging
-from typing import TYPE_CHECKING
+"""`data-pipeline plan`: what a run would do, and why."""
 
 import click
-
-if TYPE_CHECKING:
-    from data_pipeline.instances import Instance
 
 
 @click.command()
@@ -16,13 +10,13 @@ def plan(instance: str) -> None:
 
     Sources are asked whether they have new data; nothing is computed or written.
     """
-    from data_pipeline.cli.planned_run import planned
+    from data_pipeline.cli.planned_run import log_for_shell, planned
     from data_pipeline.instances import load_configuration
     from data_pipeline.memo.decisions import Action
 
     configuration = load_configuration()
     configuration.instance(instance)
-    memo = planned(configuration, instance, _log())
+    memo = planned(configuration, instance, log_for_shell())
     decisions = memo.decisions().values()
     restored = memo.restorable()
     memo.close()
@@ -46,104 +40,3 @@ def plan(instance: str) -> None:
     if memo.left_out:
         click.echo(f"left out ({len(memo.left_out)}), raw tables that `{instance}` does not load:")
         click.echo(f"  {', '.join(memo.left_out)}")
-
-
-@click.command()
-@click.argument("instances", nargs=-1)
-@click.option("--orphans", is_flag=True, help="Drop what no asset makes any more, instead.")
-@click.option("--yes", is_flag=True, help="Drop the orphans; otherwise they are only listed.")
-@click.option("--force", is_flag=True, help="Drop them with views and the like built on them.")
-def gc(instances: tuple[str, ...], orphans: bool, yes: bool, force: bool) -> None:
-    """Drop the earlier versions that are kept in cache slots, of all instances or of INSTANCES.
-
-    With --orphans: tables and blobs that no asset makes any more, if this code made them.
-    """
-    from data_pipeline.instances import load_configuration
-
-    configuration = load_configuration()
-    names = instances or tuple(configuration.instances)
-    if orphans:
-        # What copies goes before what it copies from.
-        for name in sorted(names, key=lambda name: -configuration.instance(name).copies_over):
-            _drop_orphans(configuration.instance(name), yes=yes, force=force)
-        return
-    for name in names:
-        count, size, used = _collect(configuration.instance(name))
-        click.echo(f"{name}: dropped {count} kept version(s), {size:,} bytes")
-        if used:
-            click.echo(f"{name}: kept, since others use them: {', '.join(used)}")
-
-
-def _drop_orphans(instance: "Instance", *, yes: bool, force: bool) -> None:
-    from data_pipeline.cli.drop import listing
-    from data_pipeline.cli.planned_run import orphans_of
-    from data_pipeline.database.connection import database
-    from data_pipeline.drop import dropping
-    from data_pipeline.drop.blockers import Order, survey
-    from data_pipeline.drop.inventory import DropSelection
-
-    found = orphans_of(instance)
-    for row in found.unknown:
-        click.echo(f"{instance.name}: `{row.table}` is of unknown origin, and stays")
-    if not found.own:
-        click.echo(f"{instance.name}: no orphans")
-        return
-    order = Order(
-        instance,
-        DropSelection(
-            frozenset(),
-            tables=frozenset(row.table for row in found.own),
-            # Somebody else may come to have one of them until it is dropped.
-            seen_in=found.own[0].seen_in,
-        ),
-        force=force,
-    )
-    base = database(instance)
-    with base.begin() as connection:
-        surveyed = survey(connection, order)
-    click.echo(f"{instance.name}: no asset makes these any more")
-    for line in listing(surveyed):
-        click.echo(line)
-    if not yes:
-        again = f"data-pipeline gc {instance.name} --orphans --yes{' --force' * force}"
-        click.echo(f"Nothing was dropped. To drop it: {again}")
-        return
-    surveyed.check(order)
-    dropping.drop(base, order, _log())
-    click.echo("Dropped.")
-
-
-def _collect(instance: "Instance") -> tuple[int, int, list[str]]:
-    from data_pipeline.database.connection import database
-    from data_pipeline.database.locks import reserve
-    from data_pipeline.store import blob_files, slots
-
-    with database(instance).begin() as connection:
-        kept = [slot.row for slot in slots.all_slots(connection, instance)]
-        # A run may be about to swap one in of the tables that it writes.
-        free = reserve(connection, instance, {row.table for row in kept})
-        kept = [slot.row for slot in slots.all_slots(connection, instance)]
-        used = slots.in_use(connection, instance, kept)
-        used += [row for row in kept if row.table not in free and row not in used]
-        rows = [row for row in kept if row not in used]
-        for row in rows:
-            slots.drop(connection, instance, row)
-        unused = slots.unused_files(connection, instance, rows)
-    for row in rows:
-        if row.location in unused:
-            blob_files.remove(instance, row.table, row.location)
-    names = [str(slots.relation_of(instance, row)) for row in used]
-    return len(rows), sum(row.bytes or 0 for row in rows), names
-
-
-class _Shown(logging.Handler):
-    """Shows warnings and errors of a command."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname}: {record.getMessage()}", err=True)
-
-
-def _log() -> logging.Logger:
-    log = logging.Logger("data_pipeline", level=logging.WARNING)
-    log.addHandler(_Shown())
-    return log

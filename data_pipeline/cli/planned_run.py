@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
+import click
 import dagster as dg
 
 from data_pipeline.code_version.run_time_values import UnseenInputWarning, unseen_inputs
@@ -54,3 +55,17 @@ def orphans_of(instance: Instance) -> Orphans:
         return Orphans()
     with database(instance).begin() as connection:
         return orphans(connection, instance, location)
+
+
+class _Shown(logging.Handler):
+    """Shows warnings and errors of a command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname}: {record.getMessage()}", err=True)
+
+
+def log_for_shell() -> logging.Logger:
+    """Return a log whose warnings and errors are shown at the shell."""
+    log = logging.Logger("data_pipeline", level=logging.WARNING)
+    log.addHandler(_Shown())
+    return log

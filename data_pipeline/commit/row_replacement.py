@@ -31,7 +31,7 @@ _KEY = "KEY"
 # Constraints (23), what depends on a key, what a publication leaves out, names, and the like.
 _REFUSED = ("23", "2BP01", "42P10", "42P07", "42P16", "55000", "0A000")
 _NOT_NAMED = frozenset({"2BP01", "42P10"})
-_IN_THE_WAY = stored_query(__file__, "row_replacement_in_the_way")
+_IN_THE_WAY = stored_query(__file__, "row_replacement_dependents")
 _WRITERS = (
     "SELECT coalesce(array_agg(DISTINCT xmin::text), ARRAY[pg_current_xact_id()::xid::text]) "
     "FROM ONLY {relation}"

@@ -8,7 +8,7 @@ from typing import Any
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import Identity
 from data_pipeline.instances.settings.caching import Validation
-from data_pipeline.memo.changes import change
+from data_pipeline.memo.change_reasons import change
 from data_pipeline.store.catalog import CatalogRow
 
 Key = tuple[str, StageTable]

@@ -32,7 +32,6 @@ from data_pipeline.memo.decisions import (
     not_taken,
 )
 from data_pipeline.memo.fresh_input import kept_out, refusal
-from data_pipeline.memo.messages import listed, summary, without_identity
 from data_pipeline.memo.other_io_managers import (
     OtherIOManagers,
     StepEvents,
@@ -46,6 +45,7 @@ from data_pipeline.memo.restoring import (
     record_reused,
     restore,
 )
+from data_pipeline.memo.run_messages import listed, summary, without_identity
 from data_pipeline.memo.run_steps import commit_order, node_name, run_steps
 from data_pipeline.memo.sources import declared_sources, digests, with_fingerprints
 from data_pipeline.runs.dagster_plan import CommitOrder, code_location

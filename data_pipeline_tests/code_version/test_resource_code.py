@@ -10,7 +10,7 @@ import pytest
 from data_pipeline.assembly import instance_definitions, instance_resources
 from data_pipeline.code_version.code_version import code_versions
 from data_pipeline.identity.computation import CODE_PARTS_KEY
-from data_pipeline.memo.changes import changed_parts
+from data_pipeline.memo.change_reasons import changed_parts
 from data_pipeline_tests.code_version.made_project import MadeProject
 
 RESOURCES = """
