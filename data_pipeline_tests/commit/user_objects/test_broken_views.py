@@ -93,12 +93,24 @@ def test_a_temporary_view_of_another_session_is_named(stage: Stage) -> None:
     [
         (
             "CREATE TABLE users.x (a int CONSTRAINT fk REFERENCES s.t)",
-            r"Constraint fk on table users\.x depends on column a of table s\.t.*Drop it",
+            r"Constraint fk on table users\.x \(role \w+\) depends on column a of.*Drop it",
         ),
-        ("CREATE TABLE users.x (c s.t)", r"Column c of table users\.x depends on type s\.t"),
-        ("CREATE TABLE users.x (c s.t[])", r"Column c of table users\.x depends on type s\.t\[\]"),
-        ("CREATE TABLE users.x () INHERITS (s.t)", r"Table users\.x depends on table s\.t"),
-        ("CREATE TYPE users.x AS (c s.t)", r"Column c of composite type users\.x depends on"),
+        (
+            "CREATE TABLE users.x (c s.t)",
+            r"Column c of table users\.x \(role \w+\) depends on type s\.t",
+        ),
+        (
+            "CREATE TABLE users.x (c s.t[])",
+            r"Column c of table users\.x \(role \w+\) depends on type s\.t\[\]",
+        ),
+        (
+            "CREATE TABLE users.x () INHERITS (s.t)",
+            r"Table users\.x \(role \w+\) depends on table s\.t",
+        ),
+        (
+            "CREATE TYPE users.x AS (c s.t)",
+            r"Column c of composite type users\.x \(role \w+\) depends on",
+        ),
         ("CREATE DOMAIN users.x AS s.t", r"Type users\.x depends on type s\.t"),
     ],
 )
