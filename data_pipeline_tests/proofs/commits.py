@@ -8,7 +8,7 @@ from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
 
 COMMITS = [
-    pytest.param(20, id="20 commits"),
+    pytest.param(8, id="8 commits"),
     pytest.param(300, id="300 commits", marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
 ]
 
