@@ -9,7 +9,7 @@ from benchmarks.measure import own_server
 def main() -> None:
     """Measures and prints."""
     with own_server() as folder:
-        from benchmarks import caching, commit, content, sampling
+        from benchmarks import caching, commit, content, in_place, sampling
         from benchmarks.steps import per_step
         from benchmarks.transfer import comparisons
         from data_pipeline.instances import load_configuration
@@ -19,6 +19,8 @@ def main() -> None:
             print(comparison, flush=True)
         print(per_step(), flush=True)
         for comparison in commit.comparisons(load_configuration().instance("full")):
+            print(comparison, flush=True)
+        for comparison in in_place.comparisons(load_configuration().instance("full")):
             print(comparison, flush=True)
         for comparison in content.comparisons(load_configuration().instance("full")):
             print(comparison, flush=True)
