@@ -19,7 +19,12 @@ from data_pipeline.database.relations import Shape
 from data_pipeline.database.row_hash import as_bytes, as_text, cannot_send, differs
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.store.relation_state import State, remembered, state_of
-from data_pipeline.store.table_properties import index_name, key_name
+from data_pipeline.store.table_properties import (
+    index_name,
+    index_statement,
+    key_name,
+    key_statement,
+)
 
 # What would do more than change the rows of the table itself, and on which of its changes.
 _GUARDS = stored_query(__file__, "row_replacement_guards")
@@ -269,12 +274,10 @@ class RowsInPlace:
             if column.is_not_null and column.name not in known:
                 yield f"ALTER TABLE ONLY {table} ALTER COLUMN {quoted(column.name)} SET NOT NULL"
         if self.new.key and self.old.key != self.new.key:
-            name, key = key_name(self.table.name), ", ".join(map(quoted, self.new.key))
-            yield f"ALTER TABLE ONLY {table} ADD CONSTRAINT {quoted(name)} PRIMARY KEY ({key})"
+            yield key_statement(self.table, key_name(self.table.name), self.new.key)
         for index in sorted(set(self.indexes) - set(self.earlier)):
             name = index_name(self.table.name, index)
-            columns = ", ".join(map(quoted, index))
-            yield f"CREATE INDEX IF NOT EXISTS {quoted(name)} ON {table} ({columns})"
+            yield index_statement(self.table, name, index, if_missing=True)
         if self.old.persistence != self.new.persistence:
             yield f"ALTER TABLE {table} SET {'UN' if self.new.persistence == 'u' else ''}LOGGED"
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +17,13 @@ from data_pipeline.database.identifiers import (
 from data_pipeline.database.server_errors import Lacking, refusal
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.store.relation_state import State, built_state, state_of
-from data_pipeline.store.table_properties import Properties, index_name, key_name
+from data_pipeline.store.table_properties import (
+    Properties,
+    index_name,
+    index_statement,
+    key_name,
+    key_statement,
+)
 from data_pipeline.transfer.frames import Progress
 
 if TYPE_CHECKING:
@@ -188,20 +194,14 @@ def _apply_properties(
 ) -> None:
     statements = []
     if properties.primary_key:
-        name, key = key_name(target.name), _listed(properties.primary_key)
-        statements.append(
-            f"ALTER TABLE {target.quoted} ADD CONSTRAINT {quoted(name)} PRIMARY KEY ({key})"
-        )
-    for index in dict.fromkeys(properties.indexes):
-        name = index_name(target.name, index)
-        statements.append(f"CREATE INDEX {quoted(name)} ON {target.quoted} ({_listed(index)})")
+        statements.append(key_statement(target, key_name(target.name), properties.primary_key))
+    statements += [
+        index_statement(target, index_name(target.name, index), index)
+        for index in dict.fromkeys(properties.indexes)
+    ]
     statements.append(f"SET LOCAL default_statistics_target = {_STATISTICS_TARGET}")
     statements.append(f"ANALYZE {target.quoted}")
     _execute(connection, *statements)
-
-
-def _listed(columns: Sequence[str]) -> str:
-    return ", ".join(quoted(name) for name in columns)
 
 
 def _not_null(target: RelationName, properties: Properties, columns: list[str]) -> list[str]:

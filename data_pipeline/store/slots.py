@@ -20,7 +20,12 @@ from data_pipeline.instances import Instance
 from data_pipeline.store import blob_files, catalog
 from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
 from data_pipeline.store.relation_state import built_state, intact_relations, state_of
-from data_pipeline.store.table_properties import index_name, key_name
+from data_pipeline.store.table_properties import (
+    index_name,
+    index_statement,
+    key_name,
+    key_statement,
+)
 
 SLOTS = "slots"
 _INDEXES = sa.text("""
@@ -175,15 +180,13 @@ def _copied(
         for column in shape.columns
         if column.is_not_null
     ]
+    statements = [f"ALTER TABLE {target.quoted} {', '.join(changes)}"] if changes else []
     if shape.key:
-        key = ", ".join(map(quoted, shape.key))
-        changes.append(f"ADD CONSTRAINT {quoted(slot_names[0])} PRIMARY KEY ({key})")
+        statements.append(key_statement(target, slot_names[0], shape.key))
     else:
         del names[slot_names[0]]
-    statements = [f"ALTER TABLE {target.quoted} {', '.join(changes)}"] if changes else []
     for name, columns in zip(slot_names[1:], row.declared.indexes, strict=True):
-        listed = ", ".join(map(quoted, columns))
-        statements.append(f"CREATE INDEX {quoted(name)} ON {target.quoted} ({listed})")
+        statements.append(index_statement(target, name, columns))
     run(connection, "; ".join([*statements, f"ANALYZE {target.quoted}"]))
     query = (
         f"SELECT {state_of(f'{literal(target.quoted)}::regclass')}, pg_current_xact_id()::xid::text"

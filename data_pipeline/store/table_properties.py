@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from data_pipeline.database.identifiers import (
     DIALECT,
     MAX_IDENTIFIER_BYTES,
+    RelationName,
+    quoted,
 )
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.transfer.stable_hash import fingerprint
@@ -26,6 +28,21 @@ def index_name(table: str, columns: Sequence[str]) -> str:
     # The names that PostgreSQL makes up are free in the staging schema only: an index on column
     # `b_c` of table `a` would have the same name as one on `c` of table `a_b`.
     return _object_name(table, "idx", *columns)
+
+
+def key_statement(relation: RelationName, name: str, columns: Sequence[str]) -> str:
+    """Return the statement that gives a table its primary key, under a name."""
+    key = ", ".join(map(quoted, columns))
+    return f"ALTER TABLE ONLY {relation.quoted} ADD CONSTRAINT {quoted(name)} PRIMARY KEY ({key})"
+
+
+def index_statement(
+    relation: RelationName, name: str, columns: Sequence[str], *, if_missing: bool = False
+) -> str:
+    """Return the statement that makes an index on columns of a table, under a name."""
+    condition = "IF NOT EXISTS " if if_missing else ""
+    listed = ", ".join(map(quoted, columns))
+    return f"CREATE INDEX {condition}{quoted(name)} ON {relation.quoted} ({listed})"
 
 
 def _object_name(*parts: str) -> str:
