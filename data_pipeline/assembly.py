@@ -1,31 +1,62 @@
 """Puts assets and instances together into Dagster definitions."""
 
+import gc
+import inspect
 import logging
+import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 import dagster as dg
 
-from data_pipeline.code_version.code_version import CodeVersion, code_versions
+from data_pipeline import errors
+from data_pipeline.authoring.stage import resolved
+from data_pipeline.code_version.code_version import CodeVersion, check_code_versions, code_versions
+from data_pipeline.code_version.live_code import asset_functions
 from data_pipeline.code_version.run_time_values import READS_KEY, takes_outside_input
-from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.identifiers import StageTable, few
+from data_pipeline.definition_checks import (
+    AnyAsset,
+    asset_keys,
+    check_alone,
+    check_annotations,
+    check_arguments,
+    check_inputs,
+    sorted_assets,
+    stored_tables,
+)
+from data_pipeline.definition_metadata import kept
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.explicit_choice import (
+    check_choices,
+    check_references,
+    warn_of_missing_keys,
+)
 from data_pipeline.identity.computation import CODE_PARTS_KEY, RAW_TAG
-from data_pipeline.instances import Configuration, load_configuration
-from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceResource
+from data_pipeline.identity.upstream import UNPARTITIONED_TAG
+from data_pipeline.instances import Configuration, load_configuration, project
+from data_pipeline.instances.dagster_resource import PARTITION_TAG
+from data_pipeline.instances.instance import PIPELINE_JOB
 from data_pipeline.instances.located_values import problem, suggestion
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
+from data_pipeline.io_manager.instance_resource import InstanceResource
 from data_pipeline.io_manager.io_manager import InstanceIOManager
 from data_pipeline.memo.executor import memoised
-from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
+from data_pipeline.memo.run_messages import STEPS_OF_RUN
+from data_pipeline.store.lookup import SOURCE_METADATA_KEY
 from data_pipeline.store.orphans import CodeLocation
 
 PROGRESS = "progress"
+_LINK = "dagster/code_references"
+_FRAMES = 1000
 _MOST_LINES = 6
+_OWN_ERRORS = frozenset(name for name in vars(errors) if name.endswith("Error"))
 
 
 class _Lines(logging.Handler):
@@ -55,17 +86,36 @@ def _lines(record: logging.LogRecord) -> Iterator[str]:
             key = evaluation.asset_key.to_user_string()
             text = f"! {instance}  {key}: check {evaluation.check_name}: {evaluation.description}"
             yield click.style(text, fg="yellow")
+    elif event.event_type is dg.DagsterEventType.ENGINE_EVENT:
+        if STEPS_OF_RUN in event.engine_event_data.metadata:
+            yield click.style(f"  {instance}  {event.message}", dim=True)
     elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
-        reason = _reason(event.step_failure_data.error)
+        reason = _reason(event.step_failure_data.error) + _place(event.step_failure_data.error)
         yield click.style(f"✗ {instance}  {event.step_key}: {reason}", fg="red")
-    elif event.event_type is dg.DagsterEventType.RUN_FAILURE and event.job_failure_data.error:
-        # It failed outside its steps: nothing may be run, or a stage could not be committed.
-        yield click.style(f"✗ {instance}  {_reason(event.job_failure_data.error)}", fg="red")
+    elif event.event_type is dg.DagsterEventType.RUN_FAILURE:
+        failure = event.job_failure_data
+        if failure.error and failure.first_step_failure_event is None:
+            # Outside of its steps: nothing may be run, or a stage could not be committed.
+            yield click.style(f"✗ {instance}  {_reason(failure.error)}", fg="red")
 
 
 def _reason(error: Any) -> str:
     cause = error.cause or error if error else None
     return cause.message.strip() if cause else ""
+
+
+def _place(error: Any) -> str:
+    """Name the line of the project, if any, in which an error that is none of ours came up."""
+    cause = error.cause or error if error else None
+    root = project.root()
+    if cause is None or root is None or cause.cls_name in _OWN_ERRORS:
+        return ""
+    for frame in reversed(cause.stack):
+        found = re.match(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)', frame)
+        file = Path(found["file"]) if found else None
+        if file and file.is_relative_to(root) and "site-packages" not in file.parts:
+            return f" ({file.relative_to(root)}, line {found['line']})" if found else ""
+    return ""
 
 
 def _shortened(message: str) -> str:
@@ -131,11 +181,8 @@ def instance_resources(
     return resources
 
 
-PIPELINE_JOB = "pipeline"
-
-
 def instance_definitions(
-    assets: Sequence[dg.AssetsDefinition],
+    assets: Sequence[AnyAsset],
     *,
     asset_checks: Sequence[dg.AssetChecksDefinition] = (),
     executor: dg.ExecutorDefinition = dg.in_process_executor,
@@ -148,7 +195,9 @@ def instance_definitions(
     There is a job for each instance, tagged with its partition, and the job `pipeline` for any.
 
     Args:
-        assets: Assets that are partitioned by instance.
+        assets: Assets that are partitioned by instance. Others (`dg.AssetSpec`, observable source
+            assets, assets without partitions) are in the jobs of no instance. Tables of assets
+            without partitions are those of instance `full`, or of the only one that copies nothing.
         asset_checks: Checks on them.
         executor: The executor that runs the steps of all jobs.
         configuration: The instances; default: the configuration that is in force.
@@ -159,38 +208,98 @@ def instance_definitions(
 
     Raises:
         ConfigurationError: Stages and instances would reach the same schema or one with too long a
-            name, an asset key is not `[stage, table]`, two differ only by case, or an instance
-            samples a stage of one that does not have all of its rows.
+            name, an asset key is not `[stage, table]`, two differ only by case, an instance samples
+            a stage of one that does not have all of its rows or filters one whose tables refer to
+            each other without saying so of it, a relationship leads to no table, or a parameter of
+            an asset of a `Stage` is none.
     """
-    configuration = configuration or load_configuration()
-    tables = [StageTable.from_path(key.path) for asset in assets for key in asset.keys]
-    configuration.check_stages({table.stage for table in tables})
+    project.note_caller()
+    check_arguments(assets, executor)
+    configuration = configuration or project_configuration()
+    assets = resolved(assets)
+    found = sorted_assets(assets, list(configuration.instances))
+    raw = _raw_tables(found.of_instances)
+    check_alone(found.alone, found.of_instances, configuration)
+    tables = stored_tables(found.of_instances)
+    tables += [StageTable.of_key(key.path) for asset in found.alone for key in asset.keys]
+    known = [key for asset in assets for key in asset_keys(asset)]
+    specs = [spec for asset in found.computed for spec in asset.specs]
+    check_inputs(found.computed, known)
+    check_annotations(found.computed)
+    check_references(specs, known)
+    if configuration.file != project.SHIPPED:  # which several tests and trials may share
+        check_choices(specs, configuration)
+        warn_of_missing_keys(specs, configuration)
+    configuration.check_stages({table.stage for table in tables if table.stage})
     _check_case(tables)
-    _check_sample_sources(configuration, _input_tables(assets))
+    _check_sample_sources(configuration, _input_tables(found.of_instances))
     location = code_location or str(sys._getframe(1).f_globals.get("__name__", ""))
-    raw = _raw_tables(assets)
     resources = {**instance_resources(), **others.pop("resources", {})}
     versions = code_versions(
-        assets,
+        found.computed,
         tracked_packages=configuration.tracked_packages,
         resources=resources,
         raw=raw,
     )
-    return dg.Definitions(
-        assets=[_prepared(asset, raw, versions) for asset in assets],
+    checked = {}
+    if executor is not dg.in_process_executor:  # others may evaluate checks in other processes
+        tracked = configuration.tracked_packages
+        checked = check_code_versions(asset_checks, tracked_packages=tracked, resources=resources)
+    # Dagster walks from step to step by recursion, so a long chain needs as many frames.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _FRAMES + 2 * len(assets)))
+    definitions = dg.Definitions(
+        assets=[
+            *found.external,
+            *(_prepared(asset, raw, versions) for asset in found.computed),
+        ],
         asset_checks=asset_checks,
-        executor=memoised(executor, CodeLocation(location, frozenset(tables))),
+        executor=memoised(
+            executor,
+            CodeLocation(location, frozenset(tables)),
+            {str(key): version for key, version in checked.items()},
+        ),
         loggers={PROGRESS: progress_logger, **others.pop("loggers", {})},
-        jobs=[*_jobs(configuration), *others.pop("jobs", ())],
+        jobs=[*_jobs(configuration, found.of_instances), *others.pop("jobs", ())],
         resources=resources,
         **others,
     )
+    _keep_what_is_loaded()
+    return definitions
+
+
+@cache
+def _keep_what_is_loaded() -> None:
+    """Let collections not walk again through what the first definitions have loaded: it stays."""
+    gc.freeze()
+
+
+def project_configuration() -> Configuration:
+    """Return the configuration that is in force; warn where it is that of the shipped pipelines.
+
+    That one has instances full, midi and mini, and samples for tables that others do not have.
+    """
+    configuration = load_configuration()
+    module = project.module_in_use()
+    if configuration.file == project.SHIPPED and not project.is_own(module):
+        places = "".join(f"\n  {file}" for file in project.places())
+        warnings.warn(
+            f"There is no configuration for `{module}`, so that of data_pipeline's own pipelines "
+            f"({project.SHIPPED}) is taken. It was looked for here:{places}\nWrite "
+            f"{project.CONFIGURATION} there (`data-pipeline init` makes a project with one), or "
+            "name a file in DATA_PIPELINE_CONFIG. The least that it can say:\n"
+            "  instances: {full: {}, mini: {attrs: {copy_filtered_input: true, copy_source: full, "
+            "copy_filter_cnt: 10}}}",
+            stacklevel=3,
+        )
+    return configuration
 
 
 def check_samples(
     assets: Iterable[dg.AssetsDefinition], configuration: Configuration | None = None
 ) -> None:
     """Check that all tables that samples name are input tables; a slip would go unnoticed.
+
+    And that filters are not taken for tables that refer to each other, unless it is said of them.
 
     Use it where the assets are all that there are: several pipelines may have one configuration.
 
@@ -199,11 +308,14 @@ def check_samples(
         configuration: The instances; default: the configuration that is in force.
 
     Raises:
-        ConfigurationError: A table is no input table, or something is said of one whose stage has
-            no root, so that filters would copy it.
+        ConfigurationError: A table is no input table, something is said of one whose stage has no
+            root, so that filters would copy it, or a filter for other tables would copy those of a
+            stage that refer to each other.
     """
-    configuration = configuration or load_configuration()
+    configuration = configuration or project_configuration()
+    assets = list(assets)
     inputs = _input_tables(assets)
+    check_choices([spec for asset in assets for spec in asset.specs], configuration)
     for name, instance in configuration.instances.items():
         if instance.sample:
             _check_sample(f"instances.{name}.attrs.sample", instance.sample, inputs)
@@ -242,6 +354,11 @@ def _check_sample(where: str, sample: SampleSettings, inputs: Sequence[StageTabl
         "cover.columns": sample.cover.columns or {},
         "cover.predicates": sample.cover.predicates,
         "pins": sample.pins,
+        "whole": sample.whole,
+        "follow": sample.follow,
+        "where": sample.where,
+        "mask": sample.mask,
+        "cut": [reference.partition(".")[0] for reference in sample.cut],
     }
     for key, tables in named.items():
         for table in tables:
@@ -261,11 +378,14 @@ def _check_sample(where: str, sample: SampleSettings, inputs: Sequence[StageTabl
                 )
 
 
-def _jobs(configuration: Configuration) -> list[Any]:
+def _jobs(configuration: Configuration, assets: Sequence[dg.AssetsDefinition]) -> list[Any]:
+    # Not all: other definitions that are merged with these have assets of their own.
+    keys = [key for asset in assets for key in asset.keys]
+    selection = dg.AssetSelection.assets(*keys)
     jobs = [
         dg.define_asset_job(
             name,
-            selection=dg.AssetSelection.all(),
+            selection=selection,
             tags={PARTITION_TAG: name},
             description=f"The whole pipeline on instance `{name}`.",
         )
@@ -275,7 +395,7 @@ def _jobs(configuration: Configuration) -> list[Any]:
         *jobs,
         dg.define_asset_job(
             PIPELINE_JOB,
-            selection=dg.AssetSelection.all(),
+            selection=selection,
             description="The whole pipeline on any instance: choose its partition.",
         ),
     ]
@@ -290,22 +410,48 @@ def _raw_tables(assets: Iterable[dg.AssetsDefinition]) -> set[str]:
 def _prepared(
     asset: dg.AssetsDefinition, raw: set[str], versions: Mapping[dg.AssetKey, CodeVersion]
 ) -> dg.AssetsDefinition:
-    """Return an asset with its code version, and with a tag if it is a raw table."""
+    """Return an asset with its code version, a link to its code, and a tag if it is raw."""
+    link = _link(asset)
 
     def prepared(spec: dg.AssetSpec) -> dg.AssetSpec:
-        tags, metadata = dict(spec.tags), dict(spec.metadata)
+        tags, metadata = dict(spec.tags), {**link, **spec.metadata}
         if spec.key.to_user_string() in raw:
             tags[RAW_TAG] = ""
+        if asset.partitions_def is None:
+            tags[UNPARTITIONED_TAG] = ""
         version = versions.get(spec.key)
         if version is None:
-            return spec.replace_attributes(tags=tags)
+            return spec.replace_attributes(tags=tags, metadata=metadata)
         if version.parts:
-            metadata[CODE_PARTS_KEY] = dict(version.parts)
+            words = f"{len(version.parts)} functions, constants and files"
+            metadata[CODE_PARTS_KEY] = kept(dict(version.parts), words)
         if version.reads and not takes_outside_input(asset, raw):
-            metadata[READS_KEY] = [list(item) for item in version.reads]
+            reads = [list(item) for item in version.reads]
+            metadata[READS_KEY] = kept(reads, few([f"{what} ({at})" for at, what in reads]))
         return spec.replace_attributes(tags=tags, metadata=metadata, code_version=version.version)
 
     return asset.map_asset_specs(prepared)
+
+
+def _link(asset: dg.AssetsDefinition) -> dict[str, Any]:
+    """Return a link to the source code of an asset, unless its author has given it one.
+
+    `dg.with_source_code_references` reads and splits the file again for each asset.
+    """
+    if any(_LINK in spec.metadata for spec in asset.specs):
+        return {}
+    node = asset.node_def
+    function = getattr(node, "composition_fn", None) or next(iter(asset_functions(asset).values()))
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or not Path(code.co_filename).is_file():
+        return {}
+    with warnings.catch_warnings():
+        # `test_asset_pages.py` fails when this beta changes.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        place = dg.LocalFileCodeReference(
+            file_path=str(Path(code.co_filename).absolute()), line_number=code.co_firstlineno
+        )
+        return {_LINK: dg.CodeReferencesMetadataValue(code_references=[place])}
 
 
 def _check_case(tables: Iterable[StageTable]) -> None:

@@ -9,6 +9,10 @@ class ConfigurationError(DataPipelineError):
     """The configuration, or a declaration in an asset's code, cannot be used as it stands."""
 
 
+class DefinitionsError(DataPipelineError):
+    """The module of a project, with the definitions in it, cannot be loaded."""
+
+
 class DatabaseError(DataPipelineError):
     """The database could not be reached, or refused a statement."""
 
@@ -25,6 +29,10 @@ class EmbeddedServerError(DatabaseError):
     """The embedded PostgreSQL could not be set up, started or stopped."""
 
 
+class BlobStoreError(DataPipelineError):
+    """The place where blobs lie could not be reached, or refused."""
+
+
 class UnsupportedDataError(DataPipelineError):
     """A value, a type or a name that PostgreSQL cannot hold, found before anything was written."""
 
@@ -33,9 +41,31 @@ class TableNotFoundError(DataPipelineError):
     """A table or blob that something reads has not been built yet, or is gone."""
 
 
+class UnknownColumnError(DataPipelineError, AttributeError, KeyError):
+    """Code asks a table for a column that it does not have."""
+
+    __str__ = Exception.__str__
+
+
 class IsolationError(DataPipelineError):
     """Code of one instance tried to reach what belongs to another."""
 
 
 class UnstableValueError(DataPipelineError):
     """A value has no content that is the same in every process, so no hash could stand for it."""
+
+
+class CannotCarryError(DatabaseError):
+    """Something that users attached to a table cannot be carried over to the new one.
+
+    Attributes:
+        subject: The object, such as `view public.v`.
+        column: The column of a stage's table that is at fault, where that is known.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, subject: str, column: str | None, reason: str, remedy: str) -> None:
+        super().__init__(f"{subject[:1].upper()}{subject[1:]} {reason} {remedy}")
+        self.subject = subject
+        self.column = column
+        self.reason = reason

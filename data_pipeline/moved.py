@@ -4,7 +4,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 _MOVED = {
     "data_pipeline.caching": "data_pipeline",
     "data_pipeline.caching.executor": "data_pipeline.memo.executor",
-    "data_pipeline.caching.sources": "data_pipeline.memo.sources",
-    "data_pipeline.instances.resource": "data_pipeline.instances.dagster_resource",
+    "data_pipeline.caching.sources": "data_pipeline.memo.deciding.sources",
+    "data_pipeline.instances.resource": "data_pipeline.io_manager.instance_resource",
     "data_pipeline.instances.url": "data_pipeline.instances.environment",
     "data_pipeline.resources": "data_pipeline.assembly",
     "data_pipeline.sampling.copy_inputs": "data_pipeline.sampling.inputs",
@@ -27,14 +26,15 @@ _MOVED = {
 """Where modules are now that a README named, or whose classes a pickled blob may name."""
 
 
-class _Moved(MetaPathFinder, Loader):
+class _Moved:
+    # A finder and its loader; `importlib.abc` would take longer to import than this whole package.
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if name not in _MOVED:
             return None
         is_package = any(old.startswith(f"{name}.") for old in _MOVED)
-        return ModuleSpec(name, self, is_package=is_package)
+        return ModuleSpec(name, self, is_package=is_package)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         new = _MOVED[spec.name]

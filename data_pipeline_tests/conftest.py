@@ -7,17 +7,23 @@ environment variable DATA_PIPELINE_TEST_URL names another server, on which the t
 drop databases of their own.
 """
 
+import gc
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    import dagster as dg
+
+    from data_pipeline_tests.beginnings import Beginnings, BeginWith
     from data_pipeline_tests.plain_roles import PlainRoles
 
 # What a shared machine is busy with is no failure.
@@ -32,6 +38,7 @@ _OF_THE_USER = (
     "DATA_PIPELINE_HOME",
     "DATA_PIPELINE_IGNORE_CODE_VERSION",
     "DATA_PIPELINE_PER_USER",
+    "DATA_PIPELINE_TEMPORARY_STORAGE",
 )
 
 
@@ -46,6 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Let the pipelines connect as the superuser, not as a plain owner of their database",
     )
+    parser.addoption(
+        "--screenshots", action="store_true", help="Take the pictures in docs/img anew"
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -53,11 +63,72 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"PostgreSQL: {sa.make_url(url)!r}" if url else "PostgreSQL: embedded, temporary"
 
 
+def pytest_sessionstart() -> None:
+    """Let messages name the module of pyproject.toml, whichever test is the first to run."""
+    from data_pipeline.instances import project
+
+    project.note_caller()
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the collector of garbage from looking at every module again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
+_WITH_PROGRAMS = {"cli", "docs", "embedded", "launch", "proofs"}
+"""Folders of tests that start program after program."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives programs more time: they take minutes on a busy machine."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        if folder in _WITH_PROGRAMS and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps tests away from the data and the Dagster storage of whoever runs them."""
     for name in _OF_THE_USER:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
+    """Reads the migrations of Dagster's storages once, not again for each storage that is made."""
+    patch = pytest.MonkeyPatch()
+    known: dict[str | None, ScriptDirectory] = {}
+    read = ScriptDirectory.from_config
+
+    def once(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        return known[place] if place in known else known.setdefault(place, read(config))
+
+    patch.setattr(ScriptDirectory, "from_config", once)
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def define(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[["dg.Definitions"], None]]:
+    """Gives the command line other definitions than the shipped ones, for one test."""
+    from data_pipeline import definitions
+    from data_pipeline.dagster_internals import ReconstructableJob
+
+    def forget() -> None:  # Dagster remembers the job that a process has asked for last
+        ReconstructableJob.get_definition.cache_clear()
+        ReconstructableJob.get_repository_definition.cache_clear()
+
+    def define(made: "dg.Definitions") -> None:
+        monkeypatch.setattr(definitions, "defs", made)
+        forget()
+
+    yield define
+    forget()
 
 
 @pytest.fixture(scope="session")
@@ -72,8 +143,28 @@ def superuser_url(
     from data_pipeline.embedded import EmbeddedServer
 
     server = EmbeddedServer(Path(tmp_path_factory.mktemp("home")))
-    yield server.start().set(drivername="postgresql+psycopg2")
+    url = server.start().set(drivername="postgresql+psycopg2")
+    _let_go_of_safety(url)
+    yield url
     server.stop()
+
+
+def _let_go_of_safety(url: sa.URL) -> None:
+    """Wait for no disk, and make passwords cheap to check.
+
+    What is written survives all but the end of the operating system. A password takes two thirds of
+    the time of a connection, and tests open a hundred thousand.
+    """
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        settings = ["fsync = off", "full_page_writes = off"]
+        if (connection.dialect.server_version_info or ()) >= (16,):
+            settings.append("scram_iterations = 1")
+            connection.exec_driver_sql("SET scram_iterations = 1")
+        for setting in settings:
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting}")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+        connection.exec_driver_sql(f"ALTER ROLE CURRENT_USER PASSWORD '{url.password}'")
 
 
 @pytest.fixture(scope="session")
@@ -94,14 +185,26 @@ def server_url(request: pytest.FixtureRequest, superuser_url: sa.URL) -> Iterato
         connection.exec_driver_sql(f"DROP ROLE {name}")
 
 
+def cheaply(connection: sa.Connection) -> str:
+    """Return what lets a database be created for half the work, where the server has a choice.
+
+    Its files are copied; else every page of them goes through the log.
+    """
+    version = connection.dialect.server_version_info
+    return "STRATEGY file_copy" if version and version >= (15,) else ""
+
+
 @pytest.fixture
 def database_url(server_url: sa.URL, superuser_url: sa.URL) -> Iterator[sa.URL]:
     """URL of an empty database that this test alone uses (driver psycopg2)."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
-        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+        connection.exec_driver_sql(f"CREATE DATABASE {name} {cheaply(connection)}")
     yield server_url.set(database=name)
+    from data_pipeline.database.connection import close_databases
+
+    close_databases(name)  # a process has a thousand files at most
     admin = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
         connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
@@ -125,6 +228,32 @@ def pipeline_database(
     engine = sa.create_engine(database_url, poolclass=sa.NullPool)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def beginnings(
+    server_url: sa.URL, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Beginnings"]:
+    """Patterns of databases, for `begin_with`."""
+    from data_pipeline_tests.beginnings import Beginnings
+
+    with sa.create_engine(server_url, poolclass=sa.NullPool).connect() as connection:
+        how = cheaply(connection)
+    made = Beginnings(server_url, tmp_path_factory.mktemp("beginnings"), how)
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def begin_with(
+    beginnings: "Beginnings", pipeline_database: sa.Engine, tmp_path: Path
+) -> "BeginWith":
+    """Lets the database of this test be as a function leaves it, which is called once for each key.
+
+    Dagster's storage then knows nothing of what was built.
+    """
+    name = pipeline_database.url.database or ""
+    return lambda key, build: beginnings.copy(key, build, name, tmp_path / "home")
 
 
 @pytest.fixture

@@ -4,14 +4,20 @@ from typing import Any
 
 import click
 
-from data_pipeline.cli.db import db
-from data_pipeline.cli.drop import drop
-from data_pipeline.cli.gc import gc
-from data_pipeline.cli.instances import instances
-from data_pipeline.cli.plan import plan
-from data_pipeline.cli.report import report
-from data_pipeline.cli.run import run
-from data_pipeline.cli.why import why
+from data_pipeline.cli.chosen_project import module_option
+from data_pipeline.cli.commands.db import db
+from data_pipeline.cli.commands.diff import diff
+from data_pipeline.cli.commands.drop import drop
+from data_pipeline.cli.commands.gc import gc
+from data_pipeline.cli.commands.init import init
+from data_pipeline.cli.commands.instances import instances
+from data_pipeline.cli.commands.plan import plan
+from data_pipeline.cli.commands.relationships import relationships
+from data_pipeline.cli.commands.report import report
+from data_pipeline.cli.commands.run import run
+from data_pipeline.cli.commands.sample import sample
+from data_pipeline.cli.commands.source import source
+from data_pipeline.cli.commands.why import why
 from data_pipeline.errors import DataPipelineError
 
 
@@ -27,15 +33,36 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group)
+@click.version_option(package_name="data-pipeline", message="data-pipeline %(version)s")
 def main() -> None:
-    """Look after the instances of the pipeline and the embedded database."""
+    """Look after the instances of a pipeline and the embedded database.
+
+    Commands work on the project of the current directory.
+    """
 
 
-main.add_command(db)
-main.add_command(drop)
-main.add_command(gc)
-main.add_command(instances)
-main.add_command(plan)
-main.add_command(report)
-main.add_command(run)
-main.add_command(why)
+def _take_module(command: click.Command) -> None:
+    """Let a command and those below it take -m, but for what hands its arguments on."""
+    if not command.context_settings.get("ignore_unknown_options"):
+        command.params.append(module_option())
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _take_module(below)
+
+
+for _command in (
+    db,
+    diff,
+    drop,
+    gc,
+    instances,
+    plan,
+    relationships,
+    report,
+    run,
+    sample,
+    source,
+    why,
+):
+    main.add_command(_command)
+_take_module(main)
+main.add_command(init)

@@ -2,14 +2,14 @@
 
 import logging
 import os
-import warnings
 from functools import partial
 from pathlib import Path
 
 import click
 import dagster as dg
 
-from data_pipeline.code_version.run_time_values import UnseenInputWarning, unseen_inputs
+from data_pipeline.cli import chosen_project
+from data_pipeline.code_version.run_time_values import unseen_inputs
 from data_pipeline.dagster_internals import ResolvedRunConfig, create_execution_plan
 from data_pipeline.database.connection import database
 from data_pipeline.identity.run_resources import RunResources
@@ -24,11 +24,7 @@ from data_pipeline.store.orphans import Orphans, orphans
 
 def planned(configuration: Configuration, name: str, log: logging.Logger) -> Memo:
     """Return the memo of a run of the job of an instance, before its first step."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnseenInputWarning)  # said below, once
-        from data_pipeline.definitions import defs
-
-    job = defs.resolve_job_def(name)
+    job = chosen_project.job(name)
     for line in unseen_inputs(job.asset_layer.asset_graph):
         log.warning(line)
     plan = create_execution_plan(job, run_config=job.run_config, tags=dict(job.tags))
@@ -46,11 +42,7 @@ def _storage(home: Path) -> dg.DagsterInstance | None:
 
 def orphans_of(instance: Instance) -> Orphans:
     """Return the results of an instance that no asset of the project makes any more."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnseenInputWarning)
-        from data_pipeline.definitions import defs
-
-    location = code_location(defs.resolve_job_def(instance.name))
+    location = code_location(chosen_project.job(instance.name))
     if location is None:
         return Orphans()
     with database(instance).begin() as connection:

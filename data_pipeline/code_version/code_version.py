@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from data_pipeline.code_version.code_parts import CodePart, CodeParts
 from data_pipeline.code_version.live_code import (
     LiveCode,
     asked_resources,
     asset_functions,
     asset_structure,
+    declared_versions,
 )
 from data_pipeline.code_version.normalised_syntax import digest
-from data_pipeline.code_version.parts import CodePart, CodeParts
 from data_pipeline.code_version.project_code import (
     Definition,
     External,
@@ -173,6 +174,22 @@ def code_versions(
     return versions
 
 
+def check_code_versions(
+    checks: Sequence[dg.AssetChecksDefinition],
+    *,
+    tracked_packages: Packages = (),
+    resources: Mapping[str, Any] | None = None,
+) -> dict[dg.AssetCheckKey, str]:
+    """Return the code version of every check, with the arguments and errors of `code_version_of`.
+
+    Use it where other processes may evaluate them; the results of checks are never reused.
+    """
+    computation = _Computation(None, tracked_packages, resources)
+    with _no_collection():
+        versions = [(check, computation.version(check).version) for check in checks]
+    return {key: version for check, version in versions for key in check.check_keys}
+
+
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """Keep the garbage collector away for a moment.
@@ -202,28 +219,6 @@ def _warn_of_unresolved(versions: Mapping[dg.AssetKey, CodeVersion]) -> None:
             UnresolvedCodeWarning,
             stacklevel=3,
         )
-
-
-def with_code_versions(
-    assets: Sequence[dg.AssetsDefinition],
-    versions: Mapping[dg.AssetKey, CodeVersion] | None = None,
-    **options: Any,
-) -> list[dg.AssetsDefinition]:
-    """Return the assets with a code version each; explicit ones stay as they are.
-
-    Args:
-        assets: The assets.
-        versions: Their code versions, if `code_versions` has already computed them.
-        options: Arguments of `code_versions`.
-    """
-    known = code_versions(assets, **options) if versions is None else versions
-
-    def versioned(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if spec.code_version is not None or spec.key not in known:
-            return spec
-        return spec.replace_attributes(code_version=known[spec.key].version)
-
-    return [asset.map_asset_specs(versioned) for asset in assets]
 
 
 class _Reads:
@@ -265,15 +260,20 @@ class _Computation:
             asked_resources(asset), {**self._resources, **asset.resource_defs}
         )
         functions = list(asset_functions(asset).values())
-        return self._traced(functions, asset_structure(asset), list(resources))
+        declared = {
+            f"op {name}": f"op {digest(version)}"
+            for name, version in declared_versions(asset).items()
+        }
+        return self._traced(functions, asset_structure(asset), list(resources), declared)
 
     def _traced(
         self,
         entries: Sequence[Callable[..., Any]],
         structure: list[str],
         resources: Sequence[Any] = (),
+        declared: Mapping[str, str] | None = None,
     ) -> CodeVersion:
-        parts: dict[str, str] = {}
+        parts = dict(declared or {})
         warned: dict[Warned, None] = {}
         reads = _Reads()
         if structure:

@@ -16,11 +16,11 @@ from typing import Any, cast
 
 import dagster as dg
 
+from data_pipeline.code_version.code_parts import CodePart, CodeParts
 from data_pipeline.code_version.module_source import SourcePlace, first_line
 from data_pipeline.code_version.names_used import FUNCTIONS
 from data_pipeline.code_version.normalised_syntax import digest
 from data_pipeline.code_version.own_names import part_name
-from data_pipeline.code_version.parts import CodePart, CodeParts
 from data_pipeline.code_version.project_code import Definition, Module, WholeModule
 from data_pipeline.code_version.reference_targets import Warned
 from data_pipeline.errors import ConfigurationError, UnstableValueError
@@ -39,6 +39,12 @@ def asset_functions(asset: dg.AssetsDefinition) -> Mapping[str, Callable[..., An
 def asked_resources(asset: dg.AssetsDefinition) -> set[str]:
     """Return the keys of the resources that the ops of an asset ask for."""
     return {key for operation in _operations(asset) for key in operation.required_resource_keys}
+
+
+def declared_versions(asset: dg.AssetsDefinition) -> Mapping[str, str]:
+    """Return the versions that ops of a graph asset declare of themselves, by their names."""
+    # Its property `version` warns, and says to use one that there is not.
+    return {item.name: item._version for item in _operations(asset) if item._version is not None}
 
 
 def asset_structure(asset: dg.AssetsDefinition) -> list[str]:
@@ -66,7 +72,11 @@ def _structure(graph: dg.GraphDefinition) -> Iterator[str]:
 
 def _function(operation: dg.OpDefinition) -> Callable[..., Any]:
     function: Any = operation.compute_fn
-    return cast("Callable[..., Any]", getattr(function, "decorated_fn", function))
+    function = getattr(function, "decorated_fn", function)
+    # What only hands values to the function is no code of it.
+    while getattr(function, "supplies_values", False):
+        function = function.__wrapped__
+    return cast("Callable[..., Any]", function)
 
 
 _WRITTEN_TYPES = (types.GenericAlias, types.UnionType, typing.TypeVar)
@@ -136,7 +146,9 @@ class LiveCode:
     ) -> None:
         outer = frozenset[str]().union(*(located.outer_names for located in held))
         nodes = [located.node for located in held]
-        part = self._parts.code(module, name, kind, nodes, closure=outer, annotations=annotations)
+        part = self._parts.of_function(
+            module, name, kind, nodes, closure=outer, annotations=annotations
+        )
         self.found[name] = part
 
     def _decorators(

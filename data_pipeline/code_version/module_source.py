@@ -170,7 +170,7 @@ class SourcePlace:
     node: ast.AST
     around: tuple[ast.AST, ...]
 
-    @property
+    @cached_property
     def outer_names(self) -> frozenset[str]:
         """The names that the functions around it bind."""
         names: set[str] = set()

@@ -14,7 +14,7 @@ _MODULES = {
     "data_pipeline.estimates.measures": "data_pipeline.sampling.estimates.measures",
     "data_pipeline.estimates.sql": "data_pipeline.sampling.estimates.in_database",
     "data_pipeline.estimates.frame_sums": "data_pipeline.sampling.estimates.in_memory",
-    "data_pipeline.memo.sources": "data_pipeline.caching.sources",
+    "data_pipeline.memo.deciding.sources": "data_pipeline.caching.sources",
     "data_pipeline.instances.dagster_resource": "data_pipeline.instances.resource",
 }
 """What modules were called when their code was named."""

@@ -353,13 +353,14 @@ def _installed_version(name: str) -> str:
             "code changes under the same version. Count it as part of the project (project_roots), "
             "or give its version in the configuration and raise it with each change."
         )
-    version = found.metadata["Version"]
-    if not version:
+    # Where `importlib_metadata` is installed, to ask for what is not there is an error.
+    stated = found.metadata.get_all("Version")
+    if not stated or not stated[0]:
         raise ConfigurationError(
             f"tracked_packages: the installed package `{name}` states no version. "
             "Give one in the configuration."
         )
-    return str(version)
+    return str(stated[0])
 
 
 def _is_editable(found: importlib.metadata.Distribution) -> bool:

@@ -51,7 +51,7 @@ class Warned:
     what: str
 
 
-class Meanings:
+class ReferenceTargets:
     """What the references of a part mean.
 
     Attributes:

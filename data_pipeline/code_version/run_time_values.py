@@ -18,9 +18,10 @@ import dagster as dg
 from data_pipeline.code_version.module_source import READING_METHODS
 from data_pipeline.code_version.names_used import Reference
 from data_pipeline.code_version.value_origins import OURS, PATH, Origins
+from data_pipeline.definition_metadata import kept_value
 
 SOURCE_KEY = "data_pipeline/source"
-"""The metadata of an asset that declares its source; see `data_pipeline.memo.sources`."""
+"""The metadata of an asset that declares its source; see `data_pipeline.memo.deciding.sources`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -245,8 +246,8 @@ def unseen_inputs(graph: Any) -> list[str]:
     """Return the same of the assets of a graph, as their metadata tell it."""
     found = []
     for key in graph.materializable_asset_keys:
-        reads = graph.get(key).metadata.get(READS_KEY, ())
-        found.append((key, [tuple(item) for item in getattr(reads, "data", reads)]))
+        reads = kept_value(graph.get(key).metadata, READS_KEY) or ()
+        found.append((key, [tuple(item) for item in reads]))
     return [*_lines(found)]
 
 

@@ -10,20 +10,31 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from data_pipeline.commit import in_place, older_snapshots, replacement, user_objects
+from data_pipeline.commit import (
+    in_place,
+    members,
+    older_snapshots,
+    replacement,
+    row_increment,
+    user_objects,
+)
 from data_pipeline.commit.in_place import InPlace
 from data_pipeline.commit.reader_role import let_read
 from data_pipeline.commit.replacement import Replaced, move
 from data_pipeline.commit.retry_policy import PerhapsError, Trouble
 from data_pipeline.commit.user_objects.object_definitions import Relation
 from data_pipeline.database import interrupts, sessions
+from data_pipeline.database.advisory_locks import commit_lock_name, waiting_for_transaction
 from data_pipeline.database.connection import ensure_schema, run
-from data_pipeline.database.identifiers import RelationName, StageTable, literal
-from data_pipeline.database.locks import commit_lock_name, lock_timeouts
-from data_pipeline.errors import DatabaseError, MissingRightError
+from data_pipeline.database.dependencies import ChangedError, read_graph
+from data_pipeline.database.identifiers import RelationName, StageTable, few
+from data_pipeline.database.lock_waiting import lock_timeouts
+from data_pipeline.errors import CannotCarryError, DatabaseError, MissingRightError
 from data_pipeline.instances import Instance
 from data_pipeline.runs.run_session import RunSession
-from data_pipeline.store import blob_files, catalog, run_registry, slots, staging
+from data_pipeline.store import catalog, slots, staging
+from data_pipeline.store.active_runs import run_registry
+from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed
 
@@ -31,7 +42,7 @@ from data_pipeline.store.lookup import committed
 _BEGINNING = """
 SET LOCAL lock_timeout = {timeout};
 SET LOCAL search_path = '';
-SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))
+{lock}
 """
 
 # The session that looks at what is committed. Whoever locks a whole catalog may wait for the
@@ -99,17 +110,17 @@ def commit_stages(
             # The other session is opened now, while nobody has to wait for that.
             with session.database.begin() as outside, session.begin() as connection:
                 run(outside, _OUTSIDE.format(timeout=timeout))
-                lock = literal(commit_lock_name(instance))
-                run(connection, _BEGINNING.format(timeout=timeout, name=lock))
+                lock = waiting_for_transaction(commit_lock_name(instance))
+                run(connection, _BEGINNING.format(timeout=timeout, lock=lock))
                 done, files = _Commit(connection, outside, session, stages, log).execute()
                 interrupts.check()
                 if done.broken:
                     trouble.check_again("; ".join(map(str, done.broken)))
-        except user_objects.ChangedError:
+        except ChangedError:
             trouble.passes("users go on changing what they have built on its tables.")
         except PerhapsError:
             continue
-        except (sa.exc.DBAPIError, MissingRightError, user_objects.CannotCarryError) as error:
+        except (sa.exc.DBAPIError, MissingRightError, CannotCarryError) as error:
             if trouble.is_lasting(error, session.database):
                 raise _refused(instance, stages, trouble.text) from None
         else:
@@ -133,7 +144,7 @@ def _staying(session: RunSession, stages: Sequence[str]) -> set[StageTable]:
         run(connection, "SET LOCAL search_path = ''")
         try:
             return _Commit(connection, connection, session, stages, silent).staying()
-        except (sa.exc.DBAPIError, user_objects.CannotCarryError, user_objects.ChangedError):
+        except (sa.exc.DBAPIError, CannotCarryError, ChangedError):
             return set()  # the commit itself says what it is
         finally:
             if attempt.is_active:
@@ -169,8 +180,17 @@ class _Commit:
         rows = earlier.staged
         if not rows:
             return Committed(), []
-        if not {row.table for row in rows} <= self._locked:
+        if not {row.asset for row in rows} <= self._locked:
             raise AssertionError(f"not all tables of {self._stages} are locked: {self._locked}")
+        if leaving := members.gone(connection, instance, earlier, self._run_id):
+            for row in leaving:
+                staging.put(connection, instance, row, self._run_id)
+            earlier = replacement.read(connection, instance, self._run_id, self._stages)
+            rows = earlier.staged
+        if taken := list(members.taken(earlier)):
+            remedy = "Give one of them another name, or materialize that asset without it first."
+            raise _refused(instance, self._stages, f"{'; '.join(taken)}. {remedy}")
+        row_increment.check_bases(connection, instance, rows, earlier.rows)
         for stage in earlier.missing:
             ensure_schema(connection, instance.schema(stage))
         rows, shown = self._as_shown(rows, earlier)
@@ -179,13 +199,16 @@ class _Commit:
             for row in rows
             if (old := earlier.rows.get(row.table)) is not None
             and row.table in earlier.intact
+            and not row.is_increment
             and slots.is_kept(instance, old, row)
         ]
         stays = self._in_place(rows, earlier)
         kept = slots.aside(connection, instance, keeping, stays.tables)
         states = stays.replace_rows(connection, self._log)
-        broken, views, hung = self._replace(rows, earlier, kept, stays)
+        broken, views, attached = self._replace(rows, earlier, kept, stays)
         replacement.publish(connection, instance, self._run_id, self._stages, self._code_location)
+        if any(row.is_gone for row in rows):
+            catalog.forget_gone(connection, self._schema, self._stages)
         replacement.remember_states(connection, instance, rows, states)
         catalog.put(connection, self._schema, [*shown, *views])
         replacement.remember_views(connection, instance, [*rows, *views])
@@ -194,7 +217,7 @@ class _Commit:
         gone += slots.keep(connection, instance, kept)
         unused = slots.unused_files(connection, instance, gone)
         files = [(row.table, row.location) for row in gone if row.location in unused]
-        user_objects.check_unchanged(self._outside, hung)
+        user_objects.check_unchanged(self._outside, attached)
         return Committed(rows, broken), [(table, file) for table, file in files if file]
 
     def staying(self) -> set[StageTable]:
@@ -231,11 +254,11 @@ class _Commit:
         targets = self._targets(rows, earlier)
         known = {committed(self._instance, row.table): row for row in earlier.rows.values()}
         back = self._kept_with_views(rows, earlier)
-        graph = user_objects.read_graph(self._connection, [*targets, *back])
+        graph = read_graph(self._connection, [*targets, *back])
         if held := back.keys() & graph.blocked.keys():
             # It comes again where what hangs on it is, and gets its new rows in place.
             slots.return_to_stage(self._connection, self._instance, held)
-            graph = user_objects.read_graph(self._connection, [*targets, *(back.keys() - held)])
+            graph = read_graph(self._connection, [*targets, *(back.keys() - held)])
         sources = self._sources(targets)
         return in_place.choose(
             self._connection, self._instance, targets, sources, known, graph, self._log
@@ -248,7 +271,7 @@ class _Commit:
         return {
             committed(self._instance, row.table): row
             for row in rows
-            if row.kind not in catalog.WITHOUT_VALUE or row.table in earlier.relations
+            if row.kind not in catalog.ONLY_ROW or row.table in earlier.relations
         }
 
     def _sources(
@@ -267,7 +290,7 @@ class _Commit:
         earlier: Replaced,
         kept: slots.Aside,
         stays: InPlace,
-    ) -> tuple[Sequence[user_objects.Broken], list[CatalogRow], user_objects.Attached]:
+    ) -> tuple[Sequence[user_objects.Broken], list[CatalogRow], user_objects.UserObjects]:
         """Put the staged relations in the place of the earlier ones; files need nothing."""
         connection, instance = self._connection, self._instance
         targets = self._targets(rows, earlier)
@@ -287,24 +310,24 @@ class _Commit:
         graph = None if aside or stays.names else stays.graph
         for name in targets.keys() - sources.keys() & stays.graph.blocked.keys():
             stays.refuse_to_drop(name)
-        hung = user_objects.read(connection, [*targets, *back], sources, graph)
-        if lost := [str(sources[name]) for name in sources if name not in (hung.new or ())]:
+        attached = user_objects.read(connection, [*targets, *back], sources, graph)
+        if lost := [str(sources[name]) for name in sources if name not in (attached.new or ())]:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."
             raise _refused(instance, self._stages, reason)
-        definitions = self._definitions(hung, aside, back)
-        user_objects.take_down(connection, hung)
-        gone = hung.old.keys() - kept.relations.keys() - back.keys()
+        definitions = self._definitions(attached, aside, back)
+        user_objects.drop_objects(connection, attached)
+        gone = attached.old.keys() - kept.relations.keys() - back.keys()
         move(
             connection,
-            [*kept.statements, *_drops({name: hung.old[name].relkind for name in gone})],
+            [*kept.statements, *_drops({name: attached.old[name].relkind for name in gone})],
             {source: instance.schema(targets[name].stage) for name, source in sources.items()},
             frozenset(source for name, source in sources.items() if targets[name].kind == "view"),
         )
         stays.replace_views(connection)
         passing = {committed(instance, row.table): row for row in earlier.passing}
-        broken = user_objects.put_up(
+        broken = user_objects.restore_objects(
             connection,
-            hung,
+            attached,
             policy=instance.table_store.on_broken_view,
             log=self._log,
             definitions=definitions
@@ -317,10 +340,10 @@ class _Commit:
             given_up=self._own_views,
             coming=self._coming(),
         )
-        stays.fill_materialized_views(connection, self._log, (d.oid for d in hung.dependents))
+        stays.fill_materialized_views(connection, self._log, (d.oid for d in attached.dependents))
         shown = set(map(str, stays.tables))
         stay = {name for name, row in passing.items() if row.location in shown}
-        return broken, self._shown_through(rows, passing, hung, stay), hung
+        return broken, self._shown_through(rows, passing, attached, stay), attached
 
     def _own_views(self) -> list[RelationName]:
         """Return the views of the instance, which are never in the way of its tables."""
@@ -352,18 +375,18 @@ class _Commit:
 
     def _definitions(
         self,
-        hung: user_objects.Attached,
+        attached: user_objects.UserObjects,
         aside: Mapping[RelationName, RelationName],
         back: Mapping[RelationName, RelationName],
     ) -> dict[RelationName, str]:
         """Return the new queries of views on tables that leave, or come again.
 
         Args:
-            hung: What is built on the tables that are replaced.
+            attached: What is built on the tables that are replaced.
             aside: The tables that leave, with their names as slots.
             back: The slots of those that come again, with their names.
         """
-        views = [item.name for item in hung.dependents if isinstance(item, Relation)]
+        views = [item.name for item in attached.dependents if isinstance(item, Relation)]
         if not views or not (aside or back):
             return {}
         return slots.definitions_of(self._connection, aside, back, views)
@@ -372,14 +395,14 @@ class _Commit:
         self,
         rows: Sequence[CatalogRow],
         passing: Mapping[RelationName, CatalogRow],
-        hung: user_objects.Attached,
+        attached: user_objects.UserObjects,
         stay: Collection[RelationName],
     ) -> list[CatalogRow]:
         """Return new rows of views that show the tables, if they are not replaced themselves."""
         by_name = {
             str(committed(self._instance, row.table)): row for row in rows if row.is_relation
         }
-        views = {item.name for item in hung.dependents if isinstance(item, Relation)}
+        views = {item.name for item in attached.dependents if isinstance(item, Relation)}
         views |= {*stay} - {committed(self._instance, row.table) for row in rows}
         return [
             _shown(self._instance, row, by_name[row.location])
@@ -433,10 +456,19 @@ def _report(
         why = f"`on_broken_view: {instance.table_store.on_broken_view}`"
         log.warning(f"Dropped with the commit of {_listed(stages)} ({why}): {item}")
     if done.rows:
-        names = ", ".join(
-            f"`{row.table}`{' (not made)' if row.is_absent else ''}" for row in done.rows
+        names = few(
+            [
+                f"`{row.table}`{_fate(row)}"
+                for row in sorted(done.rows, key=lambda row: not row.is_absent)
+            ]
         )
         log.info(f"Committed {_listed(stages)} of instance `{instance.name}`: {names}")
+
+
+def _fate(row: CatalogRow) -> str:
+    if row.is_gone:
+        return f" (gone, not returned by `{row.asset}`)"
+    return " (not made)" if row.is_absent else ""
 
 
 def _refused(instance: Instance, stages: Sequence[str], reason: str) -> DatabaseError:

@@ -1,7 +1,7 @@
 """What a commit replaces in place: tables by their rows, and views by their queries.
 
 That is asked for (`replace="rows"`), or is the only way: something hangs on a table that this role
-can neither drop nor put up again.
+can neither drop nor put up again. Increments go into their tables, which stay, in any case.
 """
 
 import logging
@@ -10,26 +10,19 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from data_pipeline.commit.row_increment import increment_of
 from data_pipeline.commit.row_replacement import RowsInPlace
-from data_pipeline.commit.user_objects import Blocker, CannotCarryError, Graph
 from data_pipeline.commit.user_objects.object_definitions import read_relations
 from data_pipeline.database.connection import run
+from data_pipeline.database.dependencies import Blocker, Graph, read_dependents
 from data_pipeline.database.identifiers import RelationName, literal
 from data_pipeline.database.relations import read_shapes
 from data_pipeline.database.sql_text import renamed
+from data_pipeline.errors import CannotCarryError
 from data_pipeline.instances import Instance
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.relation_state import State
 
-_VIEWS_ON = """
-SELECT DISTINCT n.nspname, c.relname, pg_get_viewdef(c.oid)
-FROM pg_depend d
-JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-JOIN pg_class c ON c.oid = r.ev_class
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {relation}::regclass
-  AND c.oid <> d.refobjid
-"""
 _DEFINITION = "SELECT pg_get_viewdef({relation}::regclass)"
 _DOES_NOT_FIT = "42P16"  # invalid_table_definition: a view cannot lose or change columns
 
@@ -85,9 +78,12 @@ class InPlace:
             states[name] = done.state
             blockers = self.blocked.get(name, ())
             why = f", since {_listed(blockers)} on it" if blockers else ""
-            log.info(f"Rows of {name} replaced in place{why}: {done}")
-            _redirect(connection, item.staged, name)
-            run(connection, f"DROP TABLE {item.staged.quoted}")
+            what = f"replaced in place{why}"
+            if item.is_increment:
+                what = "changed by an increment (earlier ones are not kept)"
+            log.info(f"Rows of {name} {what}: {done}")
+            _redirect(connection, item.shown, name)
+            item.clear(connection)
         return states
 
     def replace_views(self, connection: sa.Connection) -> None:
@@ -159,16 +155,23 @@ def choose(
     """
     there = set(graph.roots.values()) & sources.keys()
     blocked = {name: graph.blocked[name] for name in graph.blocked if name in there}
-    asked = {name for name in there if _is_asked_for(instance, rows[name])}
+    grows = {name for name in there if rows[name].is_increment}
+    blocked = {name: found for name, found in blocked.items() if name not in grows}
+    asked = {name for name in there if _is_asked_for(instance, rows[name])} | grows
     if not blocked and not asked:
         return InPlace(graph=graph)
     wanted = sorted({*blocked, *asked}, key=str)
     shapes = read_shapes(connection, [*wanted, *(sources[name] for name in wanted)])
-    tables, views = {}, {}
+    tables: dict[RelationName, RowsInPlace] = {}
+    views = {}
     for name in wanted:
         old, new = shapes.get(name), shapes.get(sources[name])
         if old is None or new is None:
             continue  # somebody has dropped it, which the commit finds out by itself
+        if name in grows:
+            if name in earlier:
+                tables[name] = increment_of(instance, rows[name], earlier[name], (old, new))
+            continue
         if name in blocked and (old.kind, new.kind) == ("v", "v"):
             views[name] = sources[name]
         elif misfit := old.misfit(new):
@@ -195,10 +198,11 @@ def _is_asked_for(instance: Instance, row: CatalogRow) -> bool:
 
 def _redirect(connection: sa.Connection, staged: RelationName, name: RelationName) -> None:
     """Make staged views read what is in place instead of a staged relation."""
-    query = _VIEWS_ON.format(relation=literal(staged.quoted))
-    for schema, view, definition in run(connection, query).all():
-        body = renamed(definition, {staged: name})
-        run(connection, f"CREATE OR REPLACE VIEW {RelationName(schema, view).quoted} AS {body}")
+    graph = read_dependents(connection, [staged])
+    views = {e.node.oid for e in graph.edges if e.kind == "v" and e.of in graph.roots}
+    for view in read_relations(connection, sorted(views)).values():
+        body = renamed(view.definition or "", {staged: name})
+        run(connection, f"CREATE OR REPLACE VIEW {view.name.quoted} AS {body}")
 
 
 def _listed(blockers: Sequence[Blocker]) -> str:

@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from data_pipeline.database import sessions
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import StageTable, literal, quoted
-from data_pipeline.database.locks import lock_timeouts
+from data_pipeline.database.lock_waiting import lock_timeouts
 from data_pipeline.database.sessions import PROGRAM
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.instances.instance import STAGING_SUFFIX

@@ -4,12 +4,12 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from data_pipeline.database.connection import Database, lock_for_transaction, run
+from data_pipeline.database.advisory_locks import commit_lock_name, lock_for_transaction
+from data_pipeline.database.connection import Database, run
 from data_pipeline.database.identifiers import RelationName, quoted
-from data_pipeline.database.locks import commit_lock_name
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances import Instance
+from data_pipeline.instances import Instance, project
 from data_pipeline.store import catalog
 from data_pipeline.store.lookup import committed
 
@@ -42,7 +42,7 @@ def reader_statements(
         raise ConfigurationError(
             f"table_store.reader_role names the role `{role}`, which does not exist on this "
             f"server. Create it (CREATE ROLE {quoted(role)};) or correct the name in "
-            "instances.yaml, then run again."
+            f"{project.configuration_name()}, then run again."
         )
     statements = []
     for schema, has_usage, unreadable in lacking:

@@ -10,8 +10,9 @@ from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.instances import Instance
-from data_pipeline.store import blob_files, catalog, staging
-from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
+from data_pipeline.store import catalog, history, staging
+from data_pipeline.store.blobs import blob_files
+from data_pipeline.store.catalog import ONLY_ROW, CatalogRow
 from data_pipeline.store.lookup import committed
 from data_pipeline.store.relation_state import State, Verdict, filtered, state_of
 
@@ -21,11 +22,13 @@ _PUBLISH = """
 WITH published AS (
     DELETE FROM {staged} WHERE owner = :run_id AND stage = ANY (:stages) RETURNING {columns}
 )
-INSERT INTO {tables} AS t ({columns}, made_in, seen_in, committed_at)
-SELECT {columns}, CAST(:location AS text), CAST(:location AS text), clock_timestamp()
+INSERT INTO {tables} AS t ({columns}, made_in, seen_in, committed_at, replaced)
+SELECT {values}, CAST(:location AS text), CAST(:location AS text), clock_timestamp(),
+    jsonb_build_object('by', CAST(:run_id AS text))
 FROM published
 ON CONFLICT (stage, name) DO UPDATE SET {changes}, made_in = EXCLUDED.made_in,
-    seen_in = coalesce(EXCLUDED.seen_in, t.seen_in), committed_at = EXCLUDED.committed_at
+    seen_in = coalesce(EXCLUDED.seen_in, t.seen_in), committed_at = EXCLUDED.committed_at,
+    replaced = EXCLUDED.replaced || jsonb_build_object('earlier', jsonb_build_object({earlier}))
 """
 
 
@@ -78,7 +81,7 @@ def read(
     relations = {str(committed(instance, row.table)) for row in staged}
     return Replaced(
         staged,
-        sorted({row.stage for row, has in new if not has and row.kind not in WITHOUT_VALUE}),
+        sorted({row.stage for row, has in new if not has and row.kind not in ONLY_ROW}),
         {row.table: row for row, _ in found if row.table in keys},
         frozenset(
             row.table
@@ -86,7 +89,7 @@ def read(
             if (
                 blob_files.is_intact(instance, row)
                 if row.kind == "blob"
-                else verdict is not None and verdict.is_intact
+                else row.kind == "tables" or (verdict is not None and verdict.is_intact)
             )
         ),
         [row for row, _ in found if row.kind == "view" and row.location in relations],
@@ -103,8 +106,10 @@ def publish(
 ) -> None:
     """Move what a run has staged of some stages to the catalog, in place of earlier rows."""
     statement = _publication(instance.catalog_schema)
-    values = {"run_id": run_id, "stages": list(stages), "location": code_location}
+    published = list(stages)
+    values = {"run_id": run_id, "stages": published, "location": code_location}
     connection.execute(statement, values)
+    staging.forget_followed(run_id, published)
 
 
 def remember_states(
@@ -148,7 +153,18 @@ def _query(catalog_schema: str) -> sa.TextClause:
 def _publication(catalog_schema: str) -> sa.TextClause:
     columns = [n for n in _NAMES if n not in ("made_in", "seen_in", "committed_at")]
     changes = [f"{name} = EXCLUDED.{name}" for name in columns if name not in ("stage", "name")]
-    return _text(_PUBLISH, catalog_schema, ", ".join(columns), changes=", ".join(changes))
+    earlier = ", ".join(f"'{name}', t.{name}" for name in history.KEPT)
+    # Once they are in the table, its new rows are no increment any more.
+    plain = {"increment": "increment - 'onto' - 'rows'"}
+    values = ", ".join(plain.get(name, name) for name in columns)
+    return _text(
+        _PUBLISH,
+        catalog_schema,
+        ", ".join(columns),
+        values=values,
+        changes=", ".join(changes),
+        earlier=earlier,
+    )
 
 
 def _text(template: str, catalog_schema: str, columns: str, **more: str) -> sa.TextClause:

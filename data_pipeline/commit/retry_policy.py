@@ -2,10 +2,9 @@
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.user_objects import CannotCarryError
 from data_pipeline.database.connection import Database
-from data_pipeline.database.locks import is_busy
-from data_pipeline.errors import MissingRightError
+from data_pipeline.database.lock_waiting import is_busy
+from data_pipeline.errors import CannotCarryError, MissingRightError
 
 # How often in a row until it is lasting: what does not fit, and other errors of PostgreSQL. Some
 # come from no change of a table: a lack of resources (53), an operator (57), disks (58).

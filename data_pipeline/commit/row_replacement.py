@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.user_objects import CannotCarryError
 from data_pipeline.database.connection import run
+from data_pipeline.database.dependencies import TYPE, describe, read_dependents
 from data_pipeline.database.identifiers import RelationName, literal, quoted
 from data_pipeline.database.relations import Shape
 from data_pipeline.database.row_hash import as_bytes, as_text, cannot_send, differs
 from data_pipeline.database.sql_text import stored_query
+from data_pipeline.errors import CannotCarryError
 from data_pipeline.store.relation_state import State, remembered, state_of
 from data_pipeline.store.table_properties import (
     index_name,
@@ -36,7 +37,11 @@ _KEY = "KEY"
 # Constraints (23), what depends on a key, what a publication leaves out, names, and the like.
 _REFUSED = ("23", "2BP01", "42P10", "42P07", "42P16", "55000", "0A000")
 _NOT_NAMED = frozenset({"2BP01", "42P10"})
-_IN_THE_WAY = stored_query(__file__, "row_replacement_dependents")
+_PUBLICATIONS = """
+SELECT format('publication %I', pubname) FROM pg_publication_tables t
+JOIN pg_class c ON c.oid = {relation}::regclass AND c.relname = t.tablename
+    AND c.relnamespace::regnamespace::text = quote_ident(t.schemaname)
+"""
 _WRITERS = (
     "SELECT coalesce(array_agg(DISTINCT xmin::text), ARRAY[pg_current_xact_id()::xid::text]) "
     "FROM ONLY {relation}"
@@ -98,12 +103,12 @@ class RowsInPlace:
         with self._explaining(connection):
             for statement in self._before():
                 run(connection, statement)
-            for change in changes:
-                counts[change.event] += run(connection, change.statement).rowcount
+            for event, count in self._execute(connection, changes):
+                counts[event] += count
             for statement in self._after():
                 run(connection, statement)
         if any(counts.values()):
-            run(connection, f"ANALYZE {table}")
+            self._analyze(connection, sum(counts.values()))
         state = run(connection, f"SELECT {state_of(f'{literal(table)}::regclass')}").scalar_one()
         # What others have counted by now may be less than there is; then rows are looked at.
         state = {
@@ -112,10 +117,22 @@ class RowsInPlace:
             "updated": state["updated"] + counts["UPDATE"],
             "deleted": state["deleted"] + counts["DELETE"],
         }
-        writers = run(connection, _WRITERS.format(relation=table)).scalar_one()
-        return RowsReplaced(
-            counts["INSERT"], counts["UPDATE"], counts["DELETE"], remembered(state, writer=writers)
-        )
+        state = remembered(state, writer=self._writers(connection))
+        return RowsReplaced(counts["INSERT"], counts["UPDATE"], counts["DELETE"], state)
+
+    @property
+    def shown(self) -> RelationName:
+        """The relation in which the run has seen the new rows until now."""
+        return self.staged
+
+    def clear(self, connection: sa.Connection) -> None:
+        """Drop what was staged."""
+        run(connection, f"DROP TABLE {self.staged.quoted}")
+
+    @property
+    def is_increment(self) -> bool:
+        """Whether the staged rows are only those that change something."""
+        return False
 
     @property
     def is_rewritten(self) -> bool:
@@ -126,7 +143,7 @@ class RowsInPlace:
     def _is_keyed(self) -> bool:
         return bool(self.new.key) and self.old.key == self.new.key and self.new.has_comparable_key
 
-    def _allowed(self, connection: sa.Connection) -> list["_Change"]:
+    def _allowed(self, connection: sa.Connection) -> list["Change"]:
         """Return changes to be made; refuse those that do more than change rows of the table."""
         changes = self._changes(connection)
         guards = run(connection, _GUARDS.format(relation=literal(self.table.quoted))).all()
@@ -149,10 +166,27 @@ class RowsInPlace:
                 )
         return changes
 
-    def _has_rows(self, connection: sa.Connection, change: "_Change") -> bool:
+    def _execute(
+        self, connection: sa.Connection, changes: Sequence["Change"]
+    ) -> Iterator[tuple[str, int]]:
+        """Make changes; gives the number of rows of each kind."""
+        for change in changes:
+            yield change.event, run(connection, change.statement).rowcount
+
+    def _analyze(self, connection: sa.Connection, changed: int) -> None:
+        """Tell the planner what it needs, after so many rows have changed."""
+        run(connection, f"ANALYZE {self.table.quoted}")
+
+    def _writers(self, connection: sa.Connection) -> Sequence[str]:
+        """Return the transactions that have written the rows."""
+        query = _WRITERS.format(relation=self.table.quoted)
+        found: Sequence[str] = run(connection, query).scalar_one()
+        return found
+
+    def _has_rows(self, connection: sa.Connection, change: "Change") -> bool:
         return bool(run(connection, f"SELECT EXISTS ({change.found})").scalar())
 
-    def _changes(self, connection: sa.Connection) -> list["_Change"]:
+    def _changes(self, connection: sa.Connection) -> list["Change"]:
         if not self._is_keyed:
             return self._changes_of_multiset(connection)
         # Two rows may have exchanged what is unique, which no order of updates survives.
@@ -161,7 +195,7 @@ class RowsInPlace:
             return [self._deletion(same), self._insertion(same)]
         pair = f"{self._same_key} AND {self._differs}"
         values = ", ".join(f"{quoted(name)} = n.{quoted(name)}" for name in self.new.names)
-        update = _Change(
+        update = Change(
             "UPDATE",
             f"UPDATE ONLY {self._old} SET {values} FROM ONLY {self._new} WHERE {pair}",
             f"SELECT FROM ONLY {self._old}, ONLY {self._new} WHERE {pair}",
@@ -179,8 +213,7 @@ class RowsInPlace:
             if not code.startswith(_REFUSED):
                 raise
             said = " ".join(str(error.orig).split())
-            query = _IN_THE_WAY.format(relation=literal(self.table.quoted))
-            found = run(connection, query).scalars().all() if code in _NOT_NAMED else []
+            found = self._in_the_way(connection) if code in _NOT_NAMED else []
             in_the_way = f" In the way: {', '.join(found)}." if found else ""
             raise CannotCarryError(
                 f"table {self.table}",
@@ -189,23 +222,38 @@ class RowsInPlace:
                 "Have what is in the way dropped or adapted, then run again.",
             ) from None
 
-    def _change_of(self, columns: Sequence[str]) -> "_Change":
+    def _in_the_way(self, connection: sa.Connection) -> list[str]:
+        """Return what needs a constraint or an index of the table, or publishes it."""
+        graph = read_dependents(connection, [self.table])
+        keys = graph.belongings - graph.roots.keys()
+        users = {
+            edge.node
+            for edge in graph.edges
+            if edge.of in keys and edge.of.catalog != TYPE and edge.node in graph.built_on
+        }
+        query = _PUBLICATIONS.format(relation=literal(self.table.quoted))
+        return [
+            *(f"{item.text} (role {item.role})" for item in describe(connection, users).values()),
+            *run(connection, query).scalars(),
+        ]
+
+    def _change_of(self, columns: Sequence[str]) -> "Change":
         """Return the change of columns of rows that stay, such as those that foreign keys name."""
         pair = f"{self._same_key} AND {differs(columns, 'o', 'n')}"
         found = f"SELECT FROM ONLY {self._old}, ONLY {self._new} WHERE {pair}"
-        return _Change(_KEY, "", found)
+        return Change(_KEY, "", found)
 
-    def _deletion(self, same: str) -> "_Change":
+    def _deletion(self, same: str) -> "Change":
         other = f"NOT EXISTS (SELECT FROM ONLY {self._new} WHERE {same})"
         rows = f"FROM ONLY {self._old} WHERE {other}"
-        return _Change("DELETE", f"DELETE {rows}", f"SELECT {rows}")
+        return Change("DELETE", f"DELETE {rows}", f"SELECT {rows}")
 
-    def _insertion(self, same: str) -> "_Change":
+    def _insertion(self, same: str) -> "Change":
         other = f"NOT EXISTS (SELECT FROM ONLY {self._old} WHERE {same})"
         rows = f"FROM ONLY {self._new} WHERE {other}"
-        return _Change("INSERT", f"{self._insert} {rows}", f"SELECT {rows}")
+        return Change("INSERT", f"{self._insert} {rows}", f"SELECT {rows}")
 
-    def _changes_of_multiset(self, connection: sa.Connection) -> list["_Change"]:
+    def _changes_of_multiset(self, connection: sa.Connection) -> list["Change"]:
         """Return the changes of rows without a key: each stands for as many as are alike."""
         image = as_bytes(self.new.names, "r")
         try:
@@ -221,10 +269,10 @@ class RowsInPlace:
         gone = f"SELECT ctid FROM ({old}) a WHERE NOT EXISTS ({_ALIKE.format(others=new)})"
         come = f"SELECT ctid FROM ({new}) a WHERE NOT EXISTS ({_ALIKE.format(others=old)})"
         return [
-            _Change(
+            Change(
                 "DELETE", f"DELETE FROM ONLY {self._old} WHERE o.ctid = ANY (ARRAY({gone}))", gone
             ),
-            _Change(
+            Change(
                 "INSERT",
                 f"{self._insert} FROM ONLY {self._new} WHERE n.ctid IN ({come})",
                 come,
@@ -243,7 +291,7 @@ class RowsInPlace:
     def _insert(self) -> str:
         names = ", ".join(map(quoted, self.new.names))
         values = ", ".join(f"n.{quoted(name)}" for name in self.new.names)
-        return f"INSERT INTO {self.table.quoted} ({names}) SELECT {values}"
+        return f"INSERT INTO {self._old} ({names}) SELECT {values}"
 
     @property
     def _same_key(self) -> str:
@@ -286,7 +334,7 @@ class RowsInPlace:
 
 
 @dataclass(frozen=True)
-class _Change:
+class Change:
     """A statement that changes rows of a kind, and the query for such rows."""
 
     event: str

@@ -10,12 +10,11 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from data_pipeline.commit.commit import commit_stages
 from data_pipeline.commit.optional_outputs import leaving, readers, unmade_row
-from data_pipeline.commit.user_objects import ComesLaterError
 from data_pipeline.database.connection import Database, database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import DatabaseError, DataPipelineError
@@ -34,6 +33,9 @@ from data_pipeline.runs.step_reads import close_reads
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.orphans import CodeLocation
+
+if TYPE_CHECKING:
+    from data_pipeline.commit.user_objects import ComesLaterError
 
 SECONDS_BETWEEN_STEPS = 0.1
 """How long a commit may wait for readers while steps of the run still have something to do."""
@@ -126,6 +128,10 @@ class StageCommits:
             members: As the order names them.
             seconds: How long to wait for readers; None: as configured. What is late comes again.
         """
+        # A run that commits nothing does not wait for what commits need.
+        from data_pipeline.commit.commit import commit_stages
+        from data_pipeline.commit.user_objects import ComesLaterError
+
         self.order.done(*members)
         late: list[frozenset[str]] = []
         while group := self.order.ready(late):
@@ -293,7 +299,7 @@ class LedRun:
         self._commits.raise_errors()
 
 
-def _together(group: frozenset[str], error: ComesLaterError) -> str:
+def _together(group: frozenset[str], error: "ComesLaterError") -> str:
     """Say that stages commit later than they could, and why."""
     stages = ", ".join(f"`{stage}`" for stage in sorted(group))
     return (
@@ -316,7 +322,13 @@ def _not_committed(session: RunSession, group: frozenset[str], order: CommitOrde
     missing = [f"`{name}`" for name in sorted(order.missing(group))]
     before = [f"stage `{stage}`" for stage in sorted(order.waits_for(group))]
     why = f"{', '.join(missing)} did not succeed" if missing else f"{', '.join(before)} did not"
+    names = ", ".join(f"`{stage}`" for stage in stages)
+    named, keeps = (
+        (f"stage {names}", "keeps its earlier content as a whole")
+        if len(stages) == 1
+        else (f"stages {names}", "keep their earlier content as a whole")
+    )
     return (
-        f"Not committed: stage {', '.join(f'`{stage}`' for stage in stages)} of instance "
-        f"`{session.instance.name}` keeps its earlier content as a whole, since {why}. {where}"
+        f"Not committed: {named} of instance `{session.instance.name}` {keeps}, since {why}. "
+        f"{where}"
     ).strip()

@@ -1,10 +1,10 @@
 """Connections to the database of an instance, for SQLAlchemy (SQL) and for ADBC (bulk data)."""
 
 import atexit
-import functools
 import os
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -13,20 +13,33 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from data_pipeline.database import interrupts, pooling, row_security
+from data_pipeline.database.advisory_locks import (
+    WAIT,
+    database_lock_name,
+    lock_for_transaction,
+    schema_lock_name,
+)
 from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.database.server_errors import Lacking
-from data_pipeline.database.session_settings import set_up, set_up_adbc
-from data_pipeline.database.sessions import PROGRAM, session_name
+from data_pipeline.database.sessions import (
+    PROGRAM,
+    name_adbc,
+    session_name,
+    set_up,
+    set_up_adbc,
+)
 from data_pipeline.errors import DatabaseError, MissingRightError, SharedSessionError
-from data_pipeline.instances import DatabaseUrl, Instance
+from data_pipeline.instances import DatabaseUrl, Instance, project
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection as AdbcConnection
 
 _CONNECT_TIMEOUT_SECONDS = 10
+_SECONDS_TRUSTED = 1.0
+"""For so long after its last use a connection is taken to work without asking the server."""
+
 _NAME_KEY = "data_pipeline/application_name"
-_LOCK = sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
-_LOCK_FOR_TRANSACTION = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_USED_KEY = "data_pipeline/last_used"
 
 
 def libpq_uri(url: sa.URL) -> str:
@@ -43,17 +56,26 @@ def libpq_uri(url: sa.URL) -> str:
 class Database:
     """One PostgreSQL database, reachable through SQLAlchemy and through ADBC."""
 
-    def __init__(self, url: sa.URL, *, print_sql: bool = False, create: bool = False) -> None:
+    def __init__(
+        self,
+        url: sa.URL,
+        *,
+        print_sql: bool = False,
+        create: bool = False,
+        named_in: str | None = None,
+    ) -> None:
         self.url = url.set(drivername="postgresql+psycopg2")
+        self._named_in = named_in
         self._create = create
         self._has_sessions = False
         self._adbc: AdbcConnection | None = None
         self._adbc_lock = Lock()
+        self._idle_adbc: list[AdbcConnection] = []
         self.engine = sa.create_engine(
             self.url,
             echo=print_sql,
             hide_parameters=True,
-            pool_pre_ping=True,
+            pool_use_lifo=True,  # the last one bears the name of the step already
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
                 "fallback_application_name": PROGRAM,
@@ -61,6 +83,8 @@ class Database:
         )
         # Before SQLAlchemy asks the first connection for the isolation level to go back to.
         sa.event.listen(self.engine, "connect", _set_up, insert=True)
+        sa.event.listen(self.engine, "checkout", self._ping)
+        sa.event.listen(self.engine, "checkin", _note_use)
 
     def __repr__(self) -> str:
         shown = self.url.set(query={}) if self.url.query else self.url  # a password may be there
@@ -75,9 +99,18 @@ class Database:
                 have hidden rows from a query.
         """
         connection = self._connect()
+        with self.explained(), connection, interruptible(connection), connection.begin():
+            yield connection
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say in our own errors what may go wrong with any statement.
+
+        Raises:
+            DatabaseError: The connection broke, a right is missing, or rows would have been hidden.
+        """
         try:
-            with connection, interruptible(connection), connection.begin():
-                yield connection
+            yield
         except sa.exc.DBAPIError as error:
             if error.connection_invalidated:
                 raise self.lost(error.orig) from None
@@ -144,18 +177,34 @@ class Database:
             "the next one would wait for ever. Nothing was run.\nUse a pool that keeps a session "
             "for each connection and resets it afterwards (PgBouncer: `pool_mode = session` and "
             "`server_reset_query = DISCARD ALL`; others have a port for session mode), or the "
-            "address of the server itself: `table_store_connections` in instances.yaml, or "
-            "DATA_PIPELINE_DATABASE_URL."
+            f"address of the server itself: {self._url_places}."
         )
 
     def _connect(self) -> sa.Connection:
         connection = self._connected()
         name = session_name()
         if connection.info.get(_NAME_KEY, PROGRAM) != name:
-            run(connection, f"SET application_name = {literal(name)}")
-            connection.commit()
+            driver: Any = connection.connection.driver_connection
+            driver.autocommit = True  # one round trip, not three
+            try:
+                run(connection, f"SET application_name = {literal(name)}")
+                connection.commit()
+            finally:
+                driver.autocommit = False
             connection.info[_NAME_KEY] = name
         return connection
+
+    def _ping(self, driver: Any, record: sa.pool.ConnectionPoolEntry, _: object) -> None:
+        """Make sure that a connection that has lain idle still works.
+
+        Raises:
+            DisconnectionError: It does not; SQLAlchemy opens another one.
+        """
+        if time.monotonic() - record.info[_USED_KEY] > _SECONDS_TRUSTED:
+            try:
+                self.engine.dialect.do_ping(driver)
+            except self.engine.dialect.loaded_dbapi.Error as error:
+                raise sa.exc.DisconnectionError(str(error)) from error
 
     def _connected(self) -> sa.Connection:
         try:
@@ -190,7 +239,7 @@ class Database:
             maintenance.check_sessions()
             with maintenance.session() as connection:
                 # Under a lock, since another process may find it missing at the same time.
-                connection.execute(_LOCK, {"name": f"data_pipeline:database:{name}"})
+                connection.execute(WAIT, {"name": database_lock_name(name)})
                 if not connection.scalar(exists, {"name": name}):
                     run(connection, f"CREATE DATABASE {quoted(name)}")
                 connection.detach()  # closes it with the block, and the lock with it
@@ -210,9 +259,19 @@ class Database:
             maintenance.engine.dispose()
         return True
 
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether ADBC sessions are kept: since PostgreSQL 15 they can tell what they have written.
+
+        Before, the server hears of it with the end of the session.
+        """
+        return (self.engine.dialect.server_version_info or (0,)) >= (15,)
+
     @contextmanager
     def adbc(self) -> Iterator["AdbcConnection"]:
-        """Open an ADBC connection with a transaction; what the caller does not commit, rolls back.
+        """Open an ADBC connection with a transaction, which `commit_adbc` ends.
+
+        One that was used without an error is kept for the next caller.
 
         Raises:
             DatabaseError: The server cannot be reached.
@@ -220,15 +279,43 @@ class Database:
         import adbc_driver_manager
 
         try:
-            connection = self._adbc_root().adbc_clone()
-            set_up_adbc(connection, session_name())
+            connection = self._kept_adbc() or self._new_adbc()
         except adbc_driver_manager.Error as error:
             raise self._unreachable(error) from None
         try:
             with interrupts.interruptible(connection.adbc_cancel):
                 yield connection
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        try:
+            commit_adbc(connection)
+            if not self.keeps_sessions:
+                connection.close()
+                return
+        except adbc_driver_manager.Error:  # the rows of a query were not read to the end
+            connection.close()
+        else:
+            self._idle_adbc.append(connection)
+
+    def _new_adbc(self) -> "AdbcConnection":
+        connection = self._adbc_root().adbc_clone()
+        set_up_adbc(connection, session_name())
+        return connection
+
+    def _kept_adbc(self) -> "AdbcConnection | None":
+        """Return an ADBC connection of an earlier caller; None where none is left that works."""
+        import adbc_driver_manager
+
+        while self._idle_adbc:
+            connection = self._idle_adbc.pop()
+            try:
+                name_adbc(connection, session_name())
+            except adbc_driver_manager.Error:
+                connection.close()
+            else:
+                return connection
+        return None
 
     def _adbc_root(self) -> "AdbcConnection":
         """Return the ADBC connection that all others are cloned from.
@@ -244,9 +331,21 @@ class Database:
                 self._adbc = interrupts.abandonable(
                     lambda: adbc_driver_postgresql.dbapi.connect(self._uri(), autocommit=True)
                 )
-                # The driver cannot close it any more when the interpreter is gone.
-                atexit.register(self._adbc.close)
+                # The driver cannot close them any more when the interpreter is gone.
+                atexit.register(self._close_adbc)
             return self._adbc
+
+    def close(self) -> None:
+        """Close what nobody uses; whoever asks again opens it anew."""
+        self.engine.dispose()
+        self._close_adbc()
+
+    def _close_adbc(self) -> None:
+        for connection in (*self._idle_adbc, self._adbc):
+            if connection is not None:
+                connection.close()
+        self._idle_adbc.clear()
+        self._adbc = None
 
     def _uri(self) -> str:
         uri = self.url.set(
@@ -263,7 +362,7 @@ class Database:
         return DatabaseError(
             f"Cannot connect to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
             "Check that the server runs and that host, port, username and password are right: "
-            "`table_store_connections` in instances.yaml, or DATA_PIPELINE_DATABASE_URL."
+            f"{self._url_places}."
         )
 
     def lost(self, error: object) -> DatabaseError:
@@ -299,6 +398,10 @@ class Database:
         with self._connect() as connection:
             return lacking.remedy(connection)
 
+    @property
+    def _url_places(self) -> str:
+        return self._named_in or project.url_places()
+
     def _where(self) -> str:
         return (
             f"{self.url.host}:{self.url.port or 5432}, database `{self.url.database}`, "
@@ -320,6 +423,16 @@ def _set_up(connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
     # A name that the user gave in the URL or in PGAPPNAME stays where no run is at work.
     set_up(connection, None if name == PROGRAM else name)
     record.info[_NAME_KEY] = name
+    _note_use(connection, record)
+
+
+def _note_use(connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    record.info[_USED_KEY] = time.monotonic()
+
+
+def commit_adbc(connection: "AdbcConnection") -> None:
+    """Commit the transaction of an ADBC connection, without beginning another one."""
+    connection.adbc_connection.set_autocommit(True)
 
 
 def interruptible(connection: sa.Connection) -> AbstractContextManager[None]:
@@ -338,6 +451,19 @@ def run(connection: sa.Connection, statement: str) -> "sa.CursorResult[*tuple[An
 
 
 @contextmanager
+def transaction(session: sa.Connection) -> Iterator[None]:
+    """Open a transaction in a session that commits each statement by itself."""
+    run(session, "BEGIN")
+    try:
+        yield
+    except BaseException:
+        with suppress(sa.exc.SQLAlchemyError):  # the connection broke, which is on its way
+            run(session, "ROLLBACK")
+        raise
+    run(session, "COMMIT")
+
+
+@contextmanager
 def with_settings(connection: sa.Connection, statement: str) -> Iterator[None]:
     """Execute a statement that changes settings, which are as before when the block ends.
 
@@ -352,17 +478,12 @@ def with_settings(connection: sa.Connection, statement: str) -> Iterator[None]:
             savepoint.rollback()
 
 
-def lock_for_transaction(connection: sa.Connection, name: str) -> None:
-    """Take an advisory lock, which the end of the transaction frees."""
-    connection.execute(_LOCK_FOR_TRANSACTION, {"name": name})
-
-
 def ensure_schema(connection: sa.Connection, schema: str) -> None:
     """Create a schema where it does not exist yet; safe beside other sessions."""
     present = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :name")
     if connection.scalar(present, {"name": schema}):
         return
-    lock_for_transaction(connection, f"data_pipeline:schema:{schema}")
+    lock_for_transaction(connection, schema_lock_name(schema))
     run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
 
 
@@ -381,7 +502,12 @@ def database(instance: Instance) -> Database:
 
 
 def database_at(
-    url: DatabaseUrl, home: Path, *, print_sql: bool = False, create: bool = False
+    url: DatabaseUrl,
+    home: Path,
+    *,
+    print_sql: bool = False,
+    create: bool = False,
+    named_in: str | None = None,
 ) -> Database:
     """Return the database of a URL; start the embedded server of a home where it means that.
 
@@ -390,16 +516,31 @@ def database_at(
         home: `DATA_PIPELINE_HOME`, for the embedded server.
         print_sql: Whether every statement is logged.
         create: Whether a database that does not exist is made.
+        named_in: Where the URL stands, for messages; None: in the configuration.
     """
     text = url.reveal()
     if url.is_embedded:
         from data_pipeline.embedded import EmbeddedServer
 
         text = EmbeddedServer(home).start().render_as_string(hide_password=False)
-    return _database(os.getpid(), text, print_sql, create)
+    return _database(os.getpid(), text, print_sql, create, named_in)
 
 
-@functools.cache
-def _database(pid: int, url: str, print_sql: bool, create: bool) -> Database:
+_databases: dict[tuple[int, str, bool, bool, str | None], Database] = {}
+
+
+def _database(pid: int, url: str, print_sql: bool, create: bool, named_in: str | None) -> Database:
     # The pid keeps a forked process from using its parent's sockets.
-    return Database(sa.make_url(url), print_sql=print_sql, create=create)
+    key = (pid, url, print_sql, create, named_in)
+    if key not in _databases:
+        made = Database(sa.make_url(url), print_sql=print_sql, create=create, named_in=named_in)
+        return _databases.setdefault(key, made)
+    return _databases[key]
+
+
+def close_databases(name: str) -> None:
+    """Close and forget the databases of a name, which are about to be dropped."""
+    for key, known in [*_databases.items()]:
+        if known.url.database == name and key[0] == os.getpid():
+            del _databases[key]
+            known.close()

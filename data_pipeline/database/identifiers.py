@@ -2,8 +2,9 @@
 
 import datetime as dt
 import math
+import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,14 @@ class StageTable:
         return f"{self.stage}/{self.name}"
 
     @classmethod
+    def of_key(cls, path: Sequence[str]) -> "StageTable":
+        """Read the path of any asset key; without a stage unless it has two parts.
+
+        Use it where the asset may be one that stores nothing here.
+        """
+        return cls(*path) if len(path) == 2 else cls("", "/".join(path))
+
+    @classmethod
     def from_path(cls, path: Sequence[str]) -> "StageTable":
         """Read the path of an asset key.
 
@@ -131,3 +140,28 @@ class StageTable:
                 f"{MAX_IDENTIFIER_BYTES}. Shorten the last part of the asset key."
             )
         return cls(stage, name)
+
+
+def few(names: Sequence[str], most: int = 3, separator: str = ", ") -> str:
+    """List names, of many only the first ones and how many more there are."""
+    more = len(names) - most
+    listed = separator.join(names if more <= 0 else names[:most])
+    return f"{listed} and {more} more" if more > 0 else listed
+
+
+def op_names(names: Iterable[str]) -> dict[str, str]:
+    """Return names that Dagster takes for inputs and outputs of ops, by the names of tables.
+
+    Those of letters without accents, digits and underscores stay as they are.
+    """
+    names = list(names)
+    found = {name: name for name in names if re.fullmatch(r"[A-Za-z0-9_]+", name)}
+    taken = {*found}
+    for name in names:
+        if name not in found:
+            plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+            while plain in taken:
+                plain += "_"
+            taken.add(plain)
+            found[name] = plain
+    return found

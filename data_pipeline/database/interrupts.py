@@ -96,16 +96,6 @@ def unwatch() -> None:
         ended.end()
 
 
-@contextmanager
-def watching() -> Iterator[None]:
-    """Listen until the block ends."""
-    watch()
-    try:
-        yield
-    finally:
-        unwatch()
-
-
 def is_asked() -> bool:
     """Whether this process was asked to end since it is watched."""
     return _watch is not None and _watch.asked.is_set()

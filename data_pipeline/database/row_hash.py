@@ -3,7 +3,7 @@
 The numbers 1.0 and 1.00 differ, and so do 0 and -0, or one month and 30 days.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
@@ -66,15 +66,35 @@ def row_hash(connection: sa.Connection, relation: RelationName) -> str:
     """
     with with_settings(connection, SETTINGS):
         names = run(connection, _COLUMNS.format(relation=literal(relation.quoted))).scalars().all()
-        try:
+
+        def total(hashed: str, kind: str) -> str:
             with connection.begin_nested():
-                image = as_bytes(names, "t")
-                return _sum(connection, relation, f"hash_record_extended(ROW({image}), 0)", "bytes")
-        except sa.exc.DBAPIError as error:
-            if not cannot_send(error):
-                raise
-        image = as_text(names, "t")
-        return _sum(connection, relation, f"hashtextextended({image}, 0)", "text")
+                return _sum(connection, relation, hashed, kind)
+
+        return _of_bytes_or_texts(names, total)
+
+
+def row_hash_alone(session: sa.Connection, relation: RelationName, columns: Sequence[str]) -> str:
+    """Return the hash of all rows of a table of which the columns are known, in one statement.
+
+    Args:
+        session: A session that commits each statement by itself.
+        relation: The table.
+        columns: Its columns.
+    """
+    return _of_bytes_or_texts(
+        columns, lambda hashed, kind: _sum(session, relation, hashed, kind, SETTINGS)
+    )
+
+
+def _of_bytes_or_texts(columns: Sequence[str], total: Callable[[str, str], str]) -> str:
+    """Return the total of hashes of rows as they are sent; where a type cannot be, as texts."""
+    try:
+        return total(f"hash_record_extended(ROW({as_bytes(columns, 't')}), 0)", "bytes")
+    except sa.exc.DBAPIError as error:
+        if not cannot_send(error):
+            raise
+    return total(f"hashtextextended({as_text(columns, 't')}, 0)", "text")
 
 
 def has_own_types(connection: sa.Connection, relation: RelationName) -> bool:
@@ -90,7 +110,9 @@ def has_own_types(connection: sa.Connection, relation: RelationName) -> bool:
     return bool(run(connection, query).scalar())
 
 
-def _sum(connection: sa.Connection, relation: RelationName, hashed: str, kind: str) -> str:
+def _sum(
+    connection: sa.Connection, relation: RelationName, hashed: str, kind: str, first: str = ""
+) -> str:
     query = f"SELECT count(*), coalesce(sum({hashed}), 0) FROM {relation.quoted} AS t"
-    count, total = run(connection, query).one()
+    count, total = run(connection, f"{first}; {query}" if first else query).one()
     return f"{kind}-1:{count}:{total}"

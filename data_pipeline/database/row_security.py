@@ -1,6 +1,6 @@
 """Row security that would hide rows from the pipeline: an error that names table and policies.
 
-Sessions read with `row_security = off` (see `session_settings`). PostgreSQL then refuses a query
+Sessions read with `row_security = off` (see `sessions`). PostgreSQL then refuses a query
 that a policy would filter, and names the table without its schema, in the server's language.
 """
 

@@ -10,6 +10,7 @@ from data_pipeline.database.identifiers import quoted
 from data_pipeline.database.row_security import REFUSED, hidden_rows
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import DatabaseError, UnsupportedDataError
+from data_pipeline.instances import project
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
@@ -19,28 +20,24 @@ _PRIMARY = "PG_DIAG_MESSAGE_PRIMARY"
 _DETAIL = "PG_DIAG_MESSAGE_DETAIL"
 _HINT = "PG_DIAG_MESSAGE_HINT"
 _CONTEXT = "PG_DIAG_CONTEXT"
-_POSITION = "PG_DIAG_STATEMENT_POSITION"
 
 _REMEDIES = {
-    "53100": "The server's disk is full. Free space there (see `data-pipeline instances` for the "
+    "53100": "The server's disk is full. Free space there (`{instances}` lists the "
     "sizes of what exists), then run again.",
     "23505": "The declared primary key is not unique. Correct the key or remove the duplicates.",
     "23502": "A column that must not be NULL has NULLs. Correct the data or the declaration.",
     "42501": "Grant the pipeline's database user what is missing, then run again.",
     "42601": "Correct the query, then run again.",
+    "42P11": "Return one SELECT; what must come before it belongs into an asset of its own.",
 }
 _LOST = "The connection broke: look into the server's log, then run again."
+_SEVERAL_STATEMENTS = "42P11"  # invalid_cursor_definition
 # "Data exception" and "program limit exceeded" (a row over 8 kB, for instance).
 _DATA = ("22", "54")
 
 
 def refusal(
-    connection: "Connection",
-    error: Exception,
-    failed: str,
-    query: str | None = None,
-    prefix: str = "",
-    remedy: str | None = None,
+    connection: "Connection", error: Exception, failed: str, remedy: str | None = None
 ) -> DatabaseError:
     """Return the error to raise for what ADBC reported.
 
@@ -48,24 +45,87 @@ def refusal(
         connection: The ADBC connection, whose transaction has failed.
         error: An ADBC error.
         failed: What failed, such as "Table s.t could not be built".
-        query: The user's query, where there is one.
-        prefix: What stands before the query in the statement that was sent.
         remedy: What to do, where more is known of it than the error tells.
     """
     details = _details(error)
     reason = primary_message(error)
     lines = [f"{failed}: {reason}"]
     lines += [details[key] for key in (_DETAIL, _CONTEXT, _HINT) if key in details]
-    if query is not None:
-        lines += ["The query:", *_marked(query, _position(details, prefix))]
     sqlstate = getattr(error, "sqlstate", None) or ""
-    if sqlstate == REFUSED and (hidden := _hidden_rows(connection, reason, f"{failed} {query}")):
-        lines.append(hidden)
-        remedy = ""
+    hidden = _hidden_rows(connection, reason, failed) if sqlstate == REFUSED else None
+    return _with_remedy(lines, sqlstate, hidden, remedy)
+
+
+def copy_refusal(error: Any, failed: str) -> DatabaseError:
+    """Return the error to raise for a COPY that psycopg2 could not execute.
+
+    Args:
+        error: The driver's error.
+        failed: What failed, such as "Table s.t could not be built".
+    """
+    said = error.diag
+    lines = [f"{failed}: {said.message_primary or str(error).strip()}"]
+    lines += [text for text in (said.message_detail, said.context, said.message_hint) if text]
+    return _with_remedy(lines, error.pgcode or "", None, None)
+
+
+def query_refusal(
+    session: sa.Connection,
+    error: Any,
+    failed: str,
+    query: str,
+    start: int,
+    remedy: str | None = None,
+) -> DatabaseError:
+    """Return the error to raise for a user's query that psycopg2 could not execute.
+
+    Args:
+        session: The session, which commits each statement by itself.
+        error: The driver's error.
+        failed: What failed, such as "Table s.t could not be built".
+        query: The user's query.
+        start: How many characters stood before it in what was sent.
+        remedy: What to do, where more is known of it than the error tells.
+    """
+    diagnosis = error.diag
+    several = error.pgcode == _SEVERAL_STATEMENTS
+    reason = "the query is more than one statement" if several else diagnosis.message_primary
+    lines = [f"{failed}: {reason or str(error).strip()}"]
+    found = (diagnosis.message_detail, diagnosis.context, diagnosis.message_hint)
+    lines += [] if several else [text for text in found if text]
+    lines += ["The query:", *_marked(query, _offset(diagnosis, query, start))]
+    hidden = None
+    if error.pgcode == REFUSED:
+
+        def ask(text: str) -> list[Any]:
+            return list(session.exec_driver_sql(text, execution_options={"no_parameters": True}))
+
+        session.exec_driver_sql("ROLLBACK")  # a transaction that has failed answers no question
+        hidden = hidden_rows(diagnosis.message_primary, ask, f"{failed} {query}")
+    return _with_remedy(lines, error.pgcode or "", hidden, remedy)
+
+
+def _offset(diagnosis: Any, query: str, start: int) -> int | None:
+    """Return the offset of the error in the query, in characters, where PostgreSQL names one."""
+    if diagnosis.internal_position and query in (diagnosis.internal_query or ""):
+        offset = int(diagnosis.internal_position) - 1 - diagnosis.internal_query.index(query)
+    elif diagnosis.statement_position:
+        offset = int(diagnosis.statement_position) - 1 - start
+    else:
+        return None
+    return offset if offset >= 0 else None
+
+
+def _with_remedy(
+    lines: list[str], sqlstate: str, hidden: str | None, remedy: str | None
+) -> DatabaseError:
+    if hidden:
+        lines, remedy = [*lines, hidden], ""
     elif remedy is None:
-        remedy = _REMEDIES.get(sqlstate) or (_LOST if _is_lost(sqlstate) else "")
-    lines.append(f"What was committed before is unchanged. {remedy}".rstrip())
-    return DatabaseError("\n".join(lines))
+        known = _REMEDIES.get(sqlstate, "").format(instances=project.command("instances"))
+        remedy = known or (_LOST if _is_lost(sqlstate) else "")
+    last = f"What was committed before is unchanged. {remedy}".rstrip()
+    return DatabaseError("\n".join([*lines, last]))
 
 
 def primary_message(error: object) -> str:
@@ -115,14 +175,6 @@ def _details(error: object) -> Mapping[str, str]:
 
 def _text(key: str | bytes) -> str:
     return key.decode() if isinstance(key, bytes) else key
-
-
-def _position(details: Mapping[str, str], prefix: str) -> int | None:
-    """Return the offset of the error in the query, in characters, where PostgreSQL names one."""
-    if _POSITION not in details:
-        return None
-    offset = int(details[_POSITION]) - 1 - len(prefix)
-    return offset if offset >= 0 else None
 
 
 def _marked(query: str, offset: int | None) -> list[str]:
@@ -200,8 +252,8 @@ def _writable(connection: sa.Connection) -> str:
     found = connection.execute(_ROLE).one()
     if found.standby:
         return (
-            "This server is a standby, on which nobody can write. Name the primary server in "
-            "`table_store_connections` of instances.yaml, or in DATA_PIPELINE_DATABASE_URL."
+            "This server is a standby, on which nobody can write. Name the primary server: "
+            f"{project.url_places()}."
         )
     role, database = quoted(found.role), quoted(found.database)
     places = {
@@ -223,9 +275,9 @@ def _writable(connection: sa.Connection) -> str:
 
 def _granted(role: str, found: "sa.Row[tuple[object, ...]]") -> str:
     rights = ", ".join(found.rights)
-    if found.kind == "database":
-        grant = f"GRANT {rights} ON DATABASE {quoted(found.name)} TO {role}"
-        return f"Role {role} needs {rights} on the database: {grant}"
+    if found.kind in ("database", "tablespace"):
+        grant = f"GRANT {rights} ON {found.kind.upper()} {quoted(found.name)} TO {role}"
+        return f"Role {role} needs {rights} on the {found.kind}: {grant}"
     if found.kind == "schema":
         name, schema = quoted(found.name), quoted(found.name)
         read = f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"

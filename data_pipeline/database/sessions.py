@@ -1,4 +1,4 @@
-"""Other sessions on the server, in words: who holds what somebody waits for.
+"""Sessions of the server: who holds what somebody waits for, in words; our own names and settings.
 
 The server shows every role the process, user and name of all sessions. State, times and query of
 other roles' sessions are hidden from a role that may not see all statistics (`pg_monitor`); they
@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import RelationName
+from data_pipeline.database.advisory_locks import matches, run_lock_name
+from data_pipeline.database.identifiers import RelationName, literal
 from data_pipeline.database.sql_text import stored_query
 
 # Of a prepared transaction only the lock on its own number tells which one it is.
@@ -22,12 +23,7 @@ _OF_RELATIONS = sa.text(
         "(SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text[])) name)"
     )
 )
-_OF_LOCK = sa.text(
-    _HOLDERS.format(
-        what="l.locktype = 'advisory' AND l.objsubid = 1 AND "
-        "((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended(:name, 0)"
-    )
-)
+_OF_LOCK = sa.text(_HOLDERS.format(what=matches(":name")))
 
 
 def at_relations(connection: sa.Connection, relations: Sequence[RelationName]) -> list[str]:
@@ -92,11 +88,100 @@ def session_name() -> str:
 
 def set_session_name(run_id: str, step: str = "") -> None:
     """Name the sessions of this thread after a run (its first characters) and a step."""
+    _name.set(_named(run_id, step))
+
+
+def _named(run_id: str, step: str) -> str:
     text = " ".join(filter(None, (PROGRAM, run_id[:_RUN_CHARACTERS], step)))
     printable = "".join(c if " " <= c <= "~" else "?" for c in text)
-    _name.set(printable[:MAX_BYTES])
+    return printable[:MAX_BYTES]
+
+
+_END = sa.text(f"""
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+  AND (
+    starts_with(application_name || ' ', :beginning)
+    OR pid IN (SELECT l.pid FROM pg_locks l WHERE l.granted AND {matches(":lock")})
+  )
+""")
+
+
+def end_sessions(connection: sa.Connection, run_id: str, step: str = "") -> None:
+    """End the sessions of a step; without one, all of a run, those of other machines too."""
+    beginning = f"{_named(run_id, step)} "[:MAX_BYTES]
+    lock = "" if step else run_lock_name(run_id)  # its leader's
+    connection.execute(_END, {"beginning": beginning, "lock": lock})
 
 
 def reset_session_name() -> None:
     """Return sessions the name of the program alone again."""
     _name.set(PROGRAM)
+
+
+# What every session is told before its first use, whatever role and database default to. By
+# statements, not by `options` in the start-up message, which PgBouncer refuses.
+_SETTINGS = {
+    # Whoever waits for a lock has to read afterwards what its holder has committed; the levels
+    # above would show what there was before, or end one of two runs.
+    "default_transaction_isolation": "read committed",
+    # A policy that would hide rows from the pipeline is an error, never a result with fewer rows.
+    "row_security": "off",
+    # Hosted databases limit the statements of roles; a step takes as long as it takes.
+    "statement_timeout": "0",
+}
+# How often the server looks, while it works on a statement, whether the client still is there. It
+# would go on to the end for a process that was killed, and keep its locks from the next run.
+_CLIENT_CHECK = {"client_connection_check_interval": "2s"}
+_NO_CLIENT_CHECK = "22023"  # invalid_parameter_value: the server's system cannot look
+
+
+def set_up(connection: Any, name: str | None = None) -> None:
+    """Tell a session of SQLAlchemy's driver what it needs, in one round trip.
+
+    Args:
+        connection: A connection of psycopg2 that has just been opened.
+        name: Its `application_name`; None: the one that it has.
+    """
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            try:
+                cursor.execute(_statements(name, _SETTINGS | _CLIENT_CHECK))
+            except connection.DataError as error:
+                if error.pgcode != _NO_CLIENT_CHECK:
+                    raise
+                cursor.execute(_statements(name, _SETTINGS))
+    finally:
+        connection.autocommit = False
+
+
+def set_up_adbc(connection: Any, name: str | None = None) -> None:
+    """Tell a session of ADBC the same.
+
+    Args:
+        connection: An ADBC connection that has just been opened.
+        name: Its `application_name`; None: the one that it has.
+    """
+    with connection.cursor() as cursor:
+        try:
+            cursor.executescript(_statements(name, _SETTINGS | _CLIENT_CHECK))
+        except connection.DataError as error:
+            if error.sqlstate != _NO_CLIENT_CHECK:
+                raise
+            connection.rollback()
+            cursor.executescript(_statements(name, _SETTINGS))
+    # The transaction that the driver has opened for this began with the role's own defaults.
+    connection.commit()
+
+
+def name_adbc(connection: Any, name: str) -> None:
+    """Name a session of ADBC that has been used before, and begin its next transaction."""
+    connection.adbc_connection.set_autocommit(False)
+    with connection.cursor() as cursor:
+        cursor.execute(_statements(name, {}))
+
+
+def _statements(name: str | None, settings: dict[str, str]) -> str:
+    named = settings if name is None else {**settings, "application_name": name}
+    return "; ".join(f"SET {setting} = {literal(value)}" for setting, value in named.items())

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from data_pipeline.database.connection import run
+from data_pipeline.database.dependencies import Description, describe, read_dependents
 from data_pipeline.database.identifiers import RelationName, quoted
-from data_pipeline.database.sql_text import stored_query
-from data_pipeline.drop.inventory import DropSelection, InventoryItem, holdings
+from data_pipeline.drop.inventory import DropSelection, InventoryItem, inventory_of
 from data_pipeline.errors import IsolationError
 from data_pipeline.instances import Instance
-from data_pipeline.store import catalog, run_registry
-
-RUNS = "runs"
+from data_pipeline.store import catalog
+from data_pipeline.store.active_runs import run_registry
 
 _CATALOGS = sa.text("""
 SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -32,39 +32,20 @@ SELECT DISTINCT key FROM {catalog}, jsonb_object_keys(inputs) key
 WHERE starts_with(key, :prefix) ORDER BY 1
 """
 
-# An object goes along in silence when it is a part of one that goes ('a', 'i'); what depends on it
-# in any other way ('n') makes PostgreSQL refuse. A view depends through its rewrite rule.
-_DEPENDENTS = sa.text(stored_query(__file__, "blockers_dependents"))
-
-
-@dataclass(frozen=True)
-class Dependent:
-    """What would be lost with a table that it is built on.
-
-    Attributes:
-        text: What it is, in words.
-        relation: Its name if it is a relation.
-    """
-
-    text: str
-    relation: RelationName | None
-
 
 def active_runs(connection: sa.Connection, instance: Instance) -> list[str]:
     """Describe the runs that are at work on an instance."""
     return [str(run) for run in run_registry.active(connection, instance) if run.is_alive]
 
 
-def dependents(connection: sa.Connection, parts: Iterable[InventoryItem]) -> list[Dependent]:
+def dependents(connection: sa.Connection, parts: Iterable[InventoryItem]) -> list[Description]:
     """Return what is built on the relations of these parts and is none of them."""
-    own = [relation.oid for part in parts for relation in part.relations]
-    return [
-        Dependent(
-            f"{item.type} {item.identity}",
-            RelationName(item.schema, item.name) if item.schema else None,
-        )
-        for item in connection.execute(_DEPENDENTS, {"own": own})
-    ]
+    graph = read_dependents(connection, _names(parts))
+    return sorted(describe(connection, graph.built_on).values(), key=lambda item: item.text)
+
+
+def _names(parts: Iterable[InventoryItem]) -> list[RelationName]:
+    return [relation.name for part in parts for relation in part.relations]
 
 
 def readers(
@@ -124,17 +105,8 @@ def _is_of(table: str, parts: Sequence[InventoryItem]) -> bool:
     )
 
 
-_VIEWS_ON = sa.text("""
-SELECT DISTINCT r.ev_class::bigint AS view, d.refobjid::bigint AS source
-FROM pg_rewrite r
-JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
-  AND r.ev_class = ANY (CAST(:own AS oid[])) AND d.refobjid = ANY (CAST(:own AS oid[]))
-""")
-
-
 @dataclass(frozen=True)
-class Order:
+class DropOrder:
     """What is to be dropped, and how.
 
     Attributes:
@@ -151,7 +123,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Survey:
+class DropPlan:
     """What there is to drop, and what stands in the way.
 
     Attributes:
@@ -164,9 +136,9 @@ class Survey:
     parts: tuple[InventoryItem, ...]
     runs: tuple[str, ...]
     readers: tuple[str, ...]
-    dependents: tuple[Dependent, ...]
+    dependents: tuple[Description, ...]
 
-    def check(self, order: Order) -> None:
+    def check(self, order: DropOrder) -> None:
         """Refuse what must not, or not without force, be dropped.
 
         Raises:
@@ -189,21 +161,24 @@ class Survey:
             )
 
 
-def survey(connection: sa.Connection, order: Order) -> Survey:
+def drop_plan(connection: sa.Connection, order: DropOrder) -> DropPlan:
     """Return what there is to drop, and what stands in the way.
 
     Raises:
         ConfigurationError: The instance has no such stage.
     """
-    parts = holdings(connection, order.instance, order.selection)
+    run(connection, "SET LOCAL search_path = ''")
+    parts = inventory_of(connection, order.instance, order.selection)
     ordered = [part for group in groups(connection, parts) for part in group]
-    return survey_of(connection, order, ordered)
+    return plan_of(connection, order, ordered)
 
 
-def survey_of(connection: sa.Connection, order: Order, parts: Sequence[InventoryItem]) -> Survey:
+def plan_of(
+    connection: sa.Connection, order: DropOrder, parts: Sequence[InventoryItem]
+) -> DropPlan:
     """Return what stands in the way of dropping some of the parts."""
     instance = order.instance
-    return Survey(
+    return DropPlan(
         tuple(parts),
         tuple(active_runs(connection, instance)),
         tuple(readers(connection, instance, parts, order.copied)),
@@ -217,8 +192,12 @@ def groups(connection: sa.Connection, parts: Sequence[InventoryItem]) -> list[li
     Parts whose views show each other's tables go together.
     """
     stage_of = {item.oid: part.stage for part in parts for item in part.relations}
-    views = connection.execute(_VIEWS_ON, {"own": list(stage_of)}).all()
-    edges = {(stage_of[item.source], stage_of[item.view]) for item in views}
+    graph = read_dependents(connection, _names(parts))
+    edges = {
+        (stage_of[edge.of.oid], stage_of[edge.node.oid])
+        for edge in graph.edges
+        if edge.kind == "v" and edge.node in graph.roots and edge.of in graph.roots
+    }
     left = [part for part in parts if part.stage is not None]
     last = [part for part in parts if part.stage is None]
     ordered = []

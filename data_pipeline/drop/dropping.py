@@ -14,12 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.database import sessions
+from data_pipeline.database.advisory_locks import stage_lock_name, try_for_transaction
 from data_pipeline.database.connection import Database, database, run
 from data_pipeline.database.identifiers import RelationName, StageTable, quoted
-from data_pipeline.database.locks import is_busy, lock_timeouts, stage_lock_name
+from data_pipeline.database.lock_waiting import is_busy, lock_timeouts
 from data_pipeline.drop import blockers
-from data_pipeline.drop.blockers import Order
-from data_pipeline.drop.inventory import STAGED, InventoryItem, holdings, is_empty
+from data_pipeline.drop.blockers import DropOrder
+from data_pipeline.drop.inventory import InventoryItem, inventory_of, is_empty
 from data_pipeline.errors import (
     ConfigurationError,
     DatabaseError,
@@ -27,15 +28,17 @@ from data_pipeline.errors import (
     MissingRightError,
 )
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.instances.schema_names import check_instance_id
+from data_pipeline.instances.instance import check_instance_id
 from data_pipeline.runs.leftovers import referenced_files
-from data_pipeline.store import blob_files, catalog, run_registry
+from data_pipeline.store import catalog
+from data_pipeline.store.active_runs import run_registry
+from data_pipeline.store.blobs import blob_files, remote_blobs
+from data_pipeline.store.check_results import CHECKS
 from data_pipeline.store.slots import SLOTS
+from data_pipeline.store.staging import STAGED
 
-_RESERVE = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
-
-def drop(database: Database, order: Order, log: logging.Logger) -> None:
+def drop(database: Database, order: DropOrder, log: logging.Logger) -> None:
     """Drop a part of an instance.
 
     Raises:
@@ -45,7 +48,7 @@ def drop(database: Database, order: Order, log: logging.Logger) -> None:
         IsolationError: A run is at work, or others need it and `force` is not set.
     """
     with database.begin() as connection:
-        found = blockers.survey(connection, order)
+        found = blockers.drop_plan(connection, order)
         found.check(order)
         ordered = [
             [part.stage for part in group] for group in blockers.groups(connection, found.parts)
@@ -59,7 +62,7 @@ def drop(database: Database, order: Order, log: logging.Logger) -> None:
 
 def _drop_group(
     database: Database,
-    order: Order,
+    order: DropOrder,
     stages: Sequence[str | None],
     relations: Sequence[RelationName],
     log: logging.Logger,
@@ -83,7 +86,7 @@ def _drop_group(
                 _reserve(connection, instance, stages)
                 parts = [
                     part
-                    for part in holdings(connection, instance, order.selection)
+                    for part in inventory_of(connection, instance, order.selection)
                     if part.stage in stages
                 ]
                 _drop(connection, order, parts)
@@ -127,10 +130,10 @@ def _remove_files(
             log.info(f"Removed {path}")
 
 
-def _drop(connection: sa.Connection, order: Order, parts: Sequence[InventoryItem]) -> None:
+def _drop(connection: sa.Connection, order: DropOrder, parts: Sequence[InventoryItem]) -> None:
     """Drop relations, empty schemas and catalog rows, after a last look at who needs them."""
     instance = order.instance
-    found = blockers.survey_of(connection, order, parts)
+    found = blockers.plan_of(connection, order, parts)
     found.check(order)
     behaviour = "CASCADE" if order.force else "RESTRICT"
     for kinds, word in ((("v",), "VIEW"), (("r", "p"), "TABLE")):
@@ -159,6 +162,7 @@ def _forget(connection: sa.Connection, instance: Instance, part: InventoryItem) 
         catalog.TABLES: ("name", [row.name for row in part.rows]),
         SLOTS: ("cache_key", [row.cache_key for row in part.kept]),
         STAGED: ("name", []),
+        CHECKS: ("name", [row.name for row in part.rows]),
     }
     for name, (key, values) in chosen.items():
         if catalog.exists(connection, instance.catalog_schema, name):
@@ -190,7 +194,7 @@ def _reserve(connection: sa.Connection, instance: Instance, stages: Sequence[str
     """Keep runs from beginning to write these stages until the transaction ends."""
     for stage in sorted(filter(None, stages)):
         name = stage_lock_name(instance, stage)
-        if not connection.scalar(_RESERVE, {"name": name}):
+        if not try_for_transaction(connection, name):
             who = run_registry.holder(connection, instance, name) or "a run"
             raise IsolationError(
                 f"Stage `{stage}` of instance `{instance.name}` is not dropped, since {who} is at "
@@ -199,6 +203,8 @@ def _reserve(connection: sa.Connection, instance: Instance, stages: Sequence[str
 
 
 def _remove_empty_folders(instance: Instance) -> None:
+    if remote_blobs.is_remote(instance):  # a folder there is no more than how objects are named
+        return
     root = blob_files.directory(instance)
     folders = sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True)
     for folder in [*folders, root]:
@@ -246,7 +252,7 @@ def _as_id(like: Instance, instance_id: str) -> Instance:
         instance_id=instance_id,
         table_store=store.model_copy(update={"schema_prefix": prefix}),
         source=None,
-        build_command="",
+        environment="",
     )
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from data_pipeline.database.dependencies import Node, describe, read_dependents
 from data_pipeline.database.identifiers import RelationName, StageTable
-from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
-from data_pipeline.store import blob_files, catalog, slots
+from data_pipeline.store import catalog, slots
+from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.staging import STAGED
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,6 @@ class InventoryItem:
             yield from schema.relations
 
 
-STAGED = "staged"
-
 _RELATIONS = sa.text("""
 SELECT c.oid::bigint AS oid, c.relname AS name, c.relkind::text AS kind,
        CASE WHEN c.relkind = 'v' THEN 0
@@ -103,8 +103,12 @@ WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v') ORDER BY c.relname
 
 _PRESENT = sa.text("SELECT 1 FROM pg_namespace WHERE nspname = :schema")
 
-# What depends on the schema but is no part of any of the given relations (as a sequence may be).
-_OTHERS = sa.text(stored_query(__file__, "inventory_others"))
+_IN_SCHEMA = sa.text("""
+SELECT d.classid::regclass::text AS catalog, d.objid::bigint AS oid
+FROM pg_depend d
+WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n'
+  AND d.refobjid = (SELECT oid FROM pg_namespace WHERE nspname = :schema)
+""")
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ class _Listed:
         return {file for file in files | {file for _, file in self.staged} if file}
 
 
-def holdings(
+def inventory_of(
     connection: sa.Connection, instance: Instance, selection: DropSelection
 ) -> list[InventoryItem]:
     """Return what an instance has of a selection, by stage; catalog and sampling come last.
@@ -189,7 +193,14 @@ def holdings(
 
 def is_empty(connection: sa.Connection, schema: str) -> bool:
     """Whether a schema has nothing in it, of anybody."""
-    return not connection.scalars(_OTHERS, {"schema": schema, "own": []}).all()
+    return not _others(connection, schema, [])
+
+
+def _others(connection: sa.Connection, schema: str, own: Sequence[OwnRelation]) -> list[str]:
+    """Return what is in a schema and no part of the relations, as a sequence may be, in words."""
+    found = {Node(*item) for item in connection.execute(_IN_SCHEMA, {"schema": schema})}
+    found -= read_dependents(connection, [relation.name for relation in own]).belongings
+    return sorted(item.text for item in describe(connection, found).values())
 
 
 def _listed(connection: sa.Connection, instance: Instance, selection: DropSelection) -> _Listed:
@@ -288,9 +299,7 @@ def _schema(
     """Return a schema with those of its relations that are meant; None if there is none."""
     if connection.scalar(_PRESENT, {"schema": schema}) is None:
         return None
-    others = connection.scalars(
-        _OTHERS, {"schema": schema, "own": [relation.oid for relation in own]}
-    ).all()
+    others = _others(connection, schema, own)
     chosen = [item for item in own if everything or item.row in meant]
     goes = not others and len(chosen) == len(own)
     return OwnSchema(schema, tuple(chosen), tuple(others), goes)

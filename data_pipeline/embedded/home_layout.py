@@ -14,7 +14,6 @@ Everything lies in `<home>/postgres`, which only its owner may enter (mode 700):
 import os
 import pwd
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipeline.errors import EmbeddedServerError
@@ -42,46 +41,18 @@ LOG_LIMIT_BYTES = 10 * 1024 * 1024
 LOG_KEPT_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True)
 class Layout:
-    """The paths below one home directory (absolute)."""
+    """The paths below one home directory (absolute), as listed above."""
 
-    home: Path
-
-    @property
-    def base(self) -> Path:
-        """The directory of the embedded server."""
-        return self.home / "postgres"
-
-    @property
-    def data(self) -> Path:
-        """The cluster's data directory; exists only when it is complete."""
-        return self.base / "data"
-
-    @property
-    def password(self) -> Path:
-        """The file with the password."""
-        return self.base / "password"
-
-    @property
-    def port(self) -> Path:
-        """The file with the port of the last start."""
-        return self.base / "port"
-
-    @property
-    def log(self) -> Path:
-        """The server's log."""
-        return self.base / "server.log"
-
-    @property
-    def start_lock(self) -> Path:
-        """Held by the process that starts or stops the server."""
-        return self.base / "start.lock"
-
-    @property
-    def server_lock(self) -> Path:
-        """Held by the server's own processes."""
-        return self.base / "server.lock"
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.base = home / "postgres"
+        self.data = self.base / "data"
+        self.password = self.base / "password"
+        self.port = self.base / "port"
+        self.log = self.base / "server.log"
+        self.start_lock = self.base / "start.lock"
+        self.server_lock = self.base / "server.lock"
 
     def check_owner(self) -> None:
         """Raise when this user may not use the server of this home.

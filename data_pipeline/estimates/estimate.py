@@ -1,14 +1,15 @@
 """What an estimate consists of, and how its interval follows from its standard error."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def t_quantile(level: float, degrees_of_freedom: float) -> float:
@@ -89,7 +90,7 @@ def half_width(standard_error: float, degrees_of_freedom: float, level: float) -
     return standard_error * t_quantile(level, degrees_of_freedom)
 
 
-def with_intervals(computed: pd.DataFrame, by: Sequence[str], level: float) -> pd.DataFrame:
+def with_intervals(computed: "pd.DataFrame", by: Sequence[str], level: float) -> "pd.DataFrame":
     """Return estimates with their intervals.
 
     Args:
@@ -97,6 +98,8 @@ def with_intervals(computed: pd.DataFrame, by: Sequence[str], level: float) -> p
         by: The columns of the groups.
         level: The confidence level.
     """
+    import pandas as pd
+
     half = pd.Series(
         [
             half_width(error, degrees, level)
@@ -123,6 +126,18 @@ Design = Literal["poisson", "srs"]
 """How units were drawn: independently of each other, or a fixed number of them."""
 
 PROBABILITY, UNIT, DESIGN, SAMPLE_SIZE = "probability", "unit", "design", "sample_size"
+
+
+def fact_name(present: Collection[str], name: str) -> str:
+    """Return what a column of the design is called among columns.
+
+    Where a table had a column of one of these names, all of its weights begin with `sample_`.
+    """
+    prefix, longer = "", "sample_"
+    while {f"{longer}{PROBABILITY}", f"{longer}{UNIT}"} <= set(present):
+        prefix, longer = longer, f"{longer}sample_"
+    return f"{prefix}{name}"
+
 
 PROBLEMS = {
     "unit": "a row with a probability has no `unit`. Give each row that counts its unit",
@@ -162,7 +177,8 @@ class DesignChoice(NamedTuple):
 
 def check_columns(where: str, present: list[str], by: list[str]) -> None:
     """Raise a ConfigurationError unless the columns of the design and the groups are there."""
-    missing = [name for name in (PROBABILITY, UNIT, *by) if name not in present]
+    needed = (fact_name(present, PROBABILITY), fact_name(present, UNIT), *by)
+    missing = [name for name in needed if name not in present]
     if missing:
         raise ConfigurationError(
             f"{where} has no column {', '.join(map(repr, missing))}. Estimates need the weighted "

@@ -15,6 +15,7 @@ from data_pipeline.estimates.estimate import (
     UNIT,
     DesignChoice,
     check_columns,
+    fact_name,
 )
 
 FrameMeasure = str | float | pd.Series
@@ -44,13 +45,18 @@ def computed_estimates(
 def design_columns(frame: pd.DataFrame, choice: DesignChoice) -> pd.DataFrame:
     """Return unit, probability, design and size of each row, in the types to compute with."""
     design: Any = choice.design or "poisson"
-    if choice.design is None and DESIGN in frame:
-        design = frame[DESIGN].astype(object).where(frame[DESIGN].notna(), "")
+    names = {name: fact_name(frame.columns, name) for name in (DESIGN, SAMPLE_SIZE)}
+    if choice.design is None and names[DESIGN] in frame:
+        given = frame[names[DESIGN]]
+        design = given.astype(object).where(given.notna(), "")
     size: Any = np.nan if choice.sample_size is None else float(choice.sample_size)
-    if choice.sample_size is None and SAMPLE_SIZE in frame:
-        size = _floats(frame[SAMPLE_SIZE], SAMPLE_SIZE)
-    unit = frame[UNIT]
-    columns = {"unit": unit, "p": _floats(frame[PROBABILITY], PROBABILITY)}
+    if choice.sample_size is None and names[SAMPLE_SIZE] in frame:
+        size = _floats(frame[names[SAMPLE_SIZE]], SAMPLE_SIZE)
+    unit = frame[fact_name(frame.columns, UNIT)]
+    columns = {
+        "unit": unit,
+        "p": _floats(frame[fact_name(frame.columns, PROBABILITY)], PROBABILITY),
+    }
     return pd.DataFrame(columns, index=frame.index).assign(design=design, size=size)
 
 
@@ -83,7 +89,7 @@ def _counting_rows(
     rows = design_columns(frame, choice).assign(
         **keys, rows=present.astype(np.int64), y=np.where(present, y, 0), x=np.where(present, x, 0)
     )
-    return rows[frame[PROBABILITY].notna().to_numpy(dtype=bool)]
+    return rows[frame[fact_name(frame.columns, PROBABILITY)].notna().to_numpy(dtype=bool)]
 
 
 def _measure(frame: pd.DataFrame, measure: FrameMeasure) -> _Floats:
@@ -127,7 +133,7 @@ def _units(rows: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
 
 
 def _linearised(units: pd.DataFrame, groups: list[str], is_ratio: bool) -> pd.DataFrame:
-    """Add the estimate, and `z`: what a unit contributes to its deviation from the truth."""
+    """Add the estimate, `z` and `kept` (see `sql`)."""
     expanded = pd.DataFrame({"y": units["y"] / units["p"], "x": units["x"] / units["p"]})
     if groups:
         keys = [units[name] for name in groups]
@@ -135,10 +141,15 @@ def _linearised(units: pd.DataFrame, groups: list[str], is_ratio: bool) -> pd.Da
     else:
         sums = pd.DataFrame({name: expanded[name].sum() for name in "yx"}, index=units.index)
     if not is_ratio:
-        return units.assign(value=sums["y"], z=expanded["y"])
+        return units.assign(value=sums["y"], z=expanded["y"], kept=1.0)
     base = sums["x"].where(sums["x"] != 0)
     value = sums["y"] / base
-    return units.assign(value=value, z=(units["y"] - value * units["x"]) / units["p"] / base)
+    z = (units["y"] - value * units["x"]) / units["p"] / base
+    share, drawn = (expanded["x"] / base).clip(0.0, 1.0), units["drawn"]
+    others = (1 - share) * drawn / (drawn - 1).where(drawn != 1)
+    within = others.clip(upper=1.0).fillna(1.0).clip(lower=1 / drawn)
+    kept = within.where(units["srs"], 1 - (1 - units["p"]) * share)
+    return units.assign(value=value, z=z, kept=kept)
 
 
 def _contributions(units: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
@@ -150,7 +161,7 @@ def _contributions(units: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     absent = drawn / by_stratum.transform("size") - 1
     correction = (drawn / (drawn - 1).where(drawn != 1)).where(units["srs"], 1.0)
     factor = ((1 - p) * correction).where(p != 1, 0.0)
-    of_unit, of_absent = factor * (units["z"] - mean) ** 2, factor * mean**2
+    of_unit, of_absent = factor * (units["z"] - mean) ** 2 / units["kept"], factor * mean**2
     return units.assign(
         variance=of_unit + absent * of_absent, squares=of_unit**2 + absent * of_absent**2
     )

@@ -18,6 +18,7 @@ from data_pipeline.estimates.estimate import (
     check_columns,
     check_level,
     check_problem,
+    fact_name,
     half_width,
     with_intervals,
 )
@@ -248,7 +249,7 @@ def interval(
     choice = DesignChoice(options.get("design"), options.get("sample_size"))
     choice.check()
     check_columns("The frame", list(frame.columns), [])
-    rows = frame[frame[PROBABILITY].notna().to_numpy(dtype=bool)]
+    rows = frame[frame[fact_name(frame.columns, PROBABILITY)].notna().to_numpy(dtype=bool)]
     design = design_columns(rows, choice)
     check_problem("the frame", problem_of(design))
     weights = 1 / design["p"].to_numpy()

@@ -15,6 +15,7 @@ from data_pipeline.estimates.estimate import (
     Design,
     DesignChoice,
     check_columns,
+    fact_name,
 )
 
 Float = sa.ColumnElement[float]
@@ -47,15 +48,15 @@ def counting_rows(
     return (
         sa.select(
             *(source.c[name].label(f"group_{i}") for i, name in enumerate(by)),
-            source.c[UNIT].label("unit"),
-            sa.cast(source.c[PROBABILITY], sa.Double).label("p"),
+            source.c[fact_name(source.c.keys(), UNIT)].label("unit"),
+            sa.cast(source.c[fact_name(source.c.keys(), PROBABILITY)], sa.Double).label("p"),
             _design(source, choice).label("design"),
             _sample_size(source, choice).label("size"),
             present.label("present"),
             sa.case((present, y), else_=0.0).label("y"),
             sa.case((present, x), else_=0.0).label("x"),
         )
-        .where(source.c[PROBABILITY].is_not(None))
+        .where(source.c[fact_name(source.c.keys(), PROBABILITY)].is_not(None))
         .cte("counting_rows")
     )
 
@@ -81,14 +82,16 @@ def _number(source: sa.FromClause, measure: SqlMeasure) -> Float:
 
 
 def _design(source: sa.FromClause, choice: DesignChoice) -> sa.ColumnElement[str]:
-    if choice.design is None and DESIGN in source.c:
-        return sa.cast(source.c[DESIGN], sa.Text)
+    name = fact_name(source.c.keys(), DESIGN)
+    if choice.design is None and name in source.c:
+        return sa.cast(source.c[name], sa.Text)
     return sa.cast(sa.literal(choice.design or "poisson"), sa.Text)
 
 
 def _sample_size(source: sa.FromClause, choice: DesignChoice) -> sa.ColumnElement[int]:
-    if choice.sample_size is None and SAMPLE_SIZE in source.c:
-        return sa.cast(source.c[SAMPLE_SIZE], sa.BigInteger)
+    name = fact_name(source.c.keys(), SAMPLE_SIZE)
+    if choice.sample_size is None and name in source.c:
+        return sa.cast(source.c[name], sa.BigInteger)
     return sa.cast(sa.literal(choice.sample_size, sa.BigInteger), sa.BigInteger)
 
 
@@ -209,16 +212,26 @@ def estimate_query(
 
 
 def _linearised(units: sa.CTE, groups: int, is_ratio: bool) -> sa.CTE:
-    """Add the estimate, and `z`: what a unit contributes to its deviation from the truth."""
+    """Add the estimate, `z`: what a unit contributes to its deviation from the truth, and `kept`.
+
+    `kept` is the share of its squared deviation that is left on average, since its own values move
+    the estimate towards them.
+    """
     u = units.c
     window: dict[str, Any] = {"partition_by": keys(units, groups) or None}
     z: Float = sa.type_coerce(u.y / u.p, sa.Double)
     value: Float = sa.type_coerce(sa.func.sum(z).over(**window), sa.Double)
+    kept: Float = sa.literal(1.0, sa.Double)
     if is_ratio:
         base: Float = sa.func.nullif(sa.func.sum(u.x / u.p).over(**window), 0.0, type_=sa.Double)
         value = sa.type_coerce(value / base, sa.Double)
         z = sa.type_coerce((u.y - value * u.x) / u.p / base, sa.Double)
-    return sa.select(units, value.label("value"), z.label("z")).cte("linearised")
+        share = sa.func.greatest(0.0, sa.func.least(1.0, u.x / u.p / base), type_=sa.Double)
+        others = (1 - share) * u.drawn / sa.func.nullif(u.drawn - 1, 0.0, type_=sa.Double)
+        within = sa.func.greatest(1 / u.drawn, sa.func.least(1.0, others), type_=sa.Double)
+        kept = sa.case((u.srs, within), else_=1 - (1 - u.p) * share)
+    linearised = (value.label("value"), z.label("z"), kept.label("kept"))
+    return sa.select(units, *linearised).cte("linearised")
 
 
 def _contributions(linearised: sa.CTE, groups: int) -> sa.CTE:
@@ -237,7 +250,7 @@ def _contributions(linearised: sa.CTE, groups: int) -> sa.CTE:
         (u.drawn == 1, NAN),
         else_=(1 - u.p) * u.drawn / (sa.func.nullif(u.drawn, 1.0, type_=sa.Double) - 1),
     )
-    of_unit, of_absent = factor * (u.z - mean) * (u.z - mean), factor * mean * mean
+    of_unit, of_absent = factor * (u.z - mean) * (u.z - mean) / u.kept, factor * mean * mean
     return sa.select(
         linearised,
         (of_unit + absent * of_absent).label("variance"),

@@ -7,10 +7,11 @@ from typing import Any
 import dagster as dg
 
 from data_pipeline.code_version.run_time_values import SOURCE_KEY
+from data_pipeline.definition_metadata import kept_value
 from data_pipeline.identity.run_resources import RunResources, SeenResources, objects_of_run
 from data_pipeline.instances import Instance
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.table_properties import declared_properties
+from data_pipeline.store.table_properties import declared_properties, declared_version
 from data_pipeline.transfer.stable_hash import fingerprint, stable_hash
 
 # Dagster has no public form of a step's node and of the resolved configuration of a run: handles
@@ -74,7 +75,7 @@ RAW_TAG = "data_pipeline/raw"
 """The asset tag of raw tables."""
 
 
-SOURCES_TAG = "data_pipeline/sources"
+SOURCES_TAG = ".dagster/data_pipeline_sources"
 """The run tag that hands the fingerprints of sources, as they were before the run, to its steps."""
 
 CODE_PARTS_KEY = "data_pipeline/code"
@@ -158,16 +159,13 @@ def identity_of(spec: dg.AssetSpec, context: OpContext, instance: Instance) -> I
         context: What its ops can see.
         instance: The instance of the run.
     """
-    parts = spec.metadata.get(CODE_PARTS_KEY)
-    source = spec.metadata.get(SOURCE_KEY)
-    source = getattr(source, "data", source)
+    source = kept_value(spec.metadata, SOURCE_KEY)
     return Identity(
         code_version=spec.code_version,
-        code_parts=getattr(parts, "data", parts) or {},
+        code_parts=kept_value(spec.metadata, CODE_PARTS_KEY) or {},
         config=stable_hash(context.config),
         wiring=stable_hash({name: key.path for name, key in context.wiring.items()}),
-        # How a table is committed makes no other one of it.
-        declared=fingerprint(replace(declared_properties(spec.metadata), replace=None).as_json()),
+        declared=declared_version(declared_properties(spec.metadata)),
         attrs=stable_hash(instance.attrs) if context.resources.instance else None,
         resources=context.resources.digests,
         takes_outside_input=source is not None or RAW_TAG in spec.tags,

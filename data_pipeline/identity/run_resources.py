@@ -20,7 +20,7 @@ from data_pipeline.code_version.resource_definitions import (
     resource_class,
 )
 from data_pipeline.errors import UnstableValueError
-from data_pipeline.instances.dagster_resource import InstanceResource
+from data_pipeline.instances.dagster_resource import InstanceOfRun
 from data_pipeline.transfer.stable_hash import stable_hash
 
 # Dagster has no public form of this: `get_resource_definition`, `nested_resources`,
@@ -186,7 +186,7 @@ class _Look:
         if is_object(definition):
             return "object", self._objects.digest(held_object(definition))
         kind = resource_class(definition)
-        self.instance |= kind is not None and issubclass(kind, InstanceResource)
+        self.instance |= kind is not None and issubclass(kind, InstanceOfRun)
         if (chosen := _instance_fields(kind)) is not None:
             config = {name: value for name, value in (config or {}).items() if name not in chosen}
         nested = {

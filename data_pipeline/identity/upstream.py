@@ -28,10 +28,29 @@ def upstream(
     """
     node = graph.get(key)
     for parent in sorted(node.parent_keys):
-        stage, name = parent.path if len(parent.path) == 2 else ("", "/".join(parent.path))
         for source in _instances(graph, key, parent, configuration, instance):
-            table = StageTable(stage, name)
+            table = StageTable.of_key(parent.path)
             yield parent, *read_instead(node.assets_def, instance, source, table)
+
+
+UNPARTITIONED_TAG = "data_pipeline/unpartitioned"
+"""The asset tag of assets without partitions that are computed here.
+
+The jobs of instances do not compute them, so that these take them for external ones.
+"""
+
+
+def is_computed_alone(graph: Any, key: dg.AssetKey) -> bool:
+    """Whether an asset has no partitions and is computed here, so that one instance has its table.
+
+    Args:
+        graph: The asset graph of a job.
+        key: The asset.
+    """
+    node = graph.get(key)
+    return node.partitions_def is None and (
+        node.is_materializable or UNPARTITIONED_TAG in node.tags
+    )
 
 
 def _instances(
@@ -42,12 +61,15 @@ def _instances(
     instance: Instance,
 ) -> list[Instance]:
     node, source = graph.get(key), graph.get(parent)
-    if node.partitions_def is None or source.partitions_def is None:
-        return [instance]
+    if source.partitions_def is None:
+        home = configuration.of_unpartitioned
+        is_own = home is None or not is_computed_alone(graph, parent)
+        return [instance if home is None or is_own else configuration.read_by(instance, home.name)]
+    own = node.partitions_def and node.partitions_def.subset_with_partition_keys([instance.name])
     mapped = graph.get_partition_mapping(
         key, parent
     ).get_upstream_mapped_partitions_result_for_partitions(
-        node.partitions_def.subset_with_partition_keys([instance.name]),
+        own,
         node.partitions_def,
         source.partitions_def,
     )

@@ -3,10 +3,14 @@
 Partitions are in `data_pipeline.instances.partitions`, apart because they import Dagster.
 """
 
-from data_pipeline.instances.configuration import Configuration, load_configuration
-from data_pipeline.instances.environment import DatabaseUrl
-from data_pipeline.instances.instance import CopyFilter, Instance
-from data_pipeline.instances.settings.stores import BlobStore, CacheValidation, TableStore
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from data_pipeline.instances.configuration import Configuration, load_configuration
+    from data_pipeline.instances.environment import DatabaseUrl
+    from data_pipeline.instances.instance import CopyFilter, Instance
+    from data_pipeline.instances.settings.stores import BlobStore, CacheValidation, TableStore
 
 __all__ = [
     "BlobStore",
@@ -18,3 +22,21 @@ __all__ = [
     "TableStore",
     "load_configuration",
 ]
+
+_PLACES = {
+    "BlobStore": "settings.stores",
+    "CacheValidation": "settings.stores",
+    "Configuration": "configuration",
+    "CopyFilter": "instance",
+    "DatabaseUrl": "environment",
+    "Instance": "instance",
+    "TableStore": "settings.stores",
+    "load_configuration": "configuration",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The command line asks for little of this room, and models of settings take long to import.
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

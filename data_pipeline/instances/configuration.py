@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from data_pipeline.instances import project
 from data_pipeline.instances.environment import Environment
 from data_pipeline.instances.instance import SAMPLE_STAGE, Instance
 from data_pipeline.instances.located_values import Located, locate, problem, shown, suggestion
@@ -38,8 +40,12 @@ _FREE: Shape = {}
 _SAMPLE: Shape = {
     **_keys(*SampleSettings.model_fields),
     "roots": {"*": _keys(*RootSettings.model_fields)},
+    "size": _FREE,
     "cover": _FREE,  # a word or a mapping: its own validator looks at it
     "pins": _FREE,
+    "follow": {"*": None},
+    "where": {"*": None},
+    "mask": {"*": {"*": None}},
     "checks": dict.fromkeys(CheckSettings.model_fields, _FREE),  # a number or a mapping, likewise
 }
 _ATTRS: Shape = {"*": _FREE, "sample": _SAMPLE}
@@ -98,7 +104,9 @@ def _check_attr(file: Path, name: str, path: str) -> None:
     `copy_filter_count`, say, would let a small instance copy everything.
     """
     known = CopyAttrs.model_fields
-    if name not in known and get_close_matches(name, known, n=1, cutoff=0.9):
+    # Of two letters that changed places, a short name is less like itself.
+    swapped = len(name) > 3 and any(sorted(name) == sorted(item) for item in known)
+    if name not in known and (swapped or get_close_matches(name, known, n=1, cutoff=0.9)):
         what = f"the key {shown(name)} has no meaning, but is too much like one that has"
         raise problem(file, path, what, suggestion(name, known))
 
@@ -188,6 +196,17 @@ class Configuration:
             raise problem(self.file, "instances", what, suggestion(name, self.instances))
         return self.instances[name]
 
+    @property
+    def of_unpartitioned(self) -> Instance | None:
+        """The instance that has the tables of assets without partitions; None if it is unclear.
+
+        It is `full`, or the only one that copies from no other.
+        """
+        if (full := self.instances.get("full")) is not None:
+            return full
+        roots = [instance for instance in self.instances.values() if not instance.copies]
+        return roots[0] if len(roots) == 1 else None
+
     def read_by(self, reader: Instance, name: str) -> Instance:
         """Return the instance that `reader` means by a partition key.
 
@@ -215,6 +234,22 @@ class Configuration:
         check_schemas(self.file, (*self.instances.values(), *self._neighbours), stages)
 
 
+_replacement: list[Configuration] = []
+
+
+@contextmanager
+def in_force(configuration: Configuration) -> Iterator[None]:
+    """Let a configuration take the place of the project's in this process, for a block.
+
+    So that in tests whatever asks for the configuration meets instances of the test alone.
+    """
+    _replacement.append(configuration)
+    try:
+        yield
+    finally:
+        _replacement.pop()
+
+
 def load_configuration(
     path: Path | str | None = None,
     *,
@@ -224,7 +259,8 @@ def load_configuration(
     """Read and validate the configuration.
 
     Args:
-        path: The file; by default `DATA_PIPELINE_CONFIG`, else the one of the package.
+        path: The file; by default `DATA_PIPELINE_CONFIG`, else the `instances.yaml` of the project
+            (see `project.configuration_file`), else the one of the package.
         per_user: Whether all instance ids have the user's name in them, or none; by default
             `DATA_PIPELINE_PER_USER`, else what the file says of each instance.
         environ: The environment variables; by default those of the process.
@@ -232,6 +268,9 @@ def load_configuration(
     Raises:
         ConfigurationError: Something in it is wrong; the text names file, key and remedy.
     """
+    if _replacement and path is None and environ is None:
+        return _replacement[-1]
+    project.note_caller()
     environment = Environment(os.environ if environ is None else environ)
     file = configuration_path(path, environment.variables)
     content = read_configuration(file)

@@ -1,4 +1,4 @@
-"""The instance resource: tells an asset's code which instance it runs for."""
+"""What an asset's code can know of the instance that it runs for."""
 
 from typing import Any, ClassVar
 
@@ -13,8 +13,8 @@ PARTITION_TAG = "dagster/partition"
 """The run tag that holds the partition key, that is: the instance's name."""
 
 
-class InstanceResource(dg.ConfigurableResource):  # type: ignore[type-arg] # itself is the value
-    """The instance of a run, for assets that want to know: `instance: InstanceResource`.
+class InstanceOfRun(dg.ConfigurableResource):  # type: ignore[type-arg] # itself is the value
+    """The instance of a run, without its tables; `InstanceResource` reads those, too.
 
     An asset that does not take it cannot see the instance's attrs.
 

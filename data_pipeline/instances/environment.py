@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import project
 
-_PACKAGE = Path(__file__).resolve().parents[1]
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _PLAIN_USER = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
@@ -26,16 +26,9 @@ class Environment:
 
     @property
     def home(self) -> Path:
-        """`DATA_PIPELINE_HOME`, else `.data_pipeline/` in the project; always absolute.
-
-        The project is the checkout that the package lies in, else the current directory.
-        """
+        """`DATA_PIPELINE_HOME`, else `.data_pipeline/` in the project; always absolute."""
         chosen = self.variables.get("DATA_PIPELINE_HOME")
-        if chosen:
-            return Path(chosen).expanduser().absolute()
-        checkout = _PACKAGE.parent
-        project = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
-        return project / ".data_pipeline"
+        return Path(chosen).expanduser().absolute() if chosen else project.home()
 
     @property
     def database_url(self) -> str | None:

@@ -1,11 +1,14 @@
-"""One instance: its names, its stores, its attrs, and what it copies from where."""
+"""One instance: its names and those it may have, its stores, its attrs, and what it copies."""
 
 import copy
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.instances import project
+from data_pipeline.instances.located_values import problem, shown
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.instances.settings.stores import (
     BlobStore,
@@ -13,6 +16,15 @@ from data_pipeline.instances.settings.stores import (
     CopyAttrs,
     TableStore,
 )
+
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_PREFIX = re.compile(r"[a-z0-9_]+")
+_RULE = (
+    "Use lower-case letters, digits and single underscores, with a letter first and no "
+    "underscore last, such as 'midi' or 'full_2024'."
+)
+PIPELINE_JOB = "pipeline"
+"""Name of the job that runs any instance; every instance has a job of its own name beside it."""
 
 STAGING_SUFFIX = "__staging"
 SLOTS_SUFFIX = "__slots"
@@ -54,7 +66,8 @@ class Instance:
         source: The instance that it copies its input tables from; `None` when it loads for itself.
             It may be one that this configuration does not run, such as the shared `full` of a
             per-user `midi`.
-        build_command: The shell command that builds it, also where it is such a one.
+        environment: The variables of the shell in which a command means it, also where it is such
+            a one: `DATA_PIPELINE_PER_USER=0 ` or nothing.
     """
 
     name: str
@@ -64,7 +77,7 @@ class Instance:
     blob_store: BlobStore
     cache_validation: CacheValidation
     source: "Instance | None"
-    build_command: str
+    environment: str
     _copying: CopyAttrs = field(hash=False)
     _attrs: Mapping[str, Any] = field(hash=False)
 
@@ -76,6 +89,11 @@ class Instance:
     def attrs(self) -> dict[str, Any]:
         """The free dictionary of the configuration, a fresh deep copy each time."""
         return copy.deepcopy(dict(self._attrs))
+
+    @property
+    def build_command(self) -> str:
+        """The shell command that builds it."""
+        return f"{self.environment}{project.build_command(self.name)}"
 
     @property
     def sample(self) -> SampleSettings | None:
@@ -170,3 +188,50 @@ class Instance:
             filters[stage] = self.copy_filter(stage)
         all_kept = not chosen and all(keep.keeps_all_rows for keep in filters.values())
         return all_kept or not self.copies
+
+
+def check_name(file: Path, name: str) -> None:
+    """Check the name of an instance, which is its partition key and the name of its job.
+
+    Raises:
+        ConfigurationError: It has other characters, or is the name of the job for any instance.
+    """
+    key = f"instances.{name}"
+    if not _IDENTIFIER.fullmatch(name):
+        raise problem(file, key, f"{shown(name)} cannot be the name of an instance", _RULE)
+    if name == PIPELINE_JOB:
+        what = f"'{name}' is the name of the job that runs any instance"
+        raise problem(file, key, what, "Choose another name for the instance.")
+
+
+def check_instance_id(file: Path, key: str, instance_id: str) -> None:
+    """Check an instance id, with which the names of schemas and directories begin.
+
+    A double underscore is kept for staging schemas, and `pg_` for PostgreSQL itself.
+
+    Raises:
+        ConfigurationError: It could not begin a schema name, or not safely.
+    """
+    if not _IDENTIFIER.fullmatch(instance_id):
+        raise problem(file, key, f"{shown(instance_id)} cannot be an instance id", _RULE)
+    if instance_id == "pg" or instance_id.startswith("pg_"):
+        what = f"{shown(instance_id)}: PostgreSQL keeps schemas that begin with 'pg_' for itself"
+        raise problem(file, key, what, "Choose another instance id.")
+
+
+def check_schema_prefix(file: Path, key: str, prefix: str, instance_id: str) -> None:
+    """Check that all schemas of an instance will begin with its own id.
+
+    Raises:
+        ConfigurationError: They would not; instances could overwrite each other.
+    """
+    if not _PREFIX.fullmatch(prefix) or not prefix.startswith(f"{instance_id}_"):
+        what = (
+            f"the schema prefix {shown(prefix)} does not begin with '{instance_id}_', so this "
+            "instance could reach schemas of others"
+        )
+        remedy = (
+            "Begin it with '{instance_id}_', and go on with lower-case letters, digits and "
+            "underscores only."
+        )
+        raise problem(file, key, what, remedy)

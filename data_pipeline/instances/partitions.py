@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from data_pipeline import schema_types
 from data_pipeline.instances.configuration import Configuration, load_configuration
 
 
@@ -31,6 +32,8 @@ def raw_partition_mapping(configuration: Configuration) -> dg.StaticPartitionMap
         fed.setdefault(instance.root_source.name, []).append(name)
     return dg.StaticPartitionMapping(fed)
 
+
+schema_types.install()
 
 _CONFIGURATION = load_configuration()
 

@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from data_pipeline.instances.environment import EMBEDDED, DatabaseUrl, Environment, user_identifier
-from data_pipeline.instances.instance import Instance
+from data_pipeline.instances.instance import (
+    Instance,
+    check_instance_id,
+    check_name,
+    check_schema_prefix,
+)
 from data_pipeline.instances.located_values import (
     Located,
     Tree,
@@ -16,7 +22,6 @@ from data_pipeline.instances.located_values import (
     suggestion,
 )
 from data_pipeline.instances.placeholders import Placeholders
-from data_pipeline.instances.schema_names import check_instance_id, check_name, check_schema_prefix
 from data_pipeline.instances.settings.stores import (
     BlobStore,
     CacheValidation,
@@ -46,6 +51,7 @@ def table_store(
     plain = {name: value for name, value in tree.items() if name not in {"url", "url_attrs_file"}}
     values: dict[str, Any] = {"schema_prefix": f"{instance_id}_", **named.fill_tree(plain)}
     values["url"] = _url(tree, placeholders, f"{key}.url")
+    _locate(values, "local_cache", tree, placeholders.file, key)
     store = validated(TableStore, values, placeholders.file, key, tree)
     where, _ = origin(tree, key, ("schema_prefix",))
     check_schema_prefix(placeholders.file, where, store.schema_prefix, instance_id)
@@ -55,19 +61,22 @@ def table_store(
 def blob_store(tree: Tree, placeholders: Placeholders, key: str) -> BlobStore:
     """Return the blob store of an instance; by default it is in the home directory.
 
-    A relative path starts at the directory of the configuration file.
-
     Raises:
         ConfigurationError: A value is wrong.
     """
     default = {"base_path": str(placeholders.environment.home / "blobs")}
     values = {**default, **placeholders.fill_tree(tree)}
-    where, _ = origin(tree, key, ("base_path",))
-    if values["base_path"] == "":
-        raise problem(placeholders.file, where, "the path is empty", "Name a directory.")
-    if isinstance(values["base_path"], str):
-        values["base_path"] = _path(values["base_path"], placeholders.file)
+    _locate(values, "base_path", tree, placeholders.file, key)
     return validated(BlobStore, values, placeholders.file, key, tree)
+
+
+def _locate(values: dict[str, Any], name: str, tree: Tree, file: Path, key: str) -> None:
+    """Let a path among the values start at the directory of the file."""
+    if values.get(name) == "":
+        where, _ = origin(tree, key, (name,))
+        raise problem(file, where, "the path is empty", "Name a directory.")
+    if isinstance(values.get(name), str) and (name != "base_path" or not _is_url(values[name])):
+        values[name] = _path(values[name].removeprefix(_FILE_URL), file)
 
 
 def _url(tree: Tree, placeholders: Placeholders, key: str) -> DatabaseUrl:
@@ -99,6 +108,13 @@ def _url_attrs(tree: Tree, placeholders: Placeholders) -> Mapping[str, str] | No
         raise problem(placeholders.file, located.key, what, "Put it in quotes.")
     path = _path(placeholders.fill(located), placeholders.file)
     return read_url_attrs(path, placeholders.file, located.key)
+
+
+_FILE_URL = "file://"
+
+
+def _is_url(text: str) -> bool:
+    return "://" in text and not text.startswith(_FILE_URL)
 
 
 def _path(text: str, file: Path) -> Path:
@@ -149,8 +165,18 @@ class Sections:
     def _technical_setup(self, own: Tree) -> Tree:
         chosen = own.get("technical_setup")
         if chosen is None:
+            self._check_default_setup()
             return self.section("technical_setups").get(DEFAULT_SETUP) or {}
         return self._entry(chosen, "technical_setups")
+
+    def _check_default_setup(self) -> None:
+        """Refuse a slip of the pen in `default`: without this, the embedded server is taken."""
+        setups = self.section("technical_setups")
+        near = get_close_matches(DEFAULT_SETUP, setups, n=1, cutoff=0.8)
+        if near and DEFAULT_SETUP not in setups:
+            what = f"instances that name no setup take {shown(DEFAULT_SETUP)}, which is not there"
+            key = f"technical_setups.{near[0]}"
+            raise problem(self.file, key, what, suggestion(near[0], [DEFAULT_SETUP]))
 
     def _connection(self, referring: Tree, store: str) -> Tree:
         chosen = referring.get(store, {}).get(f"{store}_connection")
@@ -210,8 +236,8 @@ class Resolver:
         instance_id = identity.instance_id
         if per_user:
             instance_id = self._per_user_id(tree, identity, key)
-        command = self._build_command(name, identity, per_user)
-        instance = self._build(name, instance_id, command, tree, (*copied_by, name))
+        shell = self._environment(identity, per_user)
+        instance = self._build(name, instance_id, shell, tree, (*copied_by, name))
         self.built[name, per_user] = instance
         return instance
 
@@ -243,15 +269,14 @@ class Resolver:
         check_instance_id(self.sections.file, where, instance_id)
         return instance_id
 
-    def _build_command(self, name: str, identity: InstanceKeys, per_user: bool) -> str:
-        """Return the shell command that builds an instance under this id, per-user or not."""
+    def _environment(self, identity: InstanceKeys, per_user: bool) -> str:
+        """Return what a shell command begins with to mean this id, per-user or not."""
         said = self.sections.environment.per_user
         usual = identity.per_user if said is None else said
-        prefix = "" if per_user == usual else f"DATA_PIPELINE_PER_USER={per_user:d} "
-        return f"{prefix}dagster job execute -m data_pipeline.definitions -j {name}"
+        return "" if per_user == usual else f"DATA_PIPELINE_PER_USER={per_user:d} "
 
     def _build(
-        self, name: str, instance_id: str, command: str, tree: Tree, copied_by: tuple[str, ...]
+        self, name: str, instance_id: str, shell: str, tree: Tree, copied_by: tuple[str, ...]
     ) -> Instance:
         file, environment, key = self.sections.file, self.sections.environment, f"instances.{name}"
         named = self._placeholders(instance_id=instance_id, name=self.name)
@@ -275,7 +300,7 @@ class Resolver:
                 validation,
             ),
             source=self._source(copying, attrs, f"{key}.attrs", copied_by),
-            build_command=command,
+            environment=shell,
             _copying=copying,
             _attrs=copying.model_dump(exclude_unset=True),
         )

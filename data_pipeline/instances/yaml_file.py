@@ -1,6 +1,7 @@
 """Reads YAML files of the configuration: which file, and what it says."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -8,20 +9,20 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from data_pipeline.instances import project
 from data_pipeline.instances.located_values import Located, problem, shown, suggestion
 from data_pipeline.instances.settings.stores import _Settings
-
-_SHIPPED = Path(__file__).resolve().parents[1] / "instances.yaml"
 
 
 def configuration_path(path: Path | str | None, variables: Mapping[str, str]) -> Path:
     """Return the absolute path of the configuration file.
 
-    The argument wins over `DATA_PIPELINE_CONFIG`, and that over the file of the package. Relative
-    paths start at the current directory.
+    The argument wins over `DATA_PIPELINE_CONFIG`, that over the file of the project, and that over
+    the one of the package. Relative paths start at the current directory.
     """
-    chosen = path or variables.get("DATA_PIPELINE_CONFIG") or _SHIPPED
-    return Path(chosen).expanduser().absolute()
+    if path:
+        return Path(path).expanduser().absolute()
+    return project.configuration_file(variables) or project.SHIPPED
 
 
 def read_configuration(path: Path) -> dict[Any, Any]:
@@ -30,7 +31,10 @@ def read_configuration(path: Path) -> dict[Any, Any]:
     Raises:
         ConfigurationError: It cannot be read, is no YAML, has duplicate keys or is no mapping.
     """
-    remedy = "Name an existing file in DATA_PIPELINE_CONFIG, or unset it to use the shipped one."
+    remedy = (
+        "Name an existing file in DATA_PIPELINE_CONFIG (a relative path starts at the current "
+        f"directory), or unset it to use {project.CONFIGURATION} of the project."
+    )
 
     def wrong_syntax(error: yaml.YAMLError) -> str:
         # Never str(error): it quotes the line, and the line may hold a password.
@@ -69,7 +73,7 @@ def _read(
     """Read a YAML mapping; every error is raised outside of `except`, without the one it is for."""
     content: object = None
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 # it is a SafeLoader
+        content = _parsed(path.read_text(encoding="utf-8"))
         flaw = None
     except OSError as error:
         flaw = f"{path} cannot be read ({error.strerror})"
@@ -85,6 +89,12 @@ def _read(
         found = "empty" if content is None else "no mapping"
         raise problem(file, key, f"{path} is {found}", "Write a YAML mapping of keys to values.")
     return content
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> object:
+    """Parse a text once: a run asks for its configuration ten times. Nobody changes the result."""
+    return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 # it is a SafeLoader
 
 
 def _line(error: yaml.YAMLError) -> str:

@@ -2,18 +2,18 @@
 
 import json
 import logging
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 from pydantic import PrivateAttr
 
-from data_pipeline.commit.stage_commits import LedRun
 from data_pipeline.database import interrupts
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.database.sessions import reset_session_name, set_session_name
-from data_pipeline.errors import ConfigurationError, IsolationError
+from data_pipeline.errors import ConfigurationError, IsolationError, UnsupportedDataError
 from data_pipeline.identity.computation import (
     SOURCES_TAG,
     Identity,
@@ -21,20 +21,30 @@ from data_pipeline.identity.computation import (
     op_context,
     resources_of_run,
 )
+from data_pipeline.identity.observed_versions import is_outside, observed_version
 from data_pipeline.identity.run_resources import remember_objects
-from data_pipeline.identity.upstream import InputVersions, upstream
+from data_pipeline.identity.upstream import InputVersions, is_computed_alone, upstream
 from data_pipeline.instances import Configuration, Instance, load_configuration
-from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceResource
+from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceOfRun
 from data_pipeline.instances.settings.caching import validation
-from data_pipeline.results.writing import Origin, Store
+from data_pipeline.io_manager.annotations import Wanted, wanted, without_none
+from data_pipeline.io_manager.ibis_tables import as_query
+from data_pipeline.io_manager.op_values import OpValues, is_table_like
+from data_pipeline.io_manager.previous import close_run, lineage_of_inputs, open_run, told
+from data_pipeline.io_manager.step_guard import begin_steps
+from data_pipeline.results.side_by_side import side_by_side
 from data_pipeline.runs.dagster_plan import (
+    PlanAtHand,
     check_leads_alone,
+    computes_asset,
     given_version,
     has_leading_executor,
-    only_checks,
+    is_of_same_asset,
+    plan_at_hand,
     planned_steps,
     step_sources,
 )
+from data_pipeline.runs.run_end import run_ended
 from data_pipeline.runs.step_reads import (
     Source,
     StepReads,
@@ -42,11 +52,26 @@ from data_pipeline.runs.step_reads import (
     end_with_leader,
     open_reads,
     reads_of,
+    versions_read_by_code,
 )
-from data_pipeline.store import run_registry, staging
-from data_pipeline.store.lookup import read_instead
-from data_pipeline.store.reading import fetch, is_in_memory, known_version
-from data_pipeline.store.table_properties import declared_properties
+from data_pipeline.schema_types import schema_of
+from data_pipeline.store import staging
+from data_pipeline.store.active_runs import run_registry
+from data_pipeline.store.lookup import SOURCE_METADATA_KEY, read_instead
+from data_pipeline.store.reading import fetch, is_in_memory, known_version, shown
+from data_pipeline.store.several_tables import Tables, is_several
+from data_pipeline.store.table_properties import (
+    Properties,
+    columns_of_text,
+    declared_properties,
+)
+
+if TYPE_CHECKING:
+    from data_pipeline.commit.stage_commits import LedRun
+    from data_pipeline.results.writing import Origin
+    from data_pipeline.runs.lease import StepLease
+
+_LOG = logging.getLogger(__name__)
 
 
 class TableIOManager(dg.IOManager):
@@ -61,45 +86,148 @@ class TableIOManager(dg.IOManager):
         self._configuration = configuration
         self._pinned = configuration.instance(pinned) if pinned is not None else None
         self._inputs = InputVersions()
+        self._op_values = OpValues()
         self._runs: dict[str, LedRun | None] = {}
+        self._lease: StepLease | None = None
+
+    def begin(self, run: dg.DagsterRun, planned: PlanAtHand | None) -> None:
+        """Make sure that this process may execute its part of a run that another one leads.
+
+        Raises:
+            ConfigurationError: Its code or settings are not those that the run was started with.
+            DatabaseError: The leader is gone.
+        """
+        writer = self._writer(run.tags)
+        if (place := writer or self._configuration.of_unpartitioned) is not None:
+            open_run(run.run_id, lambda: (self._configuration, place))
+        # Without a partition no executor leads, whichever instance the resources name.
+        if PARTITION_TAG in run.tags and writer is not None and planned is not None:
+            self._lease = begin_steps(writer, run.run_id, planned)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Store what an asset returned; see `Store.put`."""
+        """Store what an asset returned, see `Store.put`; or hand on what an op returned."""
+        from data_pipeline.results.writing import Store  # a run may store nothing
+
+        if not context.has_asset_key:
+            self._op_values.put(context, obj)
+            return
+        kind = context.dagster_type.typing_type
+        if is_several(without_none(kind)) and isinstance(obj, Mapping):
+            obj = Tables(obj)
+        if self._is_of_no_instance(context) and not is_table_like(as_query(obj)):
+            self._op_values.put_asset(context, obj)
+            return
+        self._op_values.put_beside(context, obj)
+        if self._is_of_no_instance(context):
+            self._op_values.forget_asset(context)  # an earlier run may have returned an object
+        obj = as_query(obj)
         table = StageTable.from_path(context.asset_key.path)
         instance = self._instance_of_output(context, table)
         self._configuration.check_stages(_stages(context))
         step = context.step_context
         run = self._enter(step, instance, context.log)
-        declared = declared_properties(context.definition_metadata)
+        declared = _properties(context)
         origin = self._origin(context, instance)
         reads = reads_of(step.run_id, step.step.key)
         store = Store(instance, context.log, reads.check if reads else lambda: None)
-        stored = store.put(table, obj, declared, origin)
+        if isinstance(obj, Tables):
+            stored = store.put_several(table, obj, declared, origin, _others(context, table))
+        else:
+            optional = without_none(kind) is not kind
+            stored = store.put(table, obj, declared, origin, optional=optional)
         if run is not None:
             run.staged(step.step.key, table)
-        context.add_output_metadata(dict(stored.metadata))
+        beside = side_by_side(self._configuration, instance, step.run_id, table, stored.metadata)
+        context.add_output_metadata({**stored.metadata, **beside})
         step.set_data_version(context.asset_key, dg.DataVersion(stored.data_version))
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Return what an asset reads, in the form that its annotation asks for; see `fetch`."""
-        instance, table = self._read(context)
+        """Return what an asset reads, in the form that its annotation asks for; see `fetch`.
+
+        What another op of the same graph asset has returned arrives as it is. Outside of any run
+        (`Definitions.load_asset_value`) it is what is committed now.
+        """
+        if self._is_of_no_instance(context) and self._op_values.has_asset(context):
+            return self._op_values.get_asset(context)
+        if not _is_in_run(context):
+            return self._loaded(context, self._partitions(context), None)
+        if self._is_op_value(context):
+            return self._op_values.get(context)
         step = context.step_context
         if (writer := self._writer(step.run_tags)) is not None:
             self._enter(step, writer, context.log)
+        if computes_asset(step):
+            return self._loaded(context, self._partitions(context), writer)
+        # A check, or an op of another job, has no partition of its own; Dagster takes it to read
+        # all of its inputs'.
+        names = [writer.name if writer else None]
+        if not context.has_asset_partitions:
+            names = list(self._partitions(context))
+        return self._loaded(context, names, writer)
+
+    def _partitions(self, context: dg.InputContext) -> Sequence[str | None]:
+        """Return the names of the instances that an input comes from; None: that of the reader."""
+        if context.has_asset_partitions:
+            return context.asset_partition_keys
+        home = self._configuration.of_unpartitioned
+        if self._pinned is not None or home is None:
+            return [None]
+        return [home.name if _is_computed_alone(context) else None]
+
+    def _loaded(
+        self, context: dg.InputContext, names: Sequence[str | None], writer: Instance | None
+    ) -> Any:
+        """Return a table, or those of several instances by name."""
+        table = StageTable.from_path(context.asset_key.path)
+        what = f"Input `{context.name}` (`{table}`)" if context.has_input_name else f"`{table}`"
+        asked = wanted(context.dagster_type.typing_type, names, what)
+        values = {}
+        for name in names:
+            instance = self._instance_read(name, table, writer)
+            values[instance.name] = self._fetched(context, instance, table, asked)
+        [one, *_] = [*values.values(), None]
+        # A blob may be such a dictionary itself.
+        is_one = not asked.by_instance or (len(names) == 1 and isinstance(one, dict))
+        return one if is_one else values
+
+    def _fetched(
+        self, context: dg.InputContext, instance: Instance, table: StageTable, asked: Wanted
+    ) -> Any:
+        if not _is_in_run(context):
+            return asked.fitted(instance, fetch(instance, table, asked.fetched, _LOG)[0])
+        step = context.step_context
+        instance, table = self._read(step, instance, table)
         reads = self._reads(step, instance, table)
         found = reads[instance, table]
+        if found.is_several and asked.is_table and not asked.by_instance:
+            raise UnsupportedDataError(
+                f"Input `{context.name}`: asset `{table}` has several tables, but the parameter is "
+                f"annotated with {shown(asked.form)}. Annotate it with dict[str, "
+                f"{shown(asked.form)}], by their names."
+            )
         if found.change is not None:
             context.log.warning(
                 f"`{table}` of instance `{instance.name}` is not what was committed: "
                 f"{found.change}. What is computed from it is computed again once it is rebuilt."
             )
-        value, version = fetch(
-            instance, table, context.dagster_type.typing_type, context.log, found
-        )
+        value, version = fetch(instance, table, asked.fetched, context.log, found)
         if is_in_memory(value):
             reads.loaded((instance, table))
         self._inputs.add(step.run_id, step.step.key, instance.instance_id, table, version)
-        return value
+        return asked.fitted(instance, value)
+
+    def _is_of_no_instance(self, context: dg.OutputContext | dg.InputContext) -> bool:
+        """Whether an asset is not partitioned, and nothing says which instance has it."""
+        return context.has_asset_key and not context.has_asset_partitions and self._pinned is None
+
+    def _is_op_value(self, context: dg.InputContext) -> bool:
+        """Whether an input is to be what an op has returned, not the table made of it."""
+        upstream, kind = context.upstream_output, context.dagster_type.typing_type
+        if upstream is None or not upstream.has_asset_key:
+            return not context.has_asset_key
+        if not is_of_same_asset(context.step_context, upstream) or not self._op_values.has(context):
+            return False
+        return not Wanted(kind).is_table or isinstance(self._op_values.get(context), kind)
 
     def close(self) -> None:
         """End what this IO manager has open: locks on inputs, and runs that it leads.
@@ -107,8 +235,12 @@ class TableIOManager(dg.IOManager):
         Raises:
             DatabaseError: A stage could not be committed.
         """
+        if self._lease is not None:
+            self._lease.close()
         for run_id, run in self._runs.items():
             close_reads(run_id)
+            close_run(run_id)
+            run_ended(run_id)
             if run is not None:
                 try:
                     if not interrupts.is_asked():
@@ -118,7 +250,7 @@ class TableIOManager(dg.IOManager):
         self._runs.clear()
         reset_session_name()
 
-    def _enter(self, step: Any, instance: Instance, log: logging.Logger) -> LedRun | None:
+    def _enter(self, step: Any, instance: Instance, log: logging.Logger) -> "LedRun | None":
         """Name the sessions of a step, and leads its run if nobody else does."""
         set_session_name(step.run_id, step.step.key)
         if step.run_id not in self._runs:
@@ -132,7 +264,9 @@ class TableIOManager(dg.IOManager):
             run = run_registry.row(connection, instance, run_id)
         return run is not None and run.is_alive and run.is_here
 
-    def _lead(self, step: Any, instance: Instance, log: logging.Logger) -> LedRun:
+    def _lead(self, step: Any, instance: Instance, log: logging.Logger) -> "LedRun":
+        from data_pipeline.commit.stage_commits import LedRun
+
         check_leads_alone(step)
         steps = planned_steps(step, self._configuration, instance)
         computed = {table for planned in steps for table in planned.tables}
@@ -172,31 +306,37 @@ class TableIOManager(dg.IOManager):
                 f"of `{self._pinned.name}`. Use partition_key={self._pinned.name!r}, or "
                 f"instance_resources({name!r})."
             )
-        return self._instance(name, table)
+        writer, home = self._writer(context.step_context.run_tags), None
+        if name is None and self._pinned is None:
+            home = self._configuration.of_unpartitioned
+        if home is not None and writer not in (None, home):
+            raise IsolationError(
+                f"Asset `{table}` has no partition, so its table is one of instance `{home.name}`, "
+                f"but the run is for `{writer and writer.name}`. Materialize it in a run without a "
+                "partition."
+            )
+        return home or self._instance(name, table)
 
-    def _read(self, context: dg.InputContext) -> Source:
-        """Return the table that an input is, as `upstream` does, with its instance."""
-        instance = self._instance_of_input(context)
-        table = StageTable.from_path(context.asset_key.path)
-        step = context.step_context
+    def _read(self, step: Any, instance: Instance, table: StageTable) -> Source:
+        """Return the table that a step reads, as `upstream` does, with its instance."""
         asset = step.job_def.asset_layer.get_assets_def_for_node(step.node_handle)
         writer = self._writer(step.run_tags)
         if asset is None or writer is None:
             return instance, table
         return read_instead(asset, writer, instance, table)
 
-    def _instance_of_input(self, context: dg.InputContext) -> Instance:
-        table = StageTable.from_path(context.asset_key.path)
-        reader = context.step_context.run_tags.get(PARTITION_TAG) or (
-            self._pinned.name if self._pinned else None
-        )
-        if only_checks(context.step_context.step):
-            # A check has no partition of its own; Dagster takes it to read all of its inputs'.
-            return self._instance(reader, table)
-        name = context.asset_partition_key if context.has_asset_partitions else None
-        if name is None or reader is None or name == reader:
+    def _instance_read(
+        self, name: str | None, table: StageTable, writer: Instance | None
+    ) -> Instance:
+        """Return the instance that a partition is for a reader, which may be on its own.
+
+        An external asset without partitions is the table of its name of the reader's instance.
+        """
+        if name is None and writer is not None:
+            return writer
+        if name is None or writer is None or name == writer.name:
             return self._instance(name, table)
-        return self._configuration.read_by(self._configuration.instance(reader), name)
+        return self._configuration.read_by(writer, name)
 
     def _instance(self, name: str | None, table: StageTable) -> Instance:
         if self._pinned is not None and name in (None, self._pinned.name):
@@ -205,18 +345,21 @@ class TableIOManager(dg.IOManager):
             known = ", ".join(self._configuration.instances)
             raise ConfigurationError(
                 f"Asset `{table}` has no partition, so it is not clear for which instance it is. "
-                "Give it the partitions definition of the instances, or pin one with "
-                f"instance_resources(name); instances are {known}."
+                "Give it the partitions definition of the instances, name one as partition_key, or "
+                f"pin one with instance_resources(name); instances are {known}."
             )
         return self._configuration.instance(name)
 
-    def _origin(self, context: dg.OutputContext, instance: Instance) -> Origin:
+    def _origin(self, context: dg.OutputContext, instance: Instance) -> "Origin":
+        from data_pipeline.results.writing import Origin
+
         step = context.step_context
         loaded = self._inputs.of(step.run_id, step.step.key)
         graph = step.job_def.asset_layer.asset_graph
         reads = reads_of(step.run_id, step.step.key)
         inputs: dict[str, str | None] = {}
-        for _, source, table in upstream(graph, context.asset_key, self._configuration, instance):
+        above = upstream(graph, context.asset_key, self._configuration, instance)
+        for parent, source, table in above:
             # What is named as a dependency only (`deps=`) was not loaded, but may have been read.
             name = f"{source.instance_id}/{table}"
             inputs[name] = (
@@ -224,12 +367,24 @@ class TableIOManager(dg.IOManager):
                 if name in loaded
                 else self._version_of(step.run_id, instance, reads, source, table)
             )
+            if inputs[name] is None and is_outside(graph, parent):
+                inputs[name] = self._observed(step, instance, name, parent, source)
+        inputs |= versions_read_by_code(step.run_id, step.step.key)
         tags = step.dagster_run.tags
         mode, identity = validation(instance, tags).mode, self._identity(context, instance)
         forced = mode == "force_cache_invalid" or (
             mode == "force_fresh_input" and identity.takes_outside_input
         )
-        return Origin(context.run_id, identity, inputs, forced, given_version())
+        table = StageTable.from_path(context.asset_key.path)
+        return Origin(
+            context.run_id,
+            identity,
+            inputs,
+            forced,
+            given_version(),
+            previous=told(step, table),
+            lineage=partial(lineage_of_inputs, step, self._configuration, instance, inputs),
+        )
 
     def _version_of(
         self,
@@ -256,6 +411,16 @@ class TableIOManager(dg.IOManager):
             return run.inputs[name]
         return known_version(source, table)
 
+    def _observed(
+        self, step: Any, writer: Instance, name: str, key: dg.AssetKey, source: Instance
+    ) -> str | None:
+        """Return the data version of what no run of an instance makes, as the run found it."""
+        with database(writer).begin() as connection:
+            run = run_registry.row(connection, writer, step.run_id)
+        graph = step.job_def.asset_layer.asset_graph
+        at_first = run.inputs.get(name) if run is not None else None
+        return at_first or observed_version(step.instance, graph, key, source.name)
+
     def _identity(self, context: dg.OutputContext, instance: Instance) -> Identity:
         step = context.step_context
         config = step.resolved_run_config
@@ -268,6 +433,46 @@ class TableIOManager(dg.IOManager):
         run = step.instance.get_run_by_id(context.run_id)
         sources = json.loads(run.tags.get(SOURCES_TAG, "{}")) if run else {}
         return identity.with_source(sources.get("/".join(context.asset_key.path)))
+
+
+def _properties(context: dg.OutputContext) -> Properties:
+    """Return what an asset's definition declares of its table, and the schema that it names."""
+    declared = declared_properties(context.definition_metadata)
+    if SOURCE_METADATA_KEY in context.definition_metadata:
+        declared = declared.as_a_whole()  # a copy of a raw table
+    described = Properties(columns=columns_of_text(context.asset_spec.description or ""))
+    schema = schema_of(without_none(context.dagster_type.typing_type))
+    if schema is None:
+        return described.merged(declared)
+    own = Properties(
+        primary_key=schema.primary_key, nullable=schema.nullable, columns=schema.descriptions
+    )
+    return own.merged(described).merged(declared)
+
+
+def _is_computed_alone(context: dg.InputContext) -> bool:
+    """Whether an input comes from an asset without partitions that is computed here."""
+    if _is_in_run(context):
+        graph = context.step_context.job_def.asset_layer.asset_graph
+        return is_computed_alone(graph, context.asset_key)
+    try:
+        return context.asset_partitions_def is None
+    except dg.DagsterInvariantViolationError:
+        return True
+
+
+def _is_in_run(context: dg.InputContext) -> bool:
+    try:
+        return context.step_context is not None
+    except dg.DagsterInvariantViolationError:
+        return False
+
+
+def _others(context: dg.OutputContext, table: StageTable) -> set[str]:
+    """Name the other assets of a stage that the run knows."""
+    keys = context.step_context.job_def.asset_layer.asset_graph.get_all_asset_keys()
+    found = {key.path[1] for key in keys if len(key.path) == 2 and key.path[0] == table.stage}
+    return found - {table.name}
 
 
 def _stages(context: dg.OutputContext) -> set[str]:
@@ -289,18 +494,20 @@ class InstanceIOManager(dg.ConfigurableIOManagerFactory[TableIOManager]):
     config: str | None = None
     per_user: bool | None = None
 
-    chooses_instance_by: ClassVar[frozenset[str]] = InstanceResource.chooses_instance_by
+    chooses_instance_by: ClassVar[frozenset[str]] = InstanceOfRun.chooses_instance_by
 
     _managers: list[TableIOManager] = PrivateAttr(default_factory=list)
 
     def create_io_manager(self, context: dg.InitResourceContext) -> TableIOManager:
         """Return the IO manager of a run; a step in a process of its own ends with its run."""
-        end_with_leader()
-        remember_objects(context)
         configuration = load_configuration(self.config, per_user=self.per_user)
         manager = TableIOManager(configuration, self.instance)
-        self._managers.append(manager)
-        interrupts.watch()
+        if context.run is not None:  # none in `Definitions.load_asset_value`
+            end_with_leader()
+            remember_objects(context)
+            manager.begin(context.run, plan_at_hand())
+            self._managers.append(manager)
+            interrupts.watch()
         return manager
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:

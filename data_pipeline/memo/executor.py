@@ -1,11 +1,13 @@
 """The memoised executor: leaves out of a run what has nothing to do, and hands over the rest."""
 
-import copy
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
+import sqlalchemy as sa
 
+from data_pipeline import errors
 from data_pipeline.dagster_internals import (
     ExecutionPlan,
     Executor,
@@ -13,15 +15,20 @@ from data_pipeline.dagster_internals import (
     PlanOrchestrationContext,
     ResolvedRunConfig,
     RetryMode,
+    SerializableErrorInfo,
 )
 from data_pipeline.database import interrupts
 from data_pipeline.database.sessions import reset_session_name, set_session_name
-from data_pipeline.errors import ConfigurationError
+from data_pipeline.errors import ConfigurationError, DataPipelineError
 from data_pipeline.identity.computation import resources_of_run
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
+from data_pipeline.io_manager.op_values import forget_op_values
+from data_pipeline.memo.in_process import InProcessSteps
 from data_pipeline.memo.memoised_run import Memo
-from data_pipeline.runs.dagster_plan import LeadingExecutors
+from data_pipeline.memo.pruned_plan import led_by, only
+from data_pipeline.runs import fork_server
+from data_pipeline.runs.dagster_plan import STEP_ENDS, LeadingExecutors, assets_of, has_assets
 from data_pipeline.runs.step_reads import close_reads, lead_steps
 from data_pipeline.store.orphans import CodeLocation
 
@@ -33,15 +40,10 @@ if TYPE_CHECKING:
 # `data_pipeline_tests/memo/test_executor.py` fails when they change.
 
 
-_ENDS = {
-    dg.DagsterEventType.STEP_SUCCESS,
-    dg.DagsterEventType.STEP_FAILURE,
-    dg.DagsterEventType.STEP_UP_FOR_RETRY,
-}
-
-
 def memoised(
-    inner: dg.ExecutorDefinition, location: CodeLocation | None = None
+    inner: dg.ExecutorDefinition,
+    location: CodeLocation | None = None,
+    checks: Mapping[str, str] | None = None,
 ) -> dg.ExecutorDefinition:
     """Wrap an executor so that it only executes the steps that have something to do.
 
@@ -53,27 +55,32 @@ def memoised(
             in-process one, what is computed to identical data is not followed further within the
             same run; with others, not in the next run.
         location: The code location, which `instance_definitions` knows.
+        checks: The code versions of checks, by `str` of their keys: a process that evaluates one
+            with other code refuses to.
     """
     create = inner.executor_creation_fn
 
     def wrapped(context: dg.InitExecutorContext) -> Executor:
         if create is None:
             raise ConfigurationError(f"Executor `{inner.name}` cannot be created by anyone.")
-        return MemoisedExecutor(create(context))
+        plain = create(context)
+        fast = fork_server.starting_fast(context, plain, create)
+        return MemoisedExecutor(fast, by_fork_server=fast is not plain)
 
     return dg.ExecutorDefinition(
         name=f"memoised_{inner.name}",
         config_schema=cast("Any", inner.config_schema),  # accepted, though not declared
         requirements=inner.get_requirements,
-        executor_creation_fn=LeadingExecutors(wrapped, location),
+        executor_creation_fn=LeadingExecutors(wrapped, location, checks or {}),
     )
 
 
 class MemoisedExecutor(Executor):
     """Runs a plan by way of another executor, without the steps that have nothing to do."""
 
-    def __init__(self, inner: Executor) -> None:
+    def __init__(self, inner: Executor, *, by_fork_server: bool = False) -> None:
         self._inner = inner
+        self._by_fork_server = by_fork_server
 
     @property
     def retries(self) -> RetryMode:
@@ -88,8 +95,9 @@ class MemoisedExecutor(Executor):
         name = run.tags.get(PARTITION_TAG)
         job = plan_context.job.get_definition()
         if name is None:
-            _check_needs_no_instance(job)
-            yield from self._inner.execute(plan_context, execution_plan)
+            _check_needs_no_instance(job, execution_plan)
+        if name is None or not has_assets(execution_plan):
+            yield from self._inner.execute(led_by(plan_context, self._inner), execution_plan)
             return
         config = ResolvedRunConfig.build(job, plan_context.run_config)
         memo = Memo(
@@ -101,58 +109,141 @@ class MemoisedExecutor(Executor):
             name,
             resources_of_run(job, config, run.run_id),
             cast("logging.Logger", plan_context.log),
+            lambda: plan_context.instance,
         )
-        memo.announce(plan_context.instance, run.run_id)
         lead_steps()
+        if self._by_fork_server:
+            fork_server.renew()
         set_session_name(run.run_id)
         interrupts.watch()
         try:
+            memo.announce(plan_context.instance, run.run_id)
             with dg.raise_execution_interrupts():  # what came while the code was loaded
                 pass
             before = {run.parent_run_id, run.root_run_id} - {run.run_id}
-            memo.lead(run.run_id, {run_id for run_id in before if run_id is not None})
-            waves = memo.waves(step_by_step=isinstance(self._inner, InProcessExecutor))
-            for wave in waves:
+            earlier = {run_id for run_id in before if run_id is not None}
+            elsewhere = not isinstance(self._inner, InProcessExecutor)
+            memo.lead(run.run_id, earlier, elsewhere=elsewhere)
+            try:
+                yield from self._waves(plan_context, execution_plan, config, memo)
+                memo.finish()
+            except Exception:
+                if elsewhere:
+                    _raise_refusals(plan_context.instance, run.run_id)
+                raise
+            if not memo.has_failed:
+                forget_op_values(plan_context.instance, run.run_id)
+            if elsewhere and memo.has_failed:
+                _raise_refusals(plan_context.instance, run.run_id)
+        except Exception:
+            with suppress(DataPipelineError, sa.exc.SQLAlchemyError):  # lost connections, say
+                _tell(plan_context, memo)
+            raise
+        else:
+            yield _tell(plan_context, memo)
+        finally:
+            memo.close()
+            reset_session_name()
+            interrupts.unwatch()
+
+    def _waves(
+        self,
+        plan_context: PlanOrchestrationContext,
+        plan: ExecutionPlan,
+        config: ResolvedRunConfig,
+        memo: Memo,
+    ) -> Iterator[dg.DagsterEvent]:
+        here = None
+        if isinstance(self._inner, InProcessExecutor):
+            here = InProcessSteps(plan_context, self._inner, memo.members(memo.due))
+        is_left = False
+        try:
+            for wave in memo.waves(step_by_step=here is not None):
+                part = only(led_by(plan_context, self._inner), plan, config, memo.members(wave))
+                memo.hand_out(part[1])
+                events = here.execute(part[1]) if here else self._inner.execute(*part)
                 try:
-                    steps = memo.members(wave)
-                    yield from self._wave(plan_context, execution_plan, config, steps, memo)
+                    yield from _followed(plan_context.run_id, events, memo, in_process=bool(here))
                 except Exception:  # a process of a step has crashed, say
                     interrupts.check()
                     memo.settle(wave)
                     memo.finish()
                     raise
                 memo.settle(wave)
-            memo.finish()
-            memo.record_reused(plan_context.instance)
+        except GeneratorExit:
+            is_left = True
+            raise
         finally:
-            memo.close()
-            reset_session_name()
-            interrupts.unwatch()
-        yield dg.DagsterEvent.engine_event(plan_context, *memo.summary())
+            for event in here.close() if here else ():
+                if not is_left:
+                    yield event
 
-    def _wave(
-        self,
-        plan_context: PlanOrchestrationContext,
-        plan: ExecutionPlan,
-        config: ResolvedRunConfig,
-        steps: Sequence[str],
-        memo: Memo,
-    ) -> Iterator[dg.DagsterEvent]:
-        """Execute some of the steps.
 
-        Raises:
-            KeyboardInterrupt: The run was asked to end.
-        """
-        events = self._inner.execute(*_only(plan_context, plan, config, steps))
-        for event in events:
-            if event.step_key and event.event_type in _ENDS:
-                close_reads(plan_context.run_id, event.step_key)
-            _note(memo, event)
-            yield event
-            # Other executors end their steps by themselves: they have heard of it, too.
-            if interrupts.is_asked() and isinstance(self._inner, InProcessExecutor):
-                cast("Generator[dg.DagsterEvent]", events).close()
-        interrupts.check()
+def _tell(plan_context: PlanOrchestrationContext, memo: Memo) -> dg.DagsterEvent:
+    """Record what was reused, and say what became of every step."""
+    memo.record_reused(plan_context.instance)
+    return dg.DagsterEvent.engine_event(plan_context, *memo.summary())
+
+
+def _followed(
+    run_id: str, events: Iterator[dg.DagsterEvent], memo: Memo, *, in_process: bool
+) -> Iterator[dg.DagsterEvent]:
+    """Take note of the events of a wave.
+
+    Raises:
+        KeyboardInterrupt: The run was asked to end.
+    """
+    for event in _awaited(events, memo):
+        if event.step_key and event.event_type in STEP_ENDS:
+            close_reads(run_id, event.step_key)
+        _note(memo, event)
+        yield event
+        # Other executors end their steps by themselves: they have heard of it, too.
+        if interrupts.is_asked() and in_process:
+            cast("Generator[dg.DagsterEvent]", events).close()
+    interrupts.check()
+
+
+def _raise_refusals(storage: dg.DagsterInstance, run_id: str) -> None:
+    """Let the run say why processes refused its steps, instead of that they failed.
+
+    Raises:
+        ConfigurationError: Some did.
+    """
+    if refusals := _refusals(storage, run_id):
+        raise ConfigurationError("\n".join(dict.fromkeys(refusals)))
+
+
+def _refusals(storage: dg.DagsterInstance, run_id: str) -> list[str]:
+    """Return why processes of steps would not take their part in a run: our own errors.
+
+    What an executor hears of it is up to the executor; Dagster's log has it in each case.
+    """
+    kind = dg.DagsterEventType.RESOURCE_INIT_FAILURE
+    records = storage.get_records_for_run(run_id, of_type=kind).records
+    found = [record.event_log_entry.dagster_event for record in records]
+    said = [event.engine_event_data.error for event in found if event is not None]
+    ours = [item for item in said if item and issubclass(_kind(item), errors.DataPipelineError)]
+    return [item.message.partition(": ")[2].strip() for item in ours]
+
+
+def _kind(said: SerializableErrorInfo) -> type[BaseException]:
+    kind = getattr(errors, said.cls_name or "", None)
+    return kind if isinstance(kind, type) else Exception
+
+
+def _awaited(events: Iterator[dg.DagsterEvent], memo: Memo) -> Iterator[dg.DagsterEvent]:
+    """Return events, and wait for each no longer than for a step that is lost.
+
+    Raises:
+        StepLostError: The process of a step is gone.
+    """
+    while True:
+        with memo.waiting():
+            event = next(events, None)
+        if event is None:
+            return
+        yield event
 
 
 def _note(memo: Memo, event: dg.DagsterEvent) -> None:
@@ -165,30 +256,19 @@ def _note(memo: Memo, event: dg.DagsterEvent) -> None:
             raise
 
 
-def _check_needs_no_instance(job: dg.JobDefinition) -> None:
+def _check_needs_no_instance(job: dg.JobDefinition, plan: ExecutionPlan) -> None:
     """Refuse a run that does not say for which instance it is, before its first step.
 
     Raises:
-        ConfigurationError: It has no partition, but a partitioned job.
+        ConfigurationError: It has no partition, but computes partitioned assets.
     """
-    if job.partitions_def is not None:
+    graph = job.asset_layer.asset_graph
+    planned = assets_of(plan)
+    is_partitioned = any(graph.get(key).partitions_def is not None for key in planned)
+    if is_partitioned or (job.partitions_def is not None and not planned):
         known = ", ".join(load_configuration().instances)
         raise ConfigurationError(
             f"The run of job `{job.name}` has no partition, so it is not clear for which instance "
             f"it is: {known}. Choose one in the web UI, or on the command line with "
             f"""--tags '{{"{PARTITION_TAG}": "mini"}}'."""
         )
-
-
-def _only(
-    plan_context: PlanOrchestrationContext,
-    plan: ExecutionPlan,
-    config: ResolvedRunConfig,
-    steps: Sequence[str],
-) -> tuple[PlanOrchestrationContext, ExecutionPlan]:
-    job = plan_context.job.get_definition()
-    subset = plan.build_subset_plan(steps, job, config)
-    # The in-process executor reads the plan from the context, not from its argument.
-    pruned = copy.copy(plan_context)
-    pruned._plan_data = plan_context.plan_data._replace(execution_plan=subset)
-    return pruned, subset

@@ -2,57 +2,62 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
 import dagster as dg
 
-from data_pipeline.commit.optional_outputs import NOT_MADE, leaving, readers
 from data_pipeline.commit.reader_role import let_read_committed
 from data_pipeline.commit.stage_commits import StageCommits, Work
 from data_pipeline.dagster_internals import EngineEventData, ExecutionPlan, ResolvedRunConfig
 from data_pipeline.database.connection import database
-from data_pipeline.database.identifiers import StageTable
-from data_pipeline.errors import DataPipelineError
+from data_pipeline.database.identifiers import StageTable, few
+from data_pipeline.errors import ConfigurationError, DataPipelineError
+from data_pipeline.identity.asked import Asked, asked
 from data_pipeline.identity.computation import SOURCES_TAG
 from data_pipeline.identity.run_resources import RunResources
-from data_pipeline.instances import Configuration
+from data_pipeline.instances import Configuration, project
 from data_pipeline.instances.settings.caching import validation
-from data_pipeline.memo.catalog_state import known, known_to_run, remember
-from data_pipeline.memo.check_steps import of_checks, unpassed
-from data_pipeline.memo.decisions import (
+from data_pipeline.memo.deciding.catalog_state import observed, remember
+from data_pipeline.memo.deciding.check_steps import of_checks, unpassed
+from data_pipeline.memo.deciding.decisions import (
     Action,
-    Computation,
     Decision,
-    Key,
+    Decisions,
     Known,
     Step,
-    decide,
-    not_made,
     not_taken,
 )
-from data_pipeline.memo.fresh_input import kept_out, refusal
+from data_pipeline.memo.deciding.fresh_input import kept_out, refusal
+from data_pipeline.memo.deciding.sources import declared_sources, digests, with_fingerprints
+from data_pipeline.memo.made_results import MadeResults
 from data_pipeline.memo.other_io_managers import (
     OtherIOManagers,
-    StepEvents,
-    Unstored,
-    stage_unstored,
 )
+from data_pipeline.memo.recording import Recorder, is_temporary
 from data_pipeline.memo.restoring import (
+    KeptResults,
     can_restore,
     inherited,
     kept_results,
-    record_reused,
     restore,
 )
-from data_pipeline.memo.run_messages import listed, summary, without_identity
+from data_pipeline.memo.results_of_checks import CheckResults
+from data_pipeline.memo.run_knowledge import RunKnowledge
+from data_pipeline.memo.run_messages import Course, without_identity
 from data_pipeline.memo.run_steps import commit_order, node_name, run_steps
-from data_pipeline.memo.sources import declared_sources, digests, with_fingerprints
-from data_pipeline.runs.dagster_plan import CommitOrder, code_location
+from data_pipeline.results.side_by_side import side_by_side
+from data_pipeline.runs.dagster_plan import (
+    STEP_ENDS,
+    CommitOrder,
+    check_versions,
+    code_location,
+)
+from data_pipeline.runs.lease import LeaderLease
 from data_pipeline.runs.leftovers import stages_with_leftovers
-from data_pipeline.runs.run_session import RunSession
-from data_pipeline.store import catalog
-from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
+from data_pipeline.runs.step_queue import StepQueue
+from data_pipeline.store import catalog, history, staging
 from data_pipeline.store.orphans import Orphans, note_seen, orphans
 
 
@@ -84,6 +89,7 @@ class Memo:
         storage: Callable[[], dg.DagsterInstance | None] = lambda: None,
     ) -> None:
         self._log = log
+        self._configuration = configuration
         self._instance = configuration.instance(name)
         self._validation = validation(self._instance, tags)
         self._steps = run_steps(plan, job, run_config, configuration, self._instance, resources)
@@ -100,20 +106,35 @@ class Memo:
         self._others.storage = storage
         self._computing = {step.key: self._located(step) for step in self._fingerprinted(job)}
         self._database = database(self._instance)
-        self._known = known(self._database, self._steps.instances.values())
+        self._commits: StageCommits | None = None
+        self._knowledge = RunKnowledge(
+            self._database,
+            configuration,
+            self._instance,
+            self._steps,
+            observed(storage(), job.asset_layer.asset_graph, self._steps),
+        )
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._reused: dict[str, Decision] = {}
         self._nothing_to_do: dict[str, Decision] = {}
         self._continued: set[str] = set()
+        self._course = Course()
         self._skipped: dict[str, Decision] = {}
         self._succeeded: set[str] = set()
         self._passed_over: set[str] = set()
         self._tried: set[str] = set()
-        self._storage: dg.DagsterInstance | None = None
-        self._commits: StageCommits | None = None
-        self._events = StepEvents()
-        self._wave: Sequence[str] = ()
+        self._checks = check_versions(job)
+        self._lease: LeaderLease | None = None
+        self._queue: StepQueue | None = None
+        self._swapped_in: set[str] = set()
+        self._run_id = ""
+        self._recorder: Recorder | None = None
+        self._check_results = CheckResults(self._database, self._instance, self._steps)
+        self._made = MadeResults(self._knowledge, self._computing, self._others, self._skipped, log)
+        self._open: Sequence[str] = self._steps.order
+        self._decisions: Decisions | None = None
+        self._kept: KeptResults | None = None
 
     def _fingerprinted(self, job: dg.JobDefinition) -> list[Step]:
         sources = declared_sources(job.asset_layer.asset_graph)
@@ -134,22 +155,41 @@ class Memo:
         ]
         return replace(step, computations=found)
 
-    def decisions(self) -> dict[str, Decision]:
-        """Decide for every step that is not settled yet, from what is known now."""
-        return decide(
-            (step for key, step in self._computing.items() if key not in self._failed),
-            self._known,
-            self._validation,
-            frozenset(self._done | self._reused.keys() | self._nothing_to_do.keys()),
-        )
+    def decisions(self) -> Mapping[str, Decision]:
+        """Return the decision for every step that is not settled yet, from what is known now."""
+        if self._decisions is None:
+            self._decisions = Decisions(self._computing.values(), self._validation)
+        settled = self._done | self._failed | self._reused.keys() | self._nothing_to_do.keys()
+        return self._decisions.update(self._knowledge.known, settled)
+
+    def decisions_on_tables(self) -> Mapping[StageTable, Decision]:
+        """Return the same by the tables and blobs that the steps make."""
+        decided = self.decisions()
+        return {
+            item.key[1]: decided[step.key]
+            for step in self._computing.values()
+            for item in step.computations
+        }
+
+    def _look_anew(self) -> None:
+        """Ask the catalogs, and decide from what they say, whatever was decided before."""
+        self._knowledge.look_anew()
+        self._check_results.look_anew()
+        self._decisions = self._kept = None
+
+    def _kept_results(self) -> KeptResults:
+        if self._kept is None:
+            self._kept = kept_results(self._database, self._instance)
+        return self._kept
 
     def restorable(self) -> set[str]:
         """Name the steps whose results would be swapped back in instead of being computed."""
-        kept = kept_results(self._database, self._instance)
+        kept = self._kept_results()
         return {
             key
             for key in self._ready()
-            if self._may_restore(key) and can_restore(self._computing[key], self._known, kept)
+            if self._may_restore(key)
+            and can_restore(self._computing[key], self._knowledge.known, kept)
         }
 
     def _may_restore(self, key: str) -> bool:
@@ -159,28 +199,33 @@ class Memo:
         mode keeps out.
         """
         untaken = (
-            not_taken(item, self._known, self._validation)
+            not_taken(item, self._knowledge.known, self._validation)
             for item in self._computing[key].computations
-            if item.key in self._known
+            if item.key in self._knowledge.known
         )
         return key not in self._steps.blocking and not any(untaken)
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a step has failed so far."""
+        return bool(self._failed)
+
+    @property
     def left_out(self) -> Sequence[str]:
         """The steps that would load raw tables although the instance copies its inputs."""
-        return self._steps.raw
+        return self._steps.raw_loads
 
     @property
     def refused(self) -> str | None:
         """Why nothing of the run may be executed, from what is known now; None where it may."""
         steps, name = self._computing.values(), self._instance.name
-        return refusal(name, self.decisions(), steps, self._known, self._validation)
+        return refusal(name, self.decisions(), steps, self._knowledge.known, self._validation)
 
     @property
     def not_taken(self) -> str | None:
         """Which new data of other instances stay where they are; None where none do."""
         steps = self._computing.values()
-        return kept_out(self.decisions(), steps, self._known, self._validation)
+        return kept_out(self.decisions(), steps, self._knowledge.known, self._validation)
 
     def announce(self, storage: dg.DagsterInstance, run_id: str) -> None:
         """Say what is left out from the start, and hands fingerprints to the steps.
@@ -189,14 +234,19 @@ class Memo:
             DataPipelineError: The mode is `assert_no_fresh_input`, and a table that takes input
                 from outside would be computed.
         """
-        self._storage = storage
+        self._run_id = run_id
+        beside = partial(side_by_side, self._configuration, self._instance, run_id)
+        limit = self._instance.table_store.step_wait_seconds
+        self._queue = StepQueue(self._log, limit, storage, run_id)
+        self._recorder = Recorder(storage, self._database, self._instance, self._steps, beside)
         self._others.storage = lambda: storage
         for key in self._computing.keys() & self._steps.blocking.keys():
-            reason = self._unpassed(key, evaluated=True)
+            reason = self._unpassed(self._steps.blocking[key], evaluated=True)
             self._computing[key] = replace(self._computing[key], reason=reason)
-        if self._steps.raw and self._instance.source:
+            self._decisions = None
+        if self.left_out and self._instance.source:
             self._log.info(
-                f"Left out {', '.join(self._steps.raw)}: instance `{self._instance.name}` does not "
+                f"Left out {few(self.left_out)}: instance `{self._instance.name}` does not "
                 f"load raw tables but copies from `{self._instance.source.name}`"
             )
         if (refused := self.refused) is not None:
@@ -211,46 +261,81 @@ class Memo:
         if (found := digests(list(self._computing.values()))) != "{}":
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
 
-    def lead(self, run_id: str, before: set[str]) -> None:
+    def lead(self, run_id: str, before: set[str], *, elsewhere: bool = False) -> None:
         """Lock what the run may write, if anything; wait for runs that are at work on that.
 
         Args:
             run_id: The run.
             before: The runs that this one re-executes in part.
+            elsewhere: Whether other processes execute the steps.
 
         Raises:
             ConfigurationError: The configured reader role does not exist.
         """
         let_read_committed(self._database, self._instance)
-        remember(self._database, self._instance, self._known)
+        remember(self._database, self._instance, self._knowledge.known)
         rows = inherited(self._database, self._instance, self._steps, before)
 
         def work() -> Work:
             rows[:] = inherited(self._database, self._instance, self._steps, before)
-            return self._work([row.table for row in rows])
+            return self._work([row.asset for row in rows])
 
-        if not work():
+        checks_only = elsewhere and len(self._steps.order) > len(self._computing)
+        if not work() and not checks_only:
             self._settle_what_is_not_locked()
             return
         self._commits = StageCommits(
             self._database, self._instance, run_id, self._log, self._location
         )
+        self._knowledge.run_id = run_id
         self._commits.lock(work)
-        adopted = [row.table for row in rows]
+        adopted = [row.asset for row in rows]
 
         def order() -> CommitOrder:
             return commit_order(self._steps, self._instance, adopted)
 
-        self._commits.begin(order(), self._versions_read(), rows)
+        self._commits.begin(order(), self._knowledge.versions_read(), rows)
         while not self._commits.covers(self._work(adopted)):
             # Somebody has changed something meanwhile.
             self._commits.lock(partial(self._work, adopted))
-            self._commits.begin(order(), self._versions_read(), rows)
+            self._commits.begin(order(), self._knowledge.versions_read(), rows)
         self._settle_what_is_not_locked()
+        if elsewhere:
+            self._lease = LeaderLease(
+                self._database, self._instance, run_id, self._asked(), self._queue
+            )
+
+    def _asked(self) -> Mapping[str, Asked]:
+        """Return what the run asks of each step."""
+        computing = {
+            step.key: {str(item.key[1]): item.identity for item in step.computations}
+            for step in self._steps.computing
+        }
+        return {
+            key: asked(
+                self._instance,
+                computing.get(key, {}),
+                {str(c): self._checks.get(str(c)) for c in self._steps.check_keys.get(key, ())},
+            )
+            for key in self._steps.order
+        }
+
+    def hand_out(self, plan: ExecutionPlan) -> None:
+        """Note that the steps of a plan are handed to the executor."""
+        if self._queue is not None:
+            self._queue.hand_out(plan)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Watch over steps in other processes while the block waits for them.
+
+        Raises:
+            StepLostError: The process of a step is gone.
+        """
+        return self._lease.waiting() if self._lease else nullcontext()
 
     def _work(self, others: Sequence[StageTable]) -> Work:
         """Say what the run may write, with others, and which stages it is to clean up."""
-        self._known = self._know()
+        self._look_anew()
         planned = {item.key[1] for step in self._steps.computing for item in step.computations}
         due = {
             item.key[1]
@@ -269,27 +354,18 @@ class Memo:
             if decision.action in (Action.REUSE, Action.SKIP)
         }
 
-    def _versions_read(self) -> dict[str, str | None]:
-        """Return the data versions of what the run reads and does not compute."""
-        computed = {item.key for step in self._steps.computing for item in step.computations}
-        read = {key for s in self._steps.computing for c in s.computations for key in c.inputs}
-        return {
-            f"{instance}/{table}": found.row.data_version
-            for instance, table in read - computed
-            if (found := self._known.get((instance, table))) is not None
-        }
-
-    def _know(self) -> dict[Key, Known]:
-        instances = self._steps.instances.values()
-        if self._commits is None:
-            return known(self._database, instances)
-        run_id = self._commits.session.run_id
-        return known_to_run(self._database, instances, self._instance, run_id)
-
     def note(self, event: dg.DagsterEvent) -> None:
         """Take note of an event of a step of the plan."""
-        self._events.add(event)
+        self._made.note(event)
+        if self._queue is not None:
+            self._queue.note(event)
+        self._check_results.note(event, self._run_id, self._version_seen)
         if event.step_key is None:
+            return
+        if self._lease is not None and event.event_type in STEP_ENDS:
+            again = event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY
+            self._lease.ended(event.step_key, again=again)
+        if event.step_key in self._made.misfits:
             return
         if event.event_type is dg.DagsterEventType.STEP_SUCCESS:
             self._succeeded.add(event.step_key)
@@ -298,16 +374,24 @@ class Memo:
             self._passed_over.add(event.step_key)
             self._end(node_name(event.step_key))
 
+    def _version_seen(self, table: StageTable) -> str | None:
+        """Return the data version of a table that this run does not compute."""
+        key = self._instance.instance_id, table
+        open_steps = self._computing.keys() - self._reused.keys()
+        if any(item.key == key for step in open_steps for item in self._made.by(step)):
+            return None
+        found = self._knowledge.known.get(key)
+        return found.row.data_version if found else None
+
     def _end(self, name: str) -> None:
         """Stage what a step has not stored by itself, and commit stages complete with it."""
         results = set(self._steps.results.get(name, ()))
         if not results or not results <= self._succeeded | self._passed_over:
             return
-        computations = self._made_by(name)
-        if results <= self._passed_over and (reasons := self._not_made(name, computations)):
+        if results <= self._passed_over and (reasons := self._made.lacks(name)):
             self._skip(Decision(name, Action.SKIP, reasons))
         elif self._commits is not None and (name in self._computing or results <= self._succeeded):
-            self._stage_unstored(self._commits.session, name)
+            self._made.stage(self._commits.session, name)
             self._commits.done(name)
 
     def _skip(self, decision: Decision) -> None:
@@ -316,94 +400,37 @@ class Memo:
         if self._commits is not None:
             self._commits.done(decision.step)
 
-    def _not_made(self, step: str, computations: Sequence[Computation]) -> list[str]:
-        """Say which inputs of assets of a step were not made, as far as this run has come."""
-        own = {item.key for item in self._made_by(step)}
-        inputs = {key for item in computations for key in item.inputs} - own
-        computed = {item.key for step in self._wave for item in self._made_by(step)}
-        skipped = {item.key for step in self._skipped for item in self._made_by(step)}
-        known = self._know() if inputs & computed else self._known
-        return not_made(inputs, known, dict.fromkeys(skipped, Action.SKIP))
-
-    def _stage_unstored(self, session: RunSession, name: str) -> None:
-        """Stage rows for what a step has made and not stored here, or not made."""
-        step = self._computing.get(name)
-        if step is None:
-            return
-        found = {}
-        for item in step.computations:
-            planned = self._steps.outputs[item.key]
-            output = self._events.output(planned.step, planned.name, self._steps.keys[item.key])
-            before = self._known.get(item.key)
-            if not output.is_made:
-                if not self._not_made(name, [item]):
-                    found[item.key] = Unstored("absent", NOT_MADE)
-            elif not output.is_recorded:
-                continue
-            elif output.io_manager is None:
-                found[item.key] = Unstored("none", output.version)
-            elif not self._others.is_ours(output.io_manager):
-                state = self._others.state(item.key)
-                earlier = before.row if before and before.row.kind == "elsewhere" else None
-                found[item.key] = Unstored("elsewhere", output.version, state, earlier)
-        if found:
-            rows = stage_unstored(session, step, found, self._version_read)
-            self._tell_readers(name, [row for row in rows if row.is_absent])
-
-    def _tell_readers(self, step: str, rows: Sequence[CatalogRow]) -> None:
-        """Say which results leave their stages with the next commit, and who read them."""
-        own = self._instance.instance_id
-        others = [item for item in self._steps.computing if item.key != step]
-        made_here = {item.key for item in self._made_by(step)}
-        known = {key: found.row for key, found in self._known.items() if key not in made_here}
-        for row in rows:
-            before = self._known.get((own, row.table))
-            if before is None or before.row.kind in WITHOUT_VALUE:
-                continue
-            planned = {
-                str(item.key[1])
-                for other in others
-                for item in other.computations
-                if (own, row.table) in item.inputs
-            }
-            read = sorted(planned | readers(own, row.table, known))
-            self._log.warning(leaving(self._instance, step, before.row, row, read))
-
-    def _version_read(self, key: Key) -> str | None:
-        """Return the data version of an input of a step that has just been executed.
-
-        What this run has not computed may have been replaced since the step was decided.
-        """
-        computed = {item.key for step in self._wave for item in self._made_by(step)}
-        found = (self._know() if key in computed else self._known).get(key)
-        return found.row.data_version if found else None
-
-    def _made_by(self, step: str) -> Sequence[Computation]:
-        return self._computing[step].computations if step in self._computing else ()
-
     def finish(self) -> None:
         """Commit what is complete, and says what is not.
 
         Raises:
+            ConfigurationError: A step was computed by other code than that of the run.
             DatabaseError: A stage could not be committed.
         """
         if self._commits is not None:
             planned = {item.key[1] for step in self._steps.computing for item in step.computations}
             self._commits.finish(planned, success=not self._failed)
-            self._known = self._know()
-        self._note_origins()
+            self._look_anew()
+        self._note_end()
+        if self._made.misfits:
+            raise ConfigurationError("\n".join(self._made.misfits.values()))
 
-    def _note_origins(self) -> None:
-        """Note which code location has which results, and name those that it has no more."""
-        if self._location is None:
-            return
+    def _note_end(self) -> None:
+        """Note the end of the run, and which code location has which results.
+
+        Names those that it has no more.
+        """
         with self._database.begin() as connection:
             if not catalog.is_readable(connection, self._instance.catalog_schema):
+                return
+            history.note_end(connection, self._instance.catalog_schema, self._run_id)
+            if self._location is None:
                 return
             note_seen(connection, self._instance, self._location)
         if own := self.orphans().own:
             self._log.info(
-                f"No asset makes {Orphans(own)} any more. `data-pipeline gc --orphans` drops it."
+                f"No asset makes {Orphans(own)} any more. `{project.command('gc', '--orphans')}` "
+                "drops it."
             )
 
     def orphans(self) -> Orphans:
@@ -416,8 +443,15 @@ class Memo:
     def close(self) -> None:
         """Free the locks, and ends what was needed to look for values."""
         self._others.close()
+        if self._lease is not None:
+            self._lease.close()
         if self._commits is not None:
             self._commits.close()
+
+    @property
+    def due(self) -> Sequence[str]:
+        """The steps that may be executed, in their order."""
+        return [key for key in self._steps.order if key not in self._nothing_to_do]
 
     def members(self, wave: Sequence[str]) -> list[str]:
         """Return the steps of the plan behind those of a wave."""
@@ -436,14 +470,12 @@ class Memo:
     def _next_wave(self, *, step_by_step: bool) -> list[str]:
         self._restore()
         decided = {k: d for k, d in self._nothing_to_do.items() if k not in self._reused}
-        decisions = self.decisions() | decided
+        decisions = {**self.decisions(), **decided}
         wave: list[str] = []
-        reused: list[Decision] = []
-        skipped: list[Decision] = []
-        running: list[Decision] = []
-        for key in self._steps.order:
-            if self._is_settled(key, ()) or key in self._failed:
-                continue
+        self._open = [k for k in self._open if not self._is_settled(k) and k not in self._failed]
+        due: set[str] = set()
+        reused: list[str] = []
+        for key in self._open:
             steps = self._steps.dependencies
             before = [item for item in steps[key] if item in steps]
             if failed := [item for item in before if item in self._failed]:
@@ -456,24 +488,35 @@ class Memo:
                 action = Action.RUN
             if action is Action.REUSE:
                 self._reused[key] = decision
-                reused.append(decision)
-                if self._commits is not None:
-                    self._commits.done(key)
+                reused.append(key)
             elif action is Action.SKIP:
                 self._skip(decision)
-                skipped.append(decision)
-            elif action is Action.RUN and all(self._is_settled(item, wave) for item in before):
+            elif action is Action.RUN and all(k in due or self._is_settled(k) for k in before):
                 wave.append(key)
-                running.append(decision)
-        self._wave = wave
-        for what, found in (
-            ("Up to date", reused),
-            ("Not run", skipped),
-            ("To execute", running),
-        ):
-            if found:
-                self._log.info(listed(what, found))
+                due.add(key)
+                self._course.begin(decision)
+        self._record(reused)
+        self._made.wave = wave
+        waiting = sum(1 for key in self._open if key not in due and not self._is_settled(key))
+        if wave and (line := self._course.outlook(waiting)):
+            self._log.info(line)
         return wave
+
+    def _record(self, reused: Sequence[str]) -> None:
+        """Record what is reused before anything is made of it, and commit what is complete."""
+        if self._recorder is not None:
+            items = [
+                i for k in reused if k in self._computing for i in self._computing[k].computations
+            ]
+            staged = {
+                i.key
+                for k in self._swapped_in & set(reused)
+                for i in self._computing[k].computations
+            }
+            self._recorder.record(items, self._knowledge.known, staged=staged)
+        if self._commits is not None:
+            for key in reused:
+                self._commits.done(key)
 
     def _restore(self) -> None:
         """Swap earlier versions back in, for all steps whose inputs are settled."""
@@ -482,18 +525,20 @@ class Memo:
         tried: set[str] = set()
         while ready := [k for k in self._ready() if k not in tried and self._may_restore(k)]:
             tried |= set(ready)
-            kept = kept_results(self._database, self._instance)
+            kept = self._kept_results()
             steps = [self._computing[key] for key in ready]
-            for step in [step for step in steps if can_restore(step, self._known, kept)]:
+            for step in [step for step in steps if can_restore(step, self._knowledge.known, kept)]:
                 if self._commits is None:
                     raise AssertionError  # what has something to do has locked its stage
-                if restore(self._commits.session, step, self._known, kept):
+                if restore(self._commits.session, step, self._knowledge.known, kept):
                     self._continued.add(step.key)
                     what = "staged by a run that did not commit it"
                 else:
                     what = "an earlier version that was kept"
+                self._swapped_in.add(step.key)
+                self._course.swapped_in(step.key, what)
                 self._log.info(f"Swapped back in: {step.key}, {what}")
-                self._known = self._know()
+                self._look_anew()
 
     def _ready(self) -> list[str]:
         """Name the steps that have something to do, and all inputs to do it."""
@@ -505,8 +550,8 @@ class Memo:
             if decision.action is Action.RUN and not pending & self._steps.dependencies[key]
         ]
 
-    def _is_settled(self, key: str, wave: Sequence[str]) -> bool:
-        return any(key in found for found in (self._done, self._reused, self._skipped, wave))
+    def _is_settled(self, key: str) -> bool:
+        return key in self._done or key in self._reused or key in self._skipped
 
     def _of_checks(self, key: str, decisions: Mapping[str, Decision]) -> Decision:
         return of_checks(
@@ -518,20 +563,21 @@ class Memo:
             continued=self._continued,
             absent={
                 self._steps.keys[found]
-                for found, item in self._known.items()
+                for found, item in self._knowledge.known.items()
                 if found in self._steps.keys and item.row.is_absent
             },
-            unpassed=self._unpassed,
+            unpassed=lambda step: self._unpassed(self._steps.check_keys.get(step, ())),
         )
 
-    def _unpassed(self, key: str, *, evaluated: bool = False) -> str | None:
-        if self._storage is None:
-            return None
+    def _unpassed(
+        self, checks: Sequence[dg.AssetCheckKey], *, evaluated: bool = False
+    ) -> str | None:
         return unpassed(
-            self._steps.blocking.get(key, ()),
-            self._instance,
-            self._known,
-            self._storage,
+            checks,
+            {key for keys in self._steps.blocking.values() for key in keys},
+            self._instance.instance_id,
+            self._knowledge.known,
+            self._check_results.known,
             evaluated=evaluated,
         )
 
@@ -543,13 +589,22 @@ class Memo:
         self._failed |= failed
         again = {key for key in wave if key in self._steps.checks and self._is_passed_over(key)}
         self._done |= set(wave) - failed - again - self._skipped.keys()
-        if again or any(not self._is_settled(key, ()) for key in self._computing):
-            self._known = self._know()
+        if again or any(not self._is_settled(key) for key in self._computing):
+            self._learn(wave)
         for key in again:
             self._passed_over -= set(results[key])
             if key in self._tried:
                 self._skip(Decision(key, Action.SKIP, ["what it checks was not made"]))
         self._tried |= again
+
+    def _learn(self, wave: Sequence[str]) -> None:
+        """Know what a wave has made: from what it has staged, or else from the catalogs."""
+        made = {item.key for key in wave for item in self._made.by(key)}
+        staged = staging.followed(self._commits.session.run_id) if self._commits else {}
+        if not made or not made <= staged.keys():
+            self._look_anew()
+        else:
+            self._knowledge.learn({key: Known(staged[key], True) for key in made})
 
     def _is_passed_over(self, key: str) -> bool:
         """Whether Dagster has left out a step.
@@ -559,16 +614,23 @@ class Memo:
         return self._passed_over.issuperset(self._steps.results[key])
 
     def record_reused(self, storage: dg.DagsterInstance) -> None:
-        """Record the tables that were reused where this Dagster storage does not know them."""
-        items = [
-            item
-            for key in self._reused
-            if key in self._computing
-            for item in self._computing[key].computations
-        ]
-        record_reused(storage, self._instance.name, items, self._known, self._steps.keys)
+        """Record reused tables, and results of their checks, where this storage lacks them."""
+        if self._recorder is None or is_temporary(storage):
+            return
+        items = [item for key in self._reused for item in self._made.by(key)]
+        self._recorder.record(items, self._knowledge.known)
+        if self._failed:
+            self._recorder.record_again(items, self._knowledge.known)
+        self._check_results.record_last(storage, self._run_id)
 
     def summary(self) -> tuple[str, EngineEventData]:
         """Say what was executed and what was served from the cache, as message and metadata."""
-        planned = len(self._steps.order)
-        return summary(len(self._done), planned, self._reused, self._computing)
+        return self._course.summary(
+            self._steps,
+            self._knowledge.known,
+            self._instance,
+            done=self._done,
+            failed=self._failed,
+            reused=self._reused,
+            skipped=self._skipped,
+        )

@@ -10,12 +10,11 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from data_pipeline.identity.observed_versions import DATA_VERSION_TAG
 from data_pipeline.io_manager.io_manager import InstanceIOManager, TableIOManager
-from data_pipeline.memo.decisions import Computation, Key, Step
+from data_pipeline.memo.deciding.decisions import Computation, Key, Step
+from data_pipeline.memo.deciding.sources import SHARED_KEY
 from data_pipeline.memo.run_steps import PlannedOutput
-from data_pipeline.memo.sources import SHARED_KEY
-from data_pipeline.results.discard_staged import make_room
-from data_pipeline.results.writing import Origin
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import RELATIONS, CatalogRow, Kind
@@ -235,6 +234,7 @@ def stage_unstored(
     step: Step,
     found: Mapping[Key, Unstored],
     version_of: Callable[[Key], str | None],
+    read_by_code: Mapping[str, str | None],
 ) -> list[CatalogRow]:
     """Stage a row for each asset of a step that is not stored here.
 
@@ -245,12 +245,15 @@ def stage_unstored(
         step: The step, which has succeeded.
         found: Its assets that are not stored here.
         version_of: Gives the data version of an input, as the step found it.
+        read_by_code: The data versions of what its code has read by itself, by name.
 
     Returns:
         The rows.
     """
-    rows = list(_rows(session.run_id, step, found, version_of))
+    rows = list(_rows(session.run_id, step, found, version_of, read_by_code))
     for row in rows:
+        from data_pipeline.results.discard_staged import make_room
+
         make_room(session.database, session.instance, row.table, session.run_id, session.log)
     with session.begin() as connection:
         for row in rows:
@@ -265,6 +268,7 @@ def _rows(
     step: Step,
     found: Mapping[Key, Unstored],
     version_of: Callable[[Key], str | None],
+    read_by_code: Mapping[str, str | None],
 ) -> Iterator[CatalogRow]:
     versions: dict[Key, str] = {}
     for item in _in_order(step):
@@ -275,9 +279,12 @@ def _rows(
             f"{instance}/{name}": versions.get((instance, name)) or version_of((instance, name))
             for instance, name in item.inputs
         }
+        inputs |= read_by_code
         # Where the same computation is not told from another one, each run makes something new.
         key = item.identity.cache_key(str(table), inputs) or f"{run_id} {table}"
         versions[item.key] = made.version or fingerprint("unstored-1", key)
+        from data_pipeline.results.writing import Origin
+
         origin = Origin(run_id, item.identity, inputs)
         row = origin.row(table, made.kind, versions[item.key], relation=made.state)
         yield row if made.earlier is None else with_files_of(made.earlier, row)
@@ -315,7 +322,6 @@ def _note_versions(
             catalog.confirm(connection, instance.catalog_schema, noted)
 
 
-DATA_VERSION_TAG = "dagster/data_version"
 _IS_GIVEN_TAG = "dagster/data_version_is_user_provided"
 
 # Data versions are told in tags of materializations, and who keeps a value in the events of its

@@ -3,21 +3,21 @@
 They are earlier versions in cache slots, and what runs that failed or died left in staging.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-import dagster as dg
+from functools import cached_property
 
 from data_pipeline.database.connection import Database
+from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Instance
-from data_pipeline.memo.decisions import Computation, Key, Known, Step
+from data_pipeline.memo.deciding.decisions import Computation, Key, Known, Step, key_of
 from data_pipeline.memo.run_steps import RunSteps
 from data_pipeline.runs.leftovers import leftovers
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import slots, staging
-from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.several_tables import member_key, names_of
 from data_pipeline.store.slots import Slot
 
 
@@ -28,40 +28,79 @@ class KeptVersion:
     Attributes:
         row: Its catalog row.
         slot: The cache slot that it lies in; None: a run that failed or died left it in staging.
+        members: Of an asset with several tables, these.
     """
 
     row: CatalogRow
     slot: Slot | None = None
+    members: Sequence["KeptVersion"] = ()
 
 
-def kept_results(database: Database, instance: Instance) -> Mapping[str, KeptVersion]:
-    """Return the results of an instance that can be swapped in, by cache key."""
+@dataclass(frozen=True)
+class KeptResults:
+    """The results of an instance that can be swapped in, by cache key."""
+
+    by_key: Mapping[str, KeptVersion]
+
+    @cached_property
+    def _by_table(self) -> Mapping[StageTable, list[KeptVersion]]:
+        found: defaultdict[StageTable, list[KeptVersion]] = defaultdict(list)
+        for version in self.by_key.values():
+            found[version.row.table].append(version)
+        return found
+
+    def of(self, item: Computation, known: Mapping[Key, Known]) -> KeptVersion | None:
+        """Return what a computation makes of its inputs as they are; None where it is not kept.
+
+        What its code read by itself counts as an input, too.
+        """
+        found = self.by_key.get(_key(item, known, item.inputs) or "") or next(
+            (v for v in self._by_table.get(item.key[1], ()) if _is_made_so(item, v.row, known)),
+            None,
+        )
+        return self._with_members(found) if found and found.row.kind == "tables" else found
+
+    def _with_members(self, asset: KeptVersion) -> KeptVersion | None:
+        """Return an asset with its several tables; None where one of them is not kept."""
+        names = names_of(asset.row.relation)
+        found = [self.by_key.get(member_key(asset.row.cache_key, name) or "") for name in names]
+        members = [item for item in found if item is not None]
+        return replace(asset, members=members) if len(members) == len(names) else None
+
+
+def kept_results(database: Database, instance: Instance) -> KeptResults:
+    """Return the results of an instance that can be swapped in."""
     with database.begin() as connection:
         there = [slot for slot in slots.all_slots(connection, instance) if slot.is_there]
         # What is staged may be dropped again, with all that is built on it.
         used = slots.in_use(connection, instance, [slot.row for slot in there])
         kept = [KeptVersion(slot.row, slot) for slot in there if slot.row not in used]
         kept += [KeptVersion(item.row) for item in leftovers(connection, instance) if item.is_there]
-    return {item.row.cache_key: item for item in kept if item.row.cache_key}
+    return KeptResults({item.row.cache_key: item for item in kept if item.row.cache_key})
 
 
-def wanted_key(item: Computation, known: Mapping[Key, Known]) -> str | None:
-    """Return the cache key of a computation on its inputs as they are; None if it has none."""
-    inputs = {
+def _key(item: Computation, known: Mapping[Key, Known], inputs: Iterable[Key]) -> str | None:
+    """Return the cache key of a computation on inputs as they are; None if it has none."""
+    versions = {
         f"{instance}/{table}": known[instance, table].row.data_version
         if (instance, table) in known
         else None
-        for instance, table in item.inputs
+        for instance, table in inputs
     }
-    return item.identity.cache_key(str(item.key[1]), inputs)
+    return item.identity.cache_key(str(item.key[1]), versions)
 
 
-def can_restore(step: Step, known: Mapping[Key, Known], kept: Mapping[str, KeptVersion]) -> bool:
+def _is_made_so(item: Computation, row: CatalogRow, known: Mapping[Key, Known]) -> bool:
+    """Whether a result was made by a computation, of all that is recorded as read, as it is now."""
+    inputs = {*item.inputs, *map(key_of, row.inputs)}
+    return row.cache_key is not None and row.cache_key == _key(item, known, inputs)
+
+
+def can_restore(step: Step, known: Mapping[Key, Known], kept: KeptResults) -> bool:
     """Whether everything that a step computes was kept, or is there."""
-    wanted = [(item, wanted_key(item, known)) for item in step.computations]
-    missing = [(item, key) for item, key in wanted if not _is_kept(item, kept.get(key or ""))]
-    return len(missing) < len(wanted) and all(
-        key is not None and _is_current(item, known.get(item.key), key) for item, key in missing
+    missing = [item for item in step.computations if not _is_kept(item, kept.of(item, known))]
+    return len(missing) < len(step.computations) and all(
+        _is_current(item, known) for item in missing
     )
 
 
@@ -69,18 +108,17 @@ def _is_kept(item: Computation, found: KeptVersion | None) -> bool:
     return found is not None and item.lost(found.row) is None
 
 
-def _is_current(item: Computation, found: Known | None, key: str) -> bool:
+def _is_current(item: Computation, known: Mapping[Key, Known]) -> bool:
+    found = known.get(item.key)
     return (
         found is not None
         and found.is_intact
-        and found.row.cache_key == key
+        and _is_made_so(item, found.row, known)
         and item.lost(found.row) is None
     )
 
 
-def restore(
-    session: RunSession, step: Step, known: Mapping[Key, Known], kept: Mapping[str, KeptVersion]
-) -> bool:
+def restore(session: RunSession, step: Step, known: Mapping[Key, Known], kept: KeptResults) -> bool:
     """Stage what was kept of everything that a step computes.
 
     Returns:
@@ -89,7 +127,8 @@ def restore(
     found = [
         replace(item, row=replace(item.row, code_parts=computation.identity.code_parts))
         for computation in step.computations
-        if (item := kept.get(wanted_key(computation, known) or "")) is not None
+        if (wanted := kept.of(computation, known)) is not None
+        for item in (wanted, *wanted.members)
     ]
     instance = session.instance
     with session.begin() as connection:
@@ -106,95 +145,6 @@ def restore(
     return all(item.slot is None for item in found)
 
 
-_TEMPORARY_HOME = ".tmp_dagster_home_"
-"""How Dagster names the storage of a command that is run without DAGSTER_HOME."""
-
-_DATA_VERSION = "dagster/data_version"
-_CODE_VERSION = "dagster/code_version"
-_INPUT_VERSION = "dagster/input_data_version/"
-_INPUT_POINTER = "dagster/input_event_pointer/"
-
-
-def record_reused(
-    storage: dg.DagsterInstance,
-    partition: str,
-    computations: Iterable[Computation],
-    known: Mapping[Key, Known],
-    keys: Mapping[Key, dg.AssetKey],
-) -> None:
-    """Record materializations of reused tables that this Dagster storage does not know.
-
-    Another person, or another storage, may have built them: then the UI would show them as missing
-    or out of date although they are not.
-    """
-    if _is_deleted_after_the_run(storage):
-        return
-    for item in computations:
-        key, row = keys[item.key], known[item.key].row
-        if row.is_absent:
-            continue
-        if not _is_recorded(storage, key, partition, row):
-            event = _materialization(key, partition, row, item, known, keys)
-            storage.report_runless_asset_event(event)
-
-
-def _is_deleted_after_the_run(storage: dg.DagsterInstance) -> bool:
-    """Whether nobody will ever look at a storage: `dagster job execute` without DAGSTER_HOME."""
-    return Path(storage.root_directory).name.startswith(_TEMPORARY_HOME)
-
-
-def _is_recorded(
-    storage: dg.DagsterInstance, key: dg.AssetKey, partition: str, row: CatalogRow
-) -> bool:
-    found = storage.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition]), limit=1
-    ).records
-    event = found[0].asset_materialization if found else None
-    if event is None or event.tags is None:
-        return False
-    if row.kind in WITHOUT_VALUE and found[0].run_id == row.run_id:
-        return True  # Dagster gives what is not stored here a data version of its own
-    recorded = event.tags.get(_DATA_VERSION), event.tags.get(_CODE_VERSION)
-    return recorded == (row.data_version, row.code_version)
-
-
-def _materialization(
-    key: dg.AssetKey,
-    partition: str,
-    row: CatalogRow,
-    item: Computation,
-    known: Mapping[Key, Known],
-    keys: Mapping[Key, dg.AssetKey],
-) -> dg.AssetMaterialization:
-    tags = {_DATA_VERSION: row.data_version}
-    if row.code_version is not None:
-        tags[_CODE_VERSION] = row.code_version
-    for source in item.inputs:
-        if source not in known:
-            continue  # external, so its version is not known
-        name = keys[source].to_user_string()
-        tags[_INPUT_VERSION + name] = known[source].row.data_version
-        tags[_INPUT_POINTER + name] = "NULL"
-    return dg.AssetMaterialization(
-        key,
-        partition=partition,
-        description="Up to date in the database; recorded from its catalog.",
-        metadata=_metadata(row),
-        tags=tags,
-    )
-
-
-def _metadata(row: CatalogRow) -> dict[str, Any]:
-    facts = {
-        "dagster/row_count": row.row_count,
-        "bytes": row.bytes,
-        "computed by run": row.run_id,
-        "computed by": f"{row.username} on {row.host}",
-        "computed at": row.committed_at and row.committed_at.isoformat(),
-    }
-    return {name: value for name, value in facts.items() if value is not None}
-
-
 def inherited(
     database: Database, instance: Instance, steps: RunSteps, runs: set[str]
 ) -> list[CatalogRow]:
@@ -205,5 +155,5 @@ def inherited(
     return [
         item.row
         for item in left
-        if item.is_there and item.owner in runs and item.table not in computed
+        if item.is_there and item.owner in runs and item.row.asset not in computed
     ]

@@ -1,10 +1,15 @@
 """What a memoised run says of what it does and of what it leaves out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Set
+
+import dagster as dg
 
 from data_pipeline.dagster_internals import EngineEventData
+from data_pipeline.database.identifiers import few
 from data_pipeline.identity.run_resources import IDENTITY_METHOD
-from data_pipeline.memo.decisions import Decision, Step
+from data_pipeline.instances import Instance
+from data_pipeline.memo.deciding.decisions import Decision, Key, Known, Step
+from data_pipeline.memo.run_steps import RunSteps
 
 
 def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> Iterator[str]:
@@ -29,28 +34,118 @@ def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> 
         )
 
 
-def listed(what: str, decisions: Sequence[Decision]) -> str:
-    """List decisions, one a line, under a heading."""
-    lines = "\n".join(f"  {decision}" for decision in decisions)
-    return f"{what} ({len(decisions)}):\n{lines}"
+class Course:
+    """What became of the steps of a run, and why."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, Decision] = {}
+        self._swapped_in: dict[str, str] = {}
+        self._is_foreseen = False
+
+    def begin(self, decision: Decision) -> None:
+        """Note that a step is executed."""
+        self._begun[decision.step] = decision
+
+    def swapped_in(self, step: str, what: str) -> None:
+        """Note what was swapped in for a step."""
+        self._swapped_in[step] = what
+
+    def outlook(self, waiting: int) -> str | None:
+        """Say, before the first step, which ones are executed, and how many may follow."""
+        if self._is_foreseen:
+            return None
+        self._is_foreseen = True
+        return f"To execute: {few([_why(item) for item in self._begun.values()])}" + (
+            f"; {waiting} more wait for what becomes of these" if waiting > 0 else ""
+        )
+
+    def summary(
+        self,
+        steps: RunSteps,
+        known: Mapping[Key, Known],
+        instance: Instance,
+        *,
+        done: Set[str],
+        failed: Set[str],
+        reused: Mapping[str, Decision],
+        skipped: Mapping[str, Decision],
+    ) -> tuple[str, EngineEventData]:
+        """Say what was executed and what was served from the cache, as message and table.
+
+        Args:
+            steps: The steps of the run.
+            known: What the catalogs know.
+            instance: The instance of the run.
+            done: The steps that were executed.
+            failed: The steps that failed, or were not executed since others failed.
+            reused: Why steps were left out.
+            skipped: Why steps could not run, since what they read was not made.
+        """
+        computing = {step.key: step for step in steps.computing}
+        records: list[dg.TableRecord] = []
+        served = 0
+        for step in [*steps.order, *steps.raw]:
+            decision, reason = self._said(step, steps, instance, done, failed, reused, skipped)
+            items = computing[step].computations if step in computing else ()
+            served += len(items) if step in reused else 0
+            keys = [item.key for item in items]
+            names = [str(key[1]) for key in keys] or [step]
+            sinces = [_since(known.get(key)) for key in keys] or [""]
+            records += [
+                dg.TableRecord(
+                    {"asset": name, "decision": decision, "reason": reason, "since": since}
+                )
+                for name, since in zip(names, sinces, strict=True)
+            ]
+        executed = f"{len(done)} of {len(steps.order)} steps executed"
+        message = f"{executed}; {served} tables served from the cache"
+        table = dg.MetadataValue.table(records, _SCHEMA)
+        return message, EngineEventData(metadata={STEPS_OF_RUN: table} if records else {})
+
+    def _said(
+        self,
+        step: str,
+        steps: RunSteps,
+        instance: Instance,
+        done: Set[str],
+        failed: Set[str],
+        reused: Mapping[str, Decision],
+        skipped: Mapping[str, Decision],
+    ) -> tuple[str, str]:
+        begun = self._begun.get(step)
+        why = "" if begun is None else few([*dict.fromkeys(begun.reasons)], separator="; ")
+        if step in steps.raw:
+            source = instance.source.name if instance.source else ""
+            return "left out", f"instance `{instance.name}` copies from `{source}`"
+        if step in reused:
+            return "served from the cache", self._swapped_in.get(step, "unchanged")
+        if step in skipped:
+            return "not run", "; ".join(skipped[step].reasons)
+        if step in done:
+            return "executed", why
+        if begun is not None:
+            return "failed", why
+        before = sorted(steps.dependencies[step] & failed)
+        return "not executed", f"{few(before)} failed" if before else "the run ended before"
 
 
-def summary(
-    executed: int, planned: int, reused: Mapping[str, Decision], computing: Mapping[str, Step]
-) -> tuple[str, EngineEventData]:
-    """Say what was executed and what was served from the cache, as message and metadata.
+STEPS_OF_RUN = "steps"
+"""The metadata entry of a run that says what became of its steps."""
 
-    Args:
-        executed: The number of steps that were executed.
-        planned: The number of steps.
-        reused: Why steps were left out.
-        computing: The steps that compute assets.
-    """
-    tables = {
-        str(item.key[1]): "; ".join(decision.reasons)
-        for key, decision in reused.items()
-        if key in computing
-        for item in computing[key].computations
-    }
-    message = f"{executed} of {planned} steps executed; {len(tables)} tables served from the cache"
-    return message, EngineEventData(metadata=tables)
+_SCHEMA = dg.TableSchema(
+    columns=[
+        dg.TableColumn("asset"),
+        dg.TableColumn("decision"),
+        dg.TableColumn("reason"),
+        dg.TableColumn("since"),
+    ]
+)
+
+
+def _why(decision: Decision) -> str:
+    return f"{decision.step}: {few([*dict.fromkeys(decision.reasons)], separator='; ')}"
+
+
+def _since(found: Known | None) -> str:
+    at = found.row.committed_at if found else None
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at else ""

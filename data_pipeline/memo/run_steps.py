@@ -1,7 +1,7 @@
 """The steps of a Dagster run as decisions need them: what each computes, reads and checks."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -19,7 +19,7 @@ from data_pipeline.identity.computation import RAW_TAG, OpContext, identity_of, 
 from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.identity.upstream import upstream
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.memo.decisions import Computation, Key, Step
+from data_pipeline.memo.deciding.decisions import Computation, Key, Step
 from data_pipeline.runs.dagster_plan import CommitOrder, StepStages
 from data_pipeline.store.lookup import takes_rows
 
@@ -50,9 +50,12 @@ class RunSteps:
 
     Attributes:
         computing: Steps that compute assets.
-        raw: Steps that would load raw tables although the instance copies its inputs.
+        raw: Steps of raw tables, which the instance copies instead, and those that would check
+            them.
+        raw_loads: Those of them that load.
         checks: The assets that each step of asset checks is about.
-        blocking: The blocking checks that each step evaluates.
+        check_keys: The checks that each step evaluates, those of raw tables included.
+        blocking: Those of them that are blocking.
         order: All steps to be settled, each after those that it depends on.
         dependencies: The steps that each of them depends on.
         members: The steps of the plan behind each: several for a graph asset.
@@ -64,7 +67,9 @@ class RunSteps:
 
     computing: Sequence[Step]
     raw: Sequence[str]
+    raw_loads: Sequence[str]
     checks: Mapping[str, frozenset[dg.AssetKey]]
+    check_keys: Mapping[str, Sequence[dg.AssetCheckKey]]
     blocking: Mapping[str, Sequence[dg.AssetCheckKey]]
     order: Sequence[str]
     dependencies: Mapping[str, Set[str]]
@@ -124,17 +129,20 @@ class _Reader:
         if any(len(node.members) > 1 for node in nodes.values()):
             inner = {name: found & nodes.keys() for name, found in dependencies.items()}
             nodes = {name: nodes[name] for name in TopologicalSorter(inner).static_order()}
+        unused = self._fed_by_copies()
         computing, raw = [], []
         checks: dict[str, frozenset[dg.AssetKey]] = {}
         outputs: dict[Key, PlannedOutput] = {}
         for name, node in nodes.items():
             checked = frozenset(key.asset_key for key in node.checks)
             everything = node.assets or checked
-            if self._instance.copies and everything and all(map(self._is_raw, everything)):
+            if everything and unused.issuperset(everything):
                 raw.append(name)
-            elif node.assets and all(len(key.path) == 2 for key in node.assets):
+            elif node.assets:
                 context = op_context(self._job, node.handle, self._run_config, self._resources)
-                found = [self._computation(key, context) for key in node.assets]
+                made = [self._computation(key, context) for key in node.assets]
+                copies = any(item.copied for item in made)
+                found = [replace(item, copies=copies) for item in made]
                 computing.append(Step(name, found))
                 outputs |= {item.key: node.assets[self._keys[item.key]] for item in found}
             elif checked:
@@ -144,7 +152,9 @@ class _Reader:
         return RunSteps(
             computing=computing,
             raw=raw,
+            raw_loads=[name for name in raw if nodes[name].assets],
             checks=checks,
+            check_keys={name: node.checks for name, node in nodes.items() if node.checks},
             blocking={
                 name: [key for key in nodes[name].checks if graph.get(key).blocking]
                 for name in order
@@ -182,12 +192,37 @@ class _Reader:
         output = definition.output_def_named(name)
         return PlannedOutput(step.key, name, output.io_manager_key, output.dagster_type)
 
+    def _fed_by_copies(self) -> set[dg.AssetKey]:
+        """Return the assets that a copying instance has no use for, as it copies what they give.
+
+        That are raw tables, what only they are made of, and what all readers take from elsewhere.
+        """
+        found: set[dg.AssetKey] = set()
+        if not self._instance.copies:
+            return found
+        for key in reversed(self._graph.toposorted_asset_keys):
+            readers = self._graph.get(key).child_keys
+            if self._is_raw(key) or (
+                readers
+                and all(reader in found or not self._reads_own(reader, key) for reader in readers)
+            ):
+                found.add(key)
+        return found
+
+    def _reads_own(self, reader: dg.AssetKey, key: dg.AssetKey) -> bool:
+        """Whether an asset reads another one on the very instance of the run."""
+        if isinstance(self._graph.get_partition_mapping(reader, key), dg.IdentityPartitionMapping):
+            return True
+        above = upstream(self._graph, reader, self._configuration, self._instance)
+        own = self._instance.instance_id
+        return any(parent == key and source.instance_id == own for parent, source, _ in above)
+
     def _is_raw(self, key: dg.AssetKey) -> bool:
         return self._graph.has(key) and RAW_TAG in self._graph.get(key).tags
 
     def _computation(self, key: dg.AssetKey, context: OpContext) -> Computation:
         spec = self._graph.get(key).to_asset_spec()
-        own = (self._instance.instance_id, StageTable.from_path(key.path))
+        own = (self._instance.instance_id, StageTable.of_key(key.path))
         self._keys[own] = key
         identity = identity_of(spec, context, self._instance)
         inputs, copied = [], []
@@ -245,5 +280,5 @@ def commit_order(steps: RunSteps, instance: Instance, staged: Iterable[StageTabl
             members.setdefault(stage, set()).add(step.key)
     for name, checks in steps.blocking.items():
         for check in checks:
-            members.setdefault(check.asset_key.path[0], set()).add(name)
+            members.setdefault(StageTable.of_key(check.asset_key.path).stage, set()).add(name)
     return CommitOrder(members, found)

@@ -201,7 +201,7 @@ def references(
     key: ForeignKey,
     referring: RelationName,
     referenced: RelationName,
-    elsewhere: RelationName | None = None,
+    elsewhere: RelationName | sa.FromClause | None = None,
 ) -> References:
     """Count the references of a relationship, in one query.
 
@@ -221,7 +221,7 @@ def _query(
     key: ForeignKey,
     referring: RelationName,
     referenced: RelationName,
-    elsewhere: RelationName | None,
+    elsewhere: RelationName | sa.FromClause | None,
 ) -> sa.Select[int, int, int, list[str]]:
     names = [f"k{number}" for number in range(len(key.columns))]
     table = _clause(referring, key.columns)
@@ -261,9 +261,11 @@ def _query(
 
 
 def _exists(
-    key: ForeignKey, values: Sequence[sa.ColumnElement[Any]], relation: RelationName
+    key: ForeignKey, values: Sequence[sa.ColumnElement[Any]], relation: RelationName | sa.FromClause
 ) -> sa.Exists:
-    table = _clause(relation, key.referenced_columns)
+    table = relation
+    if isinstance(table, RelationName):
+        table = _clause(table, key.referenced_columns)
     columns = [table.c[name] for name in key.referenced_columns]
     pairs = zip(columns, values, strict=True)
     return sa.exists().select_from(table).where(*(column == value for column, value in pairs))

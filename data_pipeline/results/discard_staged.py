@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from data_pipeline.database import sessions
 from data_pipeline.database.connection import Database, run
 from data_pipeline.database.identifiers import StageTable
-from data_pipeline.database.locks import is_busy, lock_timeouts
+from data_pipeline.database.lock_waiting import is_busy, lock_timeouts
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance

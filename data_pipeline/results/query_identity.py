@@ -4,15 +4,16 @@ Whoever asks whether a table is there already as a query would make it must come
 those who store it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database.connection import Database
+from data_pipeline.database.connection import transaction
 from data_pipeline.database.identifiers import RelationName
-from data_pipeline.database.row_hash import row_hash
+from data_pipeline.database.row_hash import row_hash, row_hash_alone
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
@@ -58,7 +59,9 @@ class QueryIdentity:
         sources = [item for item in (source, run_id) if item is not None]
         version = fingerprint("query-1", query, inputs, properties["types"], *sources)
         # How it is committed makes no other table of it.
-        made = {name: value for name, value in properties.items() if name != "replace"}
+        made = {
+            name: value for name, value in properties.items() if name not in ("replace", "columns")
+        }
         return cls(version, None if run_id else fingerprint(version, made))
 
     @classmethod
@@ -101,7 +104,13 @@ _NO_RIGHT = "42501"  # insufficient_privilege, which a policy for rows gives too
 
 
 def with_earned_version(
-    database: Database, instance: Instance, row: CatalogRow, *, forced: bool
+    session: sa.Connection,
+    instance: Instance,
+    row: CatalogRow,
+    columns: Sequence[str],
+    *,
+    is_first: bool,
+    forced: bool,
 ) -> CatalogRow:
     """Return the row of a staged table with the data version that its rows deserve.
 
@@ -110,19 +119,26 @@ def with_earned_version(
     small tables with a look at every row, so nothing was computed from changed rows of these.)
 
     Args:
-        database: The database of the instance.
+        session: A session that commits each statement by itself.
         instance: The instance.
         row: The row, with the version that follows from content or provenance.
+        columns: The names of its columns.
+        is_first: Whether there is no committed one.
         forced: Whether the run was told to build it whatever is known.
     """
-    with database.begin() as connection:
-        if (row.bytes or 0) <= min(SMALL_PAGES * _PAGE_BYTES, _limit(instance)):
-            row = replace(row, content_hash=_hash(connection, staged(instance, row.table)))
-        before = catalog.row(connection, instance.catalog_schema, row.table)
+    is_small = (row.bytes or 0) <= min(SMALL_PAGES * _PAGE_BYTES, _limit(instance))
+    if is_small:
+        with _if_readable():
+            found = row_hash_alone(session, staged(instance, row.table), columns)
+            row = replace(row, content_hash=found)
+    if is_first:
+        return row
+    with transaction(session):
+        before = catalog.row_in(session, instance.catalog_schema, row.table)
         if before is None or before.kind != "table":
             return row
         relation = committed(instance, row.table)
-        verdict = verdict_on(connection, relation, before)
+        verdict = verdict_on(session, relation, before)
         is_doubted = (forced and row.checksum is None) or (
             verdict.change is not None and verdict.is_large
         )
@@ -131,10 +147,10 @@ def with_earned_version(
             return row
         if _is_comparable(instance, row, before):
             if row.content_hash is None:
-                row = replace(row, content_hash=_hash(connection, staged(instance, row.table)))
+                row = replace(row, content_hash=_hash(session, staged(instance, row.table)))
             old = before.content_hash
             if old is None and verdict.is_intact:
-                old = _hash(connection, relation)
+                old = _hash(session, relation)
             if old is not None and old == row.content_hash:
                 return replace(row, data_version=before.data_version)
     if has_same_version:
@@ -158,11 +174,17 @@ def _limit(instance: Instance) -> int:
 
 
 def _hash(connection: sa.Connection, relation: RelationName) -> str | None:
-    """Return the hash of a table's rows; None where it cannot be read."""
+    """Return the hash of a table's rows, within a transaction; None where it cannot be read."""
+    with _if_readable(), connection.begin_nested():
+        return row_hash(connection, relation)
+    return None
+
+
+@contextmanager
+def _if_readable() -> Iterator[None]:
+    """Pass over what the role has no right to read."""
     try:
-        with connection.begin_nested():
-            return row_hash(connection, relation)
+        yield
     except sa.exc.DBAPIError as error:
         if getattr(error.orig, "pgcode", None) != _NO_RIGHT:
             raise
-        return None

@@ -2,14 +2,16 @@
 
 import inspect
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import DIALECT, StageTable, quoted
+from data_pipeline.database.identifiers import DIALECT, MAX_IDENTIFIER_BYTES, StageTable, quoted
 from data_pipeline.database.sql_text import parts, with_code, without_final_semicolon
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
+from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.store.table_properties import Properties, Table, View
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -92,6 +94,36 @@ def _check_values(statement: Any) -> None:
         )
 
 
+def has_long_names(query: str) -> bool:
+    """Tell whether a query may name columns that PostgreSQL would cut."""
+    words = re.findall(r'"[^"]+"|[\w$]+', query)
+    return any(len(word.encode()) > MAX_IDENTIFIER_BYTES - 4 for word in words)
+
+
+def check_aliases(table: StageTable, query: str, columns: Sequence[str]) -> None:
+    """Refuse a query with longer names of columns than PostgreSQL keeps: it cuts them in silence.
+
+    Args:
+        table: Stage and name of the asset.
+        query: The query.
+        columns: The columns that it gave.
+
+    Raises:
+        UnsupportedDataError: A column is the beginning of a name in the query.
+    """
+    # A character of several bytes is not cut into.
+    cut = [name for name in columns if len(name.encode()) > MAX_IDENTIFIER_BYTES - 4]
+    for name in cut:
+        longer = rf'"{re.escape(name)}[^"]+"|(?<![\w"]){re.escape(name)}[\w$]+'
+        if found := re.search(longer, query, re.IGNORECASE):
+            alias = found.group().strip('"')
+            raise UnsupportedDataError(
+                f"Table `{table}`: the query names a column `{alias}`, which has "
+                f"{len(alias.encode())} bytes, but PostgreSQL allows {MAX_IDENTIFIER_BYTES} and "
+                f"would cut it to `{name}`. Shorten the alias."
+            )
+
+
 def _qualified(relation: sa.FromClause) -> str:
     if isinstance(relation, sa.Table):
         parts = (relation.schema, relation.name) if relation.schema else (relation.name,)
@@ -113,7 +145,7 @@ def unwrapped(obj: Any, declared: Properties) -> tuple[Any, Properties]:
     """Take a result out of its `Table(...)`, which goes before the asset's declaration."""
     while isinstance(obj, Table):
         obj, declared = obj.obj, declared.merged(obj.properties)
-    return obj, declared
+    return View(obj) if declared.view and is_query(obj) else obj, declared
 
 
 def is_query(obj: Any) -> bool:
@@ -152,8 +184,8 @@ def check_supported(table: StageTable, obj: Any, properties: Properties) -> None
         )
     if inspect.isgenerator(obj) or inspect.iscoroutine(obj) or inspect.isfunction(obj):
         raise UnsupportedDataError(f"Asset `{table}` returned a {name}. {_RETURN}")
-    is_table = is_query(obj) or is_frame(obj) or isinstance(obj, View)
-    if properties != Properties() and not is_table:
+    is_table = is_query(obj) or is_frame(obj) or isinstance(obj, View | RangedRows)
+    if not properties.is_plain and not is_table:
         raise UnsupportedDataError(
             f"Asset `{table}` has properties of a table, but what it returned is a {name}. Return "
             "a data frame or a SQL query, or leave out `Table(...)` and `table_properties(...)`."

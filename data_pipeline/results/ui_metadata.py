@@ -1,29 +1,25 @@
 """What the Dagster UI shows of a table: rows, size, columns, a preview and the SQL."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import RelationName
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
+from data_pipeline.instances import Instance
+from data_pipeline.results.build import facts_sql
+from data_pipeline.results.column_lineage import Lineage, lineage_metadata, of_copy, of_query
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.lookup import committed
 
 PREVIEW_ROWS = 8
 PREVIEW_COLUMNS = 12
 _CELL_CHARACTERS = 40
 
-_COLUMNS = sa.text("""
-SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
-       col_description(a.attrelid, a.attnum) AS comment
-FROM pg_attribute a
-WHERE a.attrelid = to_regclass(:relation) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-""")
-
-_SIZE = sa.text("""
-SELECT pg_total_relation_size(to_regclass(:relation)), row_security_active(to_regclass(:relation))
-""")
 # Nothing is computed from a preview, so it is no reason to refuse what is there already.
 _HIDDEN = "(hidden by row security)"
 
@@ -37,40 +33,84 @@ class TableFacts:
     preview: str
 
 
-def table_facts(
+def read_facts(
     connection: sa.Connection, relation: RelationName, primary_key: tuple[str, ...] = ()
 ) -> TableFacts:
     """Read columns, size and the first rows of a relation."""
+    query = f"SELECT {facts_sql(f'to_regclass({literal(relation.quoted)})')}"
+    return table_facts(connection, relation, run(connection, query).scalar_one(), primary_key)
+
+
+def table_facts(
+    connection: sa.Connection,
+    relation: RelationName,
+    found: Mapping[str, Any],
+    primary_key: tuple[str, ...] = (),
+) -> TableFacts:
+    """Return columns and size of a relation, given the value of `facts_sql`, and its first rows."""
     columns = [
         dg.TableColumn(
-            name=column.name,
-            type=column.type,
-            description=column.comment,
+            name=name,
+            type=kind,
+            description=comment,
             constraints=dg.TableColumnConstraints(
-                nullable=not column.not_null, unique=primary_key == (column.name,)
+                nullable=not not_null, unique=primary_key == (name,)
             ),
         )
-        for column in connection.execute(_COLUMNS, {"relation": relation.quoted})
+        for name, kind, not_null, comment in found["columns"] or ()
     ]
-    size, is_hidden = connection.execute(_SIZE, {"relation": relation.quoted}).one()
-    preview = _HIDDEN if is_hidden else _preview(connection, relation, columns)
-    return TableFacts(columns, int(size or 0), preview)
+    preview = _HIDDEN if found["is_hidden"] else _preview(connection, relation, columns)
+    return TableFacts(columns, int(found["bytes"] or 0), preview)
 
 
-def table_metadata(
-    facts: TableFacts, *, relation: RelationName, database: str | None, rows: int, seconds: float
+def relation_metadata(
+    connection: sa.Connection,
+    instance: Instance,
+    row: CatalogRow,
+    facts: TableFacts,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Return the metadata of a table's materialization."""
-    parts = [database, relation.schema, relation.name]
+    """Return the metadata of a table's materialization.
+
+    Args:
+        connection: Asked for the columns of the inputs where a query does not name them.
+        instance: Whose table.
+        row: Its catalog row.
+        facts: What was read of it.
+        seconds: How long it took to build; None where that is not known.
+    """
+    relation = committed(instance, row.table)
+    parts = [connection.engine.url.database, relation.schema, relation.name]
+    figures = {
+        "dagster/row_count": row.row_count,
+        "seconds": None if seconds is None else round(seconds, 3),
+    }
+    query = {} if row.query is None else sql_metadata(row.query)
     return {
-        "dagster/row_count": rows,
+        **{name: value for name, value in figures.items() if value is not None},
         "dagster/table_name": ".".join(part for part in parts if part),
         "dagster/column_schema": dg.TableSchema(columns=facts.columns),
         "dagster/storage_kind": "postgresql",
         "bytes": facts.bytes,
-        "seconds": round(seconds, 3),
         "preview": dg.MetadataValue.md(facts.preview),
+        **lineage_metadata(_lineage(connection, instance, row, facts)),
+        **query,
     }
+
+
+def _lineage(
+    connection: sa.Connection, instance: Instance, row: CatalogRow, facts: TableFacts
+) -> Lineage:
+    columns = [column.name for column in facts.columns]
+    if row.query is not None:
+        # An instance that copies a copy reads the table of its own name.
+        itself = f"/{row.table}"
+        inputs = [name for name in row.inputs if not name.endswith(itself)]
+        return of_query(connection, instance, row.query, inputs, columns)
+    if row.kind == "view" and len(row.inputs) == 1:
+        [source] = row.inputs
+        return of_copy(StageTable(*source.split("/", 2)[1:]), columns)
+    return {}
 
 
 def sql_metadata(query: str) -> dict[str, Any]:
@@ -97,9 +137,8 @@ def _preview(
     shown = columns[:PREVIEW_COLUMNS]
     if not shown:
         return "(no columns)"
-    casts = [sa.cast(sa.column(column.name), sa.Text).label(column.name) for column in shown]
-    table = sa.table(relation.name, schema=relation.schema)
-    found = connection.execute(sa.select(*casts).select_from(table).limit(PREVIEW_ROWS))
+    texts = ", ".join(f"{quoted(column.name)}::text" for column in shown)
+    found = run(connection, f"SELECT {texts} FROM {relation.quoted} LIMIT {PREVIEW_ROWS}")
     lines = [_line([column.name for column in shown]), _line(["---"] * len(shown))]
     lines += [_line(list(row)) for row in found]
     if len(columns) > len(shown):
@@ -116,3 +155,20 @@ def _cell(text: str | None) -> str:
         return "*NULL*"
     short = text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
     return short.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "⏎").replace("\r", "␍")
+
+
+def several_metadata(each: Mapping[str, Mapping[str, Any]], seconds: float) -> dict[str, Any]:
+    """Return the metadata of an asset with several tables, given that of each."""
+    rows = {name: facts.get("dagster/row_count", 0) for name, facts in each.items()}  # 0: a view
+    lines = [
+        f"| `{facts['dagster/table_name']}` | {rows[name]:,} | {facts['bytes']:,} |"
+        for name, facts in sorted(each.items())
+    ]
+    listed = "\n".join(["| table | rows | bytes |", "|---|---:|---:|", *lines])
+    return {
+        "tables": dg.MetadataValue.md(listed),
+        "dagster/row_count": sum(rows.values()),
+        "dagster/storage_kind": "postgresql",
+        "bytes": sum(facts["bytes"] for facts in each.values()),
+        "seconds": seconds,
+    }

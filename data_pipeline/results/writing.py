@@ -2,43 +2,73 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database.connection import Database, database
+from data_pipeline.database.advisory_locks import held, table_lock_name
+from data_pipeline.database.connection import (
+    Database,
+    database,
+    ensure_schema,
+    run,
+    transaction,
+)
 from data_pipeline.database.identifiers import RelationName, StageTable
-from data_pipeline.database.locks import building
+from data_pipeline.database.lock_waiting import building
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
 from data_pipeline.identity.computation import UNKNOWN, Identity
-from data_pipeline.instances import Instance
+from data_pipeline.instances import Instance, project
 from data_pipeline.results.build import (
     Built,
     build_from_batches,
     build_from_query,
+    build_from_written,
     build_view,
+    check_columns,
 )
 from data_pipeline.results.discard_staged import make_room
+from data_pipeline.results.figures import figure_metadata
+from data_pipeline.results.increments import (
+    Previous,
+    check_asked,
+    from_start,
+    grown,
+    increment_metadata,
+    look_at,
+    marked_out,
+    marked_out_of_batches,
+    of_delta,
+    whole_view,
+)
 from data_pipeline.results.query_identity import QueryIdentity, with_earned_version
+from data_pipeline.results.ranges import loads
+from data_pipeline.results.ranges.loading import Target, continues, load_ranges
+from data_pipeline.results.ranges.ranged_rows import RangedRows
+from data_pipeline.results.replaced import replaced_metadata
 from data_pipeline.results.table_query import check_supported, compiled, is_query, unwrapped
 from data_pipeline.results.ui_metadata import (
+    TableFacts,
     blob_metadata,
-    sql_metadata,
+    read_facts,
+    relation_metadata,
+    several_metadata,
     table_facts,
-    table_metadata,
 )
-from data_pipeline.store import blob_files, catalog, staging
+from data_pipeline.store import catalog, staging
+from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed
 from data_pipeline.store.reading import catalog_row_of, properties_of
 from data_pipeline.store.relation_state import verdict_on
+from data_pipeline.store.several_tables import NAMES, check_names, member_key, members
+from data_pipeline.store.staging import Look
 from data_pipeline.store.staging import relation_of as staged
-from data_pipeline.store.table_properties import Properties, Table, View
+from data_pipeline.store.table_properties import Properties, Table, View, Written
 from data_pipeline.transfer.frames import reporter
 from data_pipeline.transfer.stable_hash import fingerprint
 
@@ -53,6 +83,9 @@ class Origin:
         inputs: Data version of each input, by asset; None where it is not known.
         forced: Whether it is written even if it is what is there already.
         given: The data version that the asset's code gave it; None: that of the data.
+        part_of: The asset that makes it as one of several tables; None: that of its name.
+        previous: What the asset's code was told to be there; None: it did not ask.
+        lineage: What went into each input besides data, of a table that grows by increments.
     """
 
     run_id: str
@@ -60,6 +93,9 @@ class Origin:
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     forced: bool = False
     given: str | None = None
+    part_of: str | None = None
+    previous: Previous | None = None
+    lineage: Callable[[], Mapping[str, str]] = dict
 
     @property
     def outside(self) -> dict[str, str | None]:
@@ -86,12 +122,15 @@ class Origin:
         self, table: StageTable, kind: catalog.Kind, data_version: str, **facts: Any
     ) -> CatalogRow:
         """Return the catalog row of a result."""
+        asset = StageTable(table.stage, self.part_of or table.name)
+        key = self.identity.cache_key(str(asset), self.inputs)
         return CatalogRow(
             stage=table.stage,
             name=table.name,
             kind=kind,
             data_version=data_version if self.given is None else self.given,
-            cache_key=self.identity.cache_key(str(table), self.inputs),
+            part_of=self.part_of,
+            cache_key=key if self.part_of is None else member_key(key, table.name),
             code_version=self.identity.code_version,
             code_parts=self.identity.code_parts,
             identity=self.identity.as_json(),
@@ -130,7 +169,15 @@ class Store:
         self._check_inputs = check_inputs
         self._database: Database = database(instance)
 
-    def put(self, table: StageTable, obj: Any, declared: Properties, origin: Origin) -> Stored:
+    def put(
+        self,
+        table: StageTable,
+        obj: Any,
+        declared: Properties,
+        origin: Origin,
+        *,
+        optional: bool = False,
+    ) -> Stored:
         """Store what an asset returned.
 
         Args:
@@ -138,6 +185,7 @@ class Store:
             obj: A frame, a query, a `View`, a `Table` of these, or any other object (a blob).
             declared: Properties that the asset's definition declares.
             origin: Where the result comes from.
+            optional: Whether the asset may return None, which is kept like an object.
 
         Raises:
             UnsupportedDataError: The result cannot be stored; nothing was written.
@@ -145,162 +193,400 @@ class Store:
         """
         from data_pipeline.transfer.frames import is_frame
 
+        written = None
         if isinstance(obj, Table):
             origin = replace(origin, inputs={**origin.inputs, **obj.inputs})
+            written = obj.written
         obj, properties = unwrapped(obj, declared)
-        check_supported(table, obj, properties)
-        self._check_case(table)
-        with building(self._database, committed(self._instance, table), self._log):
-            make_room(self._database, self._instance, table, origin.run_id, self._log)
+        if not (optional and obj is None):
+            check_supported(table, obj, properties)
+        check_asked(table, properties, origin.previous)
+        with self._building(table, origin) as (session, look):
+            if isinstance(obj, RangedRows):
+                run_id = origin.run_id
+                target = Target(self._database, self._instance, run_id, table, properties)
+                return self._put_ranges(session, look, obj, target, origin)
+            room = self._make_room(session, look, table, origin)
             if isinstance(obj, View):
-                return self._put_view(table, obj, origin)
+                return self._put_view(room, obj, properties, origin)
+            if properties.write and origin.previous and origin.previous.row:
+                return self._put_increment(room, obj, properties, origin, origin.previous.row)
             if is_query(obj):
-                return self._put_query(table, compiled(obj), properties, origin)
+                return self._put_query(room, compiled(obj), properties, origin, written)
             if is_frame(obj):
-                return self._put_frame(table, obj, properties, origin)
-            return self._put_blob(table, obj, origin)
+                return self._put_frame(room, obj, properties, origin)
+            return self._put_blob(room, obj, origin)
+
+    def put_several(
+        self,
+        asset: StageTable,
+        tables: Mapping[str, Any],
+        declared: Properties,
+        origin: Origin,
+        others: Collection[str],
+    ) -> Stored:
+        """Store the tables that an asset returned by names of their own.
+
+        Args:
+            asset: Stage and name of the asset.
+            tables: The tables, by name.
+            declared: Properties that the asset's definition declares, of each of them.
+            origin: Where they come from.
+            others: The names of the other assets of the stage.
+
+        Raises:
+            UnsupportedDataError: A name, or what is behind it, is none of a table.
+            ConfigurationError: A name belongs to another asset.
+            DatabaseError: The database refused one; what was committed before is unchanged.
+        """
+        from data_pipeline.transfer.frames import is_frame
+
+        started = time.monotonic()
+        check_names(asset, tables, others)
+        for name, obj in tables.items():
+            inner, properties = unwrapped(obj, declared)
+            if properties.write is not None:
+                raise UnsupportedDataError(
+                    f"Asset `{asset}` returned `{name}` as an increment. Several tables by names "
+                    "of their own are returned as a whole; make it an asset of its own."
+                )
+            if not (is_query(inner) or is_frame(inner) or isinstance(inner, View)):
+                what = f"{type(inner).__module__}.{type(inner).__qualname__}"
+                raise UnsupportedDataError(
+                    f"Asset `{asset}` returned `{name}`, which is a {what} and no table. Return "
+                    "frames, queries, View(...) or Table(...) of these, by name."
+                )
+        self._check_free(asset, tables)
+        each = replace(origin, part_of=asset.name, given=None)
+        stored = {
+            name: self.put(StageTable(asset.stage, name), obj, declared, each)
+            for name, obj in tables.items()
+        }
+        versions = {name: item.data_version for name, item in stored.items()}
+        facts = several_metadata(
+            {name: item.metadata for name, item in stored.items()}, time.monotonic() - started
+        )
+        row = origin.row(
+            asset,
+            "tables",
+            fingerprint("tables-1", versions),
+            relation={NAMES: sorted(tables)},
+            row_count=facts["dagster/row_count"],
+        )
+        with self._database.begin() as connection:
+            left = staging.of_asset(connection, self._instance, asset)
+        for table in (table for table in left if table.name not in tables):
+            make_room(self._database, self._instance, table, origin.run_id, self._log)
+        with self._building(asset, origin) as (session, look):
+            self._list(self._make_room(session, look, asset, origin), row, origin)
+        return Stored(row.data_version, facts)
+
+    def _check_free(self, asset: StageTable, names: Collection[str]) -> None:
+        """Refuse names of tables that others have made, or are making."""
+        own = members(asset, names)
+        locks = {table_lock_name(self._instance, table): table for table in own}
+        with self._database.begin() as connection:
+            rows = catalog.rows(connection, self._instance.catalog_schema)
+            busy = [locks[name] for name in held(connection, locks)]
+        taken = [
+            table
+            for table in own
+            if (row := rows.get(table)) is not None
+            and row.part_of is None
+            and row.kind not in catalog.WITHOUT_VALUE
+        ]
+        if found := sorted({*taken, *busy}, key=str):
+            listed = ", ".join(f"`{table}`" for table in found)
+            raise ConfigurationError(
+                f"Asset `{asset}` returned {listed}, which another asset has made, or makes just "
+                f"now. Give it another name; or, if no asset makes it any more, drop that one: "
+                f"{project.command('gc', self._instance.name, '--orphans')}."
+            )
+
+    @contextmanager
+    def _building(self, table: StageTable, origin: Origin) -> Iterator[tuple[sa.Connection, Look]]:
+        """Keep others from building a table; gives the session for it, and what there is."""
+        relation = committed(self._instance, table)
+        query = staging.look_query(self._instance, table, origin.run_id)
+        with self._database.explained(), ExitStack() as stack:
+            with staging.needing_catalog(self._instance, origin.run_id):
+                locked = building(self._database, relation, self._log, query)
+                session, found = stack.enter_context(locked)
+            yield session, staging.look_of(found)
+
+    def _make_room(
+        self, session: sa.Connection, look: Look, table: StageTable, origin: Origin
+    ) -> "_Room":
+        if not look.is_alive:
+            raise staging.taken_for_dead(self._instance, origin.run_id)
+        if look.other_case:
+            raise ConfigurationError(
+                f"Table `{table}` differs only by upper and lower case from "
+                f"`{self._instance.schema(table.stage)}.{look.other_case}`, which exists; unquoted "
+                "SQL would mix them up. Rename the asset, or drop the other table."
+            )
+        if look.is_taken:
+            make_room(self._database, self._instance, table, origin.run_id, self._log)
+        if not look.has_schema:
+            with self._database.begin() as connection:
+                ensure_schema(connection, self._instance.staging_schema(table.stage))
+        return _Room(table, staged(self._instance, table), session, look)
 
     def _put_frame(
-        self, table: StageTable, frame: Any, properties: Properties, origin: Origin
+        self, room: "_Room", frame: Any, properties: Properties, origin: Origin
     ) -> Stored:
+        built, checksum = self._built_of_frame(room, frame, properties, properties.deleted)
+        version = fingerprint(checksum, properties.as_json()["types"])
+        row = origin.row(
+            room.table, "table", version, checksum=checksum, properties=properties.as_json()
+        )
+        return self._stage_table(room, row, built, origin)
+
+    def _built_of_frame(
+        self, room: "_Room", frame: Any, properties: Properties, deleted: str | None = None
+    ) -> tuple[Built, str]:
+        """Build a table of a frame, without rows that are marked as deleted; hash its content."""
         from data_pipeline.transfer.content_hash import ContentHash
         from data_pipeline.transfer.frames import to_reader
 
-        with _naming(table):
-            reader = to_reader(frame)
+        with _naming(room.table):
+            reader = marked_out_of_batches(to_reader(frame), deleted)
             content = ContentHash(reader.schema)
             built = build_from_batches(
                 self._database,
-                table,
-                staged(self._instance, table),
+                room.table,
+                room.relation,
                 content.watch(reader),
                 properties,
                 unlogged=self._instance.table_store.unlogged,
-                on_progress=reporter(self._log, f"Writing `{table}`"),
+                on_progress=reporter(self._log, f"Writing `{room.table}`"),
             )
-        checksum = content.version()
-        version = fingerprint(checksum, properties.as_json()["types"])
-        row = origin.row(
-            table, "table", version, checksum=checksum, properties=properties.as_json()
-        )
-        return self._stage_table(row, built, origin)
+        return built, content.version()
 
-    def _put_query(
-        self, table: StageTable, query: str, properties: Properties, origin: Origin
-    ) -> Stored:
-        shown, query = self._shown_and_run(query, origin)
-        if self._instance.table_store.print_sql:
-            self._log.info(f"Query of `{table}`:\n{shown}")
-        made_by = QueryIdentity.of_table(
-            shown, origin.inputs, properties.as_json(), **origin.outside
-        )
-        row = origin.row(
-            table,
-            "table",
-            made_by.data_version,
-            query_key=made_by.query_key,
-            properties=properties.as_json(),
-        )
-        if kept := self._kept(row, origin):
-            return Stored(kept.data_version, {**kept.metadata, **sql_metadata(shown)})
-        built = build_from_query(
+    def _built_of_query(self, room: "_Room", query: str, properties: Properties) -> Built:
+        return build_from_query(
             self._database,
-            table,
-            staged(self._instance, table),
+            room.session,
+            room.table,
+            room.relation,
             query,
             properties,
             unlogged=self._instance.table_store.unlogged,
         )
-        stored = self._stage_table(row, built, origin)
-        return Stored(stored.data_version, {**stored.metadata, **sql_metadata(shown)})
 
-    def _put_view(self, table: StageTable, view: View, origin: Origin) -> Stored:
+    def _put_increment(
+        self, room: "_Room", obj: Any, properties: Properties, origin: Origin, before: CatalogRow
+    ) -> Stored:
+        """Stage the rows of an increment alone, with a view of what becomes of the table."""
+        own, query = of_delta(properties), None
+        if is_query(obj):
+            query, text = self._shown_and_run(room, compiled(obj))
+            made = QueryIdentity.of_table(query, origin.inputs, own.as_json(), **origin.outside)
+            built, identity = self._built_of_query(room, text, own), made.data_version
+        else:
+            built, identity = self._built_of_frame(room, obj, own)
+        changes = look_at(
+            room.session,
+            self._instance,
+            before,
+            properties,
+            built.rows,
+            is_empty=built.rows == 0 and origin.given is None,
+        )
+        version = fingerprint("increment-1", before.data_version, properties.write, identity)
+        row = origin.row(
+            room.table,
+            "table",
+            version if changes else before.data_version,
+            query=query,
+            properties=properties.as_json(),
+            relation=built.state,
+            bytes=built.facts["bytes"],
+        )
+        row = grown(before, row, changes, built.rows, origin.lineage())
+        if row.data_version == before.data_version:
+            return self._stays(room, row, before, origin, built.seconds)
+        with transaction(room.session):
+            run(room.session, whole_view(room.session, self._instance, row))
+            self._list(room, row, origin)
+        facts = read_facts(
+            room.session, committed(self._instance, row.table), properties.primary_key
+        )
+        stored = self._stored(
+            room.session, row, replace(facts, bytes=row.bytes or 0), built.seconds
+        )
+        shown = increment_metadata(before, row, changes)
+        return replace(stored, metadata={**stored.metadata, **shown})
+
+    def _stays(
+        self, room: "_Room", row: CatalogRow, before: CatalogRow, origin: Origin, seconds: float
+    ) -> Stored:
+        """Leave a table as it is to which an increment does nothing."""
+        make_room(self._database, self._instance, row.table, origin.run_id, self._log)
+        increment = {**before.increment, "lineage": row.increment["lineage"]}
+        there = replace(row, increment=increment, row_count=before.row_count, bytes=before.bytes)
+        with self._database.begin() as connection:
+            staging.check_alive(connection, self._instance, origin.run_id)
+            catalog.confirm(connection, self._instance.catalog_schema, there)
+            relation = committed(self._instance, row.table)
+            facts = read_facts(connection, relation, row.declared.primary_key)
+        self._log.info(f"`{row.table}`: the increment changes no row, it stays as it is")
+        return self._stored(room.session, there, facts, seconds)
+
+    def _put_ranges(
+        self, session: sa.Connection, look: Look, rows: RangedRows, target: Target, origin: Origin
+    ) -> Stored:
+        if look.is_taken and continues(session, target, rows, self._log):
+            look = replace(look, is_taken=False)
+        room = self._make_room(session, look, target.table, origin)
+        report = reporter(self._log, f"Loading `{target.table}`")
+        built = load_ranges(session, target, rows, report)
+        properties = target.properties.as_json()
+        made_by = QueryIdentity.of_table(rows.identity, origin.inputs, properties, **origin.outside)
+        row = origin.row(target.table, "table", made_by.data_version, properties=properties)
+        stored = self._stage_table(room, row, built, origin)
+        loads.forget(session, self._instance, target.table)
+        return stored
+
+    def _put_query(
+        self,
+        room: "_Room",
+        query: str,
+        properties: Properties,
+        origin: Origin,
+        written: Written | None = None,
+    ) -> Stored:
+        shown, query = self._shown_and_run(room, query)
+        if self._instance.table_store.print_sql:
+            self._log.info(f"Query of `{room.table}`:\n{shown}")
+        made_by = QueryIdentity.of_table(
+            shown, origin.inputs, properties.as_json(), **origin.outside
+        )
+        row = origin.row(
+            room.table,
+            "table",
+            made_by.data_version,
+            query_key=made_by.query_key,
+            query=shown,
+            properties=properties.as_json(),
+        )
+        if kept := self._kept(room, row, origin):
+            return kept
+        if written is not None and properties.deleted is None:
+            taken = (room.session, room.table, room.relation, written, properties)
+            built = build_from_written(self._database, *taken)
+            return self._stage_table(room, row, built, origin)
+        query = marked_out(room.session, query, properties.deleted)
+        built = self._built_of_query(room, query, properties)
+        return self._stage_table(room, row, built, origin)
+
+    def _put_view(
+        self, room: "_Room", view: View, properties: Properties, origin: Origin
+    ) -> Stored:
+        described = Properties(columns=properties.columns)
         # A version that was given does not go with that of the table.
         if not isinstance(view.source, sa.Table) or origin.given is not None:
-            return self._put_query_view(table, compiled(view.source), origin)
+            return self._put_query_view(room, compiled(view.source), described, origin)
         source = RelationName(view.source.schema or "public", view.source.name)
-        committed_names = {new: old for old, new in self._names(origin).items()}
+        committed_names = {new: old for old, new in self._names(room).items()}
         location = str(committed_names.get(source, source))
         behind = catalog_row_of(view.source)
         made_by = QueryIdentity.of_view(
             location, behind.data_version if behind else None, **origin.outside_of_view
         )
         row = origin.row(
-            table,
+            room.table,
             "view",
             made_by.data_version,
             location=location,
             query_key=made_by.query_key,
-            properties=properties_of(view.source).as_json(),
+            properties=properties_of(view.source).merged(described).as_json(),
             row_count=behind.row_count if behind else None,
         )
         # A view of what is staged shows it to this run, which the committed view does not yet.
-        if location == str(source) and (kept := self._kept(row, origin)):
+        if location == str(source) and (kept := self._kept(room, row, origin)):
             return kept
-        return self._stage_view(row, f"SELECT * FROM {source.quoted}", origin)
+        return self._stage_view(room, row, f"SELECT * FROM {source.quoted}", origin)
 
-    def _put_query_view(self, table: StageTable, query: str, origin: Origin) -> Stored:
-        shown, query = self._shown_and_run(query, origin)
+    def _put_query_view(
+        self, room: "_Room", query: str, described: Properties, origin: Origin
+    ) -> Stored:
+        shown, query = self._shown_and_run(room, query)
         made_by = QueryIdentity.of_query_view(shown, origin.inputs, **origin.outside)
-        row = origin.row(table, "view", made_by.data_version, query_key=made_by.query_key)
-        if shown == query and (kept := self._kept(row, origin)):
-            return Stored(kept.data_version, {**kept.metadata, **sql_metadata(shown)})
-        stored = self._stage_view(row, query, origin)
-        return Stored(stored.data_version, {**stored.metadata, **sql_metadata(shown)})
-
-    def _stage_view(self, row: CatalogRow, query: str, origin: Origin) -> Stored:
-        started = time.monotonic()
-        state = build_view(self._database, row.table, staged(self._instance, row.table), query)
-        row = replace(row, relation=state)
-        self._list(row, origin)
-        seconds = time.monotonic() - started
-        return Stored(
-            row.data_version, self._facts(row, staged(self._instance, row.table), seconds)
-        )
-
-    def _put_blob(self, table: StageTable, obj: Any, origin: Origin) -> Stored:
-        started = time.monotonic()
-        saved = blob_files.save(self._instance, table, obj)
+        key = made_by.query_key
         row = origin.row(
-            table,
+            room.table,
+            "view",
+            made_by.data_version,
+            query_key=key,
+            query=shown,
+            properties=described.as_json(),
+        )
+        if shown == query and (kept := self._kept(room, row, origin)):
+            return kept
+        return self._stage_view(room, row, query, origin)
+
+    def _stage_view(self, room: "_Room", row: CatalogRow, query: str, origin: Origin) -> Stored:
+        described = row.declared.columns
+        built = build_view(
+            self._database, room.session, room.table, room.relation, query, described
+        )
+        row = replace(row, relation=built.state)
+        self._list(room, row, origin)
+        facts = table_facts(room.session, room.relation, built.facts, row.declared.primary_key)
+        return self._stored(room.session, row, facts, built.seconds)
+
+    def _put_blob(self, room: "_Room", obj: Any, origin: Origin) -> Stored:
+        started = time.monotonic()
+        saved = blob_files.save(self._instance, room.table, obj)
+        row = origin.row(
+            room.table,
             "blob",
             saved.version,
             checksum=saved.version,
             location=saved.location,
             bytes=saved.bytes,
         )
-        self._list(row, origin)
-        path = str(Path(blob_files.directory(self._instance)) / saved.location)
+        self._list(room, row, origin)
+        path = str(blob_files.directory(self._instance) / saved.location)
         seconds = time.monotonic() - started
         facts = blob_metadata(obj, path=path, size=saved.bytes, seconds=seconds, kind=saved.suffix)
-        return Stored(row.data_version, facts)
+        return Stored(row.data_version, {**facts, **figure_metadata(obj)})
 
-    def _stage_table(self, row: CatalogRow, built: Built, origin: Origin) -> Stored:
-        relation = staged(self._instance, row.table)
-        with self._database.begin() as connection:
-            facts = table_facts(connection, relation, row.declared.primary_key)
+    def _stage_table(self, room: "_Room", row: CatalogRow, built: Built, origin: Origin) -> Stored:
+        facts = table_facts(room.session, room.relation, built.facts, row.declared.primary_key)
         row = replace(row, row_count=built.rows, bytes=facts.bytes, relation=built.state)
         if origin.given is None:
-            row = with_earned_version(self._database, self._instance, row, forced=origin.forced)
-        self._list(row, origin)
-        metadata = table_metadata(
-            facts,
-            relation=committed(self._instance, row.table),
-            database=self._database.url.database,
-            rows=built.rows,
-            seconds=built.seconds,
+            row = with_earned_version(
+                room.session,
+                self._instance,
+                row,
+                [column.name for column in facts.columns],
+                is_first=not room.look.is_committed,
+                forced=origin.forced,
+            )
+        if row.declared.write:
+            row = from_start(row, origin.lineage())
+        self._list(room, row, origin)
+        stored = self._stored(room.session, row, facts, built.seconds)
+        before = replaced_metadata(
+            room.session,
+            self._instance.name,
+            row,
+            (committed(self._instance, row.table), room.relation),
+            facts.columns,
+            room.look.before,
         )
-        return Stored(row.data_version, metadata)
+        return replace(stored, metadata={**stored.metadata, **before})
 
-    def _list(self, row: CatalogRow, origin: Origin) -> None:
+    def _list(self, room: "_Room", row: CatalogRow, origin: Origin) -> None:
         """List what was built; from here on it can be committed, by another run too."""
         self._check_inputs()
-        with self._database.begin() as connection:
-            staging.put(connection, self._instance, row, origin.run_id)
+        staging.put(room.session, self._instance, row, origin.run_id)
 
-    def _kept(self, row: CatalogRow, origin: Origin) -> Stored | None:
+    def _kept(self, room: "_Room", row: CatalogRow, origin: Origin) -> Stored | None:
         """Leave a table as it is that was made by the same query of the same data."""
-        if origin.forced or row.query_key is None:
+        if origin.forced or row.query_key is None or row.query_key != room.look.query_key:
             return None
         started = time.monotonic()
         relation = committed(self._instance, row.table)
@@ -316,56 +602,59 @@ class Store:
             confirmed = (
                 row if row.kind == "table" else replace(row, inputs={**row.inputs, **there.inputs})
             )
+            if row.declared.write:
+                begun = from_start(there, origin.lineage())
+                confirmed = replace(confirmed, increment=begun.increment)
             catalog.confirm(connection, self._instance.catalog_schema, confirmed)
-        self._log.info(f"`{row.table}`: query and inputs unchanged, it stays as it is")
-        return Stored(there.data_version, self._facts(there, relation, time.monotonic() - started))
+            facts = read_facts(connection, relation, there.declared.primary_key)
+            # What columns mean is no part of the query's identity.
+            described = Properties(columns=row.declared.columns)
+            check_columns(row.table, described, [column.name for column in facts.columns])
+        self._log.debug(f"`{row.table}`: query and inputs unchanged, it stays as it is")
+        shown = replace(there, query=row.query, inputs=confirmed.inputs)
+        return self._stored(room.session, shown, facts, time.monotonic() - started)
 
-    def _facts(self, row: CatalogRow, relation: RelationName, seconds: float) -> dict[str, Any]:
-        with self._database.begin() as connection:
-            facts = table_facts(connection, relation, row.declared.primary_key)
-        return table_metadata(
-            facts,
-            relation=committed(self._instance, row.table),
-            database=self._database.url.database,
-            rows=row.row_count or 0,
-            seconds=seconds,
-        )
+    def _stored(
+        self, session: sa.Connection, row: CatalogRow, facts: TableFacts, seconds: float
+    ) -> Stored:
+        shown = relation_metadata(session, self._instance, row, facts, seconds)
+        return Stored(row.data_version, shown)
 
-    def _shown_and_run(self, query: str, origin: Origin) -> tuple[str, str]:
+    def _shown_and_run(self, room: "_Room", query: str) -> tuple[str, str]:
         """Return a query with the names of committed tables, and as it is run.
 
         Its identity, and what people see of it, does not depend on what is staged; but it reads
         what its run has staged, also where it names tables by itself.
         """
-        names = self._names(origin)
+        names = self._names(room)
         shown = renamed(query, {new: old for old, new in names.items()})
         return shown, renamed(query, names)
 
-    def _names(self, origin: Origin) -> dict[RelationName, RelationName]:
+    def _names(self, room: "_Room") -> dict[RelationName, RelationName]:
         """Return where tables lie that the run has staged, by where they will be."""
-        with self._database.begin() as connection:
-            tables = staging.of_run(connection, self._instance, origin.run_id)
         return {
-            committed(self._instance, table): staged(self._instance, table)
-            for table, row in tables.items()
-            if row.is_relation
+            committed(self._instance, table): (staging.whole_relation if grows else staged)(
+                self._instance, table
+            )
+            for table, grows in room.look.own_relations.items()
         }
 
-    def _check_case(self, table: StageTable) -> None:
-        query = sa.text(
-            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = :schema AND lower(c.relname) = lower(:name) "
-            "AND c.relname <> :name AND c.relkind IN ('r', 'v', 'm', 'p', 'f')"
-        )
-        schema = self._instance.schema(table.stage)
-        with self._database.begin() as connection:
-            other = connection.scalar(query, {"schema": schema, "name": table.name})
-        if other:
-            raise ConfigurationError(
-                f"Table `{table}` differs only by upper and lower case from `{schema}.{other}`, "
-                "which exists; unquoted SQL would mix them up. Rename the asset, or drop the "
-                "other table."
-            )
+
+@dataclass(frozen=True)
+class _Room:
+    """The place of a table in staging, which a step has for itself.
+
+    Attributes:
+        table: Stage and name.
+        relation: Where it is built.
+        session: The session that keeps others away; it commits each statement by itself.
+        look: What there was before.
+    """
+
+    table: StageTable
+    relation: RelationName
+    session: sa.Connection
+    look: Look
 
 
 @contextmanager

@@ -3,12 +3,19 @@
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from data_pipeline.dagster_internals import _store_output
+from data_pipeline.dagster_internals import (
+    ExecutionPlan,
+    ExecutionStep,
+    ResolvedRunConfig,
+    _store_output,
+    current_execution_context,
+    execution_context_event_generator,
+)
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.identity.computation import wiring
@@ -20,6 +27,18 @@ from data_pipeline.store.orphans import CodeLocation
 
 if TYPE_CHECKING:
     from types import FrameType
+
+STEP_ENDS = frozenset(
+    {
+        dg.DagsterEventType.STEP_SUCCESS,
+        dg.DagsterEventType.STEP_FAILURE,
+        dg.DagsterEventType.STEP_UP_FOR_RETRY,
+    }
+)
+"""The events with which an attempt of a step ends."""
+
+CODE_VERSION_TAG = "dagster/code_version"
+"""The tag of a materialization with the code version that its process has loaded."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +199,37 @@ def planned_steps(step: Any, configuration: Configuration, instance: Instance) -
     return found
 
 
+def planned_assets(step: Any) -> list[dg.AssetKey]:
+    """Return the assets that this process computes in the part of a run that a step belongs to."""
+    plan = step.plan_data.execution_plan
+    steps = [plan.get_step_by_key(key) for key in plan.step_keys_to_execute]
+    return [key for planned in steps for key in _assets(planned)]
+
+
+def assets_of(plan: ExecutionPlan) -> set[dg.AssetKey]:
+    """Return the assets that a plan computes."""
+    steps = [plan.get_step_by_key(key) for key in plan.step_keys_to_execute]
+    return {key for step in steps for key in _assets(step)}
+
+
+def has_assets(plan: ExecutionPlan) -> bool:
+    """Whether a plan computes assets or evaluates checks; other jobs of ops have no use for us."""
+    outputs = [o.properties for step in plan.steps for o in step.step_outputs]
+    return any(o.asset_key is not None or o.asset_check_key is not None for o in outputs)
+
+
+def current_step() -> Any:
+    """Return the context of the step whose code is running; None outside of any."""
+    context = current_execution_context.get()
+    return None if context is None else context.get_step_execution_context()
+
+
+def computes_asset(step: Any) -> bool:
+    """Whether a step computes an asset, or a part of one."""
+    definition = step.job_def.asset_layer.get_assets_def_for_node(step.node_handle)
+    return definition is not None and not only_checks(step.step)
+
+
 def only_checks(step: Any) -> bool:
     """Whether a step of a plan evaluates asset checks and computes no asset."""
     return not _assets(step) and any(
@@ -209,6 +259,39 @@ def step_sources(step: Any, configuration: Configuration, instance: Instance) ->
     return [
         (source, table) for source, table in found if (source.instance_id, str(table)) not in own
     ]
+
+
+def later_steps(step: Any, *, same_asset: bool = False) -> list[str]:
+    """Name the steps of a run, in whatever process, that take outputs of a step.
+
+    Args:
+        step: The context of the step.
+        same_asset: Only those that are ops of the same graph asset.
+    """
+    own, root = {step.step.key, _unresolved(step.step.key)}, step.node_handle.root
+    return [
+        other.key
+        for other in step.plan_data.execution_plan.step_dict.values()
+        if own & _dependencies(other)
+        and not (same_asset and (other.node_handle.root != root or not other.node_handle.parent))
+    ]
+
+
+def is_of_same_asset(step: Any, output: dg.OutputContext) -> bool:
+    """Whether an op before the step, in the same graph asset, has given an output."""
+    root = str(step.node_handle.root)
+    return bool(step.node_handle.parent) and output.step_key.partition(".")[0] == root
+
+
+def _dependencies(step: Any) -> Set[str]:
+    if isinstance(step, ExecutionStep):
+        return step.get_execution_dependency_keys()
+    return {_unresolved(key) for key in step.get_all_dependency_keys()}
+
+
+def _unresolved(key: str) -> str:
+    """Return the key by which a plan knows a step for each of the outputs of another one."""
+    return f"{key.partition('[')[0]}[?]" if key.endswith("]") else key
 
 
 def _assets(step: Any) -> list[dg.AssetKey]:
@@ -246,6 +329,29 @@ def given_version() -> str | None:
     return version.value if version is not None else None
 
 
+# A resource hears nothing of the steps that it is set up for. The function that sets up a process
+# for a plan has them as local variables. `data_pipeline_tests/runs/test_workers.py` fails when
+# that changes.
+
+
+PlanAtHand = tuple[dg.JobDefinition, ExecutionPlan, ResolvedRunConfig]
+"""What a process executes: job, plan and configuration."""
+
+
+def plan_at_hand() -> PlanAtHand | None:
+    """Return job, plan and configuration of what this process is about to execute.
+
+    To be called while a resource is set up; None outside of a run.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not execution_context_event_generator.__code__:
+        frame = frame.f_back
+    if frame is None:
+        return None
+    data = frame.f_locals["context_creation_data"]
+    return data.job_def, frame.f_locals["execution_plan"], data.resolved_run_config
+
+
 @dataclass(frozen=True)
 class LeadingExecutors:
     """Creates executors that lead the runs of instances.
@@ -255,10 +361,13 @@ class LeadingExecutors:
     Attributes:
         create: Creates the executor of a run.
         location: The code location of the runs; None where it is not known.
+        checks: The code versions of checks, by `str` of their keys, where other processes may
+            evaluate them.
     """
 
     create: Callable[[dg.InitExecutorContext], dg.Executor]
     location: CodeLocation | None = None
+    checks: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, context: dg.InitExecutorContext) -> dg.Executor:
         """Create the executor of a run."""
@@ -269,6 +378,17 @@ def code_location(job: dg.JobDefinition) -> CodeLocation | None:
     """Return the code location of a job's definitions, None where they do not say it."""
     create = job.executor_def.executor_creation_fn
     return create.location if isinstance(create, LeadingExecutors) else None
+
+
+def check_versions(job: dg.JobDefinition) -> Mapping[str, str]:
+    """Return the code versions of the checks of a job, as far as its definitions say them."""
+    create = job.executor_def.executor_creation_fn
+    return create.checks if isinstance(create, LeadingExecutors) else {}
+
+
+def needs_leader(job: dg.JobDefinition, plan: ExecutionPlan) -> bool:
+    """Whether a run of a job on an instance is led by its executor."""
+    return isinstance(job.executor_def.executor_creation_fn, LeadingExecutors) and has_assets(plan)
 
 
 def has_leading_executor(step: Any) -> bool:
@@ -289,6 +409,13 @@ def check_leads_alone(step: Any) -> None:
     planned = run.step_keys_to_execute or [item.key for item in plan.get_all_steps_in_topo_order()]
     if set(plan.step_keys_to_execute) != set(planned):
         name = step.job_def.executor_def.name
+        if PARTITION_TAG not in run.tags:
+            raise ConfigurationError(
+                f"Run {step.run_id} executes its steps in several processes (executor `{name}`), "
+                "and nobody commits their stages as a whole. They compute assets without "
+                "partitions: materialize them one by one, or in a job with "
+                "executor_def=dg.in_process_executor."
+            )
         raise ConfigurationError(
             f"Run {step.run_id} executes its steps in several processes (executor `{name}`), and "
             "nobody commits their stages as a whole. Let job and assets come from "

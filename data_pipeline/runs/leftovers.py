@@ -5,14 +5,18 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from data_pipeline.database.advisory_locks import build_lock_name, reserve, try_for_transaction
 from data_pipeline.database.connection import Database, run
 from data_pipeline.database.identifiers import StageTable
-from data_pipeline.database.locks import is_busy, reserve
+from data_pipeline.database.lock_waiting import is_busy
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.instances import Instance
 from data_pipeline.runs.run_session import RunSession
-from data_pipeline.store import blob_files, catalog, run_registry, slots, staging
+from data_pipeline.store import catalog, slots, staging
+from data_pipeline.store.active_runs import run_registry
+from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.lookup import committed
 from data_pipeline.store.staging import Staged
 
 _MILLISECONDS_FOR_A_DROP = 100
@@ -33,7 +37,7 @@ def stages_with_leftovers(
 ) -> set[str]:
     """Name the stages in which dead or failed runs left something of tables, or may have."""
     with database.begin() as connection:
-        left = {item.table for item in leftovers(connection, instance)}
+        left = {item.row.asset for item in leftovers(connection, instance)}
         # Where a run was killed there may be relations and files that are on no list.
         dead = [run for run in run_registry.active(connection, instance) if not run.is_alive]
         stages = {stage for run in dead for stage in run.stages}
@@ -54,25 +58,37 @@ def collect(session: RunSession, tables: Set[StageTable], *, unlisted_only: bool
     Args:
         session: The run.
         tables: The tables of its pipeline. What is finished of others waits for a run of theirs.
+            What is loaded of these in part stays: the next step that loads them goes on.
         unlisted_only: Whether to keep what failed or dead runs have finished building.
     """
     instance, stages = session.instance, session.stages
     with session.begin() as connection:
         found = _tables(connection, instance, stages)
-        free = reserve(connection, instance, found)
+        assets = {item.table: item.row.asset for item in staging.everything(connection, instance)}
+        free = reserve(connection, instance, found.union(assets.values()))
         # Only now is it certain that nobody else changes what is there of these tables.
-        listed = {item.table: item.owner for item in staging.everything(connection, instance)}
+        listed = {item.table: item for item in staging.everything(connection, instance)}
+        under_way = tables & staging.under_way(connection, instance)
+        shown = {_whole(instance, item.table) for item in listed.values() if item.row.is_increment}
         left = {
             table
-            for table in free
-            if table not in listed
-            or not (unlisted_only or listed[table] == session.run_id or table not in tables)
+            for table in found & free - shown
+            if (
+                (item := listed.get(table)) is None
+                and table not in under_way
+                and _is_unbuilt(connection, instance, table)
+            )
+            or (
+                item is not None
+                and not (unlisted_only or item.owner == session.run_id)
+                and item.row.asset in free & tables
+            )
         }
         run(connection, f"SET LOCAL lock_timeout = {_MILLISECONDS_FOR_A_DROP}")
         stays = [table for table in left if not _drop(connection, instance, table)]
     with session.begin() as connection:
         no_files = _remove_files(connection, instance, stages)
-        if no_files and not stays and free == found:
+        if no_files and not stays and free >= found:
             run_registry.cleared(connection, instance, stages)
 
 
@@ -85,6 +101,16 @@ def _tables(
     tables = {StageTable(schemas[name.schema], name.name) for name in found}
     listed = {item.table for item in staging.everything(connection, instance)}
     return tables | {table for table in listed if table.stage in stages}
+
+
+def _whole(instance: Instance, table: StageTable) -> StageTable:
+    """Return the view that shows a table with its staged increment, as it lies in staging."""
+    return StageTable(table.stage, staging.whole_relation(instance, table).name)
+
+
+def _is_unbuilt(connection: sa.Connection, instance: Instance, table: StageTable) -> bool:
+    """Whether nobody is building a table: one of several, of which only its asset is locked."""
+    return try_for_transaction(connection, build_lock_name(committed(instance, table)))
 
 
 def _drop(connection: sa.Connection, instance: Instance, table: StageTable) -> bool:
@@ -124,6 +150,7 @@ def _files(
     return {
         path: blob_files.written_for(instance, stage, path)
         for stage in sorted(stages)
+        if stage  # what has none keeps no files here
         for path in blob_files.unreferenced(instance, stage, referenced)
     }
 

@@ -8,29 +8,30 @@ the process is gone.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from data_pipeline.database.connection import Database, interruptible, run
-from data_pipeline.database.identifiers import StageTable, literal
-from data_pipeline.database.locks import (
-    LOCK_NOT_AVAILABLE,
-    MILLISECONDS_BETWEEN_MESSAGES,
+from data_pipeline.database.advisory_locks import (
     SHARE,
     TRY,
     TRY_EACH,
     TRY_SHARE,
     UNLOCK_EACH,
     WAIT,
+    run_lock_name,
     stage_lock_name,
     table_lock_name,
 )
+from data_pipeline.database.connection import Database, interruptible, run
+from data_pipeline.database.identifiers import StageTable, literal
+from data_pipeline.database.lock_waiting import LOCK_NOT_AVAILABLE, MILLISECONDS_BETWEEN_MESSAGES
 from data_pipeline.database.server_errors import Lacking
 from data_pipeline.database.sessions import session_name
 from data_pipeline.instances import Instance
-from data_pipeline.store import catalog, run_registry
+from data_pipeline.store import catalog, staging
+from data_pipeline.store.active_runs import run_registry
 
 Holder = tuple[int, str, str]
 """A snapshot: process, transaction, and the oldest transaction that it does not see the end of."""
@@ -87,12 +88,17 @@ class RunSession:
         database.check_sessions()
         self._tables: dict[str, StageTable] = {}  # by the name of the lock
         self._connection = database.private_connection()
-        with self.begin() as connection:
-            run(connection, _NO_TIMEOUTS)
-            catalog.ensure(connection, instance.catalog_schema)
-        self._lock(run_registry.lock_name(run_id), "the same run")
-        with self.begin() as connection:  # so that others know whom they wait for, even now
-            run_registry.register(connection, instance, run_id, (), {})
+        # Nobody else can end the session, and the locks that it has by then, where this fails.
+        with ExitStack() as opened:
+            opened.callback(self._connection.close)
+            with self.begin() as connection:
+                run(connection, _NO_TIMEOUTS)
+                catalog.ensure(connection, instance.catalog_schema)
+            self._lock(run_lock_name(run_id), "the same run")
+            with self.begin() as connection:  # so that others know whom they wait for, even now
+                run_registry.register(connection, instance, run_id, (), {})
+            opened.pop_all()
+        staging.follow(run_id)
 
     def __repr__(self) -> str:
         tables = ", ".join(sorted(map(str, self.tables)))
@@ -175,6 +181,7 @@ class RunSession:
         # Where the session is gone already, other runs see that this one is dead.
         with suppress(Exception, KeyboardInterrupt), self.begin() as connection:
             run_registry.remove(connection, self.instance, [self.run_id])
+        staging.unfollow(self.run_id)
         self._stages.clear()
         self._tables.clear()
         with suppress(Exception):
@@ -215,6 +222,7 @@ class RunSession:
                 return
         while True:
             with self.begin() as connection:
+                run_registry.bury(connection, self.instance)
                 holder = run_registry.holder(connection, self.instance, name)
             if holder:
                 self.log.info(f"Waiting for {holder}, which is at work on {what}")

@@ -22,7 +22,13 @@ from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
-from data_pipeline.store.lookup import Visible, committed, looked_at, visible
+from data_pipeline.store.lookup import (
+    FoundTable,
+    checked_for_changes,
+    committed,
+    find_table,
+    own_table,
+)
 
 Source = tuple[Instance, StageTable]
 """A table of an instance."""
@@ -43,11 +49,15 @@ class StepReads:
 
     def __init__(self, run_id: str, sources: Iterable[Source]) -> None:
         self._is_closed = False
-        self._found: dict[tuple[str, StageTable], Visible] = {}
+        self._found: dict[tuple[str, StageTable], FoundTable] = {}
         self._sessions: dict[Database, sa.Connection] = {}
         by_database: dict[Database, list[Source]] = {}
         for instance, table in sources:
-            by_database.setdefault(database(instance), []).append((instance, table))
+            own = own_table(instance, table, run_id)
+            if own is not None:  # nobody else replaces it, and its stage is not committed meanwhile
+                self._found[instance.instance_id, table] = own
+            else:
+                by_database.setdefault(database(instance), []).append((instance, table))
         with ExitStack() as stack:
             for source, tables in by_database.items():
                 connection = stack.enter_context(source.begin())
@@ -61,8 +71,16 @@ class StepReads:
     def __contains__(self, source: Source) -> bool:
         return _key(source) in self._found
 
-    def __getitem__(self, source: Source) -> Visible:
+    def __getitem__(self, source: Source) -> FoundTable:
         return self._found[_key(source)]
+
+    @property
+    def versions(self) -> dict[str, str | None]:
+        """The data versions of the tables, by `instance/stage/table`; None: there is none."""
+        return {
+            f"{instance}/{table}": found.row.data_version if found.row else None
+            for (instance, table), found in self._found.items()
+        }
 
     def check(self) -> None:
         """Make sure that the tables have been locked until now.
@@ -110,6 +128,7 @@ class StepReads:
 
 
 _open: dict[tuple[str, str], StepReads] = {}
+_by_code: dict[tuple[str, str], list[StepReads]] = {}
 _lock = Lock()
 
 
@@ -126,18 +145,35 @@ def open_reads(run_id: str, step: str, sources: Iterable[Source]) -> StepReads:
     return reads
 
 
+def read_by_code(run_id: str, step: str, source: Source) -> StepReads:
+    """Lock a table that the code of a step of this process asks for, until the step ends."""
+    reads = StepReads(run_id, [source])
+    with _lock:
+        _by_code.setdefault((run_id, step), []).append(reads)
+    return reads
+
+
+def versions_read_by_code(run_id: str, step: str) -> dict[str, str | None]:
+    """Return the data versions of what the code of a step of this process has asked for."""
+    found: dict[str, str | None] = {}
+    for reads in _by_code.get((run_id, step), ()):
+        found |= reads.versions
+    return found
+
+
 def close_reads(run_id: str, step: str | None = None) -> None:
     """Free what a step of this process has locked; without a step, all steps of the run."""
     with _lock:
-        keys = [key for key in _open if key[0] == run_id and step in (None, key[1])]
-        closing = [_open.pop(key) for key in keys]
+        keys = {key for key in (*_open, *_by_code) if key[0] == run_id and step in (None, key[1])}
+        closing = [_open.pop(key) for key in keys if key in _open]
+        closing += [reads for key in keys for reads in _by_code.pop(key, ())]
     for reads in closing:
         reads.close()
 
 
 def lock(
     connection: sa.Connection, run_id: str, sources: list[Source]
-) -> Mapping[tuple[str, StageTable], Visible]:
+) -> Mapping[tuple[str, StageTable], FoundTable]:
     """Lock tables as a run sees them until the transaction ends, all at one moment.
 
     Returns:
@@ -161,17 +197,18 @@ def lock(
 
 def _look(
     connection: sa.Connection, run_id: str, sources: list[Source]
-) -> dict[tuple[str, StageTable], Visible]:
+) -> dict[tuple[str, StageTable], FoundTable]:
     return {
-        (instance.instance_id, table): visible(connection, instance, table, run_id)
+        (instance.instance_id, table): find_table(connection, instance, table, run_id)
         for instance, table in sources
     }
 
 
-def _lock_relations(connection: sa.Connection, found: Iterable[Visible]) -> None:
+def _lock_relations(connection: sa.Connection, found: Iterable[FoundTable]) -> None:
+    each = [part for item in found for part in (item, *item.members.values())]
     names = {
         item.relation.quoted
-        for item in found
+        for item in each
         if not (item.is_blob or item.is_only_row)
         and relation_kind(connection, item.relation) in ("TABLE", "VIEW")
     }
@@ -182,7 +219,7 @@ def _lock_relations(connection: sa.Connection, found: Iterable[Visible]) -> None
 def _lock_blobs(
     connection: sa.Connection,
     sources: Iterable[Source],
-    found: Mapping[tuple[str, StageTable], Visible],
+    found: Mapping[tuple[str, StageTable], FoundTable],
 ) -> None:
     """Lock the catalog rows of blobs, which a commit must change before it removes the files."""
     for instance, table in sources:
@@ -193,12 +230,14 @@ def _lock_blobs(
 def _looked_at(
     connection: sa.Connection,
     sources: Iterable[Source],
-    found: Mapping[tuple[str, StageTable], Visible],
-) -> dict[tuple[str, StageTable], Visible]:
+    found: Mapping[tuple[str, StageTable], FoundTable],
+) -> dict[tuple[str, StageTable], FoundTable]:
     keys = [
         _key(source) for source in sources if found[_key(source)].relation == committed(*source)
     ]
-    return dict(zip(keys, looked_at(connection, [found[key] for key in keys]), strict=True))
+    return dict(
+        zip(keys, checked_for_changes(connection, [found[key] for key in keys]), strict=True)
+    )
 
 
 def _key(source: Source) -> tuple[str, StageTable]:
@@ -215,11 +254,22 @@ def lead_steps() -> None:
     os.environ[LEADER] = str(os.getpid())
 
 
+def leads_steps() -> bool:
+    """Whether this process leads runs."""
+    return os.environ.get(LEADER) == str(os.getpid())
+
+
+def is_started_by_leader() -> bool:
+    """Whether the process that leads the run has started this one."""
+    leader = multiprocessing.parent_process()
+    return leader is not None and os.environ.get(LEADER) == str(leader.pid)
+
+
 @cache
 def end_with_leader() -> None:
     """Let this process end with the one that leads its run, if that has started it."""
     leader = multiprocessing.parent_process()
-    if leader is not None and os.environ.get(LEADER) == str(leader.pid):
+    if leader is not None and is_started_by_leader():
         Thread(target=_end_after, args=(leader,), name="end-with-leader", daemon=True).start()
 
 

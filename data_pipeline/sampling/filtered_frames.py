@@ -13,7 +13,7 @@ from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import CopyFilter
 from data_pipeline.sampling.first_rows import taken
 from data_pipeline.sampling.key_hash import key_hash
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.rules import Role, fact_prefix
 from data_pipeline.sampling.weights import FACTS, ROW_HASH, SALT
 from data_pipeline.transfer.frames import from_reader, to_reader
 
@@ -29,14 +29,18 @@ class FilteredFrame:
         rows: The numbers of the rows, in their order; None: all of them.
         roles_of_rows: For each of them its key, or the hash of the row where there is none, and
             role, probability, unit, design, sample size and reason; None: nobody asked for them.
+        copied: The rows, where they are copied with other values than the frame has.
     """
 
     frame: Any
     rows: pa.Array | None
     roles_of_rows: pa.Table | None
+    copied: Any = None
 
     def data(self) -> Any:
         """Return the rows."""
+        if self.copied is not None:
+            return self.copied
         return self.frame if self.rows is None else taken(self.frame, self.rows)
 
     def roles(self) -> Any:
@@ -48,11 +52,20 @@ class FilteredFrame:
 
     def weighted(self) -> Any:
         """Return the rows with role, probability, unit and weight."""
-        facts = self._roles.select([name for name in FACTS if name != "reason"])
+        names = [f"{self._prefix}{name}" for name in FACTS if name != "reason"]
+        facts = self._roles.select(names)
         if ROW_HASH in self._roles.column_names:
             facts = facts.take(self._strongest)
-        weight = np.nan_to_num(1 / facts.column("probability").to_numpy())
-        return _beside(self.data(), facts.append_column("weight", pa.array(weight)))
+        weight = np.nan_to_num(1 / facts.column(f"{self._prefix}probability").to_numpy())
+        data, facts = self.data(), facts.append_column("weight", pa.array(weight))
+        prefix = fact_prefix(data.column_names if isinstance(data, pa.Table) else data.columns)
+        shown = [f"{prefix}{name.removeprefix(self._prefix)}" for name in facts.column_names]
+        return _beside(data, facts.rename_columns(shown))
+
+    @property
+    def _prefix(self) -> str:
+        """What the names of the roles begin with."""
+        return fact_prefix(self._roles.column_names[: -len(FACTS)])
 
     @property
     def _roles(self) -> pa.Table:
@@ -104,7 +117,9 @@ def filtered(
         name: value if isinstance(value, pa.Array) else pa.repeat(_scalar(name, value), len(data))
         for name, value in zip(FACTS, values, strict=True)
     }
-    return FilteredFrame(frame, None, pa.table({**_key_columns(key), **facts}))
+    prefix = fact_prefix(key.column_names)
+    named = {f"{prefix}{name}": value for name, value in facts.items()}
+    return FilteredFrame(frame, None, pa.table({**_key_columns(key), **named}))
 
 
 def _scalar(name: str, value: Any) -> pa.Scalar:

@@ -1,10 +1,8 @@
 """The rows that a copy filter keeps: as a query in the database, and on frames in memory."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import StageTable
@@ -13,11 +11,11 @@ from data_pipeline.instances import CopyFilter
 from data_pipeline.sampling.key_hash import sampled_mask, sampled_sql
 from data_pipeline.store.reading import catalog_row_of
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SALT = 0
 """Added to the hash of every key; another salt would choose other rows."""
-
-_PLAIN = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-"""What stands in for the types of which Arrow can take no rows."""
 
 
 def selected_query(table: StageTable, source: sa.Table, keep: CopyFilter) -> sa.Select[Any]:
@@ -64,6 +62,9 @@ def selected_frame(
     Raises:
         ConfigurationError: A rate, but no primary key.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from data_pipeline.transfer.frames import to_reader
 
     if type(frame).__name__ == "LazyFrame":
@@ -101,8 +102,10 @@ def _sortable(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
     return column
 
 
-def _sort_form(key: pa.Table) -> pa.Table:
+def _sort_form(key: "pa.Table") -> "pa.Table":
     """Return the key with types that Arrow sorts as PostgreSQL does."""
+    import pyarrow as pa
+
     for number, item in enumerate(key.schema):
         if pa.types.is_dictionary(item.type):
             key = key.set_column(number, item.name, key.column(number).cast(item.type.value_type))
@@ -110,11 +113,13 @@ def _sort_form(key: pa.Table) -> pa.Table:
 
 
 def _length(frame: Any) -> int:
-    return frame.num_rows if isinstance(frame, pa.Table) else len(frame)
+    return frame.num_rows if type(frame).__module__.startswith("pyarrow") else len(frame)
 
 
-def taken(frame: Any, numbers: pa.Array) -> Any:
+def taken(frame: Any, numbers: "pa.Array") -> Any:
     """Return some rows of a pandas or polars frame or an Arrow table."""
+    import pyarrow as pa
+
     if isinstance(frame, pa.Table):
         columns = [_taken(column, numbers) for column in frame.columns]
         return pa.Table.from_arrays(columns, schema=frame.schema)
@@ -124,8 +129,12 @@ def taken(frame: Any, numbers: pa.Array) -> Any:
     return frame.iloc[positions].reset_index(drop=True)
 
 
-def _taken(column: pa.ChunkedArray, numbers: pa.Array) -> pa.ChunkedArray:
-    plain = _PLAIN.get(column.type)
+def _taken(column: "pa.ChunkedArray", numbers: "pa.Array") -> "pa.ChunkedArray":
+    import pyarrow as pa
+
+    # What stands in for the types of which Arrow can take no rows.
+    stand_ins = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    plain = stand_ins.get(column.type)
     if plain is None:
         return column.take(numbers)
     return column.cast(plain).take(numbers).cast(column.type)

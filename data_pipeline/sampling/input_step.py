@@ -13,9 +13,11 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
-from data_pipeline.sampling.code_identity import CODE_VERSION
+from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.first_rows import selected_query
+from data_pipeline.sampling.prediction.predictions import log_names_of_weights
 from data_pipeline.sampling.sampled_inputs import (
+    Own,
     Request,
     SampledInputs,
     Versions,
@@ -67,6 +69,8 @@ def input_outputs(
     owners: Sequence[str] | None,
     *,
     weights: bool,
+    options: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, InputOutput]:
     """Return the outputs by name.
 
@@ -75,21 +79,26 @@ def input_outputs(
         specs: The raw table behind each.
         owners: Owners of the input tables.
         weights: Whether roles and weights are asked for.
+        options: Further arguments of `dg.AssetOut`, for each of them.
+        metadata: Further metadata of the input tables.
 
     Raises:
         ConfigurationError: A name would be taken twice.
     """
     found: dict[str, InputOutput] = {}
+    given = {name: value for name, value in (options or {}).items() if value is not None}
     for name, spec in specs.items():
-        _add(found, name, _rows(stage, name, spec, owners))
+        _add(found, name, _rows(stage, name, spec, owners, given, metadata or {}))
     for name, spec in specs.items() if weights else ():
         table = StageTable(stage, name)
         rows, roles = _asset_key(table), _asset_key(roles_table(table))
-        of_roles = _out(roles, owners, f"Role and inclusion probability of the rows of {table}.")
+        text = f"Role and inclusion probability of the rows of {table}."
+        of_roles = _out(roles, owners, text, options=given)
         of_both = _out(
             _asset_key(weighted_table(table)),
             owners,
             f"The rows of {table} with role, probability, unit and weight.",
+            options=given,
         )
         output = InputOutput(OutputKind.ROLES, name, of_roles, frozenset({spec.key}))
         _add(found, f"{name}__roles", output)
@@ -98,11 +107,18 @@ def input_outputs(
     return found
 
 
-def _rows(stage: str, name: str, spec: dg.AssetSpec, owners: Sequence[str] | None) -> InputOutput:
+def _rows(
+    stage: str,
+    name: str,
+    spec: dg.AssetSpec,
+    owners: Sequence[str] | None,
+    options: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+) -> InputOutput:
     key = dg.AssetKey([stage, name])
-    metadata = {SOURCE_METADATA_KEY: spec.key.to_user_string(), **_declared(spec.metadata)}
+    own = {SOURCE_METADATA_KEY: spec.key.to_user_string(), **_declared(spec.metadata)}
     description = f"The rows of {spec.key.to_user_string()} that the instance works on."
-    out = _out(key, owners, description, metadata)
+    out = _out(key, owners, description, {**own, **metadata}, options)
     return InputOutput(OutputKind.ROWS, name, out, frozenset({spec.key}))
 
 
@@ -111,6 +127,7 @@ def _out(
     owners: Sequence[str] | None,
     description: str,
     metadata: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> dg.AssetOut:
     return dg.AssetOut(
         key=key,
@@ -119,8 +136,8 @@ def _out(
         group_name=key.path[0],
         owners=owners,
         kinds={"sql", "postgres"},
-        code_version=CODE_VERSION,
         metadata=metadata,
+        **{"code_version": sampling_version(), **(options or {})},
     )
 
 
@@ -140,6 +157,11 @@ def _add(found: dict[str, InputOutput], name: str, output: InputOutput) -> None:
             f"`{output.table}` need, is that of another raw table. Rename that one."
         )
     found[name] = output
+
+
+def in_order(outputs: Mapping[str, InputOutput]) -> list[tuple[str, InputOutput]]:
+    """Return outputs in the order in which they are made."""
+    return sorted(outputs.items(), key=lambda item: (item[1].kind.value, item[0]))
 
 
 @dataclass(frozen=True)
@@ -165,8 +187,9 @@ class InputStep:
         *,
         forced: bool = False,
         stable: bool = False,
-    ) -> Iterator[dg.Output[Any]]:
-        """Return the outputs that are asked for.
+        own: Own | None = None,
+    ) -> Iterator[tuple[str, Any]]:
+        """Return the outputs that are asked for, by name.
 
         Args:
             instance: The instance.
@@ -177,34 +200,36 @@ class InputStep:
             forced: Whether everything is to be made anew.
             stable: Whether copies that are there stay as they are, whatever their source has
                 become.
+            own: What a sample is chosen from, in the database; None: all rows.
 
         Raises:
             ConfigurationError: The specification or filter cannot be applied, or a source is no
                 table.
         """
-        ordered = sorted(outputs.items(), key=lambda item: (item[1].kind.value, item[0]))
-        request = replace(
-            self._request(instance, outputs), forced=forced, stable=stable and instance.copies
-        )
+        ordered = in_order(outputs)
+        request = self._request(instance, outputs)
+        request = replace(request, forced=forced, stable=stable and instance.copies, own=own)
         if not all(isinstance(source, sa.Table) for source in sources.values()):
-            from data_pipeline.sampling.frame_inputs import InputsInMemory
+            from data_pipeline.sampling.inputs_in_memory import InputsInMemory
 
             in_memory = InputsInMemory(request, outputs.values(), sources, log)
             for name, output in ordered:
-                yield dg.Output(in_memory.output(output), name)
+                yield name, in_memory.output(output)
             return
         sources = {
             name: with_declared_key(source, self._origin(instance, name)[1], self.declared[name])
             for name, source in sources.items()
         }
+        weighted = {o.table for o in outputs.values() if o.kind is OutputKind.WEIGHTED}
+        log_names_of_weights(log, {name: sources[name] for name in weighted})
         with sampled_inputs(request, log) as sample:
             inputs = {} if sample else self._inputs(request, sources, log)
             for name, output in ordered:
                 if sample is not None:
-                    yield dg.Output(_sampled(sample, output), name)
+                    yield name, _sampled(sample, output)
                 else:
                     source, versions = sources[output.table], inputs[output.table]
-                    yield dg.Output(self._in_database(instance, output, source, versions), name)
+                    yield name, self._in_database(instance, output, source, versions)
 
     def _request(self, instance: Instance, outputs: Mapping[str, InputOutput]) -> Request:
         def of(kind: OutputKind) -> frozenset[str]:

@@ -5,16 +5,15 @@ from typing import Any
 
 import dagster as dg
 
-from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.identifiers import StageTable, op_names
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
 from data_pipeline.instances.settings.caching import validation
-from data_pipeline.sampling.code_identity import CODE_VERSION
 from data_pipeline.sampling.input_step import InputStep, input_outputs
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY
 from data_pipeline.store.table_properties import declared_properties
 
-__all__ = ["CODE_VERSION", "SOURCE_METADATA_KEY", "copy_filtered_inputs"]
+__all__ = ["SOURCE_METADATA_KEY", "copy_filtered_inputs"]
 
 
 def copy_filtered_inputs(
@@ -24,6 +23,8 @@ def copy_filtered_inputs(
     owners: Sequence[str] | None = None,
     partition_mapping: dg.PartitionMapping | None = None,
     weights: bool = False,
+    automation_condition: dg.AutomationCondition[Any] | None = None,
+    freshness_policy: dg.FreshnessPolicy | None = None,
 ) -> dg.AssetsDefinition:
     """Return the asset that makes the input tables of a stage from raw tables.
 
@@ -46,6 +47,8 @@ def copy_filtered_inputs(
         weights: Whether each input table `<table>` has two more beside it, on all instances:
             `sample/<stage>__<table>` with role and inclusion probability of its rows by key, and
             `sample/<stage>__<table>_weighted`, which joins them with the rows.
+        automation_condition: When Dagster makes the tables by itself; `eager()` copies new data.
+        freshness_policy: How old they may become.
 
     Raises:
         ConfigurationError: There is no raw table, two have the same name, or one is not partitioned
@@ -54,7 +57,9 @@ def copy_filtered_inputs(
     specs = {spec.key.path[-1]: spec for asset in raw for spec in asset.specs}
     _check(stage, raw, specs)
     mapping = partition_mapping or RAW_TO_SAMPLED
-    outputs = input_outputs(stage, specs, owners, weights=weights)
+    options = {"automation_condition": automation_condition, "freshness_policy": freshness_policy}
+    outputs = input_outputs(stage, specs, owners, weights=weights, options=options)
+    ins, outs = op_names(specs), op_names(outputs)
     step = InputStep(
         stage,
         {name: StageTable.from_path(spec.key.path) for name, spec in specs.items()},
@@ -64,12 +69,12 @@ def copy_filtered_inputs(
     @dg.multi_asset(
         name=f"{stage}__copy_filtered_inputs",
         ins={
-            name: dg.AssetIn(key=spec.key, partition_mapping=mapping)
+            ins[name]: dg.AssetIn(key=spec.key, partition_mapping=mapping)
             for name, spec in specs.items()
         },
-        outs={name: output.out for name, output in outputs.items()},
+        outs={outs[name]: output.out for name, output in outputs.items()},
         partitions_def=next(iter(specs.values())).partitions_def,
-        internal_asset_deps={name: set(output.depends_on) for name, output in outputs.items()},
+        internal_asset_deps={outs[n]: set(output.depends_on) for n, output in outputs.items()},
         required_resource_keys={"instance"},
         can_subset=True,
     )
@@ -77,18 +82,18 @@ def copy_filtered_inputs(
         context: dg.AssetExecutionContext, **sources: Any
     ) -> Iterator[dg.Output[Any]]:
         instance = context.resources.instance.current
-        wanted = {
-            name: outputs[name] for name in context.op_execution_context.selected_output_names
-        }
+        selected = context.op_execution_context.selected_output_names
         how = validation(instance, context.run.tags)
-        yield from step.results(
+        found = step.results(
             instance,
-            wanted,
-            sources,
+            {name: output for name, output in outputs.items() if outs[name] in selected},
+            {name: sources[ins[name]] for name in specs},
             context.log,
             forced=how.mode == "force_cache_invalid",
             stable=not how.asks_sources,
         )
+        for name, value in found:
+            yield dg.Output(value, outs[name])
 
     return copy_filtered
 

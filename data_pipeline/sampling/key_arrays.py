@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_pipeline.errors import UnsupportedDataError
+from data_pipeline.sampling.key_hash import NULL_INT8, NULL_INTERVAL_DAYS, NULL_TEXT
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
@@ -134,13 +135,6 @@ def _final(
     a, b, c = c, a, b
     return (b.astype(np.uint64) << np.uint64(32)) | c.astype(np.uint64)
 
-
-NULL_INT8 = -(2**63)
-"""What a NULL in a number, boolean, date or time is hashed as (as a timestamp: -infinity)."""
-NULL_TEXT = "NULL"
-"""What a NULL in a text, numeric, uuid or bytea is hashed as."""
-NULL_INTERVAL_DAYS = -106_751_991
-"""What a NULL in an interval is hashed as: about the shortest one in microseconds of 64 bits."""
 
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 _POSTGRES_EPOCH_DAYS = 10_957

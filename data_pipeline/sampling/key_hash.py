@@ -29,23 +29,25 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
-from data_pipeline.sampling.key_arrays import (
-    NULL_INT8,
-    NULL_INTERVAL_DAYS,
-    NULL_TEXT,
-    hash_column,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
+
+
+NULL_INT8 = -(2**63)
+"""What a NULL in a number, boolean, date or time is hashed as (as a timestamp: -infinity)."""
+NULL_TEXT = "NULL"
+"""What a NULL in a text, numeric, uuid or bytea is hashed as."""
+NULL_INTERVAL_DAYS = -106_751_991
+"""What a NULL in an interval is hashed as: about the shortest one in microseconds of 64 bits."""
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 _WITHOUT_KEY = (
@@ -135,6 +137,11 @@ def key_hash(columns: Sequence[pa.Array | pa.ChunkedArray], salt: int) -> npt.ND
         UnsupportedDataError: A column's type has no rule, PostgreSQL cannot hold one of its
             values, or the columns differ in length.
     """
+    import numpy as np
+    import pyarrow as pa
+
+    from data_pipeline.sampling.key_arrays import hash_column
+
     _check(columns, salt)
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
@@ -172,6 +179,8 @@ def permanent_random(
 
     Args and errors are those of `key_hash`.
     """
+    import numpy as np
+
     return key_hash(columns, salt) << np.int64(32)
 
 
@@ -219,6 +228,8 @@ def sampled_mask(
 
     Args and errors are those of `key_hash` and `hash_threshold`.
     """
+    import numpy as np
+
     numbers = permanent_random(columns, salt)
     threshold = hash_threshold(rate)
     if threshold is None:

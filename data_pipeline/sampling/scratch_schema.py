@@ -1,5 +1,7 @@
 """A scratch schema: of one process, on a server for tests, gone when the process is done with it.
 
+Scratch instances, whose ids follow from its name, have further schemas, which are gone with it.
+
 The server is the embedded one of DATA_PIPELINE_HOME, which starts by itself, or the one that the
 environment variable DATA_PIPELINE_TEST_URL names. The servers of the configuration hold data of
 others, so they are never asked.
@@ -19,23 +21,31 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database import locks
+from data_pipeline.database.advisory_locks import WAIT, scratch_lock_name, try_for_transaction
 from data_pipeline.database.connection import Database, database_at, run
 from data_pipeline.database.identifiers import RelationName, StageTable, quoted
 from data_pipeline.errors import ConfigurationError, DatabaseError, UnsupportedDataError
 from data_pipeline.instances import DatabaseUrl
 from data_pipeline.results.build import build_from_batches
-from data_pipeline.sampling.engine import Selection, selection
+from data_pipeline.sampling.copied_rows import columns_of, copied_rows, places_table
+from data_pipeline.sampling.engine import Selection
 from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable
 from data_pipeline.sampling.filtered_frames import FilteredFrame
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.rules import Role, fact_prefix
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
-from data_pipeline.sampling.predictions import log_selection
-from data_pipeline.sampling.weights import check_key, facts_of_all, facts_of_chosen, key_columns
+from data_pipeline.sampling.prediction.budget import sized_selection
+from data_pipeline.sampling.prediction.predictions import log_selection, log_sizes
+from data_pipeline.sampling.weights import (
+    check_key,
+    check_told_by_key,
+    facts_of_all,
+    facts_of_chosen,
+    key_columns,
+)
 from data_pipeline.store.reading import reference, stream
 from data_pipeline.store.table_properties import Properties
-from data_pipeline.transfer.frames import to_reader
+from data_pipeline.transfer.frames import from_reader, to_reader
 
 TEST_URL = "DATA_PIPELINE_TEST_URL"
 """The environment variable that names another server than the embedded one."""
@@ -49,15 +59,43 @@ _OWN = sa.text(
     "SELECT nspname FROM pg_namespace "
     "WHERE nspname ~ :pattern AND pg_get_userbyid(nspowner) = current_user"
 )
-_TRY_LOCK = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+_OF_INSTANCES = sa.text(
+    "SELECT nspname FROM pg_namespace "
+    "WHERE starts_with(nspname, :prefix) AND pg_get_userbyid(nspowner) = current_user"
+)
+_CHOOSING = "A sample of data frames is chosen by"
+_WITHOUT_SAMPLE = (
+    " Without `sample` in the instance's attrs (copy_filter_cnt, copy_filter_rate) no server is "
+    "needed."
+)
+
+
+def scratch_instance_id(schema: str, number: int) -> str:
+    """Return the id of an instance whose schemas are dropped with a scratch schema.
+
+    Args:
+        schema: The name of the scratch schema.
+        number: Which of its instances it is.
+    """
+    return f"{_prefix(schema)}{number}"
+
+
+def _prefix(schema: str) -> str:
+    return f"s{schema.removeprefix(PREFIX)}_"
 
 
 @contextmanager
-def scratch_schema(home: Path) -> Iterator[tuple[Database, str]]:
+def scratch_schema(
+    home: Path, *, purpose: str = _CHOOSING, otherwise: str = _WITHOUT_SAMPLE
+) -> Iterator[tuple[Database, str]]:
     """Make a schema for the time of a block.
 
     Args:
         home: DATA_PIPELINE_HOME, for the embedded server.
+        purpose: How the message about a missing server begins.
+        otherwise: How it ends.
 
     Yields:
         The database, and the name of the schema. What is made there is to be committed, so that
@@ -69,9 +107,15 @@ def scratch_schema(home: Path) -> Iterator[tuple[Database, str]]:
     """
     schema = f"{PREFIX}{secrets.token_hex(8)}"
     with ExitStack() as stack:
-        server, holder = _connected(home, stack)
+        try:
+            server, holder = _connected(home, stack)
+        except DatabaseError as error:
+            raise DatabaseError(
+                f"{purpose} a PostgreSQL server, in a schema that is gone afterwards, but "
+                f"{error}{otherwise}"
+            ) from None
         run(holder, "SET idle_session_timeout = 0")
-        holder.execute(locks.WAIT, {"name": _lock(schema)})
+        holder.execute(WAIT, {"name": scratch_lock_name(schema)})
         holder.commit()  # the session has it, not a transaction that would be idle
         _drop_leftovers(server)
         with server.begin() as connection:
@@ -104,11 +148,7 @@ def _connected(home: Path, stack: ExitStack) -> tuple[Database, sa.Connection]:
                 f"Or set {TEST_URL} to the URL of a PostgreSQL in which schemas may be made, "
                 "postgresql://user:password@host/database."
             )
-        raise DatabaseError(
-            "A sample of data frames is chosen by a PostgreSQL server, in a schema that is gone "
-            f"afterwards, but {tried}\n{remedy} Without `sample` in the instance's attrs "
-            "(copy_filter_cnt, copy_filter_rate) no server is needed."
-        ) from None
+        raise DatabaseError(f"{tried}\n{remedy}") from None
 
 
 def _drop_leftovers(server: Database) -> None:
@@ -116,16 +156,14 @@ def _drop_leftovers(server: Database) -> None:
         schemas = connection.scalars(_OWN, {"pattern": _PATTERN}).all()
     for schema in schemas:
         with server.begin() as connection:
-            if connection.scalar(_TRY_LOCK, {"name": _lock(schema)}):
+            if try_for_transaction(connection, scratch_lock_name(schema)):
                 _drop(connection, schema)
 
 
 def _drop(connection: sa.Connection, schema: str) -> None:
-    run(connection, f"DROP SCHEMA IF EXISTS {quoted(schema)} CASCADE")
-
-
-def _lock(schema: str) -> str:
-    return f"data_pipeline:scratch:{schema}"
+    of_instances = connection.scalars(_OF_INSTANCES, {"prefix": _prefix(schema)}).all()
+    names = ", ".join(quoted(name) for name in (*of_instances, schema))
+    run(connection, f"DROP SCHEMA IF EXISTS {names} CASCADE")
 
 
 _ROW = "data_pipeline_row"
@@ -163,11 +201,17 @@ def sampled_frames(
         }
         with database.begin() as connection:
             space = Workspace.open(connection, schema, stage)
-            chosen = selection(space, plan, tables)
+            sized = sized_selection(space, plan, tables)
+            chosen = sized.selection
             for name in frames:
                 if name in weighted or chosen.rows[name] is not None:
-                    space.create(_rows(chosen, stage, name, weights=name in weighted), "row", name)
+                    space.create(_rows(chosen, space, name, weights=name in weighted), "row", name)
+                if plan.altered(name):
+                    copied = _numbered(chosen, space, name)
+                    columns = columns_of(chosen.sources[name].table, copied)
+                    space.create(sa.select(*columns, copied.c[_ROW]), "copied", name)
         log_selection(log, chosen)
+        log_sizes(log, sized)
         return {
             name: _kept(database, space, chosen, name, frame, weights=name in weighted, log=log)
             for name, frame in frames.items()
@@ -188,18 +232,41 @@ def _loaded(
         return reference(connection, target, None)
 
 
-def _rows(chosen: Selection, stage: str, name: str, *, weights: bool) -> sa.Select[Any]:
-    """Return the query for the numbers of a table's chosen rows, with their roles if wanted."""
-    source, places = chosen.sources[name].table, chosen.rows[name]
-    there = SourceTable(name, source, (), {}).rows("there")
+def _numbered(chosen: Selection, space: Workspace, name: str) -> sa.Subquery:
+    """Return the chosen rows of a table as they are copied, with their numbers in the frame."""
+    source = chosen.sources[name].table
+    there = SourceTable(name, source, (), {}).all_rows("there")
     number = sa.func.row_number().over(order_by=there.c[TID]) - 1
     rows = sa.select(*there.c, number.label(_ROW)).subquery("rows")
+    if not chosen.plan.altered(name):
+        return rows
+    cuts = {
+        column: places_table(space.name("cut", name, column))
+        for column in chosen.plan.cuts.get(name, ())
+    }
+    masks = chosen.plan.masks.get(name, {})
+    copied = copied_rows(source, chosen.rows[name], cuts, masks, "copied")
+    numbers = sa.select(rows.c[TID], rows.c[_ROW]).subquery("numbers")
+    joined = copied.join(numbers, numbers.c[TID] == copied.c[TID])
+    return sa.select(*copied.c, numbers.c[_ROW]).select_from(joined).subquery("numbered")
+
+
+def _rows(chosen: Selection, space: Workspace, name: str, *, weights: bool) -> sa.Select[Any]:
+    """Return the query for the numbers of a table's chosen rows, with their roles if wanted."""
+    source, places = chosen.sources[name].table, chosen.rows[name]
+    rows = _numbered(chosen, space, name)
     facts: list[sa.ColumnElement[Any]] = []
     if weights:
-        check_key(StageTable(stage, name), source)
+        table = StageTable(chosen.plan.graph.stage, name)
+        check_key(table, source)
+        if chosen.plan.altered(name):
+            check_told_by_key(table, source)
         key = key_columns(source, rows)
+        prefix = fact_prefix(column.name for column in key)
         of_rows = (
-            facts_of_all(key, Role.CERTAIN, 1.0) if places is None else facts_of_chosen(places)
+            facts_of_all(key, Role.CERTAIN, 1.0, prefix)
+            if places is None
+            else facts_of_chosen(places, prefix)
         )
         facts = [*key, *of_rows]
     query = sa.select(rows.c[_ROW], *facts)
@@ -216,8 +283,12 @@ def _kept(
     weights: bool,
     log: logging.Logger,
 ) -> FilteredFrame:
+    copied = None
+    if chosen.plan.altered(name):
+        made = stream(database, space.name("copied", name), log).read_all().sort_by(_ROW)
+        copied = from_reader(made.drop_columns(_ROW).to_reader(), type(frame))
     if chosen.rows[name] is None and not weights:
-        return FilteredFrame(frame, None, None)
+        return FilteredFrame(frame, None, None, copied)
     found = stream(database, space.name("row", name), log).read_all().sort_by(_ROW)
     rows = None if chosen.rows[name] is None else found.column(_ROW).combine_chunks()
-    return FilteredFrame(frame, rows, found.drop_columns(_ROW) if weights else None)
+    return FilteredFrame(frame, rows, found.drop_columns(_ROW) if weights else None, copied)

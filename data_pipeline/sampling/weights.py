@@ -6,13 +6,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
+from data_pipeline.sampling.engine.outputs import drawn_unit
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable
 from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql
-from data_pipeline.sampling.plan.rules import WEIGHT_COLUMNS, Role, check_weight_columns, listed
+from data_pipeline.sampling.plan.rules import WEIGHT_COLUMNS, Role, fact_prefix, listed
+from data_pipeline.sampling.plan.sample_plan import SamplePlan
+from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.store.lookup import committed
 from data_pipeline.store.table_properties import Properties, Table, View
 
@@ -53,6 +56,7 @@ def roles_of_chosen(
     places: sa.TableClause | None,
     version: str,
     inputs: Inputs,
+    copied: sa.FromClause | None = None,
 ) -> Table:
     """Return the keys of the chosen rows of a table with role, probability, design and reason.
 
@@ -62,31 +66,98 @@ def roles_of_chosen(
         places: The working table of the chosen rows; None for a table that comes whole.
         version: Identity of what the rows were chosen by.
         inputs: Data versions of the sources.
+        copied: Its chosen rows, where they are copied with other values.
 
     Raises:
         ConfigurationError: Its rows cannot be told by a hash, and it has no key.
     """
     check_key(table, source)
+    if copied is not None:
+        check_told_by_key(table, source)
     if places is None:
-        return _roles_of_all(source, Role.CERTAIN, 1.0, version, inputs)
-    rows = SourceTable("", source, (), {}).rows_at(places, "source")
+        rows: sa.FromClause = source if copied is None else copied
+        return _roles_of_all(rows, Role.CERTAIN, 1.0, version, inputs, source)
+    rows = SourceTable("", source, (), {}).rows_at(places, "source") if copied is None else copied
     key = key_columns(source, rows)
-    facts = facts_of_chosen(places)
+    facts = facts_of_chosen(places, fact_prefix(column.name for column in key))
     query = sa.select(*key, *facts).join(places, places.c[TID] == rows.c[TID])
     return _keyed(query, key, version, inputs)
 
 
-def facts_of_chosen(places: sa.TableClause) -> list[sa.ColumnElement[Any]]:
+def roles_of_written(
+    instance: Instance,
+    table: StageTable,
+    plan: SamplePlan,
+    source: sa.Table,
+    work: tuple[RelationName, RelationName],
+    version: str,
+    inputs: Inputs,
+) -> Table:
+    """Return the same of a table whose copy was written while its rows were chosen.
+
+    Args:
+        instance: The instance.
+        table: The input table.
+        plan: What its rows were chosen by.
+        source: Its source.
+        work: The working tables with the roles of few rows, and with that of all others.
+        version: Identity of what the rows were chosen by.
+        inputs: Data versions of the sources.
+    """
+    schema, name = _relation(instance, table)
+    own = sa.Table(
+        name, sa.MetaData(), *(sa.Column(c.name, c.type) for c in source.c), schema=schema
+    )
+    owner = plan.tables[table.name].owner
+    conditions = {owner.number: owner.where} if owner and owner.where else {}
+    copy = SourceTable(table.name, own, plan.graph.keys[table.name], conditions)
+    rows = copy.all_rows("rows")
+    key = key_columns(source, rows)
+    names = [f"k{i}" for i, _ in enumerate(key)]
+    others, common = (
+        sa.table(item.name, *map(sa.column, columns), schema=item.schema)
+        for item, columns in zip(
+            work,
+            ([*names, "role", "reason"], ["role", "probability", "sample_size", "reason"]),
+            strict=True,
+        )
+    )
+    is_common = others.c.role.is_(None)
+    unit: sa.ColumnElement[Any] = sa.null()
+    if plan.tables[table.name].part is not SamplePart.REFERENCED:
+        unit = sa.case((is_common, drawn_unit(plan, copy, rows)))
+    design = sa.case((common.c.sample_size.is_not(None), "srs"), else_="poisson")
+    role = sa.func.coalesce(others.c.role, common.c.role)
+    values = [
+        sa.case(*((role == int(one), one.word) for one in Role)),
+        sa.case((is_common, common.c.probability)),
+        unit,
+        sa.case((sa.and_(is_common, common.c.probability.is_not(None)), design)),
+        sa.case((is_common, common.c.sample_size)),
+        sa.case((is_common, common.c.reason), else_=others.c.reason),
+    ]
+    prefix = fact_prefix(column.name for column in key)
+    facts = [
+        sa.cast(value, type_).label(f"{prefix}{fact}")
+        for (fact, type_), value in zip(_FACTS, values, strict=True)
+    ]
+    same = [others.c[f"k{i}"] == column.element for i, column in enumerate(key)]
+    joined = rows.join(common, sa.true()).outerjoin(others, sa.and_(*same))
+    return _keyed(sa.select(*key, *facts).select_from(joined), key, version, inputs)
+
+
+def facts_of_chosen(places: sa.TableClause, prefix: str = "") -> list[sa.ColumnElement[Any]]:
     """Return role, probability, unit, design, sample size and reason of chosen rows.
 
     Args:
         places: The working table of the chosen rows.
+        prefix: What their names begin with.
     """
     c = places.c
     role = sa.case(*((c.role == int(role), role.word) for role in Role))
     design = sa.case((c.sample_size.is_not(None), "srs"), (c.unit.is_not(None), "poisson"))
-    known = [c.probability, c.unit, design.label("design"), c.sample_size, c.reason]
-    return [role.label("role"), *known]
+    known = [role, c.probability, c.unit, design, c.sample_size, c.reason]
+    return [_named(value, f"{prefix}{name}") for name, value in zip(FACTS, known, strict=True)]
 
 
 def roles_without_selection(
@@ -130,22 +201,24 @@ def weighted_view(
         version: Identity of what the rows were chosen by.
         inputs: Data versions of the sources; they tell that the view shows something else.
 
-    Raises:
-        ConfigurationError: The table has a column of the same name as one of these.
+    Their names begin with `fact_prefix`, where the table has columns of these names.
     """
-    check_weight_columns(table, source.c.keys())
     check_key(table, source)
+    prefix = fact_prefix(source.c.keys())
+    of_roles = fact_prefix(_key_names(source))
     data, roles = _relation(instance, table), _relation(instance, roles_table(table))
     own = sa.table(data[1], *(sa.column(c.name, c.type) for c in source.c), schema=data[0])
     columns = _key_names(source)
-    facts = [sa.column(name, type_) for name, type_ in _FACTS]
+    facts = [sa.column(f"{of_roles}{name}", type_) for name, type_ in _FACTS]
     other = sa.table(roles[1], *map(sa.column, columns), *facts, schema=roles[0])
     same = [other.c[k.name] == k.element for k in key_columns(source, own)]
-    weight = sa.func.coalesce(1.0 / other.c.probability, sa.literal_column("0.0", sa.Double))
+    probability = other.c[f"{of_roles}probability"]
+    weight = sa.func.coalesce(1.0 / probability, sa.literal_column("0.0", sa.Double))
+    shown = [(other.c[f"{of_roles}{name}"], name) for name in WEIGHT_COLUMNS[:-1]]
     query = sa.select(
         own,
-        *(other.c[name] for name in WEIGHT_COLUMNS[:-1]),
-        sa.cast(weight, sa.Double).label(WEIGHT_COLUMNS[-1]),
+        *(_named(value, f"{prefix}{name}") for value, name in shown),
+        sa.cast(weight, sa.Double).label(prefix + WEIGHT_COLUMNS[-1]),
     )
     joined = query.select_from(own.join(other, sa.and_(*same)))
     return Table.of(View(marked(joined, version)), Properties(), inputs)
@@ -165,11 +238,12 @@ def _roles_of_all(
     source: sa.FromClause | None = None,
 ) -> Table:
     key = key_columns(rows if source is None else source, rows)
-    return _keyed(sa.select(*key, *facts_of_all(key, role, probability)), key, version, inputs)
+    facts = facts_of_all(key, role, probability, fact_prefix(column.name for column in key))
+    return _keyed(sa.select(*key, *facts), key, version, inputs)
 
 
 def facts_of_all(
-    key: Sequence[sa.Label[Any]], role: Role, probability: float | None
+    key: Sequence[sa.Label[Any]], role: Role, probability: float | None, prefix: str = ""
 ) -> list[sa.ColumnElement[Any]]:
     """Return the same facts of rows that all have one role; each is a unit of its own.
 
@@ -177,6 +251,7 @@ def facts_of_all(
         key: What the rows are told by, as `key_columns` gives it.
         role: The role.
         probability: The inclusion probability of each; None: they have no weight.
+        prefix: What their names begin with.
     """
     unit = key_hash_sql([column.element for column in key], SALT)
     values: tuple[sa.ColumnElement[Any], ...] = (
@@ -188,7 +263,7 @@ def facts_of_all(
         sa.null(),
     )
     return [
-        sa.cast(value, type_).label(name)
+        sa.cast(value, type_).label(f"{prefix}{name}")
         for (name, type_), value in zip(_FACTS, values, strict=True)
     ]
 
@@ -227,6 +302,26 @@ def check_key(table: StageTable, source: sa.Table) -> None:
     """
     key = list(source.primary_key)
     check_hashable(table, key or list(source.c), has_key=bool(key))
+
+
+def check_told_by_key(table: StageTable, source: sa.Table) -> None:
+    """Check that rows are told by a key, since other columns have other values in a copy.
+
+    Raises:
+        ConfigurationError: They are not.
+    """
+    if not source.primary_key:
+        raise ConfigurationError(
+            f"Table `{table}` has no primary key, so its rows are told by all columns, which "
+            "sample.cut and sample.mask change in a copy: they cannot have weights then. Declare "
+            "a key, `@dg.asset(metadata=table_properties(primary_key=...))`, or leave the table "
+            "out of cut and mask."
+        )
+
+
+def _named(value: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[Any]:
+    """Return a value under a name; the text of a query shows no name that is its own anyhow."""
+    return value if getattr(value, "name", None) == name else value.label(name)
 
 
 def _key_names(source: sa.Table) -> list[str]:

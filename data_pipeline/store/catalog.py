@@ -9,9 +9,11 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from data_pipeline.database.identifiers import StageTable, literal, quoted
 from data_pipeline.store.catalog_versions import ensure as ensure
@@ -20,7 +22,7 @@ from data_pipeline.store.table_properties import Properties
 
 TABLES = "tables"
 
-Kind = Literal["table", "view", "blob", "none", "elsewhere", "absent"]
+Kind = Literal["table", "view", "blob", "tables", "none", "elsewhere", "absent"]
 """What a result is: of the last three, nothing but the row is kept here."""
 
 RELATIONS = frozenset({"table", "view"})
@@ -28,6 +30,9 @@ RELATIONS = frozenset({"table", "view"})
 
 WITHOUT_VALUE = frozenset({"none", "elsewhere", "absent"})
 """The kinds of which nothing but the row is kept here."""
+
+ONLY_ROW = WITHOUT_VALUE | {"tables"}
+"""The kinds that have neither a relation nor a file of their own."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,15 @@ class CatalogRow:
         stage: The first part of the asset key.
         name: The second part.
         kind: `table`, `view` (a query, or another table under this name), `blob` (a file), `none`
-            (its asset stores nothing), `elsewhere` (another IO manager keeps it) or `absent` (an
-            optional output that the last run of its step did not make).
+            (its asset stores nothing), `elsewhere` (another IO manager keeps it), `tables` (its
+            asset has several, each with a row of its own) or `absent` (an optional output that the
+            last run of its step did not make).
+        part_of: The name of the asset that made it as one of several tables; None: its own.
         data_version: Identity of the data in it.
         location: The relation behind a view, or the file of a blob, below the blob store.
         cache_key: Identity of the computation that made it; None when it is not reusable.
         query_key: Identity of query, inputs and properties of what is made by a query.
+        query: The query that made it, as people see it; None where none did.
         code_version: Identity of the code that made it.
         code_parts: A digest of each function, class, constant and file of that code.
         identity: Digests of configuration, declared properties, attrs, resources and source.
@@ -51,6 +59,7 @@ class CatalogRow:
         content_hash: Hash of the rows in the database, in any order; None where none was taken.
         inputs: Data version of every input that was read, by asset.
         properties: Primary key, indexes, types and more that it was made with.
+        increment: Of a table that grows by increments, what these rest on; see `increments`.
         relation: What the relation was when it was built, see `relation_state`; of a value that
             another IO manager keeps, that, and the file.
         row_count: Number of rows; None for a blob.
@@ -68,9 +77,11 @@ class CatalogRow:
     name: str
     kind: Kind
     data_version: str
+    part_of: str | None = None
     location: str | None = None
     cache_key: str | None = None
     query_key: str | None = None
+    query: str | None = None
     code_version: str | None = None
     code_parts: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +89,7 @@ class CatalogRow:
     content_hash: str | None = None
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
+    increment: Mapping[str, Any] = field(default_factory=dict)
     relation: Mapping[str, Any] = field(default_factory=dict)
     row_count: int | None = None
     bytes: int | None = None
@@ -95,6 +107,16 @@ class CatalogRow:
         return StageTable(self.stage, self.name)
 
     @property
+    def asset(self) -> StageTable:
+        """The asset that made it: that of its name, or one that makes several tables."""
+        return StageTable(self.stage, self.part_of or self.name)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is one of several tables, and its asset makes it no more."""
+        return self.is_absent and self.part_of is not None
+
+    @property
     def is_relation(self) -> bool:
         """Whether it is a table or a view."""
         return self.kind in RELATIONS
@@ -105,13 +127,18 @@ class CatalogRow:
         return self.kind == "absent"
 
     @property
+    def is_increment(self) -> bool:
+        """Whether, while it is staged, its relation has the rows that go into the table alone."""
+        return "onto" in self.increment
+
+    @property
     def declared(self) -> Properties:
         """The properties that the table was made with."""
         return Properties.from_json(self.properties)
 
 
 _FIELDS = [item.name for item in fields(CatalogRow)]
-_MAPPINGS = ("code_parts", "identity", "inputs", "properties", "relation")
+_MAPPINGS = ("code_parts", "identity", "inputs", "properties", "increment", "relation")
 _NUMBERS = ("row_count", "bytes")
 _TIMES = ("built_at", "committed_at")
 
@@ -137,8 +164,11 @@ def select_rows(schema: str) -> sa.Select[Any]:
 
 def row(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow | None:
     """Return the row of one table or blob, or None where there is none."""
-    if not is_readable(connection, schema):
-        return None
+    return row_in(connection, schema, table) if is_readable(connection, schema) else None
+
+
+def row_in(connection: sa.Connection, schema: str, table: StageTable) -> CatalogRow | None:
+    """Return the row of one table or blob of a catalog that is known to be there."""
     target = _table(schema)
     query = sa.select(target).where(target.c.stage == table.stage, target.c.name == table.name)
     found = connection.execute(query).one_or_none()
@@ -177,25 +207,31 @@ def upsert(
         values: The rows.
         clock: The column that takes the time of writing.
     """
-    from sqlalchemy.dialects.postgresql import insert
-
     if not values:
         return
-    now = {clock: sa.func.clock_timestamp()}
-    statement = insert(target).values([{**value, **now} for value in values])
-    changed = {name: statement.excluded[name] for name in (*values[0], clock)}
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["stage", "name"],
-            set_={name: value for name, value in changed.items() if name not in ("stage", "name")},
-        )
+    connection.execute(_upsert(target, clock), values)
+
+
+@cache
+def _upsert(target: sa.TableClause, clock: str) -> sa.Insert:
+    statement = insert(target).values({clock: sa.func.clock_timestamp()})
+    return statement.on_conflict_do_update(
+        index_elements=["stage", "name"],
+        set_={c.name: c for c in statement.excluded if c.name not in ("stage", "name")},
     )
+
+
+def forget_gone(connection: sa.Connection, schema: str, stages: Sequence[str]) -> None:
+    """Delete the rows of tables that were one of several and are made no more."""
+    target = _table(schema)
+    gone = sa.and_(target.c.part_of.is_not(None), target.c.kind == "absent")
+    connection.execute(sa.delete(target).where(gone, target.c.stage.in_(stages)))
 
 
 def confirm(connection: sa.Connection, schema: str, row: CatalogRow) -> None:
     """Note that a table, left as it is, is what another computation would have made too."""
     target = _table(schema)
-    names = ("cache_key", "code_version", "code_parts", "identity", "inputs")
+    names = ("cache_key", "code_version", "code_parts", "identity", "inputs", "increment")
     connection.execute(
         sa.update(target)
         .where(target.c.stage == row.stage, target.c.name == row.name)
@@ -239,7 +275,7 @@ def row_of(found: sa.Row[Any]) -> CatalogRow:
 
 
 def columns() -> list[sa.ColumnClause[Any]]:
-    """Return the columns that `row_of` reads."""
+    """Return the columns that `row_of` reads, for one table."""
     return [_column(name) for name in _FIELDS]
 
 
@@ -258,17 +294,16 @@ def relation_sql(prefix: str, stage: str, name: str, suffix: str = "") -> str:
 
 def origins(schema: str) -> sa.TableClause:
     """Return the part of the catalog that says where results come from."""
-    names = ("stage", "name", "made_in", "seen_in")
+    names = ("stage", "name", "part_of", "made_in", "seen_in")
     return sa.table(TABLES, *map(_column, names), schema=schema)
 
 
+@cache
 def _table(schema: str) -> sa.TableClause:
     return sa.table(TABLES, *columns(), schema=schema)
 
 
 def _column(name: str) -> sa.ColumnClause[Any]:
-    from sqlalchemy.dialects.postgresql import JSONB
-
     kinds: list[tuple[Sequence[str], sa.types.TypeEngine[Any]]] = [
         (_MAPPINGS, JSONB()),
         (_NUMBERS, sa.BigInteger()),

@@ -9,13 +9,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import sqlalchemy as sa
 
-from data_pipeline.database.connection import ensure_schema, lock_for_transaction, run
+from data_pipeline.database.advisory_locks import catalog_lock_name, lock_for_transaction
+from data_pipeline.database.connection import ensure_schema, run
 from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.errors import DatabaseError
 
 VERSION_TABLE = "version"
 
-_TABLES = ("tables", "slots", "staged", "runs")
+_TABLES = (
+    "tables",
+    "slots",
+    "staged",
+    "runs",
+    "leases",
+    "checks",
+    "last_run",
+    "loads",
+    "source_facts",
+)
 _PRESENT = sa.text(
     "SELECT name, to_regclass(name) IS NOT NULL AS there FROM unnest(CAST(:names AS text[])) name"
 )
@@ -63,7 +74,7 @@ def ensure(connection: sa.Connection, schema: str) -> None:
     if _is_current(schema, version(connection, schema)):
         return
     ensure_schema(connection, schema)
-    lock_for_transaction(connection, f"data_pipeline:catalog:{schema}")
+    lock_for_transaction(connection, catalog_lock_name(schema))
     # Another session may have been here while this one waited for the lock.
     found = version(connection, schema)
     if _is_current(schema, found):
@@ -174,15 +185,123 @@ def _unversioned(schema: str) -> Iterator[str]:
     )
 
 
-def _relation_states(schema: str) -> Iterator[str]:
-    """Add what tells by which relation, content and code location a result is known."""
+def _of_results(schema: str, *columns: str) -> Iterator[str]:
+    """Add columns to whatever describes results: committed, kept and staged ones."""
+    actions = ", ".join(f"ADD COLUMN IF NOT EXISTS {column}" for column in columns)
     for table in ("tables", "slots", "staged"):
-        added = ("relation jsonb", "content_hash text", "made_in text", "seen_in text")
-        actions = ", ".join(f"ADD COLUMN IF NOT EXISTS {item}" for item in added)
         yield f"ALTER TABLE {quoted(schema, table)} {actions}"
 
 
-_STEPS: Sequence[Callable[[str], Iterator[str]]] = (_unversioned, _relation_states)
+def _relation_states(schema: str) -> Iterator[str]:
+    """Add what tells by which relation, content and code location a result is known."""
+    yield from _of_results(
+        schema, "relation jsonb", "content_hash text", "made_in text", "seen_in text"
+    )
+
+
+def _reads_by_code(schema: str) -> Iterator[str]:
+    """Add what the code of steps reads by itself."""
+    yield f"ALTER TABLE {quoted(schema, 'runs')} ADD COLUMN IF NOT EXISTS reads jsonb"
+
+
+def _leases(schema: str) -> Iterator[str]:
+    """Add what steps on other machines go by."""
+    columns = "until timestamptz, seconds double precision, asked jsonb"
+    yield from _with_columns(
+        schema,
+        "leases",
+        "Runs whose steps are executed by other processes, and those steps",
+        "run_id text, step text, PRIMARY KEY (run_id, step)",
+        columns.replace(", ", ",\n"),
+    )
+
+
+_CHECK_COLUMNS = """
+stage text,
+name text,
+check_name text,
+data_version text,
+passed boolean,
+severity text,
+description text,
+evaluation text,
+run_id text,
+evaluated_at timestamptz,
+PRIMARY KEY (stage, name, check_name, data_version)
+"""
+
+
+def _check_results(schema: str) -> Iterator[str]:
+    """Add what checks said of results, and the queries that made these."""
+    yield from _of_results(schema, "query text")
+    name = quoted(schema, "checks")
+    yield f"CREATE TABLE IF NOT EXISTS {name} ({_CHECK_COLUMNS})"
+    yield f"COMMENT ON TABLE {name} IS 'Last results of the checks of each version of a result'"
+
+
+def _tables_of_assets(schema: str) -> Iterator[str]:
+    """Add which asset a table belongs to that is one of several."""
+    yield from _of_results(schema, "part_of text")
+
+
+def _replacements(schema: str) -> Iterator[str]:
+    """Add what a commit has replaced, and which run was the last to end."""
+    yield f"ALTER TABLE {quoted(schema, 'tables')} ADD COLUMN IF NOT EXISTS replaced jsonb"
+    name = quoted(schema, "last_run")
+    columns = "is_last boolean PRIMARY KEY CHECK (is_last), run_id text, ended_at timestamptz"
+    yield f"CREATE TABLE IF NOT EXISTS {name} ({columns})"
+    yield f"COMMENT ON TABLE {name} IS 'The run that ended last, whether or not it made anything'"
+
+
+_LOAD_COLUMNS = """
+stage text,
+name text,
+range text,
+relation bigint,
+identity text,
+rows bigint,
+seen jsonb,
+writer text,
+begun_at timestamptz,
+loaded_at timestamptz,
+PRIMARY KEY (stage, name, range)
+"""
+
+
+def _loads(schema: str) -> Iterator[str]:
+    """Add which ranges of a table are loaded while it is not finished."""
+    name = quoted(schema, "loads")
+    yield f"CREATE TABLE IF NOT EXISTS {name} ({_LOAD_COLUMNS})"
+    yield f"COMMENT ON TABLE {name} IS 'Ranges of staged tables whose load is not finished'"
+
+
+def _increments(schema: str) -> Iterator[str]:
+    """Add what the increments of a table rest on."""
+    yield from _of_results(schema, "increment jsonb")
+
+
+def _source_facts(schema: str) -> Iterator[str]:
+    """Add what samples know of their sources."""
+    name = quoted(schema, "source_facts")
+    columns = "stage text, key text, about text, tables text[], content jsonb"
+    since = "taken_at timestamptz DEFAULT clock_timestamp()"
+    yield f"CREATE TABLE IF NOT EXISTS {name} ({columns}, {since}, PRIMARY KEY (stage, key))"
+    comment = "What samples need to know of a state of their source, whatever their rate"
+    yield f"COMMENT ON TABLE {name} IS {literal(comment)}"
+
+
+_STEPS: Sequence[Callable[[str], Iterator[str]]] = (
+    _unversioned,
+    _relation_states,
+    _reads_by_code,
+    _leases,
+    _check_results,
+    _tables_of_assets,
+    _replacements,
+    _loads,
+    _increments,
+    _source_facts,
+)
 
 VERSION = len(_STEPS)
 """The version that this package reads and writes."""
@@ -191,10 +310,13 @@ _EXPLANATIONS = {
     "stage": "Stage: the first part of the asset key",
     "name": "Table or blob: the second part of the asset key",
     "kind": "table, view (a query, or another table under this name), blob (a file), none (nothing "
-    "is stored), elsewhere (another IO manager keeps it) or absent (an optional output, not made)",
+    "is stored), elsewhere (another IO manager keeps it), tables (several, each with a row) or "
+    "absent (an optional output, not made)",
+    "part_of": "Asset that made it as one of several tables; NULL: the asset of its name",
     "location": "Relation behind a view, or file of a blob, below the blob store",
     "cache_key": "Identity of the computation that made it; NULL when it is not reusable",
     "query_key": "Identity of query, inputs and properties of what is made by a query",
+    "query": "Query that made it, with the names of committed tables",
     "code_version": "Identity of the code that made it",
     "code_parts": "Digest of each function, class, constant and file of that code",
     "identity": "Digests of configuration, declared properties, attrs, resources and source",
@@ -203,6 +325,9 @@ _EXPLANATIONS = {
     "content_hash": "Hash of its rows, in any order; NULL where none was taken",
     "inputs": "Data version of every input that was read, by asset",
     "properties": "Primary key, indexes, types and more that it was made with",
+    "increment": "Of a table that grows by increments: how (write), the version that was built "
+    "from the start (base), how often it has grown since (number), by which code its inputs were "
+    "made (lineage)",
     "relation": "What tells that the relation and its rows are still those that were built",
     "row_count": "Number of rows; NULL for a blob",
     "bytes": "Size on disk with indexes, in bytes",
@@ -213,4 +338,5 @@ _EXPLANATIONS = {
     "host": "Machine of that run",
     "built_at": "When it was built, which is some time before it is visible",
     "committed_at": "When it became visible",
+    "replaced": "The run that committed it (by), and what was there before, if anything",
 }

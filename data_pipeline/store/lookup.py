@@ -1,7 +1,7 @@
 """Where a table is for a reader: what its run has staged, or else what is committed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import dagster as dg
 import sqlalchemy as sa
@@ -10,22 +10,30 @@ from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.relation_state import judge, read_states
+from data_pipeline.store.relation_state import is_same, judge, read_states
+from data_pipeline.store.several_tables import members, names_of
+from data_pipeline.transfer.stable_hash import fingerprint
 
 
 @dataclass(frozen=True)
-class Visible:
+class FoundTable:
     """A table as a run sees it.
 
     Attributes:
         relation: Its relation, which need not exist: it is a blob, not built yet, or gone.
         row: Its catalog row, with the version of the data that is there; None where there is none.
         change: What somebody did to it by hand since it was committed.
+        is_own: Whether the run has staged it, in this process.
+        is_as_built: Whether it was found to be the very relation that was built, unchanged.
+        members: Of an asset with several tables, these by name.
     """
 
     relation: RelationName
     row: CatalogRow | None
     change: str | None = None
+    is_own: bool = False
+    is_as_built: bool = False
+    members: Mapping[str, "FoundTable"] = field(default_factory=dict)
 
     @property
     def is_blob(self) -> bool:
@@ -37,24 +45,43 @@ class Visible:
         """Whether nothing of it is kept here but its row."""
         return self.row is not None and self.row.kind in catalog.WITHOUT_VALUE
 
+    @property
+    def is_several(self) -> bool:
+        """Whether it is an asset with several tables."""
+        return self.row is not None and self.row.kind == "tables"
+
 
 def committed(instance: Instance, table: StageTable) -> RelationName:
     """Name the relation of a table as readers see it."""
     return RelationName(instance.schema(table.stage), table.name)
 
 
-def visible(
+def own_table(instance: Instance, table: StageTable, run_id: str) -> FoundTable | None:
+    """Return a table that a run has staged in the process that leads it; None for any other."""
+    row = staging.followed(run_id).get((instance.instance_id, table))
+    if row is None:
+        return None
+    return FoundTable(staging.relation_to_read(instance, row), row, is_own=True)
+
+
+def find_table(
     connection: sa.Connection, instance: Instance, table: StageTable, run_id: str | None
-) -> Visible:
+) -> FoundTable:
     """Return a table as a run sees it; as everybody else does, without a run."""
     staged = staging.row(connection, instance, run_id, table) if run_id else None
     if staged is not None:
-        return Visible(staging.relation_of(instance, table), staged)
-    row = catalog.row(connection, instance.catalog_schema, table)
-    return Visible(committed(instance, table), row)
+        found = FoundTable(staging.relation_to_read(instance, staged), staged)
+    else:
+        row = catalog.row(connection, instance.catalog_schema, table)
+        found = FoundTable(committed(instance, table), row)
+    if found.row is None or not found.is_several:
+        return found
+    own = members(table, names_of(found.row.relation))
+    each = {item.name: find_table(connection, instance, item, run_id) for item in own}
+    return replace(found, members=each)
 
 
-def looked_at(connection: sa.Connection, found: Sequence[Visible]) -> list[Visible]:
+def checked_for_changes(connection: sa.Connection, found: Sequence[FoundTable]) -> list[FoundTable]:
     """Return committed tables with the version of the data that is there now.
 
     Results must not pass for computed from what was committed if somebody has changed that by hand.
@@ -66,9 +93,27 @@ def looked_at(connection: sa.Connection, found: Sequence[Visible]) -> list[Visib
         if item.row is not None and item.relation in states:
             known = [(item.relation, item.row, states[item.relation])]
             [verdict] = judge(connection, known, look_at_small=True)
-            item = replace(item, row=verdict.seen(item.row), change=verdict.change)
+            item = replace(
+                item,
+                row=verdict.seen(item.row),
+                change=verdict.change,
+                is_as_built=verdict.is_intact and is_same(item.row, states[item.relation]),
+            )
+        if item.members:
+            item = _with_members(item, checked_for_changes(connection, [*item.members.values()]))
         looked.append(item)
     return looked
+
+
+def _with_members(found: FoundTable, members: Sequence[FoundTable]) -> FoundTable:
+    """Return an asset with several tables, with what became of each."""
+    each = dict(zip(found.members, members, strict=True))
+    changes = [item.change for item in members if item.change is not None]
+    row = found.row
+    if changes and row is not None:
+        versions = [item.row and item.row.data_version for item in members]
+        row = replace(row, data_version=fingerprint("changed", row.data_version, versions))
+    return replace(found, row=row, members=each, change="; ".join(changes) or None)
 
 
 SOURCE_METADATA_KEY = "data_pipeline/raw_table"

@@ -55,7 +55,8 @@ def note_seen(connection: sa.Connection, instance: Instance, location: CodeLocat
     """
     table = catalog.origins(instance.catalog_schema)
     key = sa.tuple_(table.c.stage, table.c.name)
-    has = key.in_(sorted((item.stage, item.name) for item in location.tables))
+    asset = sa.tuple_(table.c.stage, sa.func.coalesce(table.c.part_of, table.c.name))
+    has = asset.in_(sorted((item.stage, item.name) for item in location.tables))
     other = table.c.seen_in.is_distinct_from(location.name)
     free = sa.select(table.c.stage, table.c.name).where(has, other)
     free = free.with_for_update(skip_locked=True)
@@ -66,7 +67,7 @@ def note_seen(connection: sa.Connection, instance: Instance, location: CodeLocat
 def orphans(connection: sa.Connection, instance: Instance, location: CodeLocation) -> Orphans:
     """Return what no asset of a code location makes any more, or of which nobody knows."""
     rows = catalog.rows(connection, instance.catalog_schema).values()
-    gone = [row for row in rows if row.table not in location.tables]
+    gone = [row for row in rows if row.asset not in location.tables]
     return Orphans(
         [row for row in gone if row.seen_in == location.name],
         [row for row in gone if row.seen_in is None],

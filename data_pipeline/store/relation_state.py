@@ -166,6 +166,13 @@ def filtered(row: CatalogRow, state: State | None) -> Verdict | None:
     return None
 
 
+def is_same(row: CatalogRow, state: State | None) -> bool:
+    """Whether a relation is the one that was built, not one that was restored or renamed."""
+    return state is not None and all(
+        row.relation.get(name) == state[name] for name in ("database", "oid", "columns")
+    )
+
+
 def _may_be_looked_at(row: CatalogRow, verdict: Verdict) -> bool:
     known = row.kind == "table" and row.relation.get("writer") is not None
     return known and verdict.is_intact and not verdict.is_large

@@ -15,10 +15,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from data_pipeline.database.connection import ensure_schema, run
 from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
 from data_pipeline.database.relations import read_shapes
-from data_pipeline.database.sql_text import renamed, stored_query
+from data_pipeline.database.sql_text import renamed
 from data_pipeline.instances import Instance
-from data_pipeline.store import blob_files, catalog
-from data_pipeline.store.catalog import WITHOUT_VALUE, CatalogRow
+from data_pipeline.store import catalog
+from data_pipeline.store.blobs import blob_files
+from data_pipeline.store.catalog import ONLY_ROW, CatalogRow
 from data_pipeline.store.relation_state import built_state, intact_relations, state_of
 from data_pipeline.store.table_properties import (
     index_name,
@@ -45,9 +46,6 @@ WHERE c.oid = ANY (SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text
 """)
 _SAVEPOINT = "kept"
 
-# What belongs to a relation depends on it as a part, too.
-_IN_USE = sa.text(stored_query(__file__, "slots_in_use"))
-
 
 @dataclass(frozen=True)
 class Slot:
@@ -73,7 +71,7 @@ def is_kept(instance: Instance, earlier: CatalogRow, new: CatalogRow) -> bool:
     """Whether what is replaced, and is still there, is to be kept."""
     return (
         _limit(instance) > 0
-        and earlier.kind in ("table", "blob")
+        and earlier.kind in ("table", "blob", "tables")
         and earlier.cache_key is not None
         and (earlier.cache_key != new.cache_key or new.kind in catalog.WITHOUT_VALUE)
     )
@@ -312,7 +310,7 @@ def all_slots(connection: sa.Connection, instance: Instance) -> list[Slot]:
             indexes,
             relation_of(instance, row) in intact
             if row.is_relation
-            else row.kind in WITHOUT_VALUE or blob_files.is_intact(instance, row),
+            else row.kind in ONLY_ROW or blob_files.is_intact(instance, row),
         )
         for row, indexes in found
     ]
@@ -325,10 +323,12 @@ def in_use(
 
     The views of a table stay on its kept version when the table is not made any more.
     """
-    names = {relation_of(instance, row).quoted: row for row in rows if row.kind == "table"}
-    if not names:
-        return []
-    return [names[name] for name in connection.scalars(_IN_USE, {"names": list(names)})]
+    names = {relation_of(instance, row): row for row in rows if row.kind == "table"}
+    from data_pipeline.database.dependencies import read_dependents
+
+    graph = read_dependents(connection, list(names))
+    used = set().union(*map(graph.below, graph.built_on))
+    return [names[name] for node, name in graph.roots.items() if node in used]
 
 
 def of_tables(

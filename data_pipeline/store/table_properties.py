@@ -1,9 +1,11 @@
 """What an asset can say of its table: `Table`, `table_properties`, `View` and their properties."""
 
 import dataclasses
+import inspect
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import sqlalchemy as sa
 
@@ -13,6 +15,7 @@ from data_pipeline.database.identifiers import (
     RelationName,
     quoted,
 )
+from data_pipeline.definition_metadata import kept, kept_value
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.transfer.stable_hash import fingerprint
 
@@ -20,14 +23,14 @@ from data_pipeline.transfer.stable_hash import fingerprint
 def key_name(table: str) -> str:
     """Name the primary key as PostgreSQL does, but for long names, which it would cut off."""
     name = f"{table}_pkey"
-    return name if len(name.encode()) <= MAX_IDENTIFIER_BYTES else _object_name(table, "pkey")
+    return name if len(name.encode()) <= MAX_IDENTIFIER_BYTES else object_name(table, "pkey")
 
 
 def index_name(table: str, columns: Sequence[str]) -> str:
     """Name an index that a table declares."""
     # The names that PostgreSQL makes up are free in the staging schema only: an index on column
     # `b_c` of table `a` would have the same name as one on `c` of table `a_b`.
-    return _object_name(table, "idx", *columns)
+    return object_name(table, "idx", *columns)
 
 
 def key_statement(relation: RelationName, name: str, columns: Sequence[str]) -> str:
@@ -45,8 +48,8 @@ def index_statement(
     return f"CREATE INDEX {condition}{quoted(name)} ON {relation.quoted} ({listed})"
 
 
-def _object_name(*parts: str) -> str:
-    """Return a name that is unique in a schema: as much of the parts as fits, and their hash."""
+def object_name(*parts: str) -> str:
+    """Name an object so that it is alone in a schema: as much of the parts as fits, and a hash."""
     digest = fingerprint(*parts)[:10]
     room = MAX_IDENTIFIER_BYTES - len(digest) - 1
     return f"{'_'.join(parts).encode()[:room].decode(errors='ignore')}_{digest}"
@@ -130,6 +133,9 @@ def _type_name(column: str, kind: str | sa.types.TypeEngine[Any]) -> str:
 Replacement = Literal["table", "rows"]
 """What a commit replaces: a table as a whole, or the rows that differ."""
 
+Write = Literal["append", "merge"]
+"""What a commit does with an increment: add its rows, or merge them by the primary key."""
+
 METADATA_KEY = "data_pipeline/table"
 """Where `table_properties` puts its declarations in an asset's metadata."""
 
@@ -182,6 +188,16 @@ class Properties:
     nullable: Mapping[str, bool] | tuple[str, ...] | None = None
     unlogged: bool | None = None
     replace: Replacement | None = None
+    view: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    unit: tuple[str, ...] | None = None
+    write: Write | None = None
+    deleted: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a table of any columns has them."""
+        return dataclasses.replace(self, columns={}) == Properties()
 
     def merged(self, over: "Properties") -> "Properties":
         """Return these properties where `over` leaves the default."""
@@ -191,7 +207,11 @@ class Properties:
             for item in fields(self)
             if getattr(over, item.name) != getattr(default, item.name)
         }
-        return dataclasses.replace(self, **own)
+        return dataclasses.replace(self, **own | {"columns": {**self.columns, **over.columns}})
+
+    def as_a_whole(self) -> "Properties":
+        """Return the properties of a copy, which is no increment of anything."""
+        return dataclasses.replace(self, write=None, deleted=None)
 
     def not_null(self, columns: Sequence[str]) -> list[str]:
         """Name those of the columns that must not be NULL, besides the primary key."""
@@ -205,20 +225,57 @@ class Properties:
         """Name every column that the properties speak of."""
         keys = (key for foreign_key in self.foreign_keys for key in foreign_key.columns)
         indexed = (name for index in self.indexes for name in index)
-        return {*self.primary_key, *keys, *indexed, *self.types, *(self.nullable or ())}
+        others = (*self.types, *(self.nullable or ()), *(self.unit or ()), *self.columns)
+        return {*self.primary_key, *keys, *indexed, *others}
+
+    def in_words(self) -> str:
+        """Return the properties as people read them."""
+        nullable = self.nullable
+        may = (
+            nullable if not isinstance(nullable, Mapping) else [n for n, v in nullable.items() if v]
+        )
+        said = {
+            "primary key": ", ".join(self.primary_key),
+            "foreign keys": ", ".join(
+                f"{', '.join(key.columns)} → {key.references}" for key in self.foreign_keys
+            ),
+            "indexes": "; ".join(", ".join(index) for index in self.indexes),
+            "types": ", ".join(f"{name} {kind}" for name, kind in self.types.items()),
+            "may be NULL": ", ".join(may or ()),
+            "unit": ", ".join(self.unit or ()),
+            "replaced by": self.replace,
+            "increments": self.write,
+            "deletions": self.deleted,
+        }
+        flags = {"unlogged": self.unlogged, "a view": self.view}
+        parts = [f"{what}: {text}" for what, text in said.items() if text]
+        return "; ".join([*parts, *(what for what, is_so in flags.items() if is_so)]) or "a table"
 
     def as_json(self) -> dict[str, Any]:
         """Return the properties as JSON can hold them (catalog, metadata)."""
         # Left out where it is not used: what is known by its properties stays what it was.
         replacement = {} if self.replace is None else {"replace": self.replace}
-        return replacement | {
-            "primary_key": list(self.primary_key),
-            "foreign_keys": [_foreign_key_json(key) for key in self.foreign_keys],
-            "indexes": [list(index) for index in self.indexes],
-            "types": dict(self.types),
-            "nullable": _nullable_json(self.nullable),
-            "unlogged": self.unlogged,
-        }
+        view = {"view": True} if self.view else {}
+        columns = {"columns": dict(self.columns)} if self.columns else {}
+        unit = {} if self.unit is None else {"unit": list(self.unit)}
+        write = {} if self.write is None else {"write": self.write}
+        deleted = {} if self.deleted is None else {"deleted": self.deleted}
+        return (
+            replacement
+            | view
+            | columns
+            | unit
+            | write
+            | deleted
+            | {
+                "primary_key": list(self.primary_key),
+                "foreign_keys": [_foreign_key_json(key) for key in self.foreign_keys],
+                "indexes": [list(index) for index in self.indexes],
+                "types": dict(self.types),
+                "nullable": _nullable_json(self.nullable),
+                "unlogged": self.unlogged,
+            }
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Properties":
@@ -232,22 +289,18 @@ class Properties:
             nullable=tuple(nullable) if isinstance(nullable, list) else nullable,
             unlogged=data.get("unlogged"),
             replace=data.get("replace"),
+            view=bool(data.get("view")),
+            columns=dict(data.get("columns") or {}),
+            unit=None if data.get("unit") is None else tuple(data["unit"]),
+            write=data.get("write"),
+            deleted=data.get("deleted"),
         )
 
 
-def properties(
-    *,
-    primary_key: str | Sequence[str] = (),
-    foreign_keys: Sequence[ForeignKey] = (),
-    indexes: Sequence[str | Sequence[str]] = (),
-    types: Mapping[str, str | sa.types.TypeEngine[Any]] | None = None,
-    nullable: Mapping[str, bool] | Sequence[str] | None = None,
-    unlogged: bool | None = None,
-    replace: Replacement | None = None,
-) -> Properties:
-    """Check and normalises what users write.
+class Declared(TypedDict, total=False):
+    """What users write of a table.
 
-    Args:
+    Attributes:
         primary_key: A column or several; they become NOT NULL.
         foreign_keys: Relationships, also such that do not always hold.
         indexes: Columns of each further index; a column alone is an index of one.
@@ -259,6 +312,46 @@ def properties(
         replace: What a commit replaces: the `table` as a whole, or only those of its `rows` that
             differ, which takes longer and suits readers with long transactions and subscribers of
             a publication; None: as `table_store.replace` says.
+        columns: What columns mean, by column. They become comments in PostgreSQL, and the web UI
+            shows them. A change of them alone computes nothing again.
+        unit: The columns with the key of the sampled unit that a row belongs to, in the order of
+            that key, for estimates of what a change does to full; `[]`: it belongs to none, as
+            ranks over all rows do; None: found by the names of columns.
+        write: What the asset returns is an increment of what is there: its rows `append`, or
+            `merge` by the primary key. It asks what is there (`previous`) and returns everything
+            where that is None.
+        deleted: A boolean column of increments to be merged: the rows for which it is true leave
+            the table, which does not have that column.
+    """
+
+    primary_key: str | Sequence[str]
+    foreign_keys: Sequence[ForeignKey]
+    indexes: Sequence[str | Sequence[str]]
+    types: Mapping[str, str | sa.types.TypeEngine[Any]] | None
+    nullable: Mapping[str, bool] | Sequence[str] | None
+    unlogged: bool | None
+    replace: Replacement | None
+    columns: Mapping[str, str] | None
+    unit: str | Sequence[str] | None
+    write: Write | None
+    deleted: str | None
+
+
+def properties(
+    *,
+    primary_key: str | Sequence[str] = (),
+    foreign_keys: Sequence[ForeignKey] = (),
+    indexes: Sequence[str | Sequence[str]] = (),
+    types: Mapping[str, str | sa.types.TypeEngine[Any]] | None = None,
+    nullable: Mapping[str, bool] | Sequence[str] | None = None,
+    unlogged: bool | None = None,
+    replace: Replacement | None = None,
+    columns: Mapping[str, str] | None = None,
+    unit: str | Sequence[str] | None = None,
+    write: Write | None = None,
+    deleted: str | None = None,
+) -> Properties:
+    """Check and normalise what users write (see `Declared`).
 
     Raises:
         ConfigurationError: A value of a wrong form, naming it.
@@ -275,6 +368,10 @@ def properties(
         nullable=nullability(nullable),
         unlogged=unlogged,
         replace=_replacement(replace),
+        columns=_descriptions(columns or {}),
+        unit=None if unit is None else column_names(unit, "Table", "unit"),
+        write=_write(write),
+        deleted=None if deleted is None else column_names([deleted], "Table", "deleted")[0],
     )
 
 
@@ -285,33 +382,19 @@ class Table:
     `table_properties` declares them on the asset and the function returns the plain frame.
     """
 
-    def __init__(
-        self,
-        obj: Any,
-        *,
-        primary_key: str | Sequence[str] = (),
-        foreign_keys: Sequence[ForeignKey] = (),
-        indexes: Sequence[str | Sequence[str]] = (),
-        types: Mapping[str, str | sa.types.TypeEngine[Any]] | None = None,
-        nullable: Mapping[str, bool] | Sequence[str] | None = None,
-        unlogged: bool | None = None,
-        replace: Replacement | None = None,
-    ) -> None:
+    def __init__(self, obj: Any, **declared: Unpack[Declared]) -> None:
         self.obj = obj
         self.inputs: Mapping[str, str | None] = {}
-        self.properties = properties(
-            primary_key=primary_key,
-            foreign_keys=foreign_keys,
-            indexes=indexes,
-            types=types,
-            nullable=nullable,
-            unlogged=unlogged,
-            replace=replace,
-        )
+        self.written: Written | None = None
+        self.properties = properties(**declared)
 
     @classmethod
     def of(
-        cls, obj: Any, properties: Properties, inputs: Mapping[str, str | None] | None = None
+        cls,
+        obj: Any,
+        properties: Properties,
+        inputs: Mapping[str, str | None] | None = None,
+        written: "Written | None" = None,
     ) -> "Table":
         """Return a table with properties that were checked before.
 
@@ -319,14 +402,29 @@ class Table:
             obj: The frame or query.
             properties: Its properties.
             inputs: Data versions of what it was made from besides the asset's inputs, by asset.
+            written: Where the rows of the query are already.
         """
         table = cls(obj)
         table.properties = properties
+        table.written = written
         table.inputs = inputs or {}
         return table
 
     def __repr__(self) -> str:
         return f"Table({type(self.obj).__name__}, {self.properties})"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A table with the rows of a query, of one transaction, which is taken in place of these.
+
+    Attributes:
+        relation: The table, with the columns of the query and no key.
+        rows: So many rows it has.
+    """
+
+    relation: RelationName
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -340,7 +438,7 @@ class View:
     source: sa.Table | sa.SelectBase | sa.TextClause
 
 
-def table_properties(**declared: Any) -> dict[str, Any]:
+def table_properties(**declared: Unpack[Declared]) -> dict[str, Any]:
     """Return asset metadata that declares properties of the asset's table.
 
     Example: `@dg.asset(metadata=table_properties(primary_key="carrier"))`. Takes the same keyword
@@ -349,14 +447,60 @@ def table_properties(**declared: Any) -> dict[str, Any]:
     Raises:
         ConfigurationError: A value of a wrong form, naming it.
     """
-    return {METADATA_KEY: properties(**declared).as_json()}
+    return properties_metadata(properties(**declared))
+
+
+def properties_metadata(declared: Properties) -> dict[str, Any]:
+    """Return asset metadata that declares properties; the web UI shows them in words."""
+    return {METADATA_KEY: kept(declared.as_json(), declared.in_words())}
+
+
+def declared_version(declared: Properties) -> str:
+    """Return the identity of what an asset declares of its table, as its computation sees it."""
+    # How a table is committed makes no other one of it.
+    return fingerprint(dataclasses.replace(declared, replace=None, columns={}).as_json())
 
 
 def declared_properties(metadata: Mapping[str, Any]) -> Properties:
     """Read the properties that `table_properties` put into an asset's metadata."""
-    value = metadata.get(METADATA_KEY)
-    data = getattr(value, "data", value)
+    data = kept_value(metadata, METADATA_KEY)
     return Properties.from_json(data) if data else Properties()
+
+
+_SECTION = re.compile(r"(?P<indent> *)Columns:\s*$")
+_ITEM = re.compile(r"(?P<name>\w+|`[^`]+`)\s*:\s*(?P<text>.*)$")
+
+
+def columns_of_text(text: str) -> dict[str, str]:
+    """Return what the section `Columns:` of a docstring says of columns, by column.
+
+    It is written like `Args:`, a column a line; what is indented further continues a line.
+    """
+    lines = iter(inspect.cleandoc(text).splitlines())
+    section = next((match for line in lines if (match := _SECTION.match(line))), None)
+    found: dict[str, str] = {}
+    depth = name = None
+    for line in lines if section else ():
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and indent <= len(section["indent"] if section else ""):
+            break
+        depth = indent if depth is None and line.strip() else depth
+        item = _ITEM.match(line.strip()) if indent == depth else None
+        if item:
+            name = item["name"].strip("`")
+            found[name] = item["text"]
+        elif name and line.strip():
+            found[name] = f"{found[name]} {line.strip()}".strip()
+    return found
+
+
+def _descriptions(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values()):
+        return {str(name): text for name, text in value.items()}
+    raise ConfigurationError(
+        f"Table(columns=...): {value!r} does not say what columns mean. Give texts by column, "
+        '{"price": "Price in EUR, with tax"}.'
+    )
 
 
 def _replacement(value: Any) -> Replacement | None:
@@ -366,6 +510,15 @@ def _replacement(value: Any) -> Replacement | None:
             "(only the rows that differ)."
         )
     return cast("Replacement | None", value)
+
+
+def _write(value: Any) -> Write | None:
+    if value not in (None, "append", "merge"):
+        raise ConfigurationError(
+            f'Table(write=...): {value!r} is none of "append" (its rows are added) and "merge" '
+            "(they replace those with the same primary key)."
+        )
+    return cast("Write | None", value)
 
 
 def _foreign_keys(value: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:

@@ -21,9 +21,14 @@ whole part that float64 cannot hold exactly is an error. Cast to numeric(p, s) f
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_pipeline.errors import UnsupportedDataError
+
+AS_TEXT = {b"data_pipeline": b"as text"}
+"""The metadata of a string field whose values PostgreSQL is to read, not Arrow."""
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 MAX_DECIMAL128_DIGITS = 38
@@ -49,6 +54,8 @@ _READ = {
 }
 TEXT_TYPES = frozenset({"text", "varchar", "bpchar", "name"})
 JSON_TYPES = frozenset({"json", "jsonb"})
+KNOWN = frozenset(_READ) | TEXT_TYPES | {"numeric"}
+"""The types that ADBC transfers as such. The text form of others may depend on the session."""
 
 _DECLARED = {
     pa.null(): "text",
@@ -95,7 +102,7 @@ class PostgresType:
     @property
     def is_known(self) -> bool:
         """Whether ADBC transfers it as such; all other types go through their text form."""
-        return self.name in _READ or self.name in TEXT_TYPES or self.name == "numeric"
+        return self.name in KNOWN
 
     @property
     def arrow(self) -> pa.DataType:
@@ -141,7 +148,7 @@ def declared_type(column: str, arrow: pa.DataType) -> str:
         return "jsonb"
     if is_list(arrow):
         return declared_type(column, arrow.value_type) + "[]"
-    declared = _DECLARED.get(arrow) or _declared_by_family(arrow)
+    declared = _DECLARED.get(arrow) or _declared_by_kind(arrow)
     if declared is None:
         raise UnsupportedDataError(
             f"Column `{column}`: PostgreSQL has no type for the Arrow type `{arrow}`. "
@@ -150,7 +157,7 @@ def declared_type(column: str, arrow: pa.DataType) -> str:
     return declared
 
 
-def _declared_by_family(arrow: pa.DataType) -> str | None:
+def _declared_by_kind(arrow: pa.DataType) -> str | None:
     types = pa.types
     if is_text(arrow):
         return "text"
@@ -195,6 +202,20 @@ def is_list(arrow: pa.DataType) -> bool:
         or types.is_list_view(arrow)
         or types.is_large_list_view(arrow)
     )
+
+
+def plain_list(array: pa.Array) -> pa.Array:
+    """Return lists of any layout (fixed sizes, views) as a large list array.
+
+    Arrow's own casts lose values of list views, and refuse fixed sizes with NULLs in them.
+    """
+    types = pa.types
+    if types.is_list(array.type) or types.is_large_list(array.type):
+        return array
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+    missing = array.is_null() if array.null_count else None
+    return pa.LargeListArray.from_arrays(offsets, array.flatten(), mask=missing)
 
 
 def is_json(arrow: pa.DataType) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_pipeline.transfer.arrow_types import is_list, plain_list
 from data_pipeline.transfer.stable_hash import fingerprint
 
 
@@ -122,13 +123,20 @@ def _plain(array: pa.Array) -> pa.Array:
         array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if is_list(array.type):
+        return plain_list(array)
     target = _canonical(array.type)
     if pa.types.is_map(array.type):
-        array = pa.array([None if item is None else dict(item) for item in array.to_pylist()])
+        array = pa.array([None if item is None else _by_text(item) for item in array.to_pylist()])
         return _plain(array.cast(pa.string()) if pa.types.is_null(array.type) else array)
     if pa.types.is_large_string(target):
         return array.cast(pa.large_string()).view(pa.large_binary())
     return array if array.type == target else array.cast(target)
+
+
+def _by_text(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return a map by the text of its keys: others are refused when they are sent, by name."""
+    return {key if isinstance(key, str) else repr(key): value for key, value in pairs}
 
 
 def _canonical(kind: pa.DataType) -> pa.DataType:
@@ -141,4 +149,6 @@ def _canonical(kind: pa.DataType) -> pa.DataType:
         return pa.large_string()
     if pa.types.is_binary(kind) or pa.types.is_binary_view(kind):
         return pa.large_binary()
+    if is_list(kind) and not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return pa.list_(kind.value_type)
     return kind

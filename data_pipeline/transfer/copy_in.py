@@ -12,7 +12,7 @@ import pyarrow as pa
 from data_pipeline.database.identifiers import quoted
 from data_pipeline.database.server_errors import load_refusal
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.transfer.arrow_types import declared_type
+from data_pipeline.transfer.arrow_types import AS_TEXT, TEXT_TYPES, declared_type
 from data_pipeline.transfer.encode import Outgoing, outgoing
 from data_pipeline.transfer.frames import Progress
 from data_pipeline.transfer.table_columns import relation_columns
@@ -125,10 +125,15 @@ def check_type(cursor: "Cursor", column: str, declared: str) -> None:
     except adbc_driver_manager.ProgrammingError:
         known = False
     if not known:
-        raise ConfigurationError(
-            f"Table(..., types={{{column!r}: {declared!r}}}): PostgreSQL has no type `{declared}`. "
-            "Give a type name as in CREATE TABLE, such as 'smallint' or 'numeric(12,2)'."
-        )
+        raise no_such_type(column, declared)
+
+
+def no_such_type(column: str, declared: str) -> ConfigurationError:
+    """Return the error to raise for a type that is declared for a column and does not exist."""
+    return ConfigurationError(
+        f"Table(..., types={{{column!r}: {declared!r}}}): PostgreSQL has no type `{declared}`. "
+        "Give a type name as in CREATE TABLE, such as 'smallint' or 'numeric(12,2)'."
+    )
 
 
 def _create(
@@ -152,7 +157,13 @@ def _plan(
     cursor: "Cursor", schema: str, table: str, arrow: pa.Schema, nullable: Mapping[str, bool]
 ) -> list[Outgoing]:
     columns = [
-        outgoing(field.name, field.type, column.type, not_null=not nullable.get(field.name, True))
+        outgoing(
+            field.name,
+            field.type,
+            column.type,
+            not_null=not nullable.get(field.name, True),
+            as_text=field.metadata == AS_TEXT and column.type.name not in TEXT_TYPES,
+        )
         for field, column in zip(arrow, relation_columns(cursor, schema, table), strict=True)
     ]
     _alter(cursor, schema, table, [f"{quoted(c.name)} TYPE text" for c in columns if c.via_text])

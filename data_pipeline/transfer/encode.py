@@ -21,6 +21,7 @@ from data_pipeline.transfer.arrow_types import (
     is_list,
     is_nested,
     is_text,
+    plain_list,
 )
 from data_pipeline.transfer.value_checks import ValueRefusedError, check_values, shown
 
@@ -155,15 +156,27 @@ class Outgoing:
 
 
 def outgoing(
-    name: str, source: pa.DataType, target: PostgresType, *, not_null: bool = False
+    name: str,
+    source: pa.DataType,
+    target: PostgresType,
+    *,
+    not_null: bool = False,
+    as_text: bool = False,
 ) -> Outgoing:
     """Decide how a column of an Arrow type is sent into a column of a PostgreSQL type.
+
+    Args:
+        name: The column.
+        source: The Arrow type.
+        target: The PostgreSQL type.
+        not_null: Whether a NULL is an error.
+        as_text: Whether PostgreSQL is to read the text, whatever Arrow could make of it.
 
     Raises:
         UnsupportedDataError: There is no way from the one type to the other.
     """
     sent = _sent_type(source, target)
-    if sent is not None and _has_cast(source, sent):
+    if sent is not None and _has_cast(source, sent) and not as_text:
         return Outgoing(name, target.declared, source, sent, not_null=not_null)
     if _has_cast(source, pa.string()):
         return Outgoing(name, target.declared, source, pa.large_string(), True, not_null)
@@ -184,9 +197,8 @@ def encoded(array: pa.Array, sent: pa.DataType) -> pa.Array:
         array = array.dictionary_decode()
     if is_json(sent):
         return json_array(array)
-    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
-        # Arrow 26 loses the last list's values when it casts a list view.
-        array = pa.array(array.to_pylist(), pa.large_list(array.type.value_type))
+    if is_list(array.type):
+        array = plain_list(array)
     if array.type != sent:
         array = _cast(array, sent)
     check_values(array)

@@ -6,22 +6,21 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from data_pipeline.errors import UnsupportedDataError
-from data_pipeline.transfer.arrow_types import is_json
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 
-def from_polars(frame: "pl.DataFrame | pl.LazyFrame") -> pa.Table:
+def from_polars(frame: "pl.DataFrame | pl.LazyFrame") -> "pa.Table":
     """Return a polars frame as an Arrow table, without a copy where the types allow it.
 
     Raises:
         UnsupportedDataError: A column has no Arrow form.
     """
     import polars as pl
+    import pyarrow as pa
 
     collected = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
     columns = {name: _column(collected[name]) for name in collected.columns}
@@ -30,13 +29,14 @@ def from_polars(frame: "pl.DataFrame | pl.LazyFrame") -> pa.Table:
     return pa.table(columns)
 
 
-def to_polars(table: pa.Table) -> "pl.DataFrame":
+def to_polars(table: "pa.Table") -> "pl.DataFrame":
     """Return an Arrow table as a polars frame; UUIDs and JSON as strings.
 
     Raises:
         UnsupportedDataError: A decimal has more than 38 digits.
     """
     import polars as pl
+    import pyarrow as pa
 
     if not table.num_columns:
         return pl.DataFrame(height=table.num_rows)
@@ -47,12 +47,14 @@ def to_polars(table: pa.Table) -> "pl.DataFrame":
     return pl.DataFrame(pl.from_arrow(pa.table(columns)))
 
 
-def zero_columns(rows: int) -> pa.Table:
+def zero_columns(rows: int) -> "pa.Table":
     """Return a table that has rows but no columns."""
+    import pyarrow as pa
+
     return pa.table({"row": pa.nulls(rows)}).select([])
 
 
-def _column(series: "pl.Series") -> pa.Array:
+def _column(series: "pl.Series") -> "pa.Array":
     import polars as pl
 
     if series.dtype == pl.Object:
@@ -77,7 +79,11 @@ def _panic() -> type[BaseException]:
     return pl.exceptions.PanicException
 
 
-def _for_polars(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _for_polars(name: str, column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    import pyarrow as pa
+
+    from data_pipeline.transfer.arrow_types import is_json
+
     kind = column.type
     if pa.types.is_decimal256(kind):
         raise UnsupportedDataError(
@@ -95,29 +101,34 @@ def _for_polars(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _uuid_text(array: pa.Array) -> pa.Array:
+def _uuid_text(array: "pa.Array") -> "pa.Array":
+    import pyarrow as pa
+
     return pa.array([value and str(value) for value in array.to_pylist()], pa.string())
-
-
-_ARROW = (pa.Table, pa.RecordBatch, pa.RecordBatchReader)
 
 
 def is_frame(value: Any) -> bool:
     """Tell whether a value is a frame of pandas, polars or Arrow, or a stream of Arrow batches."""
-    return isinstance(value, _ARROW) or _is_pandas(value) or _is_polars(value)
+    return _is_arrow(value) or _is_pandas(value) or _is_polars(value)
 
 
 def is_frame_type(annotation: Any) -> bool:
     """Tell whether `from_reader` gives this kind of frame (any annotation may be asked about)."""
-    if annotation in (pa.Table, pa.RecordBatchReader):
+    arrow, pandas, polars = map(sys.modules.get, ("pyarrow", "pandas", "polars"))
+    if arrow is not None and annotation in (arrow.Table, arrow.RecordBatchReader):
         return True
-    pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
     return (pandas is not None and annotation is pandas.DataFrame) or (
         polars is not None and annotation in (polars.DataFrame, polars.LazyFrame)
     )
 
 
-def to_reader(frame: Any) -> pa.RecordBatchReader:
+def is_stream_type(annotation: Any) -> bool:
+    """Tell whether `from_reader` gives a stream of batches for this."""
+    arrow = sys.modules.get("pyarrow")
+    return arrow is not None and annotation is arrow.RecordBatchReader
+
+
+def to_reader(frame: Any) -> "pa.RecordBatchReader":
     """Return a frame as a stream of Arrow batches; a stream passes through as it is.
 
     A pandas index is not stored: see `pandas_frames.from_pandas`. A lazy frame is collected.
@@ -125,6 +136,8 @@ def to_reader(frame: Any) -> pa.RecordBatchReader:
     Raises:
         UnsupportedDataError: A column has no Arrow form, or the value is no frame.
     """
+    import pyarrow as pa
+
     if isinstance(frame, pa.RecordBatchReader):
         return frame
     if isinstance(frame, pa.Table):
@@ -143,7 +156,7 @@ def to_reader(frame: Any) -> pa.RecordBatchReader:
     )
 
 
-def from_reader(reader: pa.RecordBatchReader, kind: type) -> Any:
+def from_reader(reader: "pa.RecordBatchReader", kind: type) -> Any:
     """Return the rows of a stream as a frame of the kind that is asked for.
 
     Args:
@@ -154,6 +167,8 @@ def from_reader(reader: pa.RecordBatchReader, kind: type) -> Any:
     Raises:
         UnsupportedDataError: There is no such kind of frame, or it cannot hold a column.
     """
+    import pyarrow as pa
+
     if kind is pa.RecordBatchReader:
         return reader
     if kind is pa.Table:
@@ -164,15 +179,30 @@ def from_reader(reader: pa.RecordBatchReader, kind: type) -> Any:
     if is_frame_type(kind):
         from data_pipeline.transfer.pandas_frames import to_pandas
 
-        return to_pandas(reader.read_all())
+        return to_pandas(reader)
     raise UnsupportedDataError(
         f"A table cannot be given as {_type_name(kind)}. Annotate the parameter with pd.DataFrame, "
         "pl.DataFrame, pl.LazyFrame, pa.Table or pa.RecordBatchReader."
     )
 
 
+# Who holds a frame has imported its library; importing it here would slow down every start.
+
+
+def is_stream(value: Any) -> bool:
+    """Tell whether a value is a stream of Arrow batches."""
+    arrow = sys.modules.get("pyarrow")
+    return arrow is not None and isinstance(value, arrow.RecordBatchReader)
+
+
+def _is_arrow(value: Any) -> bool:
+    arrow = sys.modules.get("pyarrow")
+    return arrow is not None and (
+        is_stream(value) or isinstance(value, arrow.Table | arrow.RecordBatch)
+    )
+
+
 def _is_pandas(value: Any) -> bool:
-    # Who holds a frame has imported its library; importing it here would slow down every start.
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
 

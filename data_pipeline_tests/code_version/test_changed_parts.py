@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_pipeline.memo.change_reasons import changed_parts
+from data_pipeline.identity.change_reasons import changed_parts
 from data_pipeline_tests.code_version.made_project import MadeProject
 
 ASSETS = """

@@ -10,7 +10,7 @@ from types import ModuleType
 import dagster as dg
 import pytest
 
-from data_pipeline.code_version.code_version import CodeVersion, code_versions, with_code_versions
+from data_pipeline.code_version.code_version import CodeVersion, code_versions
 from data_pipeline.pipelines import flights, quickstart
 from data_pipeline_tests.code_version.made_project import MadeProject
 
@@ -67,9 +67,9 @@ def project(tmp_path: Path) -> MadeProject:
 
 
 def test_each_asset_without_a_version_gets_one(project: MadeProject) -> None:
-    assets = with_code_versions(project.load("assets").assets)
-    versions = {spec.key.path[-1]: spec.code_version for asset in assets for spec in asset.specs}
-    assert versions.pop("external") is None  # nothing of ours makes it
+    found = code_versions(project.load("assets").assets)
+    versions = {key.path[-1]: version.version for key, version in found.items()}
+    assert "external" not in versions  # nothing of ours makes it
     assert versions.pop("explicit") == versions.pop("y") == "mine"
     assert len(set(versions.values())) == len(versions) == 4
     assert all(len(version or "") == 16 for version in versions.values())
@@ -99,33 +99,6 @@ def test_an_explicit_version_is_not_computed(project: MadeProject) -> None:
         f"{project.name}.assets.plain",
         f"{project.name}.assets.one",
     }
-
-
-def test_versions_that_are_known_are_used(project: MadeProject) -> None:
-    known = {dg.AssetKey("plain"): CodeVersion("known"), dg.AssetKey("explicit"): CodeVersion("no")}
-    assets = with_code_versions(project.load("assets").assets, known)
-    versions = {spec.key.path[-1]: spec.code_version for asset in assets for spec in asset.specs}
-    assert (versions["plain"], versions["explicit"], versions["x"]) == ("known", "mine", None)
-
-
-def test_the_events_of_a_run_carry_the_versions(project: MadeProject) -> None:
-    module = project.load("assets")
-    assets = with_code_versions([module.plain, module.explicit, module.several, module.graph])
-    result = dg.materialize(assets, resources={"io_manager": dg.mem_io_manager})
-    expected = {spec.key: spec.code_version for asset in assets for spec in asset.specs}
-    found = {
-        event.materialization.asset_key: (event.materialization.tags or {})["dagster/code_version"]
-        for event in result.get_asset_materialization_events()
-    }
-    assert found == expected
-
-
-def test_assets_keep_everything_else(project: MadeProject) -> None:
-    module = project.load("assets")
-    (versioned,) = with_code_versions([module.asynchronous])
-    (before,), (after,) = module.asynchronous.specs, versioned.specs
-    assert after.replace_attributes(code_version=None) == before
-    assert versioned.op is module.asynchronous.op
 
 
 @pytest.mark.filterwarnings("error::data_pipeline.code_version.code_version.UnresolvedCodeWarning")

@@ -9,9 +9,9 @@ BEFORE = {
     "flights_clean/flights": "d56397a4bf3d78c0",
     "flights_clean/planes": "b818f04cc1c90aa5",
     "flights_transformed/departures": "b3991b009f5cd114",
-    "flights_evaluation/estimates": "5b46052eafbe02a0",
-    "flights_model/late_arrival_model": "bb4d5c34784c8390",
-    "flights_inputs/flights": "ab9f80fb6e8775eb",
+    "flights_evaluation/estimates": "1029607a26a7861e",
+    "flights_model/late_arrival_model": "3163b089b500632c",
+    "flights_inputs/flights": "07ed43fd18fc6b5d",
 }
 """Code versions of assets that use code of this package, when it lay in `tables` and `sampling`.
 

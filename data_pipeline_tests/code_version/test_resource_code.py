@@ -9,8 +9,9 @@ import pytest
 
 from data_pipeline.assembly import instance_definitions, instance_resources
 from data_pipeline.code_version.code_version import code_versions
+from data_pipeline.definition_metadata import kept_value
+from data_pipeline.identity.change_reasons import changed_parts
 from data_pipeline.identity.computation import CODE_PARTS_KEY
-from data_pipeline.memo.change_reasons import changed_parts
 from data_pipeline_tests.code_version.made_project import MadeProject
 
 RESOURCES = """
@@ -193,7 +194,7 @@ def test_definitions_hand_their_resources_over(tmp_path: Path) -> None:
     module = made.load("assets")
     definitions = instance_definitions([module.a], resources={"mine": module.Settings()})
     (spec,) = definitions.resolve_all_asset_specs()
-    assert f"{made.name}.assets.Settings" in spec.metadata[CODE_PARTS_KEY]
+    assert f"{made.name}.assets.Settings" in kept_value(spec.metadata, CODE_PARTS_KEY)
 
 
 def test_classes_of_libraries_count_by_the_version_of_their_package(tmp_path: Path) -> None:

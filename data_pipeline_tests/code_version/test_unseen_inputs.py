@@ -3,14 +3,15 @@
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-import data_pipeline.definitions
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.cli import main
 from data_pipeline.code_version.code_version import UnresolvedCodeWarning, code_versions
@@ -62,7 +63,7 @@ def never():
     return os.environ["A"]
 """
 
-IMPORTED = "from data_pipeline.memo.sources import outside_input"
+IMPORTED = "from data_pipeline.memo.deciding.sources import outside_input"
 
 READ = {
     "a variable": ("os.environ['A']", "an environment variable (`os.environ`)"),
@@ -310,7 +311,10 @@ def test_reading_does_not_change_code_versions_but_the_code_does(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["full", "midi"])
 def test_plan_says_what_is_read(
-    pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    pipeline_database: sa.Engine,
+    tmp_path: Path,
+    define: Callable[[dg.Definitions], None],
+    name: str,
 ) -> None:
     text = """
     import os
@@ -322,8 +326,7 @@ def test_plan_says_what_is_read(
     """
     made = MadeProject(tmp_path, {"assets.py": text})
     with pytest.warns(UnseenInputWarning, match=r"is read at run time, by s/a\."):
-        defs = instance_definitions([made.load("assets").a])
-    monkeypatch.setattr(data_pipeline.definitions, "defs", defs)
+        define(instance_definitions([made.load("assets").a]))
     result = CliRunner().invoke(main, ["plan", name])
     assert result.exit_code == 0, result.output
     place = made.folder / "assets.py"

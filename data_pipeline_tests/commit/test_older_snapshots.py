@@ -21,6 +21,7 @@ from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store.table_properties import Properties, Table
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until, write
 from data_pipeline_tests.memo.settings import table_store
+from data_pipeline_tests.patience import PATIENCE
 from data_pipeline_tests.plain_roles import PlainRoles
 from data_pipeline_tests.runs.test_two_runs import Listening
 
@@ -97,13 +98,13 @@ class Writing:
 
     def said(self) -> str:
         """Returns what the commit says first, when it does."""
-        assert self._log.heard.wait(60)
+        assert self._log.heard.wait(PATIENCE)
         return self._log.messages[0]
 
     def ends(self) -> list[str]:
         """Returns what the commit has said of others, when it is done."""
         assert self._thread is not None
-        self._thread.join(60)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         assert self._log.messages.pop().startswith("Committed stage `s`")
         messages, self._log.messages = self._log.messages, []
@@ -196,7 +197,7 @@ def at_gate(
     wait_until(lambda: bool(rows(roles.admin, query)))
     yield
     gate.close()
-    thread.join(60)
+    thread.join(PATIENCE)
 
 
 def test_a_snapshot_is_older_than_the_statement_of_its_session(
@@ -287,7 +288,7 @@ def test_a_busy_pool_of_short_statements_holds_nobody_up(
         finally:
             done.set()
             for thread in pool:
-                thread.join(60)
+                thread.join(PATIENCE)
     assert not [text for text in messages if text.startswith("Committing")]
     assert rows(roles.admin, "SELECT a FROM full_s.t") == [(2,)]
 

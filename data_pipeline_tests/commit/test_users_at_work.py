@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.database import locks
+from data_pipeline.database import lock_waiting
 from data_pipeline_tests.commit.changes_of_users import (
     CHANGES,
     CHANGES_OF_PARTS,
@@ -42,8 +42,8 @@ def replace() -> None:
 @pytest.fixture
 def long_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every attempt of a commit waits long enough for the test to see it waiting."""
-    monkeypatch.setattr(locks, "_QUICK_TRIES", 0)
-    monkeypatch.setattr(locks, "_SLOW_MS", (800,))
+    monkeypatch.setattr(lock_waiting, "_QUICK_TRIES", 0)
+    monkeypatch.setattr(lock_waiting, "_SLOW_MS", (800,))
 
 
 @all_of(CHANGES)
@@ -167,7 +167,7 @@ def test_who_locks_a_catalog_does_not_wait_for_ever(superuser: sa.Engine) -> Non
     locked: list[bool] = []
 
     def lock() -> None:
-        execute(superuser, "SET LOCAL lock_timeout = '20s'; LOCK TABLE pg_class")
+        execute(superuser, "SET LOCAL lock_timeout = '10min'; LOCK TABLE pg_class")
         locked.append(True)
 
     locking = threading.Thread(target=lock)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.database import locks, sessions
+from data_pipeline.database import lock_waiting, sessions
 from data_pipeline.database.connection import Database, database
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.embedded import EmbeddedServer
@@ -22,6 +22,7 @@ from data_pipeline.store.staging import relation_of
 from data_pipeline_tests.drop.commands import refused
 from data_pipeline_tests.io_manager.runs import execute, rows, write
 from data_pipeline_tests.memo.settings import table_store
+from data_pipeline_tests.patience import PATIENCE
 from data_pipeline_tests.plain_roles import PlainRoles
 from data_pipeline_tests.runs.test_two_runs import Listening
 
@@ -64,9 +65,9 @@ def heard(act: Callable[[Listening], None], until: Callable[[str], None]) -> lis
 
     thread = threading.Thread(target=acting)
     thread.start()
-    assert log.heard.wait(60)
+    assert log.heard.wait(PATIENCE)
     until(log.messages[0])
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert not failures
     return log.messages
@@ -199,7 +200,7 @@ def test_a_run_names_the_session_of_another_roles_run(roles: PlainRoles) -> None
 def test_who_builds_a_table_is_named_anew_when_it_is_another(
     roles: PlainRoles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "MILLISECONDS_BETWEEN_MESSAGES", 20)
+    monkeypatch.setattr(lock_waiting, "MILLISECONDS_BETWEEN_MESSAGES", 20)
     stranger = roles.new("stranger")
     instance = load_configuration().instance("full")
     lock = LOCK.format("data_pipeline:full_s.t")
@@ -208,16 +209,16 @@ def test_who_builds_a_table_is_named_anew_when_it_is_another(
     logger.addHandler(log)
 
     def build() -> None:
-        with locks.building(database(instance), RelationName("full_s", "t"), logger):
+        with lock_waiting.building(database(instance), RelationName("full_s", "t"), logger):
             built.set()
 
     built = threading.Event()
     with session_of(roles, stranger, lock) as first:
         thread = threading.Thread(target=build)
         thread.start()
-        assert log.heard.wait(60)
+        assert log.heard.wait(PATIENCE)
         assert not built.is_set()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert built.is_set()
     assert set(log.messages) == {f"Waiting for {first}), which is building full_s.t"}
     with database(instance).session() as connection:

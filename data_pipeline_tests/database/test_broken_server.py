@@ -145,7 +145,7 @@ def test_a_full_disk(own_server: EmbeddedServer, small_disk: Path) -> None:
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
         connection.exec_driver_sql(f"ALTER ROLE {role} SET default_tablespace = small")
-    database(load_configuration().instance("full")).engine.dispose()
+    database(load_configuration().instance("full")).close()  # sessions know the space from then on
     try:
         run(EARLIER)
         error = refusal(table_asset("t", lambda: breaking(lambda: None)))

@@ -16,7 +16,9 @@ from data_pipeline.runs.step_reads import StepReads
 from data_pipeline_tests.io_manager.runs import execute, rows, write
 from data_pipeline_tests.plain_roles import PlainRoles
 
-STATEMENT = re.compile(r"(?:on the database|write there|let it write): (.+)", re.IGNORECASE)
+STATEMENT = re.compile(
+    r"(?:on the database|on the tablespace|write there|let it write): (.+)", re.IGNORECASE
+)
 
 
 def replace(value: int) -> None:
@@ -100,6 +102,23 @@ def test_a_table_of_the_catalog_that_went_to_another_role(roles: PlainRoles) -> 
     thief = roles.new("thief")
     execute(roles.admin, f"ALTER TABLE full_catalog.runs OWNER TO {thief}")
     assert granted(roles, lambda: replace(2)) == [f'GRANT "{thief}" TO "{roles.owner}"']
+
+
+def test_tables_lie_in_the_tablespace_that_the_role_defaults_to(roles: PlainRoles) -> None:
+    space = f"space_{roles.owner}"
+    with roles.admin.connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
+        admin.exec_driver_sql("SET allow_in_place_tablespaces = on")
+        admin.exec_driver_sql(f"CREATE TABLESPACE {space} LOCATION ''")
+        admin.exec_driver_sql(f"ALTER ROLE {roles.owner} SET default_tablespace = {space}")
+        grant = f'GRANT CREATE ON TABLESPACE "{space}" TO "{roles.owner}"'
+        try:
+            assert granted(roles, lambda: replace(1)) == [grant]
+            found = "SELECT spcname FROM pg_class c JOIN pg_tablespace t ON t.oid = reltablespace "
+            where = "WHERE c.oid = 'full_s.t'::regclass"
+            assert rows(roles.admin, found + where) == [(space,)]
+        finally:
+            admin.exec_driver_sql(f"DROP OWNED BY {roles.owner} CASCADE")
+            admin.exec_driver_sql(f"DROP TABLESPACE {space}")
 
 
 @pytest.mark.parametrize("place", ["ROLE {role}", "DATABASE {database}", "ROLE {role} IN {in_}"])

@@ -69,9 +69,8 @@ def test_the_error_says_where_and_what_to_do_but_not_the_password(
     assert isinstance(error, DatabaseError)
     assert f"Cannot connect to PostgreSQL at 127.0.0.1:{url.port}, database" in str(error)
     assert reason in str(error)
-    assert "`table_store_connections` in instances.yaml, or DATA_PIPELINE_DATABASE_URL" in str(
-        error
-    )
+    file = load_configuration().file
+    assert f"`table_store_connections` in {file}, or DATA_PIPELINE_DATABASE_URL" in str(error)
     result = run(source, raise_on_error=False)
     written = "".join(capfd.readouterr())
     shown = [str(error), written, repr(instance_resources("full")), repr(result.all_events)]

@@ -13,12 +13,14 @@ BUILT_ON = {
     "materialized view public.copied": "CREATE MATERIALIZED VIEW public.copied AS "
     "SELECT a FROM mini_s.t",
     "view mini_s.beside": "CREATE VIEW mini_s.beside AS SELECT a FROM mini_s.t",
-    "table constraint u_a_fkey on public.u": "ALTER TABLE mini_s.t ADD UNIQUE (a); "
+    "constraint u_a_fkey on table public.u": "ALTER TABLE mini_s.t ADD UNIQUE (a); "
     "CREATE TABLE public.u (a bigint REFERENCES mini_s.t (a))",
     "function public.counted()": "CREATE FUNCTION public.counted() RETURNS bigint "
     "BEGIN ATOMIC SELECT count(*) FROM mini_s.t; END",
     "function public.of(mini_s.t)": "CREATE FUNCTION public.of(mini_s.t) RETURNS bigint "
     "LANGUAGE sql AS 'SELECT 1::bigint'",
+    "default value for column a of table public.numbered": "ALTER TABLE mini_s.t ADD own serial; "
+    "CREATE TABLE public.numbered (a int DEFAULT nextval('mini_s.t_own_seq'))",
     "view public.rows": "CREATE VIEW public.rows AS SELECT count(*) FROM mini_catalog.tables",
 }
 

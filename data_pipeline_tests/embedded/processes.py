@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+from data_pipeline_tests.patience import PATIENCE
+
 START = """
 import sys
 from pathlib import Path
@@ -46,7 +48,7 @@ def start_in_process(home: Path, *, user: int | None = None, **options: Any) -> 
 
 def go(process: subprocess.Popen) -> str:
     """Let the process start the server: its URL."""
-    output, errors = process.communicate("go\n", timeout=120)
+    output, errors = process.communicate("go\n", timeout=PATIENCE)
     assert process.returncode == 0, errors
     return output.strip()
 
@@ -78,7 +80,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 def await_end(*processes: psutil.Process) -> None:
     """Wait until all have ended."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while alive := [process for process in processes if is_alive(process)]:
         assert time.monotonic() < deadline, f"still running: {alive}"
         time.sleep(0.005)

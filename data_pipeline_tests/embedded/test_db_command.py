@@ -21,8 +21,9 @@ def db(home: Path) -> Command:
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("DATA_PIPELINE", "PG"))}
+        code = "from data_pipeline.cli.commands.db import db; db()"
         return subprocess.run(
-            [sys.executable, "-c", "from data_pipeline.cli.db import db; db()", *arguments],
+            [sys.executable, "-c", code, *arguments],
             env={**kept, "DATA_PIPELINE_HOME": str(home), "PATH": "/nowhere", **environment},
             capture_output=True,
             text=True,

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from data_pipeline.embedded import EmbeddedServer
 from data_pipeline_tests.embedded.processes import await_end, is_alive, postmaster_of
 from data_pipeline_tests.embedded.queries import ask, connect
+from data_pipeline_tests.patience import PATIENCE
 
 # Computes without ever looking whether its postmaster still lives.
 ENDLESS = "SELECT sum(i) FROM (SELECT generate_series(1, 100000000000) AS i) AS numbers"
@@ -45,7 +46,7 @@ def test_killed_with_a_query_running_it_starts_again_with_its_data(server: Embed
 
     again = server.start()
 
-    query.join(30)
+    query.join(PATIENCE)
     assert ask(again, "SELECT count(*) FROM t") == 1000
     await_end(*left_behind)
     assert again == url
@@ -56,7 +57,7 @@ def test_stop_ends_what_a_killed_server_left_behind(server: EmbeddedServer) -> N
     kill(server)
     assert is_alive(backend)
     server.stop()
-    query.join(30)
+    query.join(PATIENCE)
     await_end(backend)
 
 
@@ -107,7 +108,7 @@ def test_a_killed_backend_is_recovered_from(server: EmbeddedServer) -> None:
     ask(url, "CREATE TABLE t AS SELECT 1 AS n")
     backend, query = endless_query(url)
     backend.kill()
-    query.join(30)
+    query.join(PATIENCE)
     log = server.data.parent / "server.log"
     while "was terminated by signal 9" not in log.read_text():  # from here on it recovers
         pass

@@ -59,8 +59,30 @@ def test_a_mean_and_a_ratio_by_linearisation() -> None:
     estimate = ratio(sample, "y", "x")
     assert estimate.value == pytest.approx(15 / 8)
     residuals = np.array([2 - 15 / 8, 4 - 45 / 8, 9 - 60 / 8]) * 2 / 16
-    assert estimate.standard_error == pytest.approx(math.sqrt((0.5 * residuals**2).sum()))
+    left = 1 - 0.5 * np.array([1, 3, 4]) / 8
+    assert estimate.standard_error == pytest.approx(math.sqrt((0.5 * residuals**2 / left).sum()))
     assert mean(sample, "y") == ratio(sample, "y", 1)
+
+
+def test_the_mean_of_a_fixed_number_of_draws_and_of_a_part_of_them() -> None:
+    sample = rows(y=[1.0, 2.0, 6.0], unit=range(3), probability=0.1)
+    textbook = math.sqrt(0.9 * np.var([1, 2, 6], ddof=1) / 3)
+    assert mean(sample, "y", design="srs").standard_error == pytest.approx(textbook)
+    of_many = mean(sample, "y", design="srs", sample_size=1000)
+    assert of_many.standard_error == pytest.approx(textbook)
+
+
+def test_standard_errors_of_few_uneven_units_are_right_on_average() -> None:
+    """Without a correction they are 15 % too small."""
+    random = np.random.default_rng(3)
+    size = random.geometric(0.3, 200)
+    y = np.exp(random.normal(0, 0.5, 200))
+    drawn = random.random((2000, 200)) < 0.05
+    sample, unit = np.nonzero(drawn)
+    frame = rows(s=sample, y=(y * size)[unit], x=size[unit], unit=np.arange(len(unit)))
+    found = ratio(frame.assign(probability=0.05), "y", "x", by=["s"]).dropna()
+    real = math.sqrt(((found["value"] - (y * size).sum() / size.sum()) ** 2).mean())
+    assert math.sqrt((found["standard_error"] ** 2).mean()) == pytest.approx(real, rel=0.1)
 
 
 def test_contributions_alike_give_units_less_one_degrees_of_freedom() -> None:

@@ -87,6 +87,10 @@ def in_store(text: str) -> str:
         ("instances: {one: {blob_store: {blob_store_connection: [x]}}}",
          "instances.one.blob_store.blob_store_connection",
          "['x'] is not in blob_store_connections. Known here: none."),
+        (f"{ONE}technical_setups: {{defualt: }}", "technical_setups.defualt",
+         "instances that name no setup take 'default', which is not there. Did you"),
+        ("instances: {one: {attrs: {sampel: {}}}}", "instances.one.attrs.sampel",
+         "the key 'sampel' has no meaning, but is too much like one that has."),
         # instances and their names
         ("name: x", "instances", "there is no instance. Add one, such as 'full:"),
         ("instances: {__any__: }", "instances", "there is no instance. Add one, such as 'full:"),

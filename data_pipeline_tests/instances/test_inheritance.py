@@ -1,11 +1,12 @@
 """An instance inherits: defaults < connection < technical setup < `__any__` < the instance."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances import CopyFilter
+from data_pipeline.instances import CopyFilter, load_configuration
 from data_pipeline_tests.instances.conftest import Load
 
 
@@ -72,9 +73,26 @@ instances: {one: {table_store: {table_store_connection: b}}}
 
 
 def test_changing_given_attrs_does_not_change_the_instance(load: Load) -> None:
-    one = load("instances: {one: {attrs: {m: {x: 1}}}}").instance("one")
+    text = "instances: {one: {attrs: {m: {x: 1}, l: [1], s: !!set {a}}}}"
+    one = load(text).instance("one")
     one.attrs["m"]["x"] = 2
-    assert one.attrs == {"m": {"x": 1}}
+    one.attrs["l"].append(2)
+    one.attrs["s"].add("b")
+    for same in (one, load(text).instance("one")):
+        assert same.attrs == {"m": {"x": 1}, "l": [1], "s": {"a"}}
+
+
+def test_a_changed_file_is_read_anew_whatever_its_time_says(load: Load, file: Path) -> None:
+    for x in (1, 2, 1):
+        configuration = load(f"instances: {{one: {{attrs: {{x: {x}}}}}}}")
+        assert configuration.instance("one").attrs == {"x": x}
+        os.utime(file, ns=(0, 0))
+        assert load_configuration(file).instance("one").attrs == {"x": x}
+
+
+def test_changed_variables_count_although_the_file_is_the_same(load: Load) -> None:
+    text = 'instances: {one: {attrs: {x: "{$X}"}}}'
+    assert [load(text, {"X": x}).instance("one").attrs["x"] for x in "ab"] == ["a", "b"]
 
 
 def test_yaml_anchors_and_merge_keys_work(load: Load) -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances.settings.sample import CoverSettings, RootSettings, Threshold
+from data_pipeline.instances.settings.sample import Budget, CoverSettings, RootSettings, Threshold
 from data_pipeline_tests.instances.conftest import Load
 
 COPIES = "copy_filtered_input: true, copy_source: full"
@@ -50,6 +50,12 @@ def test_a_minimal_sample_needs_no_rate(load: Load) -> None:
     sample = load(text("{roots: {flights: {}}, size: minimal}")).instance("midi").sample
     assert sample is not None
     assert sample.is_minimal
+
+
+def test_a_size_takes_units_of_bytes(load: Load) -> None:
+    sample = load(text("{roots: {flights: {}}, size: {bytes: 1.5GB}}")).instance("midi").sample
+    assert sample is not None
+    assert sample.size == Budget(bytes=3 * 2**29)
 
 
 def test_an_instance_that_loads_for_itself_has_no_sample(load: Load) -> None:
@@ -109,9 +115,18 @@ def test_an_instance_that_loads_for_itself_has_no_sample(load: Load) -> None:
             "'dest' does not fit: a list of columns is needed, as in [column]",
         ),
         (
-            "{roots: {f: {rate: 1}}, size: tiny}",
-            "sample.size: 'tiny' does not fit: input should be",
+            "{roots: {f: {rate: 1}}, whole: g}",
+            "whole: 'g' does not fit: a list of tables",
         ),
+        (
+            "{roots: {f: {rate: 1}}, follow: {g: 7}}",
+            "follow.g: 7 does not fit: name the table",
+        ),
+        ("{roots: {f: {rate: 1}}, size: tiny}", "sample.size: 'tiny' does not fit: write minimal"),
+        ("{roots: {f: {}}, size: {rows: 1, share: 1}}", "give one of rows, bytes and share"),
+        ("{roots: {f: {}}, size: {row: 1}}", "unknown key 'row'. Did you mean 'rows'?"),
+        ("{roots: {f: {}}, size: {bytes: 2 GiB}}", "write a number of bytes, or one with kB"),
+        ("{roots: {f: {rate: 1}}, size: {rows: 5}}", "a size decides on the rates of roots"),
     ],
 )
 def test_wrong_specifications(load: Load, sample: str, message: str) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
 from data_pipeline.results.table_query import sql_query
-from data_pipeline.store.table_properties import Table
+from data_pipeline.store.table_properties import Table, View
 from data_pipeline_tests.io_manager.runs import refusal, rows, run, table_asset
 
 # The text of each error: what PostgreSQL says, then the query with the place marked.
@@ -82,3 +82,78 @@ def test_an_error_without_a_place_is_still_explained(
     assert message in str(error)
     assert "^" not in str(error)
     assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)]
+
+
+LONG, WIDE = "x" * 70, "ä" * 40
+SHOWN = sa.select(sa.literal(1).label(LONG))
+
+
+@pytest.mark.usefixtures("pipeline_database")
+@pytest.mark.parametrize(
+    ("query", "alias", "size"),
+    [
+        (SHOWN, LONG, 70),
+        (sa.text(f"SELECT 1 AS {LONG}"), LONG, 70),
+        (sa.text(f"SELECT 1 AS {LONG.upper()}"), LONG.upper(), 70),
+        (sa.text(f'SELECT 1 AS "{LONG} and more"'), f"{LONG} and more", 79),
+        (sa.text(f"SELECT 1 AS {WIDE}"), WIDE, 80),
+        (View(SHOWN), LONG, 70),
+        (Table(SHOWN, types={LONG[:63]: "text"}), LONG, 70),
+    ],
+)
+def test_an_alias_that_would_be_cut_is_refused(query: Any, alias: str, size: int) -> None:
+    error = str(refusal(table_asset("t", lambda: query)))
+    assert f"Table `s/t`: the query names a column `{alias}`, which has {size} bytes" in error
+
+
+@pytest.mark.usefixtures("pipeline_database")
+def test_an_alias_of_just_that_length_is_not() -> None:
+    exact, other = "x" * 63, "y" * 70
+    text = f'WITH {other} AS (SELECT 1 AS {exact}, 2 AS "{"z" * 62}") SELECT * FROM {other}'
+    run(table_asset("t", lambda: sa.text(text)))
+
+
+SEVERAL = [
+    "SELECT 1 AS a) AS q; DROP TABLE full_s.t; SELECT * FROM (SELECT 2 AS a",
+    "SELECT 1 AS a) AS q; CREATE TABLE public.other (a int); SELECT * FROM (SELECT 2 AS a",
+]
+
+
+@pytest.mark.parametrize("types", [None, {"a": "bigint"}], ids=["plain", "with types"])
+@pytest.mark.parametrize("query", SEVERAL)
+def test_a_query_is_one_statement(
+    pipeline_database: sa.Engine, query: str, types: dict[str, str] | None
+) -> None:
+    run(table_asset("t", lambda: pd.DataFrame({"a": [1]})))
+    error = refusal(table_asset("r", lambda: Table(sql_query(query), types=types)))
+    reason = "syntax error" if types else "the query is more than one statement"
+    assert str(error).startswith(f"Table `s/r` could not be built: {reason}")
+    assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)]
+    assert rows(pipeline_database, "SELECT to_regclass('public.other')") == [(None,)]
+
+
+def test_a_view_is_one_statement(pipeline_database: sa.Engine) -> None:
+    query = "SELECT 1 AS a; CREATE TABLE public.other (a int)"
+    error = refusal(table_asset("v", lambda: View(sql_query(query))))
+    assert "View `s/v` could not be built: " in str(error)
+    assert rows(pipeline_database, "SELECT to_regclass('public.other')") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT ';' AS a", "SELECT 'x' AS a -- one; two", "SELECT $$a;'b$$ || E'\\';' AS a"]
+)
+def test_a_semicolon_in_a_text_is_none_of_the_query(
+    pipeline_database: sa.Engine, query: str
+) -> None:
+    run(table_asset("t", lambda: sql_query(query)))
+    [(value,)] = rows(pipeline_database, "SELECT a FROM full_s.t")
+    assert value in (";", "x", "a;'b';")
+
+
+@pytest.mark.usefixtures("pipeline_database")
+@pytest.mark.parametrize("types", [None, {"a": "bigint"}], ids=["plain", "with types"])
+def test_a_connection_that_breaks_is_said(types: dict[str, str] | None) -> None:
+    query = "SELECT pg_terminate_backend(pg_backend_pid())::int AS a"
+    error = refusal(table_asset("t", lambda: Table(sql_query(query), types=types)))
+    assert isinstance(error, DatabaseError)
+    assert "Lost the connection to PostgreSQL" in str(error)

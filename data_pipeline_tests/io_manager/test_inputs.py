@@ -1,5 +1,6 @@
 """What arrives at an annotated parameter."""
 
+import pickle
 from typing import Any
 
 import pandas as pd
@@ -152,3 +153,28 @@ def test_columns_have_the_same_types_whatever_rows_an_instance_has(
     written = [types(kept) for kept in ("true", "false", "i IS NULL", "i = 1")]
     assert written == [written[0]] * 4
     assert list(seen.values()) == [seen["true"]] * 4
+
+
+@pytest.mark.usefixtures("pipeline_database")
+@pytest.mark.parametrize("how", ["attribute", "item", "items"])
+def test_a_column_that_is_not_there_is_named(how: str) -> None:
+    def read(source: sa.Table) -> Any:
+        if how == "attribute":
+            return sa.select(source.c.aa)
+        return sa.select(source.c["aa"]) if how == "item" else sa.select(*source.c["b", "aa"])
+
+    error = str(refusal(source, from_inputs("reader", read, "source")))
+    assert "Table `s/source` has no column `aa`. Is `a` meant? Its columns are `a`, `b`" in error
+
+
+@pytest.mark.usefixtures("pipeline_database")
+def test_the_columns_are_otherwise_those_of_sqlalchemy() -> None:
+    def read(source: sa.Table) -> Any:
+        copied = pickle.loads(pickle.dumps(source))
+        assert not hasattr(source.c, "other")
+        assert "other" not in copied.c
+        assert copied.c.a.name == source.columns["a"].name == source.c[0].name == "a"
+        found = source.alias("s")
+        return sa.select(found.c.a, source.c.b).join_from(found, source, found.c.a == source.c.a)
+
+    run(source, from_inputs("reader", read, "source"))

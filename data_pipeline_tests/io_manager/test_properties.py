@@ -123,6 +123,7 @@ def test_a_null_where_there_must_be_none_names_the_column(
         {"types": {"nope": "text"}},
         {"nullable": {"nope": True}},
         {"foreign_keys": [ForeignKey("nope", "u")]},
+        {"columns": {"a": "The first.", "nope": "There is none."}},
     ],
     ids=lambda declared: next(iter(declared)),
 )

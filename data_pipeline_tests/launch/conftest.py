@@ -13,7 +13,9 @@ import sqlalchemy as sa
 
 from data_pipeline_tests.launch.processes import environment, succeed
 
-JOB_EXECUTE = ("dagster", "job", "execute", "-m", "data_pipeline.definitions", "-j")
+_JOB_EXECUTE = ("dagster", "job", "execute", "-m")
+JOB_EXECUTE = (*_JOB_EXECUTE, "data_pipeline_tests.launch.quickstart", "-j")
+SHIPPED_JOB_EXECUTE = (*_JOB_EXECUTE, "data_pipeline.definitions", "-j")
 NOTHING_EXECUTED = re.compile(r"\b0 of \d+ steps executed")
 
 

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from data_pipeline.embedded.binaries import find_psql
+from data_pipeline_tests.patience import PATIENCE
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
-PATIENCE = 120
-"""Seconds after which a wait is given up; no test expects anything to take so long."""
-
 T = TypeVar("T")
 
 
@@ -42,7 +40,7 @@ def execute(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -36,7 +36,14 @@ def strings(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 @pytest.mark.parametrize(
-    "file", ["docker-compose.yaml", "dagster.yaml", "workspace.yaml", "values.yaml"]
+    "file",
+    [
+        "docker-compose.yaml",
+        "docker-compose.celery.yaml",
+        "dagster.yaml",
+        "workspace.yaml",
+        "values.yaml",
+    ],
 )
 def test_no_file_holds_a_password(file: str) -> None:
     for path, text in strings(yaml.safe_load((DEPLOY / file).read_text())):
@@ -85,3 +92,25 @@ def test_the_web_ui_is_published_on_loopback_alone() -> None:
     services = interpolated(compose(), FILLED_IN)["services"]
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert published == {"webserver": ["127.0.0.1:3000:3000"]}
+
+
+def test_workers_share_all_with_the_code_server_that_a_step_needs() -> None:
+    added = yaml.safe_load((DEPLOY / "docker-compose.celery.yaml").read_text())
+    services = interpolated(compose(), FILLED_IN)["services"]
+    more = interpolated(added, FILLED_IN)["services"]
+    server, worker = services["code_server"], more["worker"]
+    needless = {"CODE_SERVER_HOST", "CODE_SERVER_PORT"}
+    environment = {k: v for k, v in server["environment"].items() if k not in needless}
+    assert worker["environment"] == environment
+    assert worker["image"] == server["image"]
+    volumes = {*server["volumes"], *more["code_server"]["volumes"]}
+    assert volumes < set(worker["volumes"])
+    files = {volume.split(":")[0] for volume in worker["volumes"] if volume.startswith("./")}
+    assert all((DEPLOY / file).is_file() for file in files)
+    assert set(worker["depends_on"]) <= services.keys() | more.keys()
+
+
+def test_code_server_and_workers_have_the_same_broker() -> None:
+    settings = yaml.safe_load((DEPLOY / "celery.yaml").read_text())["execution"]["config"]
+    definitions = (DEPLOY / "celery_definitions.py").read_text()
+    assert all(settings[name] in definitions for name in ("broker", "backend"))

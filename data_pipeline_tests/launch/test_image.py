@@ -25,7 +25,8 @@ def read(file: str) -> dict[str, Any]:
 def test_the_image_copies_files_that_exist_and_that_reach_the_builder() -> None:
     ignore = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     admitted = {line[1:] for line in ignore if line.startswith("!")}
-    copied = {source for line in instructions("COPY") for source in line.split()[:-1]}
+    lines = [line for line in instructions("COPY") if not line.startswith("--from")]
+    copied = {source for line in lines for source in line.split()[:-1]}
     missing = {source for source in copied if not (CHECKOUT / source.lstrip("./")).exists()}
     assert missing == set()
     assert {source.removeprefix("./") for source in copied} == admitted
@@ -33,15 +34,29 @@ def test_the_image_copies_files_that_exist_and_that_reach_the_builder() -> None:
 
 def test_the_image_installs_extras_that_exist_but_no_embedded_postgresql() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    (extras,) = [line.removeprefix("EXTRAS=") for line in instructions("ARG") if "EXTRAS" in line]
-    assert set(extras.split(",")) <= set(project["optional-dependencies"]) - {"embedded"}
-    assert any("--constraint constraints.txt" in line for line in instructions("RUN"))
+    head = (DEPLOY / "requirements.txt").read_text().partition("==")[0]
+    extras = set(re.findall(r"--extra (\w+)", head))
+    assert extras == {"flights", "polars", "celery", "k8s", "s3"}
+    assert extras <= set(project["optional-dependencies"])
+    assert any("--require-hashes" in line for line in instructions("RUN"))
+
+
+def test_the_image_has_the_versions_that_are_tested() -> None:
+    pin = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
+    tested = dict(pin.findall((CHECKOUT / "constraints.txt").read_text()))
+    installed = dict(pin.findall((DEPLOY / "requirements.txt").read_text()))
+    other = {name for name, version in installed.items() if tested.get(name, version) != version}
+    assert other == set(), "renew deploy/requirements.txt by the command at its top"
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[>=\[]", line)[0] for line in project["dependencies"]}
+    assert needed <= installed.keys()
 
 
 def test_the_image_has_a_python_that_the_project_supports() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    (image,) = instructions("FROM")
-    match = re.fullmatch(r"python:3\.(\d+)-slim", image)
+    assert set(instructions("FROM")) == {"${BASE}", "${BASE} AS build"}
+    (image,) = [line for line in instructions("ARG") if line.startswith("BASE=")]
+    match = re.fullmatch(r"BASE=python:3\.(\d+)-slim", image)
     assert match is not None
     assert project["requires-python"] == ">=3.11,<3.14"
     assert 11 <= int(match[1]) <= 13

@@ -4,8 +4,11 @@ import re
 
 import pytest
 
+from data_pipeline_tests.launch import quickstart
 from data_pipeline_tests.launch.conftest import JOB_EXECUTE, NOTHING_EXECUTED, Place
 from data_pipeline_tests.launch.processes import execute, succeed
+
+LAUNCH = ("dg", "launch", "-m", quickstart.__name__, "--job")
 
 
 def test_the_job_of_an_instance_needs_no_more_than_its_name(full: Place) -> None:
@@ -28,7 +31,7 @@ def test_full_has_every_row(full: Place) -> None:
 
 def test_dg_launches_the_job_of_an_instance(full: Place) -> None:
     pytest.importorskip("dagster_dg_cli", reason="dg is in the extra `dev`")
-    succeed("dg", "launch", "--job", "pipeline", "--partition", "mini", env=full.env)
+    succeed(*LAUNCH, "pipeline", "--partition", "mini", env=full.env)
     assert full.rows("SELECT a, b FROM mini_stage_2.b2") == [(0, 18)]
 
 
@@ -38,8 +41,8 @@ def test_a_second_run_executes_nothing(full: Place) -> None:
 
 def test_a_second_launch_by_dg_executes_nothing(full: Place) -> None:
     pytest.importorskip("dagster_dg_cli", reason="dg is in the extra `dev`")
-    succeed("dg", "launch", "--job", "mini", env=full.env)
-    again = succeed("dg", "launch", "--job", "mini", env=full.env)
+    succeed(*LAUNCH, "mini", env=full.env)
+    again = succeed(*LAUNCH, "mini", env=full.env)
     assert NOTHING_EXECUTED.search(again)
     assert "STEP_START" not in again
 

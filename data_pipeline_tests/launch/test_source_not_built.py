@@ -4,7 +4,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from data_pipeline_tests.launch.conftest import JOB_EXECUTE, place
+from data_pipeline_tests.launch.conftest import SHIPPED_JOB_EXECUTE, place
 from data_pipeline_tests.launch.processes import execute
 
 
@@ -12,7 +12,7 @@ def test_the_error_gives_the_command_that_builds_the_source(
     database_url: sa.URL, tmp_path: Path
 ) -> None:
     empty = place(database_url, tmp_path)
-    ended = execute(*JOB_EXECUTE, "mini", env=empty.env)
+    ended = execute(*SHIPPED_JOB_EXECUTE, "mini", env=empty.env)
     assert ended.returncode != 0
     assert "has not been built yet in instance `full`" in ended.stdout
     assert "dagster job execute -m data_pipeline.definitions -j full" in ended.stdout

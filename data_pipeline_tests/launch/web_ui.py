@@ -7,6 +7,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from data_pipeline_tests.launch.processes import Services
+from data_pipeline_tests.patience import PATIENCE
 
 QUICKSTART_STAGES = ("raw", "stage_1", "stage_2")
 ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
@@ -70,7 +71,7 @@ class WebUi:
 
     def page(self, path: str = "/") -> str:
         """The text of a page."""
-        with urlopen(f"{self.address}{path}", timeout=60) as response:
+        with urlopen(f"{self.address}{path}", timeout=PATIENCE) as response:
             return str(response.read().decode())
 
     def wait_until_loaded(self) -> None:
@@ -93,7 +94,7 @@ class WebUi:
         """The data that answers a GraphQL query."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=60) as response:
+        with urlopen(request, timeout=PATIENCE) as response:
             answer = json.load(response)
         assert "errors" not in answer, answer["errors"]
         return dict(answer["data"])

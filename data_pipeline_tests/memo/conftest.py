@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline_tests.io_manager.runs import execute
+from data_pipeline_tests.memo.step_processes import fresh_forkserver
 from data_pipeline_tests.memo.world import World
 
 
@@ -25,3 +26,10 @@ def world(
 def counters_may_begin_anew(superuser: sa.Engine) -> None:
     """Lets the owner of the database do what only a superuser may: `pg_stat_reset`."""
     execute(superuser, "GRANT EXECUTE ON FUNCTION pg_stat_reset() TO PUBLIC")
+
+
+@pytest.fixture
+def forkserver(world: World) -> Iterator[None]:
+    """Lets processes of steps know the environment of this test."""
+    with fresh_forkserver():
+        yield

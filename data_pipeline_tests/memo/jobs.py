@@ -1,9 +1,11 @@
 """Jobs for Dagster to find by name, in this process or in another one.
 
 What the assets of the job `changing` do, a test says in a file (see `world.py`). Dagster remembers
-a job by its arguments, so each run of a test names another generation.
+a job by its arguments, so each run of a test names another generation. It asks for a job several
+times in a run: each is built once, as the definitions of a user's module are.
 """
 
+import functools
 import json
 import os
 import uuid
@@ -15,43 +17,57 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from data_pipeline import sql_query, table_properties
+from data_pipeline import (
+    InstanceResource,
+    Tables,
+    instance_resources,
+    memoised,
+    sql_query,
+    table_properties,
+)
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.sources import outside_input
+from data_pipeline.memo.deciding.sources import outside_input
 from data_pipeline.pipelines.quickstart import assets as quickstart
 from data_pipeline.sampling import copy_filtered_inputs
 
 STATE = "TEST_STATE"
 
 
+@functools.lru_cache(maxsize=1)
 def in_process(name: str, _generation: str) -> dg.JobDefinition:
     return instance_definitions(quickstart).resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def multiprocess(name: str, _generation: str) -> dg.JobDefinition:
     definitions = instance_definitions(quickstart, executor=dg.multiprocess_executor)
     return definitions.resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def changing(name: str, _generation: str) -> dg.JobDefinition:
     return instance_definitions(changing_assets()).resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def changing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
     definitions = instance_definitions(changing_assets(), executor=dg.multiprocess_executor)
     return definitions.resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def mailing(name: str, _generation: str) -> dg.JobDefinition:
     return instance_definitions(mailing_assets()).resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def mailing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
     definitions = instance_definitions(mailing_assets(), executor=dg.multiprocess_executor)
     return definitions.resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def kept_by_files(name: str, _generation: str) -> dg.JobDefinition:
     definitions = instance_definitions(
         keeping_assets(),
@@ -61,6 +77,7 @@ def kept_by_files(name: str, _generation: str) -> dg.JobDefinition:
     return definitions.resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def optional_by_processes(name: str, _generation: str) -> dg.JobDefinition:
     definitions = instance_definitions(optional_assets(), executor=dg.multiprocess_executor)
     return definitions.resolve_job_def(name)
@@ -70,18 +87,29 @@ MADE: list[Callable[[], list[Any]]] = []
 """What gives the assets, checks and resources (by name) of the job `made`: the last one."""
 
 
+@functools.lru_cache(maxsize=1)
 def made(name: str, _generation: str) -> dg.JobDefinition:
     return definitions(MADE[-1]()).resolve_job_def(name)
 
 
+DEFINED: list[Callable[[], dg.Definitions]] = []
+"""What gives the definitions of the job `defined`: the last one."""
+
+
+def defined(name: str, _generation: str) -> dg.JobDefinition:
+    return DEFINED[-1]().resolve_job_def(name)
+
+
 def definitions(things: list[Any]) -> dg.Definitions:
     """Gives definitions of assets, checks and resources (by name)."""
-    assets = [item for item in things if type(item) is dg.AssetsDefinition]
+    kinds = (dg.AssetsDefinition, dg.AssetSpec, dg.SourceAsset)
+    assets = [item for item in things if type(item) in kinds]
     checks = [item for item in things if isinstance(item, dg.AssetChecksDefinition)]
     resources = {k: v for item in things if isinstance(item, dict) for k, v in item.items()}
     return instance_definitions(assets, asset_checks=checks, resources=resources)
 
 
+@functools.lru_cache(maxsize=1)
 def with_resources(name: str, _generation: str) -> dg.JobDefinition:
     """Runs in other processes, with resources that the environment and the test configure."""
     executor = dg.multiprocess_executor
@@ -188,6 +216,29 @@ def changing_assets() -> list[dg.AssetsDefinition]:
     return [t, copy_filtered_inputs(stage="stage_1", raw=[t]), b, c, query]
 
 
+def led_by_nobody(name: str, _generation: str) -> dg.JobDefinition:
+    """Gives `job`, of `s/a` and `s/b`, and `one`, of the first: plain Dagster with processes.
+
+    With `memoised ` before its name, nothing is partitioned: no run says for which instance it is.
+    """
+    job = name.removeprefix("memoised ")
+    plain = job == name
+    options = {"partitions_def": INSTANCE_PARTITIONS} if plain else {}
+
+    def table() -> pd.DataFrame:
+        return pd.DataFrame({"v": [1]})
+
+    assets = [dg.asset(key=["s", item], **options)(table) for item in ("a", "b")]
+    one = dg.define_asset_job("one", dg.AssetSelection.assets(["s", "a"]))
+    definitions = dg.Definitions(
+        assets,
+        jobs=[dg.define_asset_job("job"), one],
+        executor=dg.multiprocess_executor if plain else memoised(dg.multiprocess_executor),
+        resources=instance_resources() if plain else instance_resources("full"),
+    )
+    return definitions.resolve_job_def(job)
+
+
 def mailing_assets() -> list[dg.AssetsDefinition]:
     """Gives `s/t` -> `s/mail` -> `t/archive` -> `t/report`: a table, two of nothing, and a table.
 
@@ -276,3 +327,51 @@ def optional_assets() -> list[dg.AssetsDefinition]:
         return copy
 
     return [some, copy, more]
+
+
+@functools.lru_cache(maxsize=1)
+def several_by_processes(name: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(several_assets(), executor=dg.multiprocess_executor)
+    return definitions.resolve_job_def(name)
+
+
+@functools.lru_cache(maxsize=1)
+def comparing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(comparing_assets(), executor=dg.multiprocess_executor)
+    return definitions.resolve_job_def(name)
+
+
+def comparing_assets() -> list[dg.AssetsDefinition]:
+    """Gives `s/a`, of the state's value -> `t/compared`, which reads full's beside its own."""
+    value = state()["source"]
+    options: dict[str, Any] = {"partitions_def": INSTANCE_PARTITIONS}
+
+    @dg.asset(key=["s", "a"], code_version=str(value), **options)
+    def a() -> pd.DataFrame:
+        return pd.DataFrame({"v": [value]})
+
+    @dg.asset(key=["t", "compared"], ins={"a": dg.AssetIn(["s", "a"])}, code_version="1", **options)
+    def compared(a: pd.DataFrame, instance: InstanceResource) -> pd.DataFrame:
+        return a.assign(of_full=instance.read("s/a", pd.DataFrame, of="full")["v"])
+
+    return [a, compared]
+
+
+def several_assets() -> list[dg.AssetsDefinition]:
+    """Gives `s/parts`, with the tables that the state names -> `t/total`, of all of them."""
+    names = state()["names"]
+    options: dict[str, Any] = {"partitions_def": INSTANCE_PARTITIONS}
+
+    @dg.asset(key=["s", "parts"], code_version=repr(names), **options)
+    def parts() -> Tables:
+        called("parts")
+        return Tables({name: pd.DataFrame({"v": [value]}) for name, value in names.items()})
+
+    @dg.asset(
+        key=["t", "total"], ins={"parts": dg.AssetIn(["s", "parts"])}, code_version="1", **options
+    )
+    def total(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+        called("total")
+        return pd.DataFrame({"name": list(parts), "v": [int(p["v"].sum()) for p in parts.values()]})
+
+    return [parts, total]

@@ -5,8 +5,10 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline_tests.io_manager.runs import execute
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.world import World, new_storage
 
@@ -73,7 +75,13 @@ def test_the_outcome_on_one_instance_says_nothing_of_another(world: World) -> No
     assert world.made(made(apart=True, passes=True)).steps == set()
 
 
-def test_a_storage_that_does_not_know_the_outcome_checks_again(world: World) -> None:
+def test_everybody_who_shares_the_database_knows_the_outcome(
+    world: World, pipeline_database: sa.Engine
+) -> None:
     world.made(made(apart=True, passes=True))
     world.made(made(apart=True, passes=True), storage=new_storage())
+    assert world.calls == {}
+    execute(pipeline_database, "UPDATE full_catalog.checks SET passed = false")
+    again = world.made(made(apart=True, passes=True), storage=new_storage())
     assert world.calls == {"good": 1}
+    assert "good: blocking check `good` of `s/b` failed" in again.log

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from data_pipeline import sql_query, table_properties
 from data_pipeline.database.connection import database
 from data_pipeline.instances import load_configuration
-from data_pipeline.memo.sources import outside_input
+from data_pipeline.memo.deciding.sources import outside_input
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.store import catalog, catalog_versions
+from data_pipeline.store.active_runs import run_registry
 from data_pipeline.store.catalog_versions import VERSION
 from data_pipeline_tests.cli.test_commands import command
 from data_pipeline_tests.io_manager.runs import by_hand, execute, rows
@@ -90,6 +91,14 @@ def test_reading_brings_a_catalog_forward_too(pipeline_database: sa.Engine, stat
         found = catalog.rows(connection, "full_catalog")
     assert {str(table) for table in found} == {"raw/t", "stage_1/t", "stage_1/b", "stage_2/query"}
     assert rows(pipeline_database, HISTORY) == ALL_VERSIONS
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda path: path.stem)
+def test_runs_at_work_are_known_before_that(pipeline_database: sa.Engine, state: Path) -> None:
+    execute(pipeline_database, state.read_text())
+    instance = load_configuration().instance("full")
+    with database(instance).begin() as connection:
+        assert run_registry.active(connection, instance) == []
 
 
 def test_a_step_that_fails_changes_nothing(

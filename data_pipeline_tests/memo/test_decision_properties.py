@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import Identity
 from data_pipeline.instances.settings.caching import Validation
-from data_pipeline.memo.decisions import Action, Computation, Key, Known, Step, decide
+from data_pipeline.memo.deciding.decisions import Action, Computation, Decisions, Key, Known, Step
 from data_pipeline.store.catalog import CatalogRow
 
 Graph = list[set[int]]
@@ -41,9 +41,11 @@ def run(graph: Graph, codes: list[int], catalog: dict[Key, Known]) -> list[int]:
     executed: list[int] = []
     all_steps = steps(graph, codes)
     reused: set[str] = set()
+    followed = Decisions(all_steps, Validation())
     while True:
         settled = frozenset({f"t{i}" for i in executed} | reused)
-        decisions = decide(all_steps, catalog, Validation(), settled)
+        decisions = Decisions(all_steps, Validation()).update(catalog, settled)
+        assert followed.update(catalog, settled) == decisions
         reused |= {name for name, found in decisions.items() if found.action is Action.REUSE}
         ready = [int(name[1:]) for name, d in decisions.items() if d.action is Action.RUN]
         ready = [i for i in ready if all(f"t{j}" in settled | reused for j in graph[i])]

@@ -2,8 +2,8 @@
 
 import logging
 import queue
+import select
 import threading
-import time
 from logging.handlers import QueueHandler
 from typing import Any
 
@@ -17,16 +17,17 @@ from data_pipeline.commit.stage_commits import StageCommits
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.drop import dropping
-from data_pipeline.drop.blockers import Order
+from data_pipeline.drop.blockers import DropOrder
 from data_pipeline.drop.inventory import DropSelection
 from data_pipeline.instances import load_configuration
 from data_pipeline.results.discard_staged import make_room
 from data_pipeline.results.writing import Store
 from data_pipeline.runs.run_session import RunSession
-from data_pipeline.store import blob_files
+from data_pipeline.store.blobs import blob_files
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo.stages import asset, constant, failing
 from data_pipeline_tests.memo.world import World
+from data_pipeline_tests.patience import PATIENCE
 
 END_OF_READS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -64,7 +65,7 @@ def test_who_looks_at_a_staged_table_is_named_and_waited_for(
     with pipeline_database.connect() as looking:
         pid = looking.scalar(sa.text("SELECT pg_backend_pid() FROM full_s__staging.a"))
         thread.start()
-        message = said.get(timeout=60).getMessage()
+        message = said.get(timeout=PATIENCE).getMessage()
     thread.join()
     session.close()
     assert f"Waiting to drop full_s__staging.a: session {pid} (" in message
@@ -152,11 +153,17 @@ def test_timeouts_of_the_server_end_no_run(
     world: World, pipeline_database: sa.Engine, setting: str
 ) -> None:
     def slow(a: sa.Table) -> Any:
-        time.sleep(1)
+        # Idle for a shorter time than the sessions of the run.
+        with pipeline_database.connect() as connection:
+            session: Any = connection.connection.driver_connection
+            session.autocommit = setting == "idle_session_timeout"
+            session.cursor().execute("SELECT 1")
+            select.select([session], [], [])  # until the server ends it
+            connection.invalidate()
         return sql_query("SELECT v FROM {a}", a=a)
 
     name = pipeline_database.url.database
-    execute(pipeline_database, f'ALTER DATABASE "{name}" SET {setting} = 300')
+    execute(pipeline_database, f'ALTER DATABASE "{name}" SET {setting} = 2000')
     assert world.made(lambda: [constant("s/a", 1), asset("s/q", slow, "s/a")]).success
 
 
@@ -176,7 +183,7 @@ def test_a_file_that_a_run_makes_again_while_it_is_dropped_stays(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dropping, "_drop_group", drop_before_a_run)
-        order = Order(instance, DropSelection(frozenset({"s"}), "s", None))
+        order = DropOrder(instance, DropSelection(frozenset({"s"}), "s", None))
         dropping.drop(database(instance), order, logging.getLogger("test"))
     [(location,)] = rows(pipeline_database, "SELECT location FROM full_catalog.tables")
     assert (blob_files.directory(instance) / location).is_file()

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline import Table, table_properties
+from data_pipeline import INSTANCE_PARTITIONS, Table, table_properties
 from data_pipeline.instances import load_configuration
-from data_pipeline.memo.sources import outside_input
+from data_pipeline.memo.deciding.sources import outside_input
 from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo.jobs import called
@@ -75,20 +76,37 @@ def follows(world: World, first: Callable[[], Any], then: Callable[[], Any]) -> 
     return bool(world.calls)
 
 
-@pytest.mark.parametrize(("one", "other"), UNLIKE.values(), ids=UNLIKE)
 def test_values_that_differ_in_any_byte_are_other_values(
-    world: World, pipeline_database: sa.Engine, one: str, other: str
+    world: World, pipeline_database: sa.Engine
 ) -> None:
     owner = rows(pipeline_database, "SELECT current_user")[0][0]
-    one, other = (value.replace("data_pipeline", owner) for value in (one, other))
-    base = f"SELECT 1 AS k, {one} AS v UNION ALL SELECT 2, {one}"
-    assert world.made(chain(query(base.replace("UNION ALL", "UNION  ALL")))).success
-    same = f"SELECT v.* FROM (SELECT 2 AS k, {one} AS v UNION ALL SELECT 1, {one}) v"
-    assert world.made(chain(query(same), version="2")).success
+    values = [[v.replace("data_pipeline", owner) for v in pair] for pair in UNLIKE.values()]
+
+    def reading(what: str, number: int) -> Any:
+        def read(table: sa.Table) -> Any:
+            called(what.replace(" ", "_"))
+            return sa.select(sa.func.count().label("n")).select_from(table)
+
+        return dg.asset(
+            key=["later", f"read_{number}"],
+            ins={"table": dg.AssetIn(["s", f"made_{number}"])},
+            partitions_def=INSTANCE_PARTITIONS,
+            code_version="1",
+        )(read)
+
+    def things(text: str, version: str) -> list[Any]:
+        texts = [text.format(one=one, other=other) for one, other in values]
+        made = [asset(f"s/made_{i}", query(t), version=version) for i, t in enumerate(texts)]
+        return made + [reading(what, number) for number, what in enumerate(UNLIKE)]
+
+    base = "SELECT 1 AS k, {one} AS v UNION ALL SELECT 2, {one}"
+    assert world.made(lambda: things(base, "1")).success
+    same = "SELECT v.* FROM (SELECT 2 AS k, {one} AS v UNION ALL SELECT 1, {one}) v"
+    assert world.made(lambda: things(same, "2")).success
     assert not world.calls
-    changed = f"SELECT 1 AS k, {other} AS v UNION ALL SELECT 2, {one}"
-    assert world.made(chain(query(changed), version="3")).success
-    assert world.calls == {"read": 1}
+    changed = "SELECT 1 AS k, {other} AS v UNION ALL SELECT 2, {one}"
+    assert world.made(lambda: things(changed, "3")).success
+    assert world.calls == {what.replace(" ", "_"): 1 for what in UNLIKE}
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline_tests.memo.step_processes import BY_PROCESSES
 from data_pipeline_tests.memo.world import Run, World, new_storage, shared_storage
 
 SAMPLED = {"stage_1__copy_filtered_inputs", "stage_1__a2", "stage_2__b2", "stage_2__a3"}
 RAW = {"raw__dfa", "raw__dfb"}
-# Not the fork server: one that an earlier test has started does not know this environment.
-SPAWN = {"start_method": {"spawn": {}}, "max_concurrent": 2}
 
 
 @pytest.fixture
@@ -69,9 +68,10 @@ def test_a_run_with_nothing_to_do_executes_no_step_and_succeeds(world: World) ->
     assert not world.calls
 
 
+@pytest.mark.usefixtures("forkserver")
 def test_several_processes_share_what_is_decided(world: World, tmp_path: Path) -> None:
     settings = {
-        "run_config": {"execution": {"config": SPAWN}},
+        "run_config": BY_PROCESSES,
         "storage": shared_storage(tmp_path),
     }
     first = world.run(builder="changing_by_processes", **settings)

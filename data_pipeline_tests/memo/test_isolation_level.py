@@ -1,7 +1,7 @@
 """Runs give the same results whatever isolation level the role of the pipeline defaults to."""
 
 import logging
-import subprocess
+import multiprocessing
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,22 +18,17 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Instance, load_configuration
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.runs.step_reads import StepReads
-from data_pipeline.store import catalog, run_registry
+from data_pipeline.store import catalog
+from data_pipeline.store.active_runs import run_registry
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until, write
 from data_pipeline_tests.memo.stages import constant
-from data_pipeline_tests.memo.world import World
+from data_pipeline_tests.memo.world import Run, World, shared_storage
+from data_pipeline_tests.patience import PATIENCE
 
 SILENT = logging.Logger("silent")
 A_LOCK_IS_WAITED_FOR = """
 SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
 WHERE NOT granted AND datname = current_database()
-"""
-RUN = """
-import pathlib, sys
-from data_pipeline_tests.memo.world import Run, shared_storage
-folder = pathlib.Path(sys.argv[2])
-folder.mkdir()
-sys.exit(not Run(shared_storage(folder), "changing", sys.argv[1]).success)
 """
 
 pytestmark = pytest.mark.usefixtures("level")
@@ -167,16 +162,29 @@ def test_a_commit_waits_for_a_reader(world: World, superuser: sa.Engine) -> None
     assert rows(superuser, "SELECT v FROM full_s.a") == [(2,)]
 
 
+def run_changing(name: str, folder: Path) -> None:
+    """Runs the pipeline in a process of its own."""
+    folder.mkdir()
+    sys.exit(not Run(shared_storage(folder), "changing", name).success)
+
+
+@pytest.mark.usefixtures("forkserver")
 def test_runs_at_once_get_along(world: World, superuser: sa.Engine, tmp_path: Path) -> None:
     """Two of one instance take turns, and one of another copies from it meanwhile."""
     assert world.run().success
     world.state["source"] = 5
     world.save()
     processes = [
-        subprocess.Popen([sys.executable, "-c", RUN, name, str(tmp_path / f"storage_{number}")])
+        multiprocessing.get_context("forkserver").Process(
+            target=run_changing, args=(name, tmp_path / f"storage_{number}")
+        )
         for number, name in enumerate(["full", "full", "mini"])
     ]
-    assert [process.wait(300) for process in processes] == [0, 0, 0]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(PATIENCE)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
     made = "SELECT DISTINCT b.v, q.v FROM full_stage_1.b, full_stage_2.query q"
     assert rows(superuser, made) == [(10, 10)]
     assert rows(superuser, made.replace("full", "mini")) in ([(2, 2)], [(10, 10)])

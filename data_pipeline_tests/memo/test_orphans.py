@@ -1,5 +1,6 @@
 """Tables that no asset makes any more are named, and dropped by who had them last."""
 
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -37,7 +38,7 @@ def names(engine: sa.Engine, of: CodeLocation) -> tuple[list[str], list[str]]:
 
 
 @pytest.fixture
-def renamed(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def renamed(world: World, define: Callable[[dg.Definitions], None]) -> World:
     """A pipeline of which the table `old` was renamed to `new`, and a blob was deleted."""
 
     def model() -> dict[str, int]:
@@ -48,8 +49,7 @@ def renamed(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     assert world.made(lambda: before).success
     assert "No asset makes" not in world.last.log
     assert world.made(lambda: after).success
-    now = instance_definitions(after, code_location=HERE)
-    monkeypatch.setattr("data_pipeline.definitions.defs", now)
+    define(instance_definitions(after, code_location=HERE))
     return world
 
 
@@ -120,14 +120,15 @@ def test_a_result_that_a_step_reads_holds_up_no_run(
 
 
 def test_what_is_of_unknown_origin_is_never_dropped(
-    pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+    pipeline_database: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    define: Callable[[dg.Definitions], None],
 ) -> None:
     things: list[Any] = [constant("s/kept", 1), constant("s/old", 1)]
     monkeypatch.setattr(jobs, "called", lambda _: None)
     monkeypatch.setattr("data_pipeline_tests.memo.stages.called", lambda _: None)
     dg.materialize(things, partition_key="full", resources=instance_resources("full"))
-    now = instance_definitions(things[:1], code_location=HERE)
-    monkeypatch.setattr("data_pipeline.definitions.defs", now)
+    define(instance_definitions(things[:1], code_location=HERE))
     shown = command("gc", "full", "--orphans", "--yes").output
     assert "full: `s/old` is of unknown origin, and stays" in shown
     assert rows(pipeline_database, "SELECT v FROM full_s.old") == [(1,)]

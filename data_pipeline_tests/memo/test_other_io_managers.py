@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.sources import shared_output
+from data_pipeline.memo.deciding.sources import shared_output
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.stages import asset, constant, failing
-from data_pipeline_tests.memo.test_executor import SPAWN
+from data_pipeline_tests.memo.step_processes import BY_PROCESSES
 from data_pipeline_tests.memo.world import World, new_storage, shared_storage
 
 KINDS = "SELECT name, kind FROM full_catalog.tables ORDER BY 1"
@@ -101,12 +101,13 @@ def test_what_follows_reads_it_though_it_is_not_computed(
     assert rows(pipeline_database, "SELECT v FROM full_s.score") == [(1,)]
 
 
+@pytest.mark.usefixtures("forkserver")
 def test_in_several_processes_it_is_computed_once(world: World, tmp_path: Path) -> None:
     world.state["folder"] = str(tmp_path / "laptop")
     settings: dict[str, Any] = {
         "builder": "kept_by_files",
         "storage": shared_storage(tmp_path),
-        "run_config": {"execution": {"config": SPAWN}},
+        "run_config": BY_PROCESSES,
     }
     assert world.run(**settings).success
     assert world.calls == {"model": 1, "score": 1}

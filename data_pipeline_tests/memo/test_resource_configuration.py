@@ -22,12 +22,11 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-import data_pipeline.definitions
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.cli import main
 from data_pipeline.identity.computation import Identity
-from data_pipeline.instances.dagster_resource import InstanceResource
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.io_manager.instance_resource import InstanceResource
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.world import World, shared_storage
 
@@ -105,9 +104,15 @@ class Known(Client):
 
 
 def asking(*keys: str) -> dg.AssetsDefinition:
-    @dg.asset(key=["s", "a"], required_resource_keys={*keys}, **FIXED)
+    return _asking("a", "a", *keys)
+
+
+def _asking(name: str, call: str, *keys: str) -> dg.AssetsDefinition:
+    """Gives the asset `s/<name>`, which asks for resources and counts its calls."""
+
+    @dg.asset(key=["s", name], required_resource_keys={*keys}, **FIXED)
     def a() -> pd.DataFrame:
-        called("a")
+        called(call)
         return pd.DataFrame({"v": [1]})
 
     return a
@@ -162,15 +167,36 @@ SAME_SAME_OTHER: Mapping[str, Callable[[int], object]] = {
 
 def _partial(x: int) -> dict[str, object]:
     inner = Settings.configure_at_launch(factor=x)
-    return {"mine": Nesting(inner=inner), "inner": inner}
+    return {"mine": Nesting(inner=inner), "partial": inner}
 
 
-@pytest.mark.parametrize("kind", SAME_SAME_OTHER)
-def test_what_a_resource_is_counts(world: World, kind: str) -> None:
-    made = SAME_SAME_OTHER[kind]
-    assert runs(world, made(1), made(1), made(2)) == [True, False, True]
-    assert re.search(r"s__a: configuration of resource `\w+` changed", world.last.log)
-    assert "no stable identity" not in world.last.log
+def test_what_a_resource_is_counts(world: World) -> None:
+    kinds = {f"a_{number}": kind for number, kind in enumerate(SAME_SAME_OTHER)}
+
+    def things(others: set[str]) -> list[Any]:
+        """Gives an asset for each kind, and its resource, which is another one for some."""
+        found: list[Any] = []
+        for name, kind in kinds.items():
+            resource = SAME_SAME_OTHER[kind](1 + (name in others))
+            given = resource if isinstance(resource, dict) else {"mine": resource}
+            own = f"mine_{name}"
+            given = {own if key == "mine" else key: value for key, value in given.items()}
+            found += [_asking(name, name, own), given]
+        return found
+
+    assert world.made(lambda: things(set())).success
+    assert world.calls == dict.fromkeys(kinds, 1)
+    assert world.made(lambda: things(set())).success
+    assert not world.calls
+    # A resource counts for its own asset, and for no other.
+    some, all_of_them = {*[*kinds][::2]}, {*kinds}
+    for others, called_now in ((some, some), (all_of_them, all_of_them - some)):
+        assert world.made(lambda others=others: things(others)).success
+        assert world.calls == dict.fromkeys(called_now, 1)
+        for name, kind in kinds.items():
+            told = rf"s__{name}: configuration of resource `\w+` changed"
+            assert bool(re.search(told, world.last.log)) == (name in called_now), kind
+        assert "no stable identity" not in world.last.log
 
 
 def test_environment_variables_in_fields_count(
@@ -369,10 +395,9 @@ def test_what_has_no_stable_identity_is_named_once_and_never_unchanged(
 
 
 def test_plan_says_what_has_no_stable_identity(
-    pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+    pipeline_database: sa.Engine, define: Callable[[dg.Definitions], None]
 ) -> None:
-    definitions = instance_definitions([asking("client")], resources={"client": Client("h")})
-    monkeypatch.setattr(data_pipeline.definitions, "defs", definitions)
+    define(instance_definitions([asking("client")], resources={"client": Client("h")}))
     result = CliRunner().invoke(main, ["plan", "full"])
     assert result.exit_code == 0, result.output
     assert result.output.count("WARNING: Resource `client` has no stable identity") == 1

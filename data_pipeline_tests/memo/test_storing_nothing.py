@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.sources import outside_input
+from data_pipeline.memo.deciding.sources import outside_input
 from data_pipeline_tests.io_manager.runs import execute, rows, write
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.stages import asset, constant, failing
-from data_pipeline_tests.memo.test_executor import SPAWN
+from data_pipeline_tests.memo.step_processes import BY_PROCESSES
 from data_pipeline_tests.memo.world import World, shared_storage
 
 KINDS = "SELECT stage || '/' || name, kind FROM full_catalog.tables ORDER BY 1"
@@ -69,11 +69,12 @@ def test_a_chain_of_them_runs_once(world: World, pipeline_database: sa.Engine) -
     assert calls(t="2") == {}
 
 
+@pytest.mark.usefixtures("forkserver")
 def test_a_chain_of_them_runs_once_in_several_processes(world: World, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "builder": "mailing_by_processes",
         "storage": shared_storage(tmp_path),
-        "run_config": {"execution": {"config": SPAWN}},
+        "run_config": BY_PROCESSES,
     }
     assert world.run(**settings).success
     assert world.calls == {"t": 1, "mail": 1, "archive": 1, "report": 1}

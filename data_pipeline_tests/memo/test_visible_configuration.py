@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.instances import load_configuration
-from data_pipeline.instances.dagster_resource import InstanceResource
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.io_manager.instance_resource import InstanceResource
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.world import World
 

@@ -1,5 +1,6 @@
 """A small pipeline whose source and code a test changes, and what its runs do."""
 
+import copy
 import json
 import uuid
 from collections import Counter
@@ -14,6 +15,17 @@ from data_pipeline_tests.memo import jobs
 
 CHECKOUT = Path(__file__).parents[2]
 
+FIRST_STATE: dict[str, Any] = {
+    "source": 1,
+    "fingerprint": "stable",
+    "allow_fresh_input": False,
+    "factor": 2,
+    "versions": {"t": "1", "b": "1", "c": "1", "query": "1"},
+    "properties": {},
+    "sql": "SELECT k, v FROM {b}",
+}
+"""What a test may change in the pipeline of `World`."""
+
 
 class Run:
     """A finished run: what it did, and what its log says."""
@@ -24,13 +36,14 @@ class Run:
         builder: str,
         job: str,
         *,
+        module: str = jobs.__name__,
         tags: dict[str, str] | None = None,
         selection: list[dg.AssetKey] | None = None,
         run_config: dict[str, Any] | None = None,
         reexecution_options: dg.ReexecutionOptions | None = None,
     ) -> None:
         reconstructable = dg.build_reconstructable_job(
-            jobs.__name__,
+            module,
             builder,
             (job, uuid.uuid4().hex),
             reconstructor_working_directory=str(CHECKOUT),
@@ -49,7 +62,15 @@ class Run:
         entries = [record.event_log_entry for record in records]
         self.events = [entry.dagster_event for entry in entries if entry.dagster_event]
         self.messages = [entry.user_message for entry in entries]
-        self.log = "\n".join(message for message in self.messages if message)
+        self.decisions = [
+            record.data
+            for event in self.events
+            if event.event_type is dg.DagsterEventType.ENGINE_EVENT
+            and (table := event.engine_event_data.metadata.get("steps")) is not None
+            for record in table.records
+        ]
+        decisions = (f"{d['asset'].replace('/', '__')}: {d['reason']}" for d in self.decisions)
+        self.log = "\n".join([*(message for message in self.messages if message), *decisions])
         failures = [
             event.job_failure_data.error.message
             for event in self.events
@@ -70,15 +91,7 @@ class World:
         self._file = folder / "state.json"
         self._calls = folder / "state.json.calls"
         self.storage = new_storage()
-        self.state: dict[str, Any] = {
-            "source": 1,
-            "fingerprint": "stable",
-            "allow_fresh_input": False,
-            "factor": 2,
-            "versions": {"t": "1", "b": "1", "c": "1", "query": "1"},
-            "properties": {},
-            "sql": "SELECT k, v FROM {b}",
-        }
+        self.state = copy.deepcopy(FIRST_STATE)
         monkeypatch.setenv(jobs.STATE, str(self._file))
 
     def run(

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline.embedded.binaries import BINDIR_VARIABLE
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
+
+READER = "proof_reader"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -67,5 +70,32 @@ def built_on(
     shutil.copytree(pattern.home, made.home, dirs_exist_ok=True)
     yield made
     made.end()
-    with admin.connect() as connection:
+    superuser = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with superuser.connect() as connection:  # others than its owner may be at work there
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def use_binaries(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chooses the programs of the embedded server: those it finds first, or the system's."""
+    if origin == "system":
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not found:
+            pytest.skip("NOT TESTED: there is no PostgreSQL in /usr/lib/postgresql")
+        monkeypatch.setenv(BINDIR_VARIABLE, str(found[-1].parent))
+
+
+@pytest.fixture
+def own_server(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """A world with a server of its own, in which users have built on tables."""
+    use_binaries(getattr(request, "param", "wheel"), monkeypatch)
+    made = World(tmp_path / "world", None)
+    try:
+        made.succeed(1)
+        made.succeed(1, "midi")
+        made.execute(f"CREATE ROLE {READER}")
+        made.build_on_tables(READER)
+        yield made
+    finally:
+        made.end()

@@ -70,12 +70,28 @@ END;
 SELECT format('%s may read %s', e.reader, e.name) FROM reports.expected e
 WHERE e.kind = 'revoked' AND has_table_privilege(e.reader, to_regclass(e.name), 'SELECT');
 
+-- always: a table that grows has each of its increments once
+SELECT format('%s/%s has the rows %s after %s increments', t.stage, t.name, n.rows,
+              t.increment ->> 'number')
+FROM {catalog}.tables t JOIN relations r ON r.stage = t.stage AND r.name = t.name
+CROSS JOIN LATERAL pg_temp.answer(format(
+    'SELECT count(*) || '' '' || count(DISTINCT number) FROM %I.%I', r.schema, r.name)) n (rows)
+WHERE t.name = 'journal'
+    AND n.rows <> format('%1$s %1$s', (t.increment ->> 'number')::bigint + 1);
+
 -- always: no result was made from inputs of several generations
 SELECT stage || '/' || name FROM generations WHERE generation = -1;
 
 -- whole: the tables of a stage have one generation
 SELECT format('%s: %s', stage, string_agg(DISTINCT name || ' of ' || generation, ', '))
 FROM generations GROUP BY stage HAVING count(DISTINCT generation) > 1;
+
+-- whole: a table that grows has come to the generation of its stage
+SELECT format('%s lacks %s', r.name, min(g.generation))
+FROM relations r JOIN generations g USING (stage)
+WHERE r.name = 'journal' GROUP BY r.schema, r.name
+HAVING pg_temp.answer(format('SELECT count(*) FROM %I.%I WHERE number = %s',
+                             r.schema, r.name, min(g.generation))) = '0';
 
 -- whole: stages that read from each other have one generation
 SELECT string_agg(DISTINCT stage || '/' || name || ' of ' || generation, ', ')

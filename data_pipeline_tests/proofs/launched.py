@@ -11,10 +11,8 @@ from typing import Protocol
 
 import psutil
 
+from data_pipeline_tests.patience import PATIENCE
 from data_pipeline_tests.proofs.runs import Outcome
-
-PATIENCE = 150
-"""Seconds after which a wait is given up; no test expects anything to take so long."""
 
 SHOW_STACKS = signal.SIGUSR1
 """Lets a process of the project write the stacks of its threads into the log of its run."""

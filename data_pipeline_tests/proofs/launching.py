@@ -5,21 +5,40 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
+from data_pipeline_tests.memo.step_processes import PRELOADED
 from data_pipeline_tests.proofs.launched import Launched, ProcessGroup, storage_of
-from data_pipeline_tests.proofs.project.by_processes import PRELOADED
-from data_pipeline_tests.proofs.runs import CHECKOUT, IN_PROCESS, SHORT, execute
+from data_pipeline_tests.proofs.runs import (
+    BY_CELERY,
+    BY_PROCESSES,
+    CHECKOUT,
+    IN_PROCESS,
+    SHORT,
+    execute,
+)
 
 # New processes are copies of one that has imported the project: they start at once.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__, *PRELOADED, IN_PROCESS, SHORT])
+_PRELOADED = [__name__, *PRELOADED, IN_PROCESS, BY_PROCESSES, SHORT]
+_PRELOADED += [BY_CELERY] if find_spec("dagster_celery") else []
 
 _Arguments = tuple[str, str, Sequence[str] | None, Path | None]
 """Module, job, selection, and the storage of the failed run that is resumed."""
+
+
+def copied(target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
+    """Start a process that is a copy of one that has imported the project."""
+    _CONTEXT.set_forkserver_preload(_PRELOADED)
+    process = _CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    return process
 
 
 class _Copy:
@@ -29,8 +48,7 @@ class _Copy:
         self, environment: Mapping[str, str], output: Path, group: int, command: _Arguments
     ) -> None:
         arguments = (dict(environment), str(output), group, *command)
-        self._process = _CONTEXT.Process(target=_in_copy, args=arguments)
-        self._process.start()
+        self._process = copied(_in_copy, arguments)
         self.pid = self._process.pid
 
     def end(self, timeout: float) -> int | None:

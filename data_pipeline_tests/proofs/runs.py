@@ -11,8 +11,9 @@ from data_pipeline_tests.memo.world import new_storage
 
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = "data_pipeline_tests.proofs.project"
-IN_PROCESS, BY_PROCESSES, SHORT = (
-    f"{PROJECT}.{name}" for name in ("definitions", "by_processes", "short")
+IN_PROCESS, BY_PROCESSES, BY_CELERY, SHORT, SHORT_BY_CELERY = (
+    f"{PROJECT}.{name}"
+    for name in ("definitions", "by_processes", "by_celery", "short", "short_by_celery")
 )
 
 

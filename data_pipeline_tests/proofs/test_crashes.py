@@ -2,15 +2,12 @@
 
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.embedded.binaries import BINDIR_VARIABLE
 from data_pipeline_tests.embedded.processes import await_end, postmaster_of
 from data_pipeline_tests.proofs.launched import Launched
 from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS
@@ -18,7 +15,6 @@ from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
 
 PACE = 0.05
-READER = "proof_reader"
 VICTIMS = ("run", "step", "server", "all")
 COMMITTING = sa.text("""
 SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
@@ -34,32 +30,6 @@ KILLS = [
 ]
 
 
-def use_binaries(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chooses the programs of the embedded server: those it finds first, or the system's."""
-    if origin == "system":
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-        if not found:
-            pytest.skip("NOT TESTED: there is no PostgreSQL in /usr/lib/postgresql")
-        monkeypatch.setenv(BINDIR_VARIABLE, str(found[-1].parent))
-
-
-@pytest.fixture
-def own_server(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[World]:
-    """A world with a server of its own, in which users have built on tables."""
-    use_binaries(getattr(request, "param", "wheel"), monkeypatch)
-    made = World(tmp_path / "world", None)
-    try:
-        made.succeed(1)
-        made.succeed(1, "midi")
-        made.execute(f"CREATE ROLE {READER}")
-        made.build_on_tables(READER)
-        yield made
-    finally:
-        made.end()
-
-
 @dataclass
 class Assassin:
     """Kills runs of a world at random moments, and lets the next run finish.
@@ -71,6 +41,7 @@ class Assassin:
         duration: Seconds that an undisturbed run takes after its first call, by module.
         kills: How many there were.
         reused: Tables that were staged when a run was killed, and not computed again.
+        modules: The definitions whose runs are killed.
     """
 
     world: World
@@ -79,11 +50,12 @@ class Assassin:
     duration: dict[str, float] = field(default_factory=dict)
     kills: int = 0
     reused: int = 0
+    modules: tuple[str, ...] = (IN_PROCESS, BY_PROCESSES)
 
     def measure(self) -> None:
         """Measures undisturbed runs, one of them by the command line."""
         self.world.pace(PACE)
-        for module in (IN_PROCESS, BY_PROCESSES):
+        for module in self.modules:
             run = self._launch(module, by_command=module == IN_PROCESS)
             started = time.monotonic()
             assert run.finish().success, run.log[-8000:]
@@ -92,14 +64,14 @@ class Assassin:
 
     def strike(self, victim: str) -> None:
         """Kills one run, checks what is left, and lets the next run finish."""
-        module = BY_PROCESSES if victim == "step" else self._choice(IN_PROCESS, BY_PROCESSES)
+        module = self.modules[-1] if victim == "step" else self._choice(*self.modules)
         run = self._launch(module, by_command=self.random.random() < 0.1)
         if not self._await_moment(run, module):
             return
         self._kill(run, victim)
         self.world.check("always", "whole", instances=["full", "midi"])
         staged = self.world.staged()
-        if victim in ("step", "server"):
+        if victim not in ("run", "all"):
             run.finish()
             self.world.check("always", "whole")
         if self.random.random() < 0.2:

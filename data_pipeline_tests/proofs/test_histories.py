@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from data_pipeline.store import blob_files
+from data_pipeline.store.blobs import blob_files
 from data_pipeline_tests.proofs.runs import SHORT, Outcome
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
@@ -208,7 +208,13 @@ class Histories(RuleBasedStateMachine):
 
 
 @contextmanager
-def machines(server_url: sa.URL, superuser_url: sa.URL, folder: Path) -> Iterator[type[Histories]]:
+def machines(
+    server_url: sa.URL,
+    superuser_url: sa.URL,
+    folder: Path,
+    histories: type[Histories] = Histories,
+    module: str = SHORT,
+) -> Iterator[type[Histories]]:
     """Gives histories, each in a world in a new database; these are dropped at the end."""
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     names: list[str] = []
@@ -217,14 +223,15 @@ def machines(server_url: sa.URL, superuser_url: sa.URL, folder: Path) -> Iterato
         names.append(f"history_{uuid.uuid4().hex[:12]}")
         with admin.connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {names[-1]}")
-        return World(folder / names[-1], server_url.set(database=names[-1]), SHORT)
+        return World(folder / names[-1], server_url.set(database=names[-1]), module)
 
     superuser = sa.create_engine(superuser_url, poolclass=sa.NullPool)
+    dropping = superuser.execution_options(isolation_level="AUTOCOMMIT")
     own = {"make_world": staticmethod(make), "superuser": superuser}
     try:
-        yield type("HistoriesHere", (Histories,), own)
+        yield type("HistoriesHere", (histories,), own)
     finally:
-        with admin.connect() as connection:
+        with dropping.connect() as connection:
             for name in names:
                 connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -24,6 +24,12 @@ SABOTAGE = {
     "what users built on tables is there, and those may read it who were allowed to": (
         "DROP FUNCTION reports.total_of"
     ),
+    "a table that grows has each of its increments once": (
+        "INSERT INTO full_shop.journal SELECT * FROM full_shop.journal"
+    ),
+    "a table that grows has come to the generation of its stage": (
+        "UPDATE full_shop.journal SET number = 99"
+    ),
     "nobody may read what nobody allowed": "GRANT SELECT ON full_shop.ranks TO PUBLIC",
     "no result was made from inputs of several generations": (
         "UPDATE full_shop.ranks SET generation = -1"

@@ -5,7 +5,8 @@ import os
 import psutil
 import pytest
 
-from data_pipeline_tests.proofs.launched import PATIENCE, Launched
+from data_pipeline_tests.patience import PATIENCE
+from data_pipeline_tests.proofs.launched import Launched
 from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS
 from data_pipeline_tests.proofs.world import World
 

@@ -1,11 +1,13 @@
 """A database in which the project runs, with what its users have built on its tables."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import sqlalchemy as sa
 
@@ -18,6 +20,9 @@ from data_pipeline_tests.proofs.launched import Launched
 from data_pipeline_tests.proofs.project.generations import HOLD
 from data_pipeline_tests.proofs.runs import IN_PROCESS, Outcome
 from data_pipeline_tests.proofs.tally import TALLY
+
+SETTINGS = "settings"
+"""The file with the environment of the run that was launched last, for workers."""
 
 CONFIGURATION = Path(__file__).parent / "project" / "instances.yaml"
 
@@ -64,6 +69,8 @@ class World:
         url: The database; None: the embedded server of the home.
         superuser_url: The same database for a superuser; None: `url` is one.
         module: The definitions that run unless others are named.
+        more: What the environment of all runs has besides.
+        storage: Dagster's for runs in this process; None: a new one for each, in memory.
         launched: All runs in processes of their own.
     """
 
@@ -71,6 +78,8 @@ class World:
     url: sa.URL | None
     module: str = IN_PROCESS
     superuser_url: sa.URL | None = None
+    more: dict[str, str] = field(default_factory=dict)
+    storage: dg.DagsterInstance | None = None
     launched: list[Launched] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -108,7 +117,9 @@ class World:
             "DATA_PIPELINE_HOME": str(self.home),
             "PROOF_GENERATION": str(generation),
             "PROOF_REPLACE": "table",
+            "PROOF_STEP_WAIT": "86400",
             "PROOF_CALLS": str(self.folder / "calls"),
+            **self.more,
             **more,
         }
 
@@ -151,10 +162,11 @@ class World:
         **more: str,
     ) -> Launched:
         """Starts a run in a process of its own; `more` goes to its environment."""
+        environment = self._told_to_workers(generation, **more)
         run = launching.launch(
             module or self.module,
             instance,
-            environment=self.environment(generation, **more),
+            environment=environment,
             folder=self.folder,
             by_command=by_command,
             resumes=resumes,
@@ -188,9 +200,15 @@ class World:
         """Runs an instance in this process."""
         TALLY.runs += 1
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment(generation, **more).items():
+            for name, value in self._told_to_workers(generation, **more).items():
                 patch.setenv(name, value)
-            return runs.execute(self.module, instance, selection=selection)
+            return runs.execute(self.module, instance, storage=self.storage, selection=selection)
+
+    def _told_to_workers(self, generation: int, **more: str) -> dict[str, str]:
+        """Give the environment of a run, which is that of its steps as well."""
+        environment = self.environment(generation, **more)
+        (self.folder / SETTINGS).write_text(json.dumps(environment))
+        return environment
 
     def instance(self, name: str) -> Instance:
         with pytest.MonkeyPatch.context() as patch:

@@ -21,6 +21,7 @@ from data_pipeline.results.writing import Origin, Store
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store.table_properties import Properties
 from data_pipeline_tests.io_manager.runs import rows
+from data_pipeline_tests.patience import PATIENCE
 
 X, Y, Z = dg.AssetKey(["s", "x"]), dg.AssetKey(["s", "y"]), dg.AssetKey(["t", "z"])
 BOTH = "SELECT x.v, y.v FROM full_s.x, full_s.y"
@@ -68,7 +69,7 @@ class Other(logging.Handler):
 
     def start(self) -> None:
         self._thread.start()
-        assert self._event.wait(30)
+        assert self._event.wait(PATIENCE)
 
     def join(self) -> None:
         self._thread.join()

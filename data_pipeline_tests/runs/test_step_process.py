@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from data_pipeline_tests.patience import PATIENCE
+
 PROGRAM = """
 import multiprocessing, os, sys, time
 from data_pipeline.runs.step_reads import end_with_leader, lead_steps
@@ -54,7 +56,7 @@ def test_a_step_ends_with_its_leader_whether_or_not_it_can_say_so(
 ) -> None:
     step = step_of(leader)
     leader.kill()
-    step.wait(timeout=60)
+    step.wait(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("leader", [("/dev/null", "does not lead")], indirect=True, ids=str)

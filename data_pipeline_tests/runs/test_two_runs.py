@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import load_configuration
 from data_pipeline_tests.io_manager.runs import rows, write
+from data_pipeline_tests.patience import PATIENCE
 
 SCHEMA = pa.schema([("a", pa.int64())])
 
@@ -53,7 +54,7 @@ def test_a_second_run_of_the_same_table_waits_and_says_so(pipeline_database: sa.
     def first() -> Iterator[pa.RecordBatch]:
         started.set()
         yield batch(1)
-        assert second_waits.heard.wait(30)
+        assert second_waits.heard.wait(PATIENCE)
         yield batch(1)
 
     threads = [
@@ -61,7 +62,7 @@ def test_a_second_run_of_the_same_table_waits_and_says_so(pipeline_database: sa.
         writer("run 2", "t", iter([batch(2)]), second_waits),
     ]
     threads[0].start()
-    assert started.wait(30)
+    assert started.wait(PATIENCE)
     threads[1].start()
     for thread in threads:
         thread.join()
@@ -78,7 +79,7 @@ def test_runs_of_different_instances_do_not_wait_for_each_other(
     pipeline_database: sa.Engine,
 ) -> None:
     # All three create schemas and catalogs at the same time.
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=PATIENCE)
     log = Listening()
 
     def waiting(value: int) -> Iterator[pa.RecordBatch]:

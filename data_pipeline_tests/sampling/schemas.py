@@ -15,6 +15,7 @@ from data_pipeline.sampling.engine.source_tables import TID
 from data_pipeline.sampling.plan.rules import Role
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph, schema_graph
+from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.store.table_properties import Properties, properties
 
 STAGE = "inputs"
@@ -41,6 +42,11 @@ class Schema:
         plan = sample_plan(SampleSettings(**settings), self.graph)
         assert plan is not None
         return plan
+
+    def unreached(self, *roots: str) -> list[str]:
+        """Names the tables that no root reaches, nor refers to."""
+        plan = self.plan(roots={name: {"rate": 1} for name in roots})
+        return [name for name, item in plan.tables.items() if item.part is SamplePart.WHOLE]
 
     def sample(self, **settings: Any) -> "Sample":
         """Chooses a sample; nothing stays in the database."""
@@ -177,12 +183,13 @@ def to(columns: str, table: str, referenced: str, where: str | None = None) -> F
 
 
 def _rows(connection: sa.Connection, chosen: Selection, name: str) -> list[Row]:
-    source = chosen.sources[name].rows("source")
+    source = chosen.sources[name].all_rows("source")
     places = chosen.rows[name]
     facts: list[Any]
+    rows: sa.FromClause
     if places is None:
         facts = [sa.literal(1), sa.literal(1.0), sa.null(), sa.null()]
-        rows: sa.FromClause = source
+        rows = source
     else:
         facts = [places.c.role, places.c.probability, places.c.unit, places.c.reason]
         rows = source.join(places, places.c[TID] == source.c[TID])

@@ -33,7 +33,6 @@ def airports(engine: sa.Engine) -> Schema:
 
 def test_a_hub_is_certain_and_its_children_are_thinned(airports: Schema) -> None:
     sample = airports.sample(roots={"airports": {"rate": 0.1}}, cover=False)
-    assert sample.selection.hubs == {"airports": 1}
     assert sample.keys("airports", "certain") == {(3,)}
     of_hub = [row for row in sample.tables["departures"] if row.values["airport"] == 3]
     assert len(of_hub) == pytest.approx(400, rel=0.2)
@@ -63,10 +62,10 @@ def test_estimates_are_unbiased_over_salts(airports: Schema) -> None:
     assert sum(counts) / len(counts) == pytest.approx(8000, rel=0.1)
 
 
-@pytest.mark.parametrize(("hubs", "found"), [("off", {}), (10_000, {}), (2, {"airports": 500})])
-def test_the_limit_can_be_set(airports: Schema, hubs: object, found: dict[str, int]) -> None:
+@pytest.mark.parametrize(("hubs", "found"), [("off", 0), (10_000, 0), (2, 500)])
+def test_the_limit_can_be_set(airports: Schema, hubs: object, found: int) -> None:
     sample = airports.sample(roots={"airports": {"rate": 0.1}}, hubs=hubs, cover=False)
-    assert sample.selection.hubs == found
+    assert len(sample.keys("airports", "certain")) == found
 
 
 def test_the_design_effect_of_a_heavy_tail_is_bounded() -> None:

@@ -119,6 +119,12 @@ def arrow(values: Sequence[Any], kind: Kind) -> pa.Array:
     return pa.array(values, kind.arrow_type)
 
 
+@pytest.fixture(autouse=True)
+def time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Arrow heed them, though pandera may be imported."""
+    monkeypatch.delenv("PYARROW_IGNORE_TIMEZONE", raising=False)
+
+
 TEXT_ARRAY = postgresql.ARRAY(sa.Text)
 quick = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 

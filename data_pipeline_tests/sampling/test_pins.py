@@ -29,7 +29,7 @@ def source(engine: sa.Engine) -> Schema:
 
 def test_a_pinned_row_comes_with_what_it_refers_to(source: Schema) -> None:
     pins = {"days": [{"day": "2020-06-01", "shift": 2}]}
-    sample = source.sample(roots=ROOTS, pins=pins, small_table_rows=0, cover=False)
+    sample = source.sample(roots=ROOTS, pins=pins, small_table_rows=0, whole=["notes"], cover=False)
     [pinned] = [row for row in sample.tables["days"] if row.role == "pinned"]
     assert (str(pinned.values["day"]), pinned.values["shift"]) == ("2020-06-01", 2)
     assert pinned.probability is None

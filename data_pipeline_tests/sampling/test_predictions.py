@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.sampling.predictions import log_predictions
+from data_pipeline.sampling.prediction.predictions import log_selection
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 
@@ -33,12 +33,12 @@ def predicted(
 ) -> dict[str, list[str]]:
     """Gives what is logged of a sample, by level."""
     selection = source.sample(**settings).selection
-    whole = {name for name, rows in selection.rows.items() if rows is None}
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        log_predictions(logging.getLogger("test"), selection.plan, selection.fan_outs, whole)
+        log_selection(logging.getLogger("test"), selection)
+    records = [record for record in caplog.records if "design effect" in record.getMessage()]
     return {
-        level: [record.getMessage() for record in caplog.records if record.levelname == level]
+        level: [record.getMessage() for record in records if record.levelname == level]
         for level in ("INFO", "WARNING")
     }
 

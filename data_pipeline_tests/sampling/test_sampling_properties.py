@@ -24,8 +24,13 @@ HUBS = st.sampled_from(["auto", "off", 3])
 def test_every_reference_that_holds_in_the_source_holds_in_the_sample(
     engine: sa.Engine, made: dict[str, Any], rate: float, salt: int, hubs: object
 ) -> None:
-    sample = build(engine, made).sample(
-        roots={"t0": {"rate": rate}}, salt=salt, hubs=hubs, small_table_rows=5
+    source = build(engine, made)
+    sample = source.sample(
+        roots={"t0": {"rate": rate}},
+        salt=salt,
+        hubs=hubs,
+        small_table_rows=5,
+        whole=source.unreached("t0"),
     )
     assert sample.violations() == []
 
@@ -37,10 +42,10 @@ def test_samples_of_the_same_salt_are_nested(
 ) -> None:
     source = build(engine, made)
     low, high = sorted([one, other])
-    common: dict[str, Any] = {"salt": salt, "small_table_rows": 5}
-    small = source.sample(roots={"t0": {"rate": low}}, hubs=hubs, **common)
-    large = source.sample(roots={"t0": {"rate": high}}, hubs=hubs, **common)
-    least = source.sample(roots={"t0": {}}, size="minimal", **common)
+    drawn: dict[str, Any] = {"hubs": hubs, "small_table_rows": 5, "whole": source.unreached("t0")}
+    small = source.sample(roots={"t0": {"rate": low}}, salt=salt, **drawn)
+    large = source.sample(roots={"t0": {"rate": high}}, salt=salt, **drawn)
+    least = source.sample(roots={"t0": {}}, size="minimal", salt=salt)
     assert small.is_within(large)
     assert least.is_within(small)
 
@@ -50,8 +55,13 @@ def test_samples_of_the_same_salt_are_nested(
 def test_every_value_and_fan_out_has_a_witness(
     engine: sa.Engine, made: dict[str, Any], rate: float, salt: int, hubs: object
 ) -> None:
-    sample = build(engine, made).sample(
-        roots={"t0": {"rate": rate}}, salt=salt, hubs=hubs, small_table_rows=5
+    source = build(engine, made)
+    sample = source.sample(
+        roots={"t0": {"rate": rate}},
+        salt=salt,
+        hubs=hubs,
+        small_table_rows=5,
+        whole=source.unreached("t0"),
     )
     assert list(uncovered(engine, sample)) == []
 

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import instance_resources
+from data_pipeline_tests.beginnings import BeginWith
 from data_pipeline_tests.io_manager.runs import execute
 from data_pipeline_tests.memo.chains import configured, copy_of
 from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, rows
@@ -40,6 +41,24 @@ def written(engine: sa.Engine) -> dict[str, int]:
     return {name: rows(engine, (query + roles).format(name))[0] for name in PROPERTIES}
 
 
+@pytest.fixture
+def shop(begin_with: BeginWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A shop that has changed since `midi` was built, which `full` shows already."""
+    sample = {"roots": {"customers": {"rate": 0.4}}}
+    stable = copy_of("full", mode="ignore_fresh_input", sample=sample)
+    configured(tmp_path, monkeypatch, full=None, midi=stable)
+    shop = Shop(customers=40)
+
+    def build() -> None:
+        built(shop, "full")
+        built(shop, "midi")
+        change(shop)
+        built(shop, "full")
+
+    begin_with(__name__, build)
+    return shop
+
+
 @pytest.mark.parametrize(
     ("dropped", "expected"),
     [
@@ -51,21 +70,9 @@ def written(engine: sa.Engine) -> dict[str, int]:
     ],
 )
 def test_what_is_connected_is_chosen_together_and_the_rest_stays(
-    pipeline_database: sa.Engine,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    dropped: str | None,
-    expected: set[str],
+    shop: Shop, pipeline_database: sa.Engine, dropped: str | None, expected: set[str]
 ) -> None:
-    sample = {"roots": {"customers": {"rate": 0.4}}}
-    stable = copy_of("full", mode="ignore_fresh_input", sample=sample)
-    configured(tmp_path, monkeypatch, full=None, midi=stable)
-    shop = Shop(customers=40)
-    built(shop, "full")
-    built(shop, "midi")
     before = written(pipeline_database)
-    change(shop)
-    built(shop, "full")
     if dropped:
         execute(pipeline_database, f"DROP TABLE {dropped} CASCADE")
     built(shop, "midi")
@@ -83,17 +90,9 @@ def test_what_is_connected_is_chosen_together_and_the_rest_stays(
 
 
 def test_taken_at_last_everything_is_chosen_anew(
-    pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample = {"roots": {"customers": {"rate": 0.4}}}
-    stable = copy_of("full", mode="ignore_fresh_input", sample=sample)
-    configured(tmp_path, monkeypatch, full=None, midi=stable)
-    shop = Shop(customers=40)
-    built(shop, "full")
-    built(shop, "midi")
     before = written(pipeline_database)
-    change(shop)
-    built(shop, "full")
     built(shop, "midi")
     assert written(pipeline_database) == before
     monkeypatch.setenv("DATA_PIPELINE_CACHE_VALIDATION", "normal")

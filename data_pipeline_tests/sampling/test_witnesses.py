@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.sampling.engine.frontier import Kind, Obligation, witnesses
+from data_pipeline.sampling.engine.frontier import Obligation, ObligationKind, witnesses
 
-NULL = Obligation(Kind.NULL, 0, "a")
-LEAST = Obligation(Kind.LEAST, 1, "b", "1")
-RED = Obligation(Kind.CATEGORY, 2, "c", "red")
+NULL = Obligation(ObligationKind.NULL, 0, "a")
+LEAST = Obligation(ObligationKind.LEAST, 1, "b", "1")
+RED = Obligation(ObligationKind.CATEGORY, 2, "c", "red")
 
 
 def test_a_row_that_was_chosen_before_serves_again() -> None:
@@ -32,7 +32,7 @@ def test_larger_samples_contain_the_witnesses_of_smaller_ones(
     samples = []
     for size in (low, high):
         open_ones = {
-            Obligation(Kind.CATEGORY, 0, "c", str(number)): found
+            Obligation(ObligationKind.CATEGORY, 0, "c", str(number)): found
             for number, found in enumerate(rows)
             if min(found) >= size
         }

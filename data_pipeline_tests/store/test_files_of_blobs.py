@@ -12,7 +12,7 @@ import pytest
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import TableNotFoundError
 from data_pipeline.instances import Instance, load_configuration
-from data_pipeline.store import blob_files
+from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline_tests.transfer import formats
 from data_pipeline_tests.transfer.formats import Model
@@ -165,10 +165,10 @@ def test_a_file_that_cannot_be_read_is_told(
     os.utime(file)
     opened = Path.open
 
-    def fail(path: Path, *arguments: object) -> object:
+    def fail(path: Path, *arguments: object, **options: object) -> object:
         if path == file:
             raise OSError(5, "Input/output error")
-        return opened(path, *arguments)
+        return opened(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", fail)
     assert blob_files.flaw(full, row) == "cannot be read (Input/output error)"

@@ -10,7 +10,7 @@ import pytest
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError, IsolationError, UnsupportedDataError
 from data_pipeline.instances import Instance, load_configuration
-from data_pipeline.store import blob_files
+from data_pipeline.store.blobs import blob_files
 from data_pipeline_tests.transfer import formats
 from data_pipeline_tests.transfer.formats import Forest, Model, Tree
 

@@ -2,15 +2,19 @@
 
 import datetime as dt
 import math
+import os
 import uuid
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from data_pipeline.transfer.pandas_frames import from_pandas, to_pandas
 from data_pipeline_tests.transfer.conftest import Transfer
 
 ALL_TYPES = {
@@ -151,3 +155,52 @@ def test_an_arrow_backed_frame(transfer: Transfer) -> None:
     frame = pd.DataFrame({"x": pd.Series([1, None], dtype=pd.ArrowDtype(pa.int32()))})
     assert transfer.round_trip(frame, pd.DataFrame)["x"].tolist() == [1, pd.NA]
     assert transfer.types() == {"x": "integer"}
+
+
+def test_time_zones_count_whatever_other_libraries_ask_of_arrow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYARROW_IGNORE_TIMEZONE", "1")  # as pandera does when it is imported
+    east = dt.timezone(dt.timedelta(hours=5, minutes=45))
+    frame = pd.DataFrame({"at": pd.Series([dt.datetime(2000, 1, 1, tzinfo=east)], dtype=object)})
+    [found] = from_pandas(frame)["at"].cast(pa.timestamp("us", "UTC")).to_pylist()
+    assert found == dt.datetime(1999, 12, 31, 18, 15, tzinfo=dt.UTC)
+    assert os.environ["PYARROW_IGNORE_TIMEZONE"] == "1"
+
+
+def test_a_batch_is_freed_before_the_next_one_comes() -> None:
+    size = 100_000
+    allocated = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(4):
+            allocated.append(pa.total_allocated_bytes())
+            values = pa.array(range(number, number + size), pa.int64())
+            times = values.cast(pa.timestamp("us"))
+            columns = [values, values.cast(pa.float64()), times, pc.equal(values, 1)]
+            yield pa.RecordBatch.from_arrays(columns, names=["i", "f", "t", "b"])
+
+    schema = pa.schema({"i": "int64", "f": "double", "t": pa.timestamp("us"), "b": "bool"})
+    frame = to_pandas(pa.RecordBatchReader.from_batches(schema, batches()))
+    assert max(allocated) - allocated[0] < 2 * 3 * 8 * size
+    assert frame["i"].tolist()[:: 2 * size] == [0, 2]
+    assert frame["f"].iloc[-1] == frame["i"].iloc[-1] == size + 2
+    assert frame.dtypes.astype(str).tolist() == ["Int64", "Float64", "datetime64[us]", "boolean"]
+    assert frame["b"].sum() == 2
+
+
+def test_several_batches_give_what_one_gives() -> None:
+    columns = {
+        "i": pa.array([1, None, 3], pa.int16()),
+        "f": pa.array([1.5, float("nan"), None], pa.float32()),
+        "b": pa.array([True, None, False]),
+        "s": pa.array(["a", None, ""]),
+        "z": pa.array([1, None, 3], pa.timestamp("us", "UTC")),
+        "d": pa.array([None, 1, 2], pa.duration("us")),
+        "l": pa.array([[1], None, []], pa.list_(pa.int32())),
+        "u": pa.array([uuid.UUID(int=1).bytes, None, uuid.UUID(int=2).bytes], pa.uuid()),
+    }
+    table = pa.table(columns)
+    once = to_pandas(table.to_reader())
+    pd.testing.assert_frame_equal(to_pandas(table.to_reader(max_chunksize=1)), once)
+    pd.testing.assert_frame_equal(to_pandas(table[:0].to_reader()), once[:0])

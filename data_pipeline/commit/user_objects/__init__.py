@@ -1,34 +1,25 @@
 """What users attached to a stage's tables: kept while the tables themselves are replaced.
 
-`read` finds everything that hangs on a set of relations, `take_down` drops it, and, after the
-caller has put other relations in their places, `put_up` puts it up on those. All three belong into
-one transaction with an empty search path; `check_unchanged`, in another session, tells whether
-users have changed any of it meanwhile.
+`read` finds everything that is attached to a set of relations, `drop_objects` drops it, and, after
+the caller has put other relations in their places, `restore_objects` puts it on those. All three
+belong into one transaction with an empty search path; `check_unchanged`, in another session, tells
+whether users have changed any of it meanwhile.
 """
 
-from data_pipeline.commit.user_objects.capture import Attached, check_unchanged, read, take_down
-from data_pipeline.commit.user_objects.dependency_graph import (
-    Blocker,
-    Broken,
-    CannotCarryError,
-    ChangedError,
-    ComesLaterError,
-    Graph,
-    read_graph,
+from data_pipeline.commit.user_objects.capture import (
+    UserObjects,
+    check_unchanged,
+    drop_objects,
+    read,
 )
-from data_pipeline.commit.user_objects.restore import put_up
+from data_pipeline.commit.user_objects.restore import Broken, ComesLaterError, restore_objects
 
 __all__ = [
-    "Attached",
-    "Blocker",
     "Broken",
-    "CannotCarryError",
-    "ChangedError",
     "ComesLaterError",
-    "Graph",
+    "UserObjects",
     "check_unchanged",
-    "put_up",
+    "drop_objects",
     "read",
-    "read_graph",
-    "take_down",
+    "restore_objects",
 ]

@@ -7,15 +7,7 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from data_pipeline.commit.user_objects.default_privileges import Default, read_defaults
-from data_pipeline.commit.user_objects.dependency_graph import (
-    FUNCTION,
-    RELATION,
-    TYPE,
-    ChangedError,
-    Graph,
-    Node,
-    read_graph,
-)
+from data_pipeline.commit.user_objects.kinds import KINDS, files_of, query_of
 from data_pipeline.commit.user_objects.object_definitions import (
     Relation,
     Routine,
@@ -24,9 +16,18 @@ from data_pipeline.commit.user_objects.object_definitions import (
     read_relations,
     read_routines,
 )
-from data_pipeline.commit.user_objects.part_queries import REL, WITH_OID, WITHOUT_OID
 from data_pipeline.database.connection import run
+from data_pipeline.database.dependencies import (
+    FUNCTION,
+    RELATION,
+    TYPE,
+    ChangedError,
+    Graph,
+    Node,
+    read_graph,
+)
 from data_pipeline.database.identifiers import RelationName
+from data_pipeline.errors import CannotCarryError
 
 State = frozenset[tuple[str, int, str]]
 
@@ -83,7 +84,7 @@ def read_state(connection: sa.Connection, graph: Graph) -> State:
 
 
 @dataclass(frozen=True)
-class AttachedPart:
+class UserObject:
     """What belongs to a relation.
 
     Attributes:
@@ -110,38 +111,34 @@ class AttachedPart:
         return self.kind, self.name
 
 
-def read_parts(
+def read_objects(
     connection: sa.Connection,
     relations: Collection[int],
-    catalogs: Collection[str],
+    files: Collection[str],
     others: Mapping[int, int],
-) -> dict[int, tuple[AttachedPart, ...]]:
+) -> dict[int, tuple[UserObject, ...]]:
     """Return the parts of relations, by the oid of the relation.
 
     Args:
         connection: A transaction with an empty search path.
         relations: Oids of the relations.
-        catalogs: Where there is something to be found; only that is looked for.
+        files: Names of files of kinds; only what these give is looked for.
         others: Oids of policies, triggers and rules of other relations, with their relations' oids.
     """
-    queries = [
-        f"SELECT *, NULL::bigint FROM ({WITHOUT_OID[c]}) q" for c in WITHOUT_OID if c in catalogs
-    ]
-    queries += [WITH_OID[c] for c in WITH_OID if c in catalogs]
-    if not queries:
+    if not files:
         return {}
-    query = (REL + " UNION ALL ".join(queries)).replace("{relations}", oid_array(relations))
-    query = query.replace("{others_relations}", oid_array(set(others.values())))
-    query = query.replace("{others}", oid_array(others))
-    found: dict[int, list[AttachedPart]] = {}
+    query = query_of(
+        files, oid_array(relations), oid_array(others), oid_array(set(others.values()))
+    )
+    found: dict[int, list[UserObject]] = {}
     for relation, kind, name, columns, sql, undo, oid in run(connection, query):
-        part = AttachedPart(relation, kind, name, tuple(columns or ()), sql, undo, oid)
+        part = UserObject(relation, kind, name, tuple(columns or ()), sql, undo, oid)
         found.setdefault(relation, []).append(part)
     return {oid: tuple(sorted(parts, key=lambda part: part.key)) for oid, parts in found.items()}
 
 
 @dataclass(frozen=True)
-class Attached:
+class UserObjects:
     """What hangs on a set of relations.
 
     Two that were read one after the other are equal if nobody changed anything in between.
@@ -161,7 +158,7 @@ class Attached:
     names: tuple[RelationName, ...]
     old: Mapping[RelationName, Relation]
     dependents: tuple[Relation | Routine, ...]
-    parts: Mapping[int, tuple[AttachedPart, ...]]
+    parts: Mapping[int, tuple[UserObject, ...]]
     graph: Graph
     state: State
     defaults: tuple[Default, ...]
@@ -173,7 +170,7 @@ def read(
     relations: Sequence[RelationName],
     sources: Mapping[RelationName, RelationName] | None = None,
     graph: Graph | None = None,
-) -> Attached:
+) -> UserObjects:
     """Return everything that hangs on relations.
 
     Args:
@@ -187,7 +184,7 @@ def read(
         ChangedError: Somebody dropped some of it meanwhile.
     """
     graph = read_graph(connection, relations) if graph is None else graph
-    graph.check_replaceable()
+    _check_replaceable(graph)
     state = read_state(connection, graph)  # before all that it stands for
     views = [node.oid for node in graph.dependents if node.catalog == RELATION]
     routines = [node.oid for node in graph.dependents if node.catalog == FUNCTION]
@@ -206,11 +203,11 @@ def read(
         }
         found = {oid: found[oid] for oid in roots + views}
     others = {node.oid: relation for node, relation in graph.others.items()}
-    return Attached(
+    return UserObjects(
         tuple(relations),
         {found[oid].name: found[oid] for oid in sorted(roots)},
         tuple((found | functions)[node.oid] for node in graph.dependents),
-        read_parts(connection, list(found), _catalogs(graph, found.values()), others),
+        read_objects(connection, list(found), _files(graph, found.values()), others),
         graph,
         state,
         read_defaults(connection),
@@ -218,7 +215,7 @@ def read(
     )
 
 
-def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
+def check_unchanged(connection: sa.Connection, attached: UserObjects) -> None:
     """Refuse to go on if anybody has changed what hangs on relations since it was read.
 
     To be asked at the end: what is dropped by then can only be changed by those who wait for that,
@@ -233,7 +230,7 @@ def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
         ChangedError: Somebody has changed something.
     """
     graph = read_graph(connection, attached.names)
-    graph.check_replaceable()
+    _check_replaceable(graph)
     if (
         graph != attached.graph
         or read_state(connection, graph) != attached.state
@@ -242,9 +239,19 @@ def check_unchanged(connection: sa.Connection, attached: Attached) -> None:
         raise ChangedError
 
 
+def _check_replaceable(graph: Graph) -> None:
+    for blocker in graph.blockers:
+        raise CannotCarryError(
+            blocker.subject,
+            blocker.column,
+            f"{blocker.reason}.",
+            "It cannot be carried over to the new table. Drop it, then run again.",
+        )
+
+
 def read_new(
-    connection: sa.Connection, attached: Attached
-) -> tuple[Mapping[RelationName, Relation], Mapping[int, tuple[AttachedPart, ...]]]:
+    connection: sa.Connection, attached: UserObjects
+) -> tuple[Mapping[RelationName, Relation], Mapping[int, tuple[UserObject, ...]]]:
     """Return the relations that have taken the place of the old ones, and what they came with.
 
     Args:
@@ -252,27 +259,20 @@ def read_new(
         attached: What was read of the old ones.
     """
     new = read_named(connection, attached.names) if attached.new is None else attached.new
-    catalogs = set().union(*(relation.has for relation in new.values()))
     kinds = {p.kind for old in attached.old.values() for p in attached.parts.get(old.oid, ())}
-    if kinds & {"index", "constraint", "comment of index", "comment of constraint"}:
-        catalogs |= {"pg_index", "pg_constraint"}
-    return new, read_parts(connection, [r.oid for r in new.values()], catalogs, {})
+    needed = files_of((), [of for kind in kinds for of in KINDS[kind].of])
+    files = needed.union(*(relation.has for relation in new.values()))
+    return new, read_objects(connection, [r.oid for r in new.values()], files, {})
 
 
-def _catalogs(graph: Graph, relations: Iterable[Relation]) -> set[str]:
-    """Return where parts of the relations are to be found."""
-    catalogs = {node.catalog for node in (*graph.parts, *graph.others)} - {"pg_constraint"}
-    catalogs |= {"sequence" for edge in graph.edges if edge.kind == "S"}
-    return catalogs.union(*(relation.has for relation in relations))
+def _files(graph: Graph, relations: Iterable[Relation]) -> set[str]:
+    """Return the files of kinds in which there is something about the relations."""
+    catalogs = {node.catalog for node in (*graph.parts, *graph.others)}
+    catalogs |= {f"{RELATION} {edge.kind}" for edge in graph.edges if edge.kind}
+    return files_of(catalogs).union(*(relation.has for relation in relations))
 
 
-# Their names would be in the way, or they would go on working on a table that is put aside.
-_TAKEN_OFF = frozenset(
-    {"policy", "rule", "trigger", "statistics", "publication", "foreign key", "sequence"}
-)
-
-
-def take_down(connection: sa.Connection, attached: Attached) -> None:
+def drop_objects(connection: sa.Connection, attached: UserObjects) -> None:
     """Drop what depends on the relations, all in one go, and never more than was read.
 
     Where somebody has built something on that in the meantime, PostgreSQL refuses (2BP01).
@@ -285,7 +285,7 @@ def take_down(connection: sa.Connection, attached: Attached) -> None:
         run(connection, ";\n".join(statements))
 
 
-def _statements(attached: Attached) -> list[str]:
+def _statements(attached: UserObjects) -> list[str]:
     """Return the statements that drop what depends on relations, and free the names of parts."""
     loose = {node.oid for node in attached.graph.loose}
     roots = {node.oid for node in attached.graph.roots}
@@ -294,7 +294,7 @@ def _statements(attached: Attached) -> list[str]:
         for part in parts:
             if part.undo and part.oid in loose:
                 first.append(part.undo)
-            elif part.undo and part.relation in roots and part.kind in _TAKEN_OFF:
+            elif part.undo and part.relation in roots and KINDS[part.kind].is_taken_off:
                 then.append(part.undo)
     # Views come before tables, as in a query that reads a view.
     drops = [

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.user_objects.dependency_graph import CannotCarryError
+from data_pipeline.commit.user_objects.kinds import CONDITIONS
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, literal, quoted
 from data_pipeline.database.sql_text import stored_query
+from data_pipeline.errors import CannotCarryError
 
 
 def oid_array(oids: Iterable[int]) -> str:
@@ -36,7 +37,7 @@ class Relation:
         definition: The query of a view.
         columns: Its columns in the order of their numbers, None for those that were dropped.
         types: Oids and modifiers of their types.
-        has: Where there is something in the catalogs about it.
+        has: In which files of kinds there is something about it.
     """
 
     oid: int
@@ -186,7 +187,7 @@ def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, R
 
 def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]:
     found = {}
-    for item in run(connection, _RELATIONS.format(oids=oids)):
+    for item in run(connection, _RELATIONS.format(oids=oids, conditions=CONDITIONS)):
         oid, schema, name, kind, relkind, owner, populated, method, definition, *arrays = item
         columns, types, has = (tuple(array or ()) for array in arrays)
         found[oid] = Relation(

@@ -1,29 +1,57 @@
-"""Putting up what hung on the old relations: all at once, and one by one if that fails."""
+"""Restoring what was attached to the old relations: all at once, and one by one if that fails."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.user_objects.capture import Attached, read_new
-from data_pipeline.commit.user_objects.dependency_graph import (
-    Broken,
-    CannotCarryError,
-    ComesLaterError,
-)
+from data_pipeline.commit.user_objects.capture import UserObjects, read_new
 from data_pipeline.commit.user_objects.object_definitions import Relation
 from data_pipeline.commit.user_objects.restore_steps import Unit, units
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName
-from data_pipeline.database.locks import is_busy
+from data_pipeline.database.lock_waiting import is_busy
+from data_pipeline.errors import CannotCarryError
+
+
+class ComesLaterError(Exception):
+    """A view that the run is going to replace itself does not fit: let both commit together.
+
+    Attributes:
+        subject: The view, such as `view full_b.v`.
+        stage: The stage that it belongs to.
+    """
+
+    def __init__(self, subject: str, stage: str) -> None:
+        super().__init__(subject)
+        self.subject = subject
+        self.stage = stage
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An object that did not fit the new tables, and is left dropped.
+
+    Attributes:
+        subject: The object, such as `view public.v`.
+        reason: Why it could not be put up again.
+    """
+
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.reason}"
+
 
 _TYPES = sa.text("SELECT format_type(:old, :old_modifier), format_type(:new, :new_modifier)")
 
 
 def explain(
     connection: sa.Connection,
-    attached: Attached,
+    attached: UserObjects,
     unit: Unit,
     new: Mapping[RelationName, Relation],
     error: sa.exc.DBAPIError,
@@ -32,7 +60,7 @@ def explain(
 
     Args:
         connection: The transaction.
-        attached: What hung on the old relations.
+        attached: What was attached to the old relations.
         unit: What could not be put up.
         new: The relations that took the places of the old ones.
         error: What PostgreSQL says.
@@ -49,7 +77,7 @@ def explain(
 
 def _changed(
     connection: sa.Connection,
-    attached: Attached,
+    attached: UserObjects,
     unit: Unit,
     new: Mapping[RelationName, Relation],
 ) -> Iterator[tuple[str, str]]:
@@ -71,7 +99,7 @@ def _changed(
             yield f"{old.name}.{name}", f"is of type {kind}, no longer {was}"
 
 
-def _used(attached: Attached, unit: Unit) -> list[tuple[int, int]]:
+def _used(attached: UserObjects, unit: Unit) -> list[tuple[int, int]]:
     oid = unit.part.oid if unit.part else unit.creates
     return [
         used
@@ -110,16 +138,16 @@ _REMEDY_OF_SECURITY = (
 )
 
 
-def put_up(
+def restore_objects(
     connection: sa.Connection,
-    attached: Attached,
+    attached: UserObjects,
     policy: Literal["fail", "drop"],
     log: logging.Logger,
     definitions: Mapping[RelationName, str],
     given_up: Callable[[], Collection[RelationName]] = tuple,
     coming: Mapping[RelationName, str] | None = None,
 ) -> list[Broken]:
-    """Put what hung on the old relations up on those that have taken their names.
+    """Restore what was attached to the old relations on those that have taken their names.
 
     Args:
         connection: The transaction, with an empty search path.
@@ -154,7 +182,7 @@ def put_up(
 
 def _one_by_one(
     connection: sa.Connection,
-    attached: Attached,
+    attached: UserObjects,
     todo: list[Unit],
     new: Mapping[RelationName, Relation],
     policy: Literal["fail", "drop"],
@@ -192,7 +220,7 @@ def _one_by_one(
         yield Broken(unit.subject, reason)
 
 
-def _below(attached: Attached, unit: Unit, gone: Mapping[int, str]) -> str | None:
+def _below(attached: UserObjects, unit: Unit, gone: Mapping[int, str]) -> str | None:
     """Return what is gone of that on which something is built."""
     needed = {unit.of}
     if unit.creates is not None:

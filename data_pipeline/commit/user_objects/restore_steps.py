@@ -1,42 +1,15 @@
-"""The steps of putting up what hung on the old relations, in an order in which they work."""
+"""The steps of restoring what was attached to the old relations, in an order in which they work."""
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from data_pipeline.commit.user_objects import default_privileges
-from data_pipeline.commit.user_objects.capture import Attached, AttachedPart
-from data_pipeline.commit.user_objects.dependency_graph import CannotCarryError
+from data_pipeline.commit.user_objects.capture import UserObject, UserObjects
+from data_pipeline.commit.user_objects.kinds import KINDS
 from data_pipeline.commit.user_objects.object_definitions import Relation, Routine
 from data_pipeline.database.identifiers import RelationName, quoted
-
-_AT_ONCE = ("grant", "revoked", "security label", "comment", "option", "statistics target")
-_WITH_VIEW = (*_AT_ONCE, "index", "comment of index")
-_AT_LAST = (
-    "index",
-    "comment of index",
-    "sequence",
-    "default",
-    "constraint",
-    "foreign key",
-    "comment of constraint",
-    "replica identity",
-    "statistics",
-    "rule",
-    "trigger",
-    "policy",
-    "row security",
-    "publication",
-)
-_OF_EVERY_KIND = frozenset({"grant", "revoked", "security label", "comment"})
-_REVERSIBLE = frozenset({*_AT_ONCE, "replica identity", "row security"})
-_MAY_HAVE = {
-    "primary key": ("comment of index", "comment of constraint"),
-    "index": ("comment of index", "comment of constraint"),
-    "constraint": ("comment of constraint",),
-    "foreign key": ("comment of constraint",),
-}
-_SECURITY = frozenset({"policy", "row security"})
+from data_pipeline.errors import CannotCarryError
 
 
 @dataclass(frozen=True)
@@ -56,21 +29,21 @@ class Unit:
     statements: list[str]
     of: int
     creates: int | None = None
-    part: AttachedPart | None = None
+    part: UserObject | None = None
     is_security: bool = False
 
 
 def units(
-    attached: Attached,
+    attached: UserObjects,
     new: Mapping[RelationName, Relation],
-    new_parts: Mapping[int, tuple[AttachedPart, ...]],
+    new_parts: Mapping[int, tuple[UserObject, ...]],
     definitions: Mapping[RelationName, str],
     log: logging.Logger,
 ) -> list[Unit]:
-    """Return the steps to put up what hung on the old relations.
+    """Return the steps to restore what was attached to the old relations.
 
     Args:
-        attached: What hung on them.
+        attached: What was attached to them.
         new: The relations in their places.
         new_parts: What these came with.
         definitions: Queries for views that are to get another one than they had.
@@ -97,10 +70,10 @@ def units(
     for dependent in attached.dependents:
         now.append(_whole(attached, dependent, definitions))
         parts = attached.parts.get(dependent.oid, ())
-        late += _single((part for part in parts if part.kind not in _WITH_VIEW), dependent.subject)
+        late += _single((p for p in parts if not KINDS[p.kind].is_with_view), dependent.subject)
     for oid in sorted(set(attached.graph.others.values())):
         late += _single(attached.parts.get(oid, ()), "a relation outside of the stage")
-    late.sort(key=lambda unit: _AT_LAST.index(unit.part.kind) if unit.part else 0)
+    late.sort(key=lambda unit: _step(unit.part))
     if any(unit.is_security for unit in late):
         # They were filled while nothing hid rows from their owners.
         late += [
@@ -111,21 +84,22 @@ def units(
     return [unit for unit in (*now, *late) if unit.statements]
 
 
-def _single(parts: Iterable[AttachedPart], subject: str) -> Iterator[Unit]:
+def _single(parts: Iterable[UserObject], subject: str) -> Iterator[Unit]:
     """Return a unit for each part that waits until everything else is there."""
     for part in parts:
-        if part.kind in _AT_LAST:
+        kind = KINDS[part.kind]
+        if kind.step is not None and not kind.is_at_once:
             yield Unit(
                 f"{part.kind} {part.name} of {subject}",
                 [part.sql],
                 part.relation,
                 part=part,
-                is_security=part.kind in _SECURITY,
+                is_security=kind.is_security,
             )
 
 
 def _whole(
-    attached: Attached, dependent: Relation | Routine, definitions: Mapping[RelationName, str]
+    attached: UserObjects, dependent: Relation | Routine, definitions: Mapping[RelationName, str]
 ) -> Unit:
     """Return the unit that creates a view or function, with what belongs to it."""
     defaults = attached.defaults
@@ -139,25 +113,29 @@ def _whole(
     who = default_privileges.grantees(defaults, name.schema, functions=False) or []
     if others := [role for role in who if role != quoted(dependent.owner)]:
         statements.append(f"REVOKE ALL ON TABLE {name.quoted} FROM {', '.join(others)}")
-    parts = sorted(attached.parts.get(dependent.oid, ()), key=_place)
-    statements += [part.sql for part in parts if part.kind in _AT_ONCE]
+    parts = sorted(attached.parts.get(dependent.oid, ()), key=_step)
+    statements += [part.sql for part in parts if KINDS[part.kind].is_at_once]
     statements += dependent.fill
-    statements += [part.sql for part in parts if part.kind in _WITH_VIEW[len(_AT_ONCE) :]]
+    statements += [
+        part.sql
+        for part in parts
+        if KINDS[part.kind].is_with_view and not KINDS[part.kind].is_at_once
+    ]
     return Unit(dependent.subject, statements, dependent.oid, dependent.oid)
 
 
 def _changes(
     old: Relation,
     new: Relation,
-    wanted: Collection[AttachedPart],
-    present: Mapping[tuple[str, str], AttachedPart],
+    wanted: Collection[UserObject],
+    present: Mapping[tuple[str, str], UserObject],
 ) -> list[str]:
     """Return the statements that make owner, grants, comments and options those of the old one."""
     target = {part.key: part.sql for part in wanted}
     stale = [
         part
         for part in present.values()
-        if part.kind in _REVERSIBLE and target.get(part.key) != part.sql
+        if KINDS[part.kind].is_reversible and target.get(part.key) != part.sql
     ]
     statements = []
     if old.owner != new.owner:
@@ -165,33 +143,30 @@ def _changes(
     statements += [part.undo for part in stale if part.undo]
     # A privilege may have been given twice, so what takes one back may take back another one.
     undone = {part.kind for part in stale}
-    for part in sorted(wanted, key=_place):
-        if part.kind in _AT_ONCE and (part.kind in undone or part.key not in present):
+    for part in sorted(wanted, key=_step):
+        if KINDS[part.kind].is_at_once and (part.kind in undone or part.key not in present):
             statements.append(_renamed(part, old, new))
     return statements
 
 
 def _missing(
-    wanted: Collection[AttachedPart], present: Mapping[tuple[str, str], AttachedPart]
-) -> Iterator[AttachedPart]:
+    wanted: Collection[UserObject], present: Mapping[tuple[str, str], UserObject]
+) -> Iterator[UserObject]:
     """Return those parts that the new relation does not have already."""
-    names = {
-        (comment, part.name)
-        for part in (*wanted, *present.values())
-        for comment in _MAY_HAVE.get(part.kind, ())
-    }
+    there = {part.key for part in wanted} | present.keys()
     for part in wanted:
-        if part.kind in _REVERSIBLE:
+        kind = KINDS[part.kind]
+        if kind.is_reversible:
             is_missing = part.key not in present or present[part.key].sql != part.sql
-        elif part.kind.startswith("comment of "):
-            is_missing = (part.kind, part.name) in names
+        elif kind.of:
+            is_missing = any((of, part.name) in there for of in kind.of)
         else:
             is_missing = part.key not in present
         if is_missing:
             yield part
 
 
-def _renamed(part: AttachedPart, old: Relation, new: Relation) -> str:
+def _renamed(part: UserObject, old: Relation, new: Relation) -> str:
     """Return the statement of a part, for a relation that may be of another kind."""
     if old.kind == new.kind or part.columns or part.kind not in ("comment", "security label"):
         return part.sql
@@ -199,14 +174,14 @@ def _renamed(part: AttachedPart, old: Relation, new: Relation) -> str:
 
 
 def _fits(
-    part: AttachedPart,
+    part: UserObject,
     old: Relation,
     new: Relation,
     log: logging.Logger,
 ) -> bool:
     """Whether a part of the old relation makes sense on the new one; says so if not."""
-    if old.kind != new.kind and part.kind not in _OF_EVERY_KIND:
-        if part.kind in _SECURITY:
+    if old.kind != new.kind and not KINDS[part.kind].is_on_any:
+        if KINDS[part.kind].is_security:
             raise CannotCarryError(
                 f"{part.kind} {part.name} of {old.subject}",
                 None,
@@ -215,7 +190,7 @@ def _fits(
             )
         log.warning("Left out: %s %s of %s, now a %s", part.kind, part.name, old.name, new.kind)
         return False
-    if part.kind == "primary key":
+    if KINDS[part.kind].step is None:
         return False
     if part.kind == "index" and part.name == _ownindex_name(old, part):
         return False
@@ -225,11 +200,11 @@ def _fits(
     return True
 
 
-def _place(part: AttachedPart) -> int:
-    return (*_WITH_VIEW, *_AT_LAST, "primary key").index(part.kind)
+def _step(part: UserObject | None) -> int:
+    return (part and KINDS[part.kind].step) or 0
 
 
-def _ownindex_name(relation: Relation, part: AttachedPart) -> str:
+def _ownindex_name(relation: Relation, part: UserObject) -> str:
     """Return the name that the pipeline would give to an index on these columns."""
     # Imported here since it loads what builds tables, which is of no use without an index.
     from data_pipeline.store.table_properties import index_name

@@ -6,6 +6,10 @@ WITH lacking AS (
            ], NULL) AS rights
     FROM pg_database WHERE datname = current_database()
   UNION ALL
+    SELECT 'tablespace', NULL, spcname::text, spcowner,
+           CASE WHEN NOT has_tablespace_privilege(oid, 'CREATE') THEN ARRAY['CREATE'] ELSE '{}' END
+    FROM pg_tablespace
+  UNION ALL
     SELECT 'schema', NULL, nspname::text, nspowner, array_remove(ARRAY[
                CASE WHEN NOT has_schema_privilege(oid, 'USAGE') THEN 'USAGE' END,
                CASE WHEN NOT has_schema_privilege(oid, 'CREATE') THEN 'CREATE' END

@@ -1,9 +1,17 @@
 """The settings of a sample (`sample` in the attrs of an instance that copies its inputs)."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from data_pipeline.instances.located_values import suggestion
 
@@ -32,6 +40,27 @@ def _names(value: object) -> object:
     raise ValueError("a list of columns is needed, as in [column]")
 
 
+def _tables(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return value
+    raise ValueError("a list of tables is needed, as in [table]")
+
+
+def _cuts(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return value
+    raise ValueError("a list of referring columns is needed, as in [table.column]")
+
+
+def _way(value: object) -> object:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and value:
+        return tuple(value)
+    raise ValueError("name the table that it is drawn with, or a list of its referring columns")
+
+
+_Way = Annotated[str | tuple[str, ...], BeforeValidator(_way)]
 _Pins = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_pins_of_table)]
 _Columns = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
@@ -60,6 +89,55 @@ class RootSettings(_SampleSettings):
         if self.rate is not None and self.rows is not None:
             raise ValueError("rate and rows exclude each other")
         return self
+
+
+_UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+
+
+def _bytes(value: object) -> object:
+    if not isinstance(value, str):
+        return _number(value)
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)
+    if match is None or match[2].upper() not in _UNITS:
+        raise ValueError("write a number of bytes, or one with kB, MB, GB or TB, as in 2GB")
+    return round(float(match[1]) * _UNITS[match[2].upper()])
+
+
+class Budget(_SampleSettings):
+    """How large all tables of a stage are together; the rates of roots follow from it.
+
+    Attributes:
+        rows: Their rows.
+        bytes: What they take on disk, with indexes: a number, or one with kB, MB, GB or TB.
+        share: Their part of the rows of the source.
+    """
+
+    rows: Annotated[int, Field(ge=1), BeforeValidator(_number)] | None = None
+    bytes: Annotated[int, Field(ge=1), BeforeValidator(_bytes)] | None = None
+    share: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number)] | None = None
+
+    def __str__(self) -> str:
+        given = ((name, value) for name, value in self if value is not None)
+        return "{" + ", ".join(f"{name}: {value}" for name, value in given) + "}"
+
+
+def _size(value: object) -> object:
+    """Take the word `minimal`, or a mapping with one key."""
+    if value is None or value == "minimal" or isinstance(value, Budget):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError("write minimal, or one of {rows: ...}, {bytes: 2GB}, {share: 0.02}")
+    for name in value:
+        if name not in Budget.model_fields:
+            raise ValueError(f"unknown key '{name}'. {suggestion(name, Budget.model_fields)}")
+    if len(value) != 1:
+        raise ValueError("give one of rows, bytes and share")
+    try:
+        return Budget.model_validate(value)
+    except ValidationError as error:  # not that it is no `minimal`, either
+        [problem] = error.errors()
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{problem['loc'][0]}: {reason}") from None
 
 
 class CoverSettings(_SampleSettings):
@@ -153,7 +231,6 @@ class CheckSettings(_SampleSettings):
         total_variation: The same for the total variation distance of categories, beyond that which
             is to be expected.
         estimates: The deviation of weighted counts, sums and means, in standard errors.
-        relative_error: The relative deviation of weighted counts, sums and means.
         join_retention: How far the share of a join's rows that are kept is from what is expected,
             beyond four standard errors.
         design_effect: How many times the variance is that of as many independent rows.
@@ -164,7 +241,6 @@ class CheckSettings(_SampleSettings):
     ks: _Limit = Threshold(warn=1.36, error=1.95)
     total_variation: _Limit = Threshold(warn=1.36, error=1.95)
     estimates: _Limit = Threshold(warn=4, error=6)
-    relative_error: _Limit = Threshold()
     join_retention: _Limit = Threshold(warn=0.05)
     design_effect: _Limit = Threshold(warn=25)
 
@@ -184,9 +260,21 @@ class SampleSettings(_SampleSettings):
         cover: What must have a witness row.
         hubs: Roots with more children than this come for certain, with some of their children;
             `auto` takes the number from the source, `off` knows no hubs.
-        small_table_rows: Tables that are only referenced come whole up to this number of rows.
+        small_table_rows: Tables that are only referenced come whole up to this number of rows; of
+            those that no root reaches, larger ones have to be named in `whole`, or be roots.
+        whole: Tables that come whole, whatever their size, and whether or not a root reaches them.
+        follow: With which table another one is drawn, or by which of its columns, where several
+            ways lead to a root; default: the shortest one.
+        where: SQL conditions by table: only rows for which it is true are drawn, with what belongs
+            to them, and only these do weights and the report stand for.
+        cut: References, as `table.column` or `stage/table.column`, that become NULL where the row
+            that they refer to is not in the sample, instead of bringing it.
+        closure_limit: The largest share of a table's rows that may come since others refer to them;
+            None: any.
+        mask: SQL expressions that stand in the place of columns in copies, by table and column.
         pins: Rows that must be there, by table, each by the columns of its primary key.
-        size: `minimal` for the least that keeps every join non-empty.
+        size: How large the tables are together, from which follows the rate of roots that have
+            none; or `minimal` for the least that keeps every join non-empty.
         report: Whether every copy is compared with its source.
         checks: How far the figures of that report may go.
     """
@@ -196,8 +284,17 @@ class SampleSettings(_SampleSettings):
     cover: Annotated[CoverSettings, BeforeValidator(_cover)] = CoverSettings()
     hubs: Annotated[int | str, BeforeValidator(_hubs)] = "auto"
     small_table_rows: Annotated[int, Field(ge=0), BeforeValidator(_number)] = 5000
+    whole: Annotated[tuple[TableKey, ...], BeforeValidator(_tables)] = ()
+    follow: dict[TableKey, _Way] = {}  # pydantic copies it
+    where: dict[TableKey, Annotated[str, Field(pattern=r"\S")]] = {}  # pydantic copies it
+    cut: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^([^/]+/)?[^/.]+\.[^.]+$")], ...],
+        BeforeValidator(_cuts),
+    ] = ()
+    closure_limit: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number)] | None = None
+    mask: dict[TableKey, dict[str, Annotated[str, Field(pattern=r"\S")]]] = {}  # likewise
     pins: dict[TableKey, _Pins] = {}  # pydantic copies it
-    size: Literal["minimal"] | None = None
+    size: Annotated[Literal["minimal"] | Budget | None, BeforeValidator(_size)] = None
     report: Annotated[Literal["auto", "off"], BeforeValidator(_report)] = "auto"
     checks: CheckSettings = CheckSettings()
 
@@ -210,10 +307,15 @@ class SampleSettings(_SampleSettings):
     def _complete(self) -> "SampleSettings":
         if not self.roots:
             raise ValueError("name at least one root, such as 'roots: {flights: {rate: 0.05}}'")
-        for name, root in self.roots.items():
-            if root.rate is None and root.rows is None and not self.is_minimal:
-                raise ValueError(
-                    f"the root '{name}' needs a rate or a number of rows, or the sample needs "
-                    "'size: minimal'"
-                )
+        open_ = [n for n, root in self.roots.items() if root.rate is None and root.rows is None]
+        if open_ and self.size is None:
+            raise ValueError(
+                f"the root '{open_[0]}' needs a rate or a number of rows, or the sample needs a "
+                "size: 'size: minimal', 'size: {rows: 200000}', {bytes: 2GB} or {share: 0.02}"
+            )
+        if isinstance(self.size, Budget) and not open_:
+            raise ValueError(
+                "a size decides on the rates of roots without one, but all have a rate or a number "
+                "of rows: take it away from one, as in 'roots: {flights: {}}', or leave out size"
+            )
         return self

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    PlainValidator,
     model_validator,
 )
 
@@ -53,7 +54,12 @@ class TableStore(_Settings):
         commit_wait_seconds: How long a commit waits for readers at most.
         snapshot_wait_seconds: How long it waits for transactions with older snapshots, which find
             its tables empty afterwards; 0: not at all.
+        step_wait_seconds: How long a run waits for workers when no process has begun any of its
+            steps; then it fails. None: without end.
         reader_role: A role that may read every committed stage of the instance.
+        local_cache: A folder on this machine in which frames are kept as Arrow files when they are
+            read, so that they are read from there the next time; None: they are not.
+        local_cache_max_bytes: How much they may take up; those used longest ago go first.
     """
 
     table_store_connection: str | None = None
@@ -66,7 +72,10 @@ class TableStore(_Settings):
     replace: Literal["table", "rows"] = "table"
     commit_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)] = 3600.0
     snapshot_wait_seconds: Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)] = 60.0
+    step_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)] | None = 86400.0
     reader_role: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    local_cache: Path | None = None
+    local_cache_max_bytes: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 10**10
 
 
 def _type_name(value: str) -> str:
@@ -81,18 +90,35 @@ def _serializer_name(value: str) -> str:
     return value
 
 
+def _base_path(value: object) -> Path | str:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("input is not a valid path")
+    from fsspec.registry import known_implementations
+
+    protocol, _, rest = value.partition("://")
+    if protocol not in known_implementations:
+        known = "'s3', 'gs', 'az', 'file'"
+        raise ValueError(f"fsspec knows no protocol {protocol!r}; {known} are some that it knows")
+    if not rest.strip("/"):
+        raise ValueError("a bucket or container is missing behind the protocol")
+    return value.rstrip("/")
+
+
 class BlobStore(_Settings):
     """Where the blobs of all instances live; each instance has its own directory below.
 
     Attributes:
         blob_store_connection: The connection that the other values come from.
-        base_path: The directory above those of the instances.
+        base_path: The directory above those of the instances; a text where it is a URL of object
+            storage.
         serializers: What writes and reads blobs of a type and of its subclasses, instead of pickle:
             `package.module:serializer` by `package.module.Type`.
     """
 
     blob_store_connection: str | None = None
-    base_path: Path
+    base_path: Annotated[Path | str, PlainValidator(_base_path)]
     serializers: dict[
         Annotated[str, AfterValidator(_type_name)], Annotated[str, AfterValidator(_serializer_name)]
     ] = {}  # pydantic copies it for each instance

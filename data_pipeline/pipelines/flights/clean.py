@@ -6,11 +6,11 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
-from data_pipeline import ForeignKey, sql_file, table_properties
-from data_pipeline.pipelines.flights.stage import in_stage
+from data_pipeline import ForeignKey, Stage, sql_file
+from data_pipeline.pipelines.flights import inputs
+from data_pipeline.pipelines.flights.stage import OWNERS
 
-IN_STAGE = in_stage("flights_clean")
-FROM_INPUTS = dg.AssetIn(key_prefix="flights_inputs")
+clean = Stage("flights_clean", reads=inputs.assets, owners=OWNERS)
 
 MAX_WIND_MPH = 150.0
 """Faster wind was never measured at these airports: such a value is a fault of the sensor."""
@@ -44,12 +44,7 @@ def parse_wind(wind: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"airports": FROM_INPUTS},
-    kinds={"sql", "sqlalchemy", "postgres"},
-    metadata=table_properties(primary_key="faa"),
-)
+@clean.table(primary_key="faa")
 def airports(airports: sa.Table) -> sa.Select[Any]:
     """Airports with units in the names of their columns."""
     return sa.select(
@@ -62,26 +57,16 @@ def airports(airports: sa.Table) -> sa.Select[Any]:
     )
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"planes": FROM_INPUTS},
-    kinds={"sql", "postgres"},
-    metadata=table_properties(primary_key="tailnum"),
-)
+@clean.table(primary_key="tailnum")
 def planes(planes: sa.Table) -> sa.TextClause:
     """Planes with one name for each manufacturer and without implausible years."""
     return sql_file("clean_planes.sql", planes=planes)
 
 
-@dg.asset(
-    **IN_STAGE,
+@clean.table(
     name="weather",
-    ins={"weather": FROM_INPUTS},
-    kinds={"python", "pandas"},
-    metadata=table_properties(
-        primary_key=["time_hour", "origin"],
-        foreign_keys=[ForeignKey(["origin"], references="airports", referenced_columns=["faa"])],
-    ),
+    primary_key=["time_hour", "origin"],
+    foreign_keys=[ForeignKey("origin", "airports", "faa")],
 )
 def clean_weather(weather: pd.DataFrame) -> pd.DataFrame:
     """Hourly weather with the wind parsed and units in the names of the columns."""
@@ -100,19 +85,15 @@ def clean_weather(weather: pd.DataFrame) -> pd.DataFrame:
     return observed.join(parse_wind(weather))
 
 
-@dg.asset(
-    **IN_STAGE,
+@clean.table(
     ins={"flights": dg.AssetIn(key=["sample", "flights_inputs__flights_weighted"])},
-    kinds={"sql", "postgres"},
-    metadata=table_properties(
-        primary_key=["time_hour", "carrier", "flight"],
-        foreign_keys=[
-            ForeignKey(["origin"], references="airports", referenced_columns=["faa"]),
-            ForeignKey(["dest"], references="airports", referenced_columns=["faa"]),
-            ForeignKey(["tailnum"], references="planes"),
-            ForeignKey(["time_hour", "origin"], references="weather"),
-        ],
-    ),
+    primary_key=["time_hour", "carrier", "flight"],
+    foreign_keys=[
+        ForeignKey("origin", "airports", "faa"),
+        ForeignKey("dest", "airports", "faa"),
+        ForeignKey("tailnum", "planes"),
+        ForeignKey(["time_hour", "origin"], "weather"),
+    ],
 )
 def flights(flights: sa.Table) -> sa.TextClause:
     """Flights with real instants and dates, and what became of each: flown, cancelled, diverted.

@@ -6,28 +6,25 @@ import dagster as dg
 import pandas as pd
 import polars as pl
 
-from data_pipeline import table_properties
+from data_pipeline import Stage
+from data_pipeline.pipelines.flights.clean import clean
 from data_pipeline.pipelines.flights.estimates import estimates_table
 from data_pipeline.pipelines.flights.estimator import LateArrivalModel
-from data_pipeline.pipelines.flights.features import KEY
+from data_pipeline.pipelines.flights.features import KEY, of_flights
 from data_pipeline.pipelines.flights.metrics import calibration_table, metrics_table, predict
+from data_pipeline.pipelines.flights.model import learning
 from data_pipeline.pipelines.flights.plot import evaluation_png, markdown_image
-from data_pipeline.pipelines.flights.stage import in_stage
+from data_pipeline.pipelines.flights.stage import OWNERS
 
-IN_STAGE = in_stage("flights_evaluation")
-FROM_EVALUATION = dg.AssetIn(key_prefix="flights_evaluation")
-FROM_MODEL = dg.AssetIn(key_prefix="flights_model")
-
-
-@dg.asset(
-    **IN_STAGE,
-    ins={
-        "late_arrivals": dg.AssetIn(key_prefix="flights_features"),
-        "late_arrival_model": FROM_MODEL,
-    },
+evaluation = Stage(
+    "flights_evaluation",
+    reads=[of_flights, learning, clean],
+    owners=OWNERS,
     kinds={"python", "pandas", "scikitlearn"},
-    metadata=table_properties(primary_key=list(KEY), nullable={"split": False, "late": False}),
 )
+
+
+@evaluation.table(primary_key=KEY, nullable={"split": False, "late": False})
 def predictions(late_arrivals: pl.DataFrame, late_arrival_model: LateArrivalModel) -> pd.DataFrame:
     """Predicted probability of a late arrival for each flight, by the model and two baselines.
 
@@ -36,14 +33,7 @@ def predictions(late_arrivals: pl.DataFrame, late_arrival_model: LateArrivalMode
     return predict(late_arrivals, late_arrival_model)
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"predictions": FROM_EVALUATION, "late_arrival_model": FROM_MODEL},
-    kinds={"python", "pandas", "scikitlearn"},
-    metadata=table_properties(
-        primary_key=["split", "predictor"], nullable={"kind": False, "rows": False}
-    ),
-)
+@evaluation.table(primary_key=["split", "predictor"], nullable={"kind": False, "rows": False})
 def metrics(
     context: dg.AssetExecutionContext,
     predictions: pd.DataFrame,
@@ -59,25 +49,13 @@ def metrics(
     return table
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"predictions": FROM_EVALUATION},
-    kinds={"python", "pandas"},
-    metadata=table_properties(primary_key="bin"),
-)
+@evaluation.table(primary_key="bin", kinds={"python", "pandas"})
 def calibration(predictions: pd.DataFrame) -> pd.DataFrame:
     """Predicted against actual share of late test flights, in ten bins of the prediction."""
     return calibration_table(predictions)
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"flights": dg.AssetIn(key_prefix="flights_clean"), "predictions": FROM_EVALUATION},
-    kinds={"python", "pandas", "scikitlearn"},
-    metadata=table_properties(
-        primary_key=["figure", "subject"], nullable={"units": False, "rows": False}
-    ),
-)
+@evaluation.table(primary_key=["figure", "subject"], nullable={"units": False, "rows": False})
 def estimates(
     context: dg.AssetExecutionContext, flights: pl.DataFrame, predictions: pd.DataFrame
 ) -> pd.DataFrame:
@@ -92,11 +70,7 @@ def estimates(
     return table
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"predictions": FROM_EVALUATION, "estimates": FROM_EVALUATION},
-    kinds={"python", "matplotlib"},
-)
+@evaluation.blob(kinds={"python", "matplotlib"})
 def plot(
     context: dg.AssetExecutionContext, predictions: pd.DataFrame, estimates: pd.DataFrame
 ) -> bytes:

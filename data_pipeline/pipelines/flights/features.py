@@ -3,13 +3,12 @@
 import dagster as dg
 import polars as pl
 
-from data_pipeline import table_properties
-from data_pipeline.pipelines.flights.stage import in_stage
-from data_pipeline.pipelines.flights.transformed import LATE_MINUTES
+from data_pipeline import Stage
+from data_pipeline.pipelines.flights.stage import OWNERS
+from data_pipeline.pipelines.flights.transformed import LATE_MINUTES, transformed
 from data_pipeline.pipelines.flights.weights import SAMPLING, learning_weights
 
-IN_STAGE = in_stage("flights_features")
-FROM_TRANSFORMED = dg.AssetIn(key_prefix="flights_transformed")
+of_flights = Stage("flights_features", reads=transformed, owners=OWNERS)
 
 KEY = ("time_hour", "carrier", "flight")
 
@@ -94,14 +93,9 @@ def late_arrival_features(departures: pl.DataFrame, route_days: pl.DataFrame) ->
     return flown.select(*KEY, "scheduled_departure", "split", "late", *of_sample, *features)
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"departures": FROM_TRANSFORMED, "route_days": FROM_TRANSFORMED},
-    kinds={"python", "polars"},
-    metadata=table_properties(
-        primary_key=list(KEY),
-        nullable={"scheduled_departure": False, "split": False, "late": False, "weight": False},
-    ),
+@of_flights.table(
+    primary_key=KEY,
+    nullable={"scheduled_departure": False, "split": False, "late": False, "weight": False},
 )
 def late_arrivals(departures: pl.DataFrame, route_days: pl.DataFrame) -> pl.DataFrame:
     """Flights that arrived: whether late, what was known beforehand, and train or test (by time).

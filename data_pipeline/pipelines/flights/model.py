@@ -6,20 +6,18 @@ import dagster as dg
 import pandas as pd
 import polars as pl
 
+from data_pipeline import Stage
 from data_pipeline.pipelines.flights.estimates import prediction_estimates
 from data_pipeline.pipelines.flights.estimator import LateArrivalModel, fit_late_arrival_model
+from data_pipeline.pipelines.flights.features import of_flights
 from data_pipeline.pipelines.flights.metrics import metrics_table, predict
 from data_pipeline.pipelines.flights.plot import evaluation_png, markdown_image
-from data_pipeline.pipelines.flights.stage import in_stage
+from data_pipeline.pipelines.flights.stage import OWNERS
 
-IN_STAGE = in_stage("flights_model")
+learning = Stage("flights_model", reads=of_flights, owners=OWNERS)
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"late_arrivals": dg.AssetIn(key_prefix="flights_features")},
-    kinds={"python", "scikitlearn"},
-)
+@learning.blob(kinds={"python", "scikitlearn"})
 def late_arrival_model(
     context: dg.AssetExecutionContext, late_arrivals: pl.DataFrame
 ) -> LateArrivalModel:

@@ -6,11 +6,12 @@ import dagster as dg
 import polars as pl
 import sqlalchemy as sa
 
-from data_pipeline import sql_file, table_properties
-from data_pipeline.pipelines.flights.stage import in_stage
+from data_pipeline import Stage, sql_file
+from data_pipeline.pipelines.flights import inputs
+from data_pipeline.pipelines.flights.clean import clean
+from data_pipeline.pipelines.flights.stage import OWNERS
 
-IN_STAGE = in_stage("flights_transformed")
-FROM_CLEAN = dg.AssetIn(key_prefix="flights_clean")
+transformed = Stage("flights_transformed", reads=[clean, inputs.assets], owners=OWNERS)
 
 LATE_MINUTES = 15
 """A flight is late when it arrives more than so many minutes after its scheduled arrival."""
@@ -65,17 +66,7 @@ def sum_up_route_days(flights: pl.DataFrame) -> pl.DataFrame:
     return days.join(history, on=[*route, "flight_date"], how="left", maintain_order="left")
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={
-        "flights": FROM_CLEAN,
-        "weather": FROM_CLEAN,
-        "planes": FROM_CLEAN,
-        "airports": FROM_CLEAN,
-    },
-    kinds={"sql", "postgres"},
-    metadata=table_properties(primary_key=["time_hour", "carrier", "flight"]),
-)
+@transformed.table(primary_key=["time_hour", "carrier", "flight"])
 def departures(
     flights: sa.Table, weather: sa.Table, planes: sa.Table, airports: sa.Table
 ) -> sa.TextClause:
@@ -88,23 +79,13 @@ def departures(
     )
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"flights": FROM_CLEAN},
-    kinds={"python", "polars"},
-    metadata=table_properties(primary_key=["origin", "dest", "flight_date"]),
-)
+@transformed.table(primary_key=["origin", "dest", "flight_date"])
 def route_days(flights: pl.DataFrame) -> pl.DataFrame:
     """Flights of each route and day: planned, cancelled, flown, late; and of the weeks before."""
     return sum_up_route_days(flights)
 
 
-@dg.asset(
-    **IN_STAGE,
-    ins={"airlines": dg.AssetIn(key_prefix="flights_inputs"), "flights": FROM_CLEAN},
-    kinds={"sql", "sqlalchemy", "postgres"},
-    metadata=table_properties(primary_key="carrier"),
-)
+@transformed.table(primary_key="carrier")
 def airlines(airlines: sa.Table, flights: sa.Table) -> sa.Select[Any]:
     """Airlines with their flights in the year, weighted: how many, how many cancelled, how late."""
     delay = flights.c.arrival_delay

@@ -3,9 +3,9 @@
 import dagster as dg
 import pandas as pd
 
-from data_pipeline import INSTANCE_PARTITIONS, fingerprint_of_frame, outside_input
+from data_pipeline import Stage, fingerprint_of_frame
 
-STAGE = "raw"
+raw = Stage("raw", owners=["team:data"])
 
 
 def source() -> pd.DataFrame:
@@ -16,14 +16,10 @@ def source() -> pd.DataFrame:
 def input_task(name: str) -> dg.AssetsDefinition:
     """Gives the asset that loads the source as the raw table `name`."""
 
-    @dg.asset(
-        key=[STAGE, name],
-        group_name=STAGE,
-        partitions_def=INSTANCE_PARTITIONS,
+    @raw.table(
+        name=name,
         description=f"The source frame, loaded as `{name}`.",
-        metadata=outside_input(lambda: fingerprint_of_frame(source())),
-        owners=["team:data"],
-        kinds={"python", "pandas"},
+        source=lambda: fingerprint_of_frame(source()),
     )
     def load() -> pd.DataFrame:
         return source()

@@ -8,7 +8,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import database
-from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.identifiers import StageTable, few
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import MissingRightError
 from data_pipeline.instances import Instance
@@ -64,16 +64,19 @@ def _stage_checks(
     )
     def check_stage(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         instance: Instance = context.resources.instance.current
+        unchecked: dict[str, None] = {}
         for key in sorted(context.selected_asset_check_keys):
             item = tables[StageTable.from_path(key.asset_key.path)]
             finding = _find(instance, item, key.name, tables, context.run.run_id)
             if finding is None:
-                context.log.info(
-                    f"`{item.table}`: nothing to check, instance `{instance.name}` does not load "
-                    "it but copies its inputs, or it was not made"
-                )
+                unchecked[f"`{item.table}`"] = None
             else:
                 yield finding.result(key)
+        if unchecked:
+            context.log.info(
+                f"Nothing to check: instance `{instance.name}` does not load {few([*unchecked])} "
+                "but copies its inputs, or they were not made"
+            )
 
     return check_stage
 

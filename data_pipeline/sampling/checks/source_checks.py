@@ -22,7 +22,7 @@ from data_pipeline.results.data_checks import (
 from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.lookup import Visible, committed, made_from
+from data_pipeline.store.lookup import FoundTable, committed, made_from
 from data_pipeline.store.table_properties import (
     METADATA_KEY,
     ForeignKey,
@@ -178,7 +178,7 @@ def check_relationships(
     item: DeclaredTable,
     keys: Sequence[ForeignKey],
     tables: DeclaredTables,
-    found: Mapping[tuple[str, StageTable], Visible],
+    found: Mapping[tuple[str, StageTable], FoundTable],
 ) -> Finding:
     """Check the relationships of a table.
 
@@ -222,7 +222,7 @@ def _check_relationship(
     item: DeclaredTable,
     key: ForeignKey,
     tables: DeclaredTables,
-    found: Mapping[tuple[str, StageTable], Visible],
+    found: Mapping[tuple[str, StageTable], FoundTable],
     record: dict[str, Any],
 ) -> str | None:
     """Fill in the record of a relationship; gives what is wrong with it."""
@@ -282,7 +282,7 @@ def _origin(instance: Instance, item: DeclaredTable) -> tuple[Instance, StageTab
 
 
 def _relation(
-    found: Mapping[tuple[str, StageTable], Visible], instance: Instance, table: StageTable
+    found: Mapping[tuple[str, StageTable], FoundTable], instance: Instance, table: StageTable
 ) -> RelationName:
     """Return where a table is; one that only an earlier version of the asset named is committed."""
     seen = found.get((instance.instance_id, table))

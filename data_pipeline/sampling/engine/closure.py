@@ -1,25 +1,32 @@
 """Closure: what a chosen row refers to is chosen as well, until nothing is missing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.results.table_query import compiled
+from data_pipeline.sampling.engine.closure_limit import check_limit, reference_reason
+from data_pipeline.sampling.engine.outputs import output_rows, write_referenced
 from data_pipeline.sampling.engine.sampling_number import own_hash
-from data_pipeline.sampling.engine.selection_state import Drawing
+from data_pipeline.sampling.engine.selection_state import SelectionState
+from data_pipeline.sampling.engine.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.source_tables import (
     TID,
-    Tid,
     matches,
     name_of_value,
     refers,
     values_referred_to,
 )
-from data_pipeline.sampling.plan.rules import CORE_CANDIDATES, Role
+from data_pipeline.sampling.plan.rules import Role
 from data_pipeline.sampling.plan.schema_graph import Relationship
+from data_pipeline.sampling.plan.table_plans import SamplePart
+
+_CORE_CANDIDATES = 1000
+"""Among so many rows, the first by their hash, one is looked for of which all references hold."""
 
 _New = dict[str, sa.TableClause]
 
@@ -27,30 +34,67 @@ _FRESH_WAVES = 8
 """So many waves have tables of their own; later ones, which are small, use them again."""
 
 
-def close(drawing: Drawing) -> None:
+def close(state: SelectionState) -> None:
     """Add the rows that chosen rows refer to; references that dangle in the source stay so.
 
     Each wave looks at the rows that the one before it has added, so cycles and references to the
     same table come to an end.
+
+    Raises:
+        ConfigurationError: They are more of a table than `closure_limit` says.
     """
+    if (order := state.plan.graph.order) is not None:
+        _close_in_order(state, order)
+        return
     new: _New | None = None
-    waves = _Waves(drawing)
+    waves = _Waves(state)
     while new is None or new:
         waves.number += 1
         added: _New = {}
-        for table in drawing.plan.graph.keys:
+        for table in state.plan.graph.keys:
             items = [
                 item
-                for item in drawing.plan.graph.of_parent(table)
-                if new is None or item.child in new
+                for item in state.plan.graph.of_parent(table)
+                if (new is None or item.child in new) and not state.plan.is_cut(item)
             ]
-            if table in drawing.whole or not items:
+            if table in state.whole or not items:
                 continue
             found, count = waves.add(table, items, new)
             if found is not None and count:
                 added[table] = found
+                state.brought[table] = state.brought.get(table, 0) + count
         waves.finish()
+        for table in added:
+            check_limit(state, table)
         new = added
+
+
+def _close_in_order(state: SelectionState, order: Sequence[str]) -> None:
+    """Add them table by table, where a table comes after all that refer to it."""
+    for table in order:
+        items = [item for item in state.plan.graph.of_parent(table) if not state.plan.is_cut(item)]
+        if table in state.whole or not items:
+            continue
+        is_referenced = state.plan_of(table).part is SamplePart.REFERENCED
+        if table in state.space.outputs and is_referenced:
+            _write(state, *items)
+        elif (query := _all_missing(state, items, None)) is not None:
+            found, count = state.space.create(query, "wave", table, analyzed=False)
+            if count:
+                state.add_new(table, found, Role.REFERENCE, found.c.reason)
+                state.brought[table] = count
+                check_limit(state, table)
+
+
+def _write(state: SelectionState, item: Relationship) -> None:
+    """Write the rows of a table that chosen rows refer to, and that are not chosen already."""
+    source = state.sources[item.parent]
+    parent = source.all_rows("parent")
+    conditions = _are_missing(state, item, parent, None)
+    if conditions is not None:
+        query = sa.select(*(parent.c[column.name] for column in source.table.c)).where(*conditions)
+        count = write_referenced(state, item.parent, query, reference_reason(item))
+        state.brought[item.parent] = count
 
 
 @dataclass
@@ -58,7 +102,7 @@ class _Waves:
     """The waves, with the places that they add: each one needs those of the last one.
 
     Attributes:
-        drawing: The selection.
+        state: The selection.
         number: The number of the wave.
         made: The working tables of the places, by whether the wave is an odd one, and source table.
         statements: What adds rows in later waves, with the relationships that lead to them.
@@ -66,7 +110,7 @@ class _Waves:
             for references of all chosen rows.
     """
 
-    drawing: Drawing
+    state: SelectionState
     number: int = 0
     made: dict[tuple[int, str], sa.TableClause] = field(default_factory=dict)
     statements: dict[tuple[int | str, ...], str] = field(default_factory=dict)
@@ -75,20 +119,20 @@ class _Waves:
     def finish(self) -> None:
         """End a wave."""
         for table, places in self.found.items():
-            self.drawing.add_new(table, places, Role.REFERENCE, places.c.reason)
+            self.state.add_new(table, places, Role.REFERENCE, places.c.reason)
         self.found.clear()
 
     def add(
         self, table: str, items: list[Relationship], new: _New | None
     ) -> tuple[sa.TableClause | None, int]:
         """Add the rows of a table that new rows refer to; gives their places and number."""
-        place, drawing = (self.number % 2, table), self.drawing
+        place, state = (self.number % 2, table), self.state
         if self.number > _FRESH_WAVES and place in self.made:
             return self.made[place], self._again(place, items, new)
-        query = _all_missing(drawing, items, new)
+        query = _all_missing(state, items, new)
         if query is None:
             return None, 0
-        found, count = drawing.space.create(query, "wave", str(place[0]), table)
+        found, count = state.space.create(query, "wave", str(place[0]), table)
         self.made[place] = found
         if count:
             self.found[table] = found
@@ -96,16 +140,16 @@ class _Waves:
 
     def _again(self, place: tuple[int, str], items: list[Relationship], new: _New | None) -> int:
         """Add them by a statement and a working table that was made before."""
-        space, (_, table) = self.drawing.space, place
+        space, (_, table) = self.state.space, place
         key: tuple[int | str, ...] = (*place, *(item.number for item in items))
         if key not in self.statements:
-            query = _all_missing(self.drawing, items, new)
+            query = _all_missing(self.state, items, new)
             if query is None:
                 raise AssertionError("a wave has references")
             if all(table != other[1] for other in self.statements):
                 # Few places are looked for, again and again, in what may be very many.
-                space.index(self.drawing.rows[table], TID)
-            self.statements[key] = _adding(self.made[place], self.drawing.rows[table], query)
+                space.index(self.state.rows[table], TID)
+            self.statements[key] = _adding(self.made[place], self.state.rows[table], query)
         return space.refill(self.made[place], self.statements[key])
 
 
@@ -120,9 +164,9 @@ def _adding(places: sa.TableClause, rows: sa.TableClause, query: sa.Select[Any])
 
 
 def _all_missing(
-    drawing: Drawing, items: list[Relationship], new: _New | None
+    state: SelectionState, items: list[Relationship], new: _New | None
 ) -> sa.Select[Any] | None:
-    parts = [query for item in items if (query := _missing(drawing, item, new)) is not None]
+    parts = [query for item in items if (query := _missing(state, item, new)) is not None]
     if len(parts) < 2:
         return parts[0] if parts else None
     return _first_reasons(parts)
@@ -135,24 +179,36 @@ def _first_reasons(parts: list[sa.Select[Any]]) -> sa.Select[Any]:
     return first.order_by(found.c[TID], found.c.reason)
 
 
-def _missing(drawing: Drawing, item: Relationship, new: _New | None) -> sa.Select[Any] | None:
+def _missing(state: SelectionState, item: Relationship, new: _New | None) -> sa.Select[Any] | None:
     """Return the parent's rows that new rows refer to and that are not chosen yet."""
-    keys = _keys(drawing, item, new)
+    parent = state.sources[item.parent].all_rows("parent")
+    conditions = _are_missing(state, item, parent, new)
+    if conditions is None:
+        return None
+    referred = (values_referred_to(own, parent) for own in state.plan.graph.of_child(item.parent))
+    reason = sa.literal(reference_reason(item)).label("reason")
+    values = (value for own in referred for value in own)
+    return sa.select(parent.c[TID], reason, *values).where(*conditions)
+
+
+def _are_missing(
+    state: SelectionState, item: Relationship, parent: sa.Subquery, new: _New | None
+) -> list[sa.ColumnElement[bool]] | None:
+    """Return the conditions of rows that new rows refer to and that are not chosen yet."""
+    keys = _keys(state, item, new)
     if keys is None:
         return None
-    parent = drawing.sources[item.parent].rows("parent")
     pairs = enumerate(item.referenced_columns)
     same = (keys.c[name_of_value(item, i)] == parent.c[name] for i, name in pairs)
-    there = drawing.rows[item.parent]
-    referred = (values_referred_to(own, parent) for own in drawing.plan.graph.of_child(item.parent))
-    reason = sa.literal(f"referenced: {item}").label("reason")
-    return sa.select(parent.c[TID], reason, *(value for own in referred for value in own)).where(
+    there, drawn = state.rows[item.parent], state.drawn.get(item.parent)
+    return [
         sa.exists().select_from(keys).where(*same),
         ~sa.exists().where(there.c[TID] == parent.c[TID]),
-    )
+        *([] if drawn is None else [sa.not_(drawn(parent))]),
+    ]
 
 
-def _keys(drawing: Drawing, item: Relationship, new: _New | None) -> sa.FromClause | None:
+def _keys(state: SelectionState, item: Relationship, new: _New | None) -> sa.FromClause | None:
     """Return the values that new rows refer to.
 
     Those of rows that were chosen before have a table of their own: how many there are, the planner
@@ -160,21 +216,24 @@ def _keys(drawing: Drawing, item: Relationship, new: _New | None) -> sa.FromClau
     """
     if new is not None:
         return _of_working_table(item, new[item.child]).subquery("keys")
-    parts = list(_values(drawing, item))
+    parts = list(_values(state, item))
     if not parts:
         return None
     query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
-    keys, count = drawing.space.create(query, "keys", str(item.number))
+    keys, count = state.space.create(query, "keys", str(item.number))
     return keys if count else None
 
 
-def _values(drawing: Drawing, item: Relationship) -> Iterator[sa.Select[Any]]:
-    source = drawing.sources[item.child]
-    if item.child in drawing.whole:
+def _values(state: SelectionState, item: Relationship) -> Iterator[sa.Select[Any]]:
+    source = state.sources[item.child]
+    if item.child in state.whole:
         yield _of_rows(item, source.rows("child"))
         return
-    chosen = drawing.rows[item.child]
-    if name_of_value(item, 0) in chosen.c:
+    chosen = state.rows[item.child]
+    if item.child in state.outputs:
+        if not state.came_with_parent(item):
+            yield _of_rows(item, output_rows(state, item.child, "written"))
+    elif name_of_value(item, 0) in chosen.c:
         yield _of_working_table(item, chosen)
     # What was added to the drawn rows is little, and known by its place alone.
     others = sa.select(chosen.c[TID]).where(chosen.c.role > int(Role.SAMPLED))
@@ -190,7 +249,7 @@ def _of_working_table(item: Relationship, table: sa.TableClause) -> sa.Select[An
     return sa.select(*columns).where(*(column.is_not(None) for column in columns))
 
 
-def add_core(drawing: Drawing) -> None:
+def add_core(state: SelectionState) -> None:
     """Add a row that joins, for each relationship that holds for any, and a row of each table.
 
     Of each table, the first row (by the hash of its key) of which all references hold is taken; for
@@ -199,67 +258,87 @@ def add_core(drawing: Drawing) -> None:
     """
     referred: set[str] = set()
     started: set[str] = set()
-    for table in drawing.plan.graph.keys:
-        items = list(drawing.plan.graph.of_child(table))
-        if items and _add_pairs(drawing, table, items, referred):
+    for table in state.plan.graph.keys:
+        items = [item for item in state.plan.graph.of_child(table) if not state.plan.is_cut(item)]
+        if table in state.whole and items:
             started.add(table)
-    for table in drawing.plan.graph.keys:
-        if table not in referred | started and table not in drawing.whole:
-            drawing.add(table, _first(drawing, table, []), Role.WITNESS, "a row of the table")
+        elif items and (joined := _add_pairs(state, table, items)):
+            referred |= joined
+            started.add(table)
+    for table in state.plan.graph.keys:
+        if table not in referred | started and table not in state.whole:
+            found = state.fact(f"a row of {table}", [table], [], partial(_a_row, state, table))
+            _add_listed(state, table, found)
 
 
-def _add_pairs(drawing: Drawing, table: str, items: list[Relationship], referred: set[str]) -> bool:
-    if table in drawing.whole:
-        return True
-    rows = drawing.sources[table].rows("child")
-    query = (
-        sa.select(rows.c[TID], own_hash(drawing, table, rows).label("hash"))
-        .order_by("hash")
-        .limit(CORE_CANDIDATES)
+def _a_row(state: SelectionState, table: str) -> list[list[str]]:
+    place = _place(state, _first(state, table, []))
+    return [] if place is None else [[place, "a row of the table"]]
+
+
+def _add_pairs(state: SelectionState, table: str, items: list[Relationship]) -> set[str]:
+    """Add rows of a table that join; name the tables that they refer to."""
+    joined = [str(item) for item in items]
+    tables = [table, *(item.parent for item in items)]
+    rows, done = state.fact(
+        f"joins of {table}", tables, joined, partial(_joining, state, table, items)
     )
-    candidates, count = drawing.space.create(query, "candidates", table)
-    found = _place(drawing, _first(drawing, table, items, candidates))
-    done = set()
+    _add_listed(state, table, rows)
+    return {item.parent for item in items if str(item) in done}
+
+
+def _add_listed(state: SelectionState, table: str, rows: list[list[str]]) -> None:
+    if rows:
+        listed = listed_rows(rows, "reason")
+        state.add(table, listed, Role.WITNESS, listed.c.reason)
+
+
+def _joining(
+    state: SelectionState, table: str, items: list[Relationship]
+) -> tuple[list[list[str]], list[str]]:
+    """Return rows of a table that join, with reasons, and the relationships that they hold for."""
+    rows = state.sources[table].rows("child")
+    query = (
+        sa.select(rows.c[TID], own_hash(state, table, rows).label("hash"))
+        .order_by("hash")
+        .limit(_CORE_CANDIDATES)
+    )
+    candidates, count = state.space.create(query, "candidates", table)
+    names = [str(item) for item in items]
+    found = _place(state, _first(state, table, items, candidates))
     if found is not None:
-        names = ", ".join(str(item) for item in items)
-        drawing.add(table, _as_rows(found), Role.WITNESS, f"join: {names}")
-        done = {item.number for item in items}
-    for item in items:
-        if item.number not in done:
-            first = _place(drawing, _first(drawing, table, [item], candidates))
-            if first is None and count == CORE_CANDIDATES:
-                first = _place(drawing, _first(drawing, table, [item]))
-            if first is None:
-                continue
-            drawing.add(table, _as_rows(first), Role.WITNESS, f"join: {item}")
-            done.add(item.number)
-    referred |= {item.parent for item in items if item.number in done}
-    return bool(done)
+        return [[found, f"join: {', '.join(names)}"]], names
+    joining: list[list[str]] = []
+    done: list[str] = []
+    for item, name in zip(items, names, strict=True):
+        first = _place(state, _first(state, table, [item], candidates))
+        if first is None and count == _CORE_CANDIDATES:
+            first = _place(state, _first(state, table, [item]))
+        if first is not None:
+            joining.append([first, f"join: {name}"])
+            done.append(name)
+    return joining, done
 
 
 def _first(
-    drawing: Drawing,
+    state: SelectionState,
     table: str,
     items: list[Relationship],
     candidates: sa.TableClause | None = None,
 ) -> sa.Subquery:
     """Return the first row of which some references hold, among candidates or all rows."""
-    rows = drawing.sources[table].rows("child")
-    order = own_hash(drawing, table, rows)
+    rows = state.sources[table].rows("child")
+    order = own_hash(state, table, rows)
     query: sa.Select[Any] = sa.select(rows.c[TID])
     if candidates is not None:
         query = query.join(candidates, candidates.c[TID] == rows.c[TID])
         order = candidates.c.hash
     for number, item in enumerate(items):
-        parent = drawing.sources[item.parent].rows(f"parent_{number}")
+        parent = state.sources[item.parent].all_rows(f"parent_{number}")
         query = query.where(sa.exists().select_from(parent).where(matches(item, rows, parent)))
     return query.order_by(order, rows.c[TID]).limit(1).subquery("first")
 
 
-def _place(drawing: Drawing, first: sa.Subquery) -> str | None:
-    place = drawing.connection.scalar(sa.select(sa.cast(first.c[TID], sa.Text)))
+def _place(state: SelectionState, first: sa.Subquery) -> str | None:
+    place = state.connection.scalar(sa.select(place_text(first)))
     return None if place is None else str(place)
-
-
-def _as_rows(place: str) -> sa.Subquery:
-    return sa.select(sa.cast(sa.literal(place, sa.Text), Tid()).label(TID)).subquery("place")

@@ -1,15 +1,18 @@
 """Coverage: each category, NULL, extreme and predicate of a table has a witness in the sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.engine.frontier import (
+    HASH,
+    NUMBER,
     Frontier,
-    Kind,
     Obligation,
+    ObligationKind,
     Seen,
     frontier,
     is_grouped,
@@ -17,161 +20,180 @@ from data_pipeline.sampling.engine.frontier import (
     ordered,
     witnesses,
 )
-from data_pipeline.sampling.engine.sampling_number import sampling_numbers
-from data_pipeline.sampling.engine.selection_state import Drawing
-from data_pipeline.sampling.engine.source_tables import TID, Tid
+from data_pipeline.sampling.engine.selection_state import SelectionState
+from data_pipeline.sampling.engine.source_facts import listed_rows, place_text
+from data_pipeline.sampling.engine.source_tables import TID
 from data_pipeline.sampling.plan.rules import Role
 
-_OBLIGATION = ("kind", "number", "value")
+_Found = tuple[list[list[str]], dict[str, int]]
 
 
-def cover(drawing: Drawing) -> None:
-    """Add witnesses for what the chosen rows do not show, to all tables that do not come whole."""
-    for table in drawing.plan.graph.keys:
-        if table in drawing.whole:
+def cover(state: SelectionState) -> None:
+    """Add witnesses for what the source shows, to all tables that do not come whole."""
+    for table in state.plan.graph.keys:
+        if table in state.whole | state.complete:
             continue
-        found = frontier(drawing, table)
-        if found is not None:
-            _cover(drawing, table, found)
+        columns, predicates = _columns(state, table), state.plan.predicates.get(table, {})
+        if not columns and not predicates:
+            continue
+        names, limit = [column.name for column in columns], state.plan.cover.category_limit
+        rows, left_out = state.fact(
+            f"witnesses of {table}",
+            [table],
+            [names, sorted(predicates.items()), limit],
+            partial(_witnesses, state, table, columns, predicates),
+        )
+        state.left_out |= {(table, name): count for name, count in left_out.items()}
+        if rows:
+            listed = listed_rows(rows, "reason")
+            state.add(table, listed, Role.WITNESS, listed.c.reason)
 
 
-def _cover(drawing: Drawing, table: str, found: Frontier) -> None:
-    parts = list(_candidates(drawing, table, found))
+def _columns(state: SelectionState, table: str) -> list[sa.Column[Any]]:
+    columns = state.sources[table].table.c
+    names = columns.keys() if state.plan.columns is None else state.plan.columns.get(table, ())
+    altered = state.plan.altered(table)
+    return [columns[name] for name in names if name not in altered]
+
+
+def _witnesses(
+    state: SelectionState,
+    table: str,
+    columns: list[sa.Column[Any]],
+    predicates: Mapping[str, str],
+) -> _Found:
+    """Return the places of witnesses with what they show, and columns of too many values."""
+    found = frontier(state, table, columns, predicates)
+    categories, left_out = _categories(state, found)
+    parts = list(_firsts(found, categories, len(predicates)))
     if not parts:
-        return
-    all_of_them, count = drawing.space.create(sa.union_all(*parts), "candidates", table)
-    if not count:
-        return
-    candidates, count = drawing.space.create(_open(drawing, table, all_of_them), "open", table)
-    if not count:
-        return
-    names = [item.column.name for item in found.seen]
-    obligations: dict[Obligation, set[str]] = {}
+        return [], left_out
+    names, texts = [column.name for column in columns], list(predicates)
     first: dict[Obligation, str] = {}
-    for kind, number, value, place, is_first in drawing.connection.execute(
-        _firsts(drawing, table, candidates)
-    ):
-        name = found.predicates[number] if kind == Kind.PREDICATE else names[number]
-        obligation = Obligation(Kind(kind), number, name, value)
-        obligations.setdefault(obligation, set()).add(place)
-        if is_first:
-            first[obligation] = place
-    chosen = witnesses(first, obligations)
-    values = sa.values(
-        sa.column("place", sa.Text), sa.column("reason", sa.Text), name="chosen"
-    ).data([(place, str(obligation)) for place, obligation in chosen.items()])
-    rows = sa.select(sa.cast(values.c.place, Tid()).label(TID), values.c.reason).subquery("rows")
-    drawing.add(table, rows, Role.WITNESS, rows.c.reason)
+    for kind, number, value, place in state.connection.execute(sa.union_all(*parts)):
+        name = texts[number] if kind == ObligationKind.PREDICATE else names[number]
+        first[Obligation(ObligationKind(kind), number, name, value)] = place
+    chosen = witnesses(first, _satisfied(state, found, first, categories))
+    return [[place, str(obligation)] for place, obligation in chosen.items()], left_out
 
 
-def _candidates(drawing: Drawing, table: str, found: Frontier) -> Iterator[sa.Select[Any]]:
-    """Return queries for rows of the frontier with the obligations that each satisfies."""
+def _categories(state: SelectionState, found: Frontier) -> tuple[frozenset[int], dict[str, int]]:
+    """Return the columns of which each value is to have a witness, and those of too many."""
+    limit = state.plan.cover.category_limit
+    left_out = {
+        seen.column.name: seen.count
+        for seen in found.seen
+        if is_grouped(seen.column) and seen.values is None
+    }
+    open_ones = [number for number, seen in enumerate(found.seen) if seen.values is not None]
+    counts = [_count(found, found.seen[number], limit) for number in open_ones]
+    values = state.connection.execute(sa.select(*counts)).one() if counts else ()
+    for number, count in zip(open_ones, values, strict=True):
+        if count > limit:
+            left_out[found.seen[number].column.name] = count
+    few = (number for number, n in zip(open_ones, values, strict=True) if n <= limit)
+    return frozenset(few), left_out
+
+
+def _count(found: Frontier, seen: Seen, limit: int) -> sa.ScalarSelect[int]:
+    column = found.rows.c[seen.column.name]
+    few = sa.select(column).where(column.is_not(None)).distinct().limit(limit + 1).subquery("few")
+    return sa.select(sa.func.count()).select_from(few).scalar_subquery()
+
+
+def _firsts(
+    found: Frontier, categories: frozenset[int], predicates: int
+) -> Iterator[sa.Select[Any]]:
+    """Return queries for what is to be shown, each with the place of the row that comes first."""
     rows = found.rows
     for number, seen in enumerate(found.seen):
         column = rows.c[seen.column.name]
-        has_categories = _has_categories(drawing, table, found, seen)
-        if has_categories:
-            unseen = column.is_not(None) if found.is_first else seen.is_unseen(column)
-            yield _candidate(rows, Kind.CATEGORY, number, sa.cast(column, sa.Text), unseen)
+        if number in categories:
+            yield _first_of_each(rows, number, column)
         elif is_ordered(column):
-            yield from _extremes(rows, number, seen, column, found)
-        if not (has_categories or is_ordered(column)) and (found.is_first or not seen.has_value):
-            yield _candidate(rows, Kind.NOT_NULL, number, sa.literal(""), column.is_not(None))
-        if found.is_first or not seen.has_null:
-            yield _candidate(rows, Kind.NULL, number, sa.literal(""), column.is_(None))
-    for number in found.predicates:
-        flag = rows.c[f"predicate_{number}"]
-        yield _candidate(rows, Kind.PREDICATE, number, sa.literal(""), flag)
+            for kind, function in (
+                (ObligationKind.LEAST, sa.func.min),
+                (ObligationKind.GREATEST, sa.func.max),
+            ):
+                inner = rows.alias("inner")
+                value = sa.select(function(ordered(inner.c[seen.column.name]))).scalar_subquery()
+                text = sa.cast(column, sa.Text)
+                yield _first(rows, kind, number, ordered(column) == value, text)
+        else:
+            yield _first(rows, ObligationKind.NOT_NULL, number, column.is_not(None))
+        if seen.column.nullable:
+            yield _first(rows, ObligationKind.NULL, number, column.is_(None))
+    for number in range(predicates):
+        yield _first(rows, ObligationKind.PREDICATE, number, rows.c[f"predicate_{number}"])
 
 
-def _extremes(
-    rows: sa.TableClause,
-    number: int,
-    seen: Seen,
-    column: sa.ColumnElement[Any],
-    found: Frontier,
-) -> Iterator[sa.Select[Any]]:
-    sides = ((Kind.LEAST, sa.func.min, seen.is_less), (Kind.GREATEST, sa.func.max, seen.is_greater))
-    for kind, function, is_beyond in sides:
-        other = rows.alias("other")
-        inner = other.c[seen.column.name]
-        extreme = sa.select(function(ordered(inner))).select_from(other)
-        is_extreme = [ordered(column) == extreme.scalar_subquery()]
-        if not found.is_first:
-            # The extreme of the probed rows is in the sample: only what goes beyond it counts.
-            is_extreme = [
-                is_beyond(column),
-                ordered(column) == extreme.where(is_beyond(inner)).scalar_subquery(),
-            ]
-        yield _candidate(rows, kind, number, sa.cast(column, sa.Text), sa.and_(*is_extreme))
-
-
-def _has_categories(drawing: Drawing, table: str, found: Frontier, seen: Seen) -> bool:
-    """Whether each value of a column is to have a witness: if they are not too many."""
-    if not is_grouped(seen.column):
-        return False
-    count = seen.count
-    if seen.values is not None:
-        column = found.rows.c[seen.column.name]
-        more = sa.select(sa.func.count(sa.distinct(column))).where(seen.is_unseen(column))
-        count += int(drawing.connection.scalar(more) or 0)
-    if count > drawing.plan.cover.category_limit:
-        drawing.left_out[table, seen.column.name] = count
-        return False
-    return True
-
-
-def _candidate(
-    rows: sa.TableClause,
-    kind: Kind,
-    number: int,
-    value: sa.ColumnElement[str],
-    condition: sa.ColumnElement[bool],
+def _first_of_each(
+    rows: sa.TableClause, number: int, column: sa.ColumnElement[Any]
 ) -> sa.Select[Any]:
-    return sa.select(
-        sa.cast(int(kind), sa.SmallInteger).label("kind"),
-        sa.cast(number, sa.SmallInteger).label("number"),
-        sa.cast(value, sa.Text).label("value"),
-        rows.c[TID],
-    ).where(condition)
-
-
-def _open(drawing: Drawing, table: str, candidates: sa.TableClause) -> sa.Select[Any]:
-    """Return the candidates for obligations that no chosen row satisfies."""
-    chosen = drawing.rows[table]
-    other = candidates.alias("other")
-    met = (
-        sa.exists()
-        .select_from(other.join(chosen, chosen.c[TID] == other.c[TID]))
-        .where(*(other.c[name] == candidates.c[name] for name in _OBLIGATION))
-    )
-    return sa.select(candidates).where(~met)
-
-
-def _firsts(drawing: Drawing, table: str, candidates: sa.TableClause) -> sa.Select[Any]:
-    """Return each open obligation with the rows that satisfy it, of those that come first for any.
-
-    The rows' places are given as text.
-    """
-    places = sa.select(candidates.c[TID]).distinct().subquery("places")
-    numbered, _ = drawing.space.create(sampling_numbers(drawing, table, places), "numbers", table)
-    of_obligation = [candidates.c[name] for name in _OBLIGATION]
+    """Return each value with its first row; few are sorted for that."""
+    other = rows.alias("other")
+    value = other.c[column.name]
+    least = sa.select(value.label("v"), sa.func.min(other.c[NUMBER]).label("n"))
+    best = least.where(value.is_not(None)).group_by(value).subquery("best")
     first = (
-        sa.select(candidates)
-        .join(numbered, numbered.c[TID] == candidates.c[TID])
-        .ext(distinct_on(*of_obligation))
-        .order_by(*of_obligation, numbered.c.number, numbered.c.hash, candidates.c[TID])
+        sa.select(*_described(rows, ObligationKind.CATEGORY, number, sa.cast(column, sa.Text)))
+        .join(best, sa.and_(best.c.v == column, best.c.n == rows.c[NUMBER]))
+        .ext(distinct_on(column))
+        .order_by(column, rows.c[HASH], rows.c[TID])
     )
-    firsts, _ = drawing.space.create(first, "firsts", table)
-    wanted = sa.select(firsts.c[TID]).distinct().subquery("wanted")
-    is_first = (
-        sa.exists()
-        .select_from(firsts)
-        .where(
-            firsts.c[TID] == candidates.c[TID],
-            *(firsts.c[name] == candidates.c[name] for name in _OBLIGATION),
-        )
+    return sa.select(first.subquery("first"))
+
+
+def _first(
+    rows: sa.TableClause,
+    kind: ObligationKind,
+    number: int,
+    condition: sa.ColumnElement[bool],
+    value: sa.ColumnElement[str] | None = None,
+) -> sa.Select[Any]:
+    described = _described(rows, kind, number, sa.literal("") if value is None else value)
+    order = (rows.c[NUMBER], rows.c[HASH], rows.c[TID])
+    first = sa.select(*described).where(condition).order_by(*order).limit(1)
+    return sa.select(first.subquery("first"))
+
+
+def _described(
+    rows: sa.TableClause, kind: ObligationKind, number: int, value: sa.ColumnElement[str]
+) -> tuple[sa.Label[Any], ...]:
+    return (
+        sa.literal(int(kind)).label("kind"),
+        sa.literal(number).label("number"),
+        sa.cast(value, sa.Text).label("value"),
+        place_text(rows).label("place"),
     )
-    return sa.select(*of_obligation, sa.cast(candidates.c[TID], sa.Text), is_first).join(
-        wanted, wanted.c[TID] == candidates.c[TID]
-    )
+
+
+def _satisfied(
+    state: SelectionState,
+    found: Frontier,
+    first: Mapping[Obligation, str],
+    categories: frozenset[int],
+) -> dict[Obligation, set[str]]:
+    """Return for each obligation the rows that satisfy it, of those that are first for any."""
+    rows = found.rows
+    listed = listed_rows([[place] for place in sorted(set(first.values()))])
+    shown: dict[tuple[ObligationKind, int], sa.ColumnElement[Any]] = {}
+    for number, seen in enumerate(found.seen):
+        column = rows.c[seen.column.name]
+        if number in categories:
+            shown[ObligationKind.CATEGORY, number] = sa.cast(column, sa.Text)
+        shown[ObligationKind.NULL, number] = sa.case((column.is_(None), ""))
+        shown[ObligationKind.NOT_NULL, number] = sa.case((column.is_not(None), ""))
+    for kind, number in {(item.kind, item.number) for item in first}:
+        if kind is ObligationKind.PREDICATE:
+            shown[kind, number] = sa.case((rows.c[f"predicate_{number}"], ""))
+    query = sa.select(place_text(rows), *shown.values()).join(listed, listed.c[TID] == rows.c[TID])
+    satisfied: dict[tuple[ObligationKind, int, str], set[str]] = {}
+    for place, *values in state.connection.execute(query):
+        for (kind, number), value in zip(shown, values, strict=True):
+            if value is not None:
+                satisfied.setdefault((kind, number, value), set()).add(place)
+    return {
+        item: {place, *satisfied.get((item.kind, item.number, item.value), ())}
+        for item, place in first.items()
+    }

@@ -1,15 +1,20 @@
 """How many children parents have, and which roots are hubs."""
 
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.engine.sampling_number import sampling_numbers
-from data_pipeline.sampling.engine.selection_state import Drawing
+from data_pipeline.sampling.engine.sampling_number import first_number, own_hash
+from data_pipeline.sampling.engine.selection_state import SelectionState
+from data_pipeline.sampling.engine.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.source_tables import TID, matches, refers
-from data_pipeline.sampling.plan.rules import Role, brings_children, fan_out_reason, limit_of_hubs
-from data_pipeline.sampling.plan.sample_plan import SamplePart
+from data_pipeline.sampling.plan.rules import Role, limit_of_hubs
 from data_pipeline.sampling.plan.schema_graph import Relationship
+from data_pipeline.sampling.plan.table_plans import SamplePart
+
+_ALWAYS_BROUGHT = 100
+_SHARE_BROUGHT = 1_000
 
 _ARE_IN_ORDER = sa.text("""
 SELECT abs(correlation) > 0.9 FROM pg_stats
@@ -17,28 +22,39 @@ WHERE schemaname = :schema AND tablename = :table AND attname = :column
 """)
 
 
-def count_children(drawing: Drawing, item: Relationship) -> None:
-    """Count the references to each value; the drawing then knows `references` and `fan_outs`."""
-    if item.number in drawing.references:
-        return
-    child = drawing.sources[item.child].rows("child")
-    columns = [child.c[name] for name in item.columns]
-    labels = [column.label(f"k{i}") for i, column in enumerate(columns)]
-    counted = sa.select(*labels, sa.func.count().label("n")).where(refers(item, child))
-    with drawing.space.sorting(if_=_lie_together(drawing, item)):
-        table, _ = drawing.space.create(counted.group_by(*columns), "references", str(item.number))
-    drawing.references[item.number] = table
+def count_children(state: SelectionState, item: Relationship) -> None:
+    """Find out how many values are referred to how often; the state then knows `fan_outs`."""
+    if item.number not in state.fan_outs:
+        pairs = state.fact(f"fan-outs of {item}", [item.child], [], lambda: _fan_outs(state, item))
+        state.fan_outs[item.number] = dict(pairs)
+
+
+def _fan_outs(state: SelectionState, item: Relationship) -> list[tuple[int, int]]:
+    table = _references(state, item)
     counts = sa.select(table.c.n, sa.func.count()).group_by(table.c.n)
-    drawing.fan_outs[item.number] = {
-        int(n): int(values) for n, values in drawing.connection.execute(counts)
-    }
+    return [(int(n), int(values)) for n, values in state.connection.execute(counts)]
 
 
-def _lie_together(drawing: Drawing, item: Relationship) -> bool:
+def _references(state: SelectionState, item: Relationship) -> sa.TableClause:
+    """Return each value that is referred to, with the number of references."""
+    if item.number not in state.references:
+        child = state.sources[item.child].rows("child")
+        columns = [child.c[name] for name in item.columns]
+        labels = [column.label(f"k{i}") for i, column in enumerate(columns)]
+        counted = sa.select(*labels, sa.func.count().label("n")).where(refers(item, child))
+        with state.space.sorting(if_=_lie_together(state, item)):
+            table, _ = state.space.create(
+                counted.group_by(*columns), "references", str(item.number)
+            )
+        state.references[item.number] = table
+    return state.references[item.number]
+
+
+def _lie_together(state: SelectionState, item: Relationship) -> bool:
     """Whether PostgreSQL's statistics say that references to the same value lie side by side."""
-    table = drawing.sources[item.child].table
+    table = state.sources[item.child].table
     names = {"schema": table.schema, "table": table.name, "column": item.columns[0]}
-    return bool(drawing.connection.scalar(_ARE_IN_ORDER, names))
+    return bool(state.connection.scalar(_ARE_IN_ORDER, names))
 
 
 def counted(
@@ -49,146 +65,146 @@ def counted(
     return sa.and_(*(references.c[f"k{i}"] == parent.c[name] for i, name in pairs))
 
 
-def limit_of(drawing: Drawing, item: Relationship) -> int | None:
+def limit_of(state: SelectionState, item: Relationship) -> int | None:
     """Return the number of children above which a parent is a hub of a relationship, if any is."""
-    return limit_of_hubs(drawing.plan.settings.hubs, drawing.fan_outs[item.number])
+    return limit_of_hubs(state.plan.settings.hubs, state.fan_outs[item.number])
 
 
-def find_hubs(drawing: Drawing, root: str) -> None:
+def find_hubs(state: SelectionState, root: str) -> None:
     """Find the hubs of a root: rows with very many children that are sampled with it."""
     limits: dict[Relationship, int] = {}
-    for child in drawing.plan.owned_by(root):
+    for child in state.plan.owned_by(root):
         if child.owner is not None:
-            count_children(drawing, child.owner)
-            if (limit := limit_of(drawing, child.owner)) is not None:
+            count_children(state, child.owner)
+            if (limit := limit_of(state, child.owner)) is not None:
                 limits[child.owner] = limit
     if not limits:
         return
-    rows = drawing.sources[root].rows("root")
+    tables = [root, *(item.child for item in limits)]
+    settings = sorted((str(item), limit) for item, limit in limits.items())
+    found = state.fact(f"hubs of {root}", tables, settings, lambda: _hubs(state, root, limits))
+    if not found:
+        return
+    names = [f"thinned_{item.number}" for item in limits]
+    hubs = listed_rows(found, *names)
+    rows = state.sources[root].rows_at(hubs, "root")
+    keys = [column.label(f"k{i}") for i, column in enumerate(state.sources[root].key_of(rows))]
+    flags = [(hubs.c[name] == "true").label(name) for name in names]
+    query = sa.select(rows.c[TID], *keys, *flags).join(hubs, hubs.c[TID] == rows.c[TID])
+    state.hubs[root], _ = state.space.create(query, "hubs", root)
+
+
+def _hubs(state: SelectionState, root: str, limits: dict[Relationship, int]) -> list[list[str]]:
+    """Return the places of hubs, each with whether it is one of each relationship."""
+    rows = state.sources[root].rows("root")
     joined: sa.FromClause = rows
-    heavy: list[sa.Label[Any]] = []
+    heavy: list[sa.ColumnElement[bool]] = []
     for item, limit in limits.items():
-        of_item = drawing.references[item.number]
+        of_item = _references(state, item)
         many = sa.select(of_item).where(of_item.c.n > limit).subquery(f"many_{item.number}")
         joined = joined.outerjoin(many, counted(item, rows, many))
-        heavy.append(many.c.n.is_not(None).label(f"thinned_{item.number}"))
-    keys = [column.label(f"k{i}") for i, column in enumerate(drawing.sources[root].key_of(rows))]
-    is_heavy = sa.or_(*(condition.element for condition in heavy))
-    query = sa.select(rows.c[TID], *keys, *heavy).select_from(joined).where(is_heavy)
-    drawing.hubs[root], _ = drawing.space.create(query, "hubs", root)
+        heavy.append(many.c.n.is_not(None))
+    flags = (sa.cast(condition, sa.Text) for condition in heavy)
+    query = sa.select(place_text(rows), *flags).select_from(joined).where(sa.or_(*heavy))
+    return [list(row) for row in state.connection.execute(query)]
 
 
-def count_what_is_needed(drawing: Drawing) -> None:
+def count_what_is_needed(state: SelectionState) -> None:
     """Count the children for hubs, and for the witnesses of fan-outs."""
-    minimal = drawing.plan.is_minimal
-    if not minimal and drawing.plan.cover.fan_outs:
-        for item in drawing.plan.graph.relationships:
-            if not {item.child, item.parent} <= drawing.whole:
-                count_children(drawing, item)
-    if not minimal and drawing.plan.settings.hubs != "off":
-        for table in drawing.plan.tables.values():
-            if table.part is SamplePart.ROOT and table.name not in drawing.whole:
-                find_hubs(drawing, table.name)
+    minimal = state.plan.is_minimal
+    if not minimal and state.plan.cover.fan_outs:
+        for item in state.plan.graph.relationships:
+            if not {item.child, item.parent} <= state.whole:
+                count_children(state, item)
+    if not minimal and state.plan.settings.hubs != "off":
+        for table in state.plan.tables.values():
+            if table.part is SamplePart.ROOT and table.name not in state.whole:
+                find_hubs(state, table.name)
 
 
-def add_fan_out_witnesses(drawing: Drawing) -> None:
+def add_fan_out_witnesses(state: SelectionState) -> None:
     """Add the witnesses of all relationships whose children were counted.
 
     With a parent of one child comes its child, and with that of the most children come these,
-    unless it is a hub, or they are over a hundred and over a thousandth of their table: then those
-    that were chosen anyhow have to do.
+    unless it is a hub, or they are over a hundred and over a thousandth of their table.
     """
-    for item in drawing.plan.graph.relationships:
-        if item.number in drawing.references:
-            for children in (0, 1, _most(drawing, item)):
-                _add(drawing, item, children)
+    for item in state.plan.graph.relationships:
+        if item.number not in state.fan_outs:
+            continue
+        found = state.fact(
+            f"fan-out witnesses of {item}",
+            [item.child, item.parent],
+            [str(state.plan.settings.hubs)],
+            partial(_witnesses, state, item),
+        )
+        for table, rows in zip((item.parent, item.child), found, strict=True):
+            if rows:
+                listed = listed_rows(rows, "reason")
+                state.add(table, listed, Role.WITNESS, listed.c.reason)
 
 
-def _most(drawing: Drawing, item: Relationship) -> int:
+def _witnesses(state: SelectionState, item: Relationship) -> tuple[list[list[str]], ...]:
+    """Return the places of parents, and of children, that are to be there, with their reasons."""
+    parents: list[list[str]] = []
+    with_children: list[list[str]] = []
+    for children in sorted({0, 1, _most(state, item)}):
+        place = state.connection.scalar(_first_parent(state, item, children))
+        if place is not None:
+            words = {0: "no child", 1: "one child"}.get(children, "the most children")
+            row = [str(place), f"{words}: {item}"]
+            parents.append(row)
+            with_children += [row] if _brings_children(state, item, children) else []
+    return parents, _children(state, item, with_children) if with_children else []
+
+
+def _most(state: SelectionState, item: Relationship) -> int:
     """Return the largest number of children; values that dangle have no parent."""
-    parent = drawing.sources[item.parent].rows("parent")
-    for children in sorted(drawing.fan_outs[item.number], reverse=True):
-        parents = _parents(drawing, item, children, parent)
-        if drawing.connection.scalar(sa.select(sa.exists(parents))):
+    parent = state.sources[item.parent].rows("parent")
+    for children in sorted(state.fan_outs[item.number], reverse=True):
+        parents = _parents(state, item, children, parent)
+        if state.connection.scalar(sa.select(sa.exists(parents))):
             return children
     return 0
 
 
 def _parents(
-    drawing: Drawing, item: Relationship, children: int, parent: sa.FromClause
+    state: SelectionState, item: Relationship, children: int, parent: sa.FromClause
 ) -> sa.Select[Any]:
     """Return the places of those rows of the parent that have a number of children."""
-    references = drawing.references[item.number]
+    references = _references(state, item)
     is_counted = counted(item, parent, references)
     if children == 0:
-        return sa.select(parent.c[TID]).where(~sa.exists().where(is_counted))
+        return sa.select(place_text(parent)).where(~sa.exists().where(is_counted))
     number = references.c.n == children
-    return sa.select(parent.c[TID]).join(references, sa.and_(is_counted, number))
+    return sa.select(place_text(parent)).join(references, sa.and_(is_counted, number))
 
 
-def _add(drawing: Drawing, item: Relationship, children: int) -> None:
-    reason = fan_out_reason(children, item)
-    brings = brings_children(children, drawing.fan_outs[item.number], limit_of(drawing, item))
-    parent = _first_parent(drawing, item, children, brings=brings)
-    if parent is None:
-        return
-    place = parent.subquery("place")
-    one, _ = drawing.space.create(sa.select(place), "fan_witness")
-    drawing.add(item.parent, one, Role.WITNESS, reason)
-    if brings:
-        drawing.add(item.child, _children(drawing, item, one), Role.WITNESS, reason)
-
-
-def _first_parent(
-    drawing: Drawing, item: Relationship, children: int, *, brings: bool
-) -> sa.Select[Any] | None:
-    """Return the parent to be added; None where the sample has one that needs no addition."""
-    if _is_there(drawing, item, children, brings=brings):
-        return None
-    parent = drawing.sources[item.parent].rows("parent")
-    # A table of its own: how many there are, the planner could only guess.
-    candidates = _parents(drawing, item, children, parent)
-    places, count = drawing.space.create(candidates, "fan_out_candidates")
-    if not count:
-        return None
-    numbered = sampling_numbers(drawing, item.parent, places).subquery("numbered")
-    order = (numbered.c.number, numbered.c.hash, numbered.c[TID])
-    return sa.select(numbered.c[TID]).order_by(*order).limit(1)
-
-
-def _is_there(drawing: Drawing, item: Relationship, children: int, *, brings: bool) -> bool:
-    """Whether the sample has a parent with a number of children, and these if need be."""
-    if item.parent in drawing.whole:
-        return not brings
-    if brings and not _children_come_along(drawing, item):
+def _brings_children(state: SelectionState, item: Relationship, children: int) -> bool:
+    """Whether a witness comes with its children: not if they are too many."""
+    limit, parents = limit_of(state, item), state.fan_outs[item.number]
+    if limit is not None and children > limit:
         return False
-    chosen = drawing.rows[item.parent]
-    places = sa.select(chosen.c[TID])
-    if brings:
-        # The children of other chosen rows need not be there.
-        places = places.where(chosen.c.role <= int(Role.SAMPLED))
-    parent = drawing.sources[item.parent].rows_at(places.subquery("chosen"), "parent")
-    found = _parents(drawing, item, children, parent).subquery("found")
-    # To search for the first one alone, the planner would try all pairs, of which none may fit.
-    return bool(drawing.connection.scalar(sa.select(sa.func.count()).select_from(found)))
+    total = sum(n * count for n, count in parents.items())
+    return 0 < children <= max(_ALWAYS_BROUGHT, total // _SHARE_BROUGHT)
 
 
-def _children_come_along(drawing: Drawing, item: Relationship) -> bool:
-    """Whether the children of a sampled parent are all sampled with it."""
-    owner = drawing.plan_of(item.child).owner
-    is_owner = owner is not None and owner.number == item.number and item.refers_to_key
-    return is_owner and drawing.is_sampled(item.parent)
+def _first_parent(state: SelectionState, item: Relationship, children: int) -> sa.Select[Any]:
+    """Return the place of the parent with a number of children that samples have first."""
+    parent = state.sources[item.parent].rows("parent")
+    number = first_number(state, item.parent, parent)
+    order = (number, own_hash(state, item.parent, parent), parent.c[TID])
+    return _parents(state, item, children, parent).order_by(*order).limit(1)
 
 
-def _children(drawing: Drawing, item: Relationship, parents: sa.TableClause) -> sa.Subquery:
-    child = drawing.sources[item.child].rows("child")
-    parent = drawing.sources[item.parent].rows("parent")
-    return (
-        sa.select(child.c[TID])
-        .select_from(
-            child.join(parent, matches(item, child, parent)).join(
-                parents, parents.c[TID] == parent.c[TID]
-            )
-        )
-        .subquery("children")
-    )
+def _children(
+    state: SelectionState, item: Relationship, parents: list[list[str]]
+) -> list[list[str]]:
+    """Return the places of the children of some parents, with the reasons of these."""
+    child = state.sources[item.child].rows("child")
+    listed = listed_rows(parents, "reason")
+    rows = state.sources[item.parent].rows_at(listed, "parent")
+    chosen = sa.select(rows, listed.c.reason).join(listed, listed.c[TID] == rows.c[TID])
+    # A table of its own: how few there are, the planner could only guess.
+    parent, _ = state.space.create(chosen, "fan_witness")
+    query = sa.select(place_text(child), parent.c.reason).where(matches(item, child, parent))
+    return [list(row) for row in state.connection.execute(query)]

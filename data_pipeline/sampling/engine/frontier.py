@@ -1,25 +1,27 @@
-"""The frontier of a table: the rows that may show something that the sample does not show yet."""
+"""The frontier of a table: few rows, among them the first that shows each thing that any shows."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.engine.sampling_number import own_number
-from data_pipeline.sampling.engine.selection_state import Drawing
-from data_pipeline.sampling.engine.source_tables import TID, SourceTable, Tid, is_true, refused
-from data_pipeline.sampling.key_hash import hash_threshold
-from data_pipeline.sampling.plan.rules import (
-    FIRST_ROWS,
-    check_covered,
-    failing_predicate,
-    wrong_predicate,
+from data_pipeline.database.identifiers import RelationName
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.sampling.engine.sampling_number import first_number, own_hash
+from data_pipeline.sampling.engine.selection_state import SelectionState
+from data_pipeline.sampling.engine.source_tables import (
+    TID,
+    SourceTable,
+    naming_failures,
+    refused,
 )
+from data_pipeline.sampling.key_hash import hash_threshold
+from data_pipeline.sampling.plan.rules import listed
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
-from data_pipeline.sampling.plan.schema_graph import AS_TEXT, GROUPED, ORDERED, family
+from data_pipeline.sampling.plan.schema_graph import AS_TEXT, GROUPED, ORDERED, type_kind
 
 
 def check_coverage(
@@ -33,48 +35,40 @@ def check_coverage(
     """
     for name, source in sources.items():
         table, columns = f"{plan.graph.stage}/{name}", source.table.c.keys()
-        check_covered(table, (plan.columns or {}).get(name, ()), columns)
+        for column in (plan.columns or {}).get(name, ()):
+            if column not in columns:
+                raise ConfigurationError(
+                    f"sample.cover.columns: table `{table}` has no column `{column}`. Its columns "
+                    f"are {listed(columns)}."
+                )
         for predicate, text in plan.predicates.get(name, {}).items():
             if reason := refused(connection, source.table, text):
-                raise wrong_predicate(table, predicate, text, reason, columns)
+                raise ConfigurationError(
+                    f"sample.cover.predicates: PostgreSQL does not understand the predicate "
+                    f"`{predicate}` of `{table}`, {text!r}: {reason}\n"
+                    f"Write an SQL condition on its columns, which are {listed(columns)}."
+                )
 
 
-@contextmanager
 def naming_predicates(
     connection: sa.Connection, plan: SamplePlan, source: SourceTable
-) -> Iterator[None]:
-    """Turn the error of a predicate that fails on a row into one that names it.
-
-    Raises:
-        ConfigurationError: It does.
-    """
-    predicates = plan.predicates.get(source.name, {})
-    if not predicates:
-        yield
-        return
-    try:
-        with connection.begin_nested():
-            yield
-    except sa.exc.DataError:
-        for name, text in predicates.items():
-            if reason := _failure(connection, source.table, text):
-                table = f"{plan.graph.stage}/{source.name}"
-                raise failing_predicate(table, name, text, reason) from None
-        raise
-
-
-def _failure(connection: sa.Connection, table: sa.Table, text: str) -> str | None:
-    """Say why a predicate fails on a row; None where it does not."""
-    query: sa.Select[Any] = sa.select(sa.func.count()).select_from(table.alias("s"))
-    try:
-        with connection.begin_nested():
-            connection.execute(query.where(is_true(text)))
-    except sa.exc.DataError as error:
-        return str(error.orig).strip()
-    return None
+) -> AbstractContextManager[None]:
+    """Name a predicate that fails on a row in the error of the block."""
+    owner = f"`{plan.graph.stage}/{source.name}`"
+    return naming_failures(
+        connection,
+        (
+            (f"sample.cover.predicates: the predicate `{name}` of {owner}", source.table, text)
+            for name, text in plan.predicates.get(source.name, {}).items()
+        ),
+    )
 
 
 _PROBED = 20_000
+"""Of a larger table, about so many rows are looked at first: those that samples have first."""
+
+NUMBER, HASH = "data_pipeline_number", "data_pipeline_hash"
+"""The columns of a frontier by which its rows are ordered."""
 
 
 @dataclass(frozen=True)
@@ -124,148 +118,148 @@ class Seen:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Rows of a table that may show something new.
+    """Those rows of a table of which some are the first to show something.
 
     Attributes:
-        rows: Their places, the covered columns, and predicates as `predicate_<number>`.
-        seen: What the probed rows show of the columns.
-        predicates: Names of the predicates that no probed row satisfies, by number.
-        is_first: Whether the probed rows are no chosen ones but those that a sample would have
-            first; they are among `rows` then.
+        rows: Their places, numbers, hashes, the covered columns, and predicates as
+            `predicate_<number>`.
+        seen: What the probed rows, which are among them, show of the columns.
     """
 
     rows: sa.TableClause
     seen: tuple[Seen, ...]
-    predicates: Mapping[int, str]
-    is_first: bool
 
 
 def is_ordered(column: sa.ColumnElement[Any]) -> bool:
     """Whether a column has a least and a greatest value."""
-    return family(column.type) in ORDERED
+    return type_kind(column.type) in ORDERED
 
 
 def is_grouped(column: sa.ColumnElement[Any]) -> bool:
     """Whether values of a column can be told apart."""
-    return family(column.type) in GROUPED
+    return type_kind(column.type) in GROUPED
 
 
 def ordered(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Return a column in an order that does not depend on the database's locale."""
-    kind = family(column.type)
+    kind = type_kind(column.type)
     if kind not in AS_TEXT:
         return column
     return sa.collate(column if kind == "text" else sa.cast(column, sa.Text), "C")
 
 
-def frontier(drawing: Drawing, table: str) -> Frontier | None:
-    """Find the frontier of a table, in one scan; None where nothing is to be covered.
-
-    A part of the chosen rows is probed. All rows that it dominates (their values are among its
-    categories, or between its extremes) can show nothing that is not in the sample.
-
-    Raises:
-        ConfigurationError: A predicate fails on a row.
-    """
-    columns, predicates = _columns(drawing, table), drawing.plan.predicates.get(table, {})
-    if not columns and not predicates:
-        return None
-    with naming_predicates(drawing.connection, drawing.plan, drawing.sources[table]):
-        return _frontier(drawing, table, columns, predicates)
-
-
-def _frontier(
-    drawing: Drawing,
+def frontier(
+    state: SelectionState,
     table: str,
     columns: list[sa.Column[Any]],
     predicates: Mapping[str, str],
 ) -> Frontier:
+    """Find the frontier of a table, in two scans.
+
+    The rows that samples have first are probed. Of all others, those that they dominate (their
+    values are among the probed categories, or between the extremes) are the first to show nothing.
+
+    Raises:
+        ConfigurationError: A predicate fails on a row.
+    """
+    with naming_predicates(state.connection, state.plan, state.sources[table]):
+        every, low = _numbered(state, table, columns, predicates)
+        probed = sa.select(every) if low is None else sa.select(every).where(low)
+        with state.space.expecting_few_rows(if_=low is not None):
+            probe, _ = state.space.create(probed, "probe", table, analyzed=False)
+        seen, open_predicates = _seen(state, probe, columns, len(predicates))
+        if low is None:
+            return Frontier(probe, seen)
+        conditions = [
+            low,
+            *(part for item in seen for part in _conditions(item, every.c[item.column.name])),
+            *(every.c[f"predicate_{number}"] for number in open_predicates),
+        ]
+        with state.space.expecting_few_rows():
+            query = sa.select(every).where(sa.or_(*conditions))
+            rows, _ = state.space.create(query, "frontier", table, analyzed=False)
+        return Frontier(rows, seen)
+
+
+def _numbered(
+    state: SelectionState,
+    table: str,
+    columns: list[sa.Column[Any]],
+    predicates: Mapping[str, str],
+) -> tuple[sa.Subquery, sa.ColumnElement[bool] | None]:
+    """Return the rows of a table with what is to be covered, and the condition for the first ones.
+
+    It is None where these would be all.
+    """
+    source = state.sources[table]
     flags = {f"predicate_{i}": text for i, text in enumerate(predicates.values())}
-    every = _with_flags(drawing, table, columns, flags)
-    chosen = drawing.rows[table]
-    count = int(drawing.connection.scalar(sa.select(sa.func.count()).select_from(chosen)) or 0)
-    is_first = count < FIRST_ROWS and not drawing.is_sampled(table)
-    limit = _first_rows(drawing, table, every) if is_first else None
-    probed = sa.select(every).where(limit) if limit is not None else _some(every, chosen, count)
-    probe, _ = drawing.space.create(probed, "probe", table)
-    seen = tuple(_seen(drawing, probe, probe.c[column.name], column) for column in columns)
-    open_predicates = {
-        number: name
-        for number, name in enumerate(predicates)
-        if is_first or not _any(drawing, probe, probe.c[f"predicate_{number}"])
-    }
-    conditions = [
-        *(part for item in seen for part in _conditions(item, every.c[item.column.name])),
-        *(every.c[f"predicate_{number}"] for number in open_predicates),
-        *([] if limit is None else [limit]),
-    ]
-    query = sa.select(every).where(sa.or_(sa.false(), *conditions))
-    with drawing.space.expecting_few_rows():
-        rows, _ = drawing.space.create(query, "frontier", table)
-    return Frontier(rows, seen, open_predicates, is_first)
-
-
-def _columns(drawing: Drawing, table: str) -> list[sa.Column[Any]]:
-    columns = drawing.sources[table].table.c
-    if drawing.plan.columns is None:
-        return list(columns)
-    return [columns[name] for name in drawing.plan.columns.get(table, ())]
-
-
-def _with_flags(
-    drawing: Drawing, table: str, columns: list[sa.Column[Any]], flags: Mapping[str, str]
-) -> sa.Subquery:
-    """Return rows of a table with covered columns, the key's hash and the predicates' values."""
-    source = drawing.sources[table]
-    rows = source.table.alias("s")
-    place = sa.literal_column("s.ctid", Tid()).label(TID)
-    needed = dict.fromkeys([*(column.name for column in columns), *source.key])
-    values = [is_true(text).label(name) for name, text in flags.items()]
-    return sa.select(place, *(rows.c[name] for name in needed), *values).subquery("every")
-
-
-def _some(every: sa.Subquery, chosen: sa.TableClause, count: int) -> sa.Select[Any]:
-    """Return some of the chosen rows, from everywhere in the table."""
-    step = max(1, count // _PROBED)
-    spread = sa.func.mod(sa.func.hashtid(chosen.c[TID], type_=sa.Integer), step) == 0
-    query = sa.select(every).join(chosen, chosen.c[TID] == every.c[TID])
-    return query if step == 1 else query.where(spread)
-
-
-def _first_rows(drawing: Drawing, table: str, every: sa.Subquery) -> sa.ColumnElement[bool]:
-    """Return the condition for the rows of a table that a sample of it would have first."""
-    total = sa.select(sa.func.count()).select_from(drawing.sources[table].table)
-    count = int(drawing.connection.scalar(total) or 0)
-    below = hash_threshold(min(1.0, 2 * FIRST_ROWS / max(count, 1)))
+    rows = source.rows("rows", flags)
+    number = first_number(state, table, rows)
+    every = sa.select(
+        rows.c[TID],
+        number.label(NUMBER),
+        own_hash(state, table, rows).label(HASH),
+        *(rows.c[name] for name in (*(column.name for column in columns), *flags)),
+    ).subquery("every")
+    count = _about(state, source.table)
+    below = None if count <= _PROBED else hash_threshold(_PROBED / count)
     if below is None:
-        return sa.true()
-    number = own_number(drawing, table, every)
-    return number < sa.cast(sa.literal(below, sa.BigInteger), sa.BigInteger)
+        return every, None
+    return every, every.c[NUMBER] < sa.cast(sa.literal(below, sa.BigInteger), sa.BigInteger)
+
+
+def _about(state: SelectionState, table: sa.Table) -> float:
+    """Return about how many rows a table has."""
+    name = RelationName(table.schema or "public", table.name).quoted
+    estimated = "SELECT reltuples FROM pg_class WHERE oid = to_regclass(:name)"
+    found = float(state.connection.scalar(sa.text(estimated), {"name": name}) or 0)
+    if found > _PROBED:
+        return found
+    return int(state.connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
 
 
 def _seen(
-    drawing: Drawing, probe: sa.TableClause, probed: sa.ColumnElement[Any], column: sa.Column[Any]
-) -> Seen:
-    extremes: list[sa.ColumnElement[Any]] = [sa.null(), sa.null()]
-    count: sa.ColumnElement[int] = sa.literal(0)
+    state: SelectionState, probe: sa.TableClause, columns: list[sa.Column[Any]], predicates: int
+) -> tuple[tuple[Seen, ...], list[int]]:
+    """Return what probed rows show of columns, and which predicates none satisfies."""
+    limit = state.plan.cover.category_limit
+    parts = [part for column in columns for part in _looks(probe, column, limit)]
+    flags = [
+        sa.func.coalesce(sa.func.bool_or(probe.c[f"predicate_{number}"]), sa.false())
+        for number in range(predicates)
+    ]
+    found = list(state.connection.execute(sa.select(*parts, *flags).select_from(probe)).one())
+    seen = []
+    for column in columns:
+        (array, count), least, greatest, has_null, has_value = found[:5]
+        del found[:5]
+        values = (array or "{}") if is_grouped(column) and count <= limit else None
+        seen.append(Seen(column, values, int(count), least, greatest, has_null, has_value))
+    return tuple(seen), [number for number, holds in enumerate(found) if not holds]
+
+
+def _looks(
+    probe: sa.TableClause, column: sa.Column[Any], limit: int
+) -> Iterator[sa.ColumnElement[Any]]:
+    """Return five columns: values with their number, least, greatest, if it is NULL, and if not."""
+    probed = probe.c[column.name]
+    if is_grouped(column):
+        other = probe.alias("other").c[column.name]
+        distinct = sa.select(other.label("v")).where(other.is_not(None)).distinct()
+        few = distinct.limit(limit + 1).subquery("few")
+        array = sa.cast(sa.func.array_agg(few.c.v), sa.Text)
+        yield sa.select(sa.func.json_build_array(array, sa.func.count())).scalar_subquery()
+    else:
+        yield sa.func.json_build_array(sa.null(), 0)
     if is_ordered(column):
         value = ordered(probed)
-        extremes = [sa.cast(sa.func.min(value), sa.Text), sa.cast(sa.func.max(value), sa.Text)]
-    if is_grouped(column):
-        count = sa.func.count(sa.distinct(probed))
-    query = sa.select(
-        count,
-        *extremes,
-        sa.func.coalesce(sa.func.bool_or(probed.is_(None)), sa.false()),
-        sa.func.coalesce(sa.func.bool_or(probed.is_not(None)), sa.false()),
-    ).select_from(probe)
-    number, least, greatest, has_null, has_value = drawing.connection.execute(query).one()
-    values = None
-    if is_grouped(column) and number <= drawing.plan.cover.category_limit:
-        array = sa.func.array_agg(sa.distinct(probed)).filter(probed.is_not(None))
-        text = sa.select(sa.cast(array, sa.Text)).select_from(probe)
-        values = drawing.connection.scalar(text) or "{}"
-    return Seen(column, values, int(number), least, greatest, has_null, has_value)
+        yield sa.cast(sa.func.min(value), sa.Text)
+        yield sa.cast(sa.func.max(value), sa.Text)
+    else:
+        yield sa.null()
+        yield sa.null()
+    yield sa.func.coalesce(sa.func.bool_or(probed.is_(None)), sa.false())
+    yield sa.func.coalesce(sa.func.bool_or(probed.is_not(None)), sa.false())
 
 
 def _conditions(seen: Seen, column: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool]]:
@@ -282,11 +276,6 @@ def _conditions(seen: Seen, column: sa.ColumnElement[Any]) -> list[sa.ColumnElem
     return found
 
 
-def _any(drawing: Drawing, probe: sa.TableClause, condition: sa.ColumnElement[Any]) -> bool:
-    query = sa.select(sa.func.coalesce(sa.func.bool_or(condition), sa.false())).select_from(probe)
-    return bool(drawing.connection.scalar(query))
-
-
 def _typed(text: str, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     literal = sa.literal(text, sa.Text)
     is_text = isinstance(value.type, sa.String)
@@ -296,7 +285,7 @@ def _typed(text: str, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 _Row = TypeVar("_Row", bound=Hashable)
 
 
-class Kind(IntEnum):
+class ObligationKind(IntEnum):
     """What a witness shows; rare kinds first, in the order in which witnesses are chosen."""
 
     PREDICATE = 1
@@ -318,7 +307,7 @@ class Obligation:
         value: The value as text, where the kind has one.
     """
 
-    kind: Kind
+    kind: ObligationKind
     number: int
     name: str
     value: str = ""
@@ -329,7 +318,7 @@ class Obligation:
         return f"{words}: {self.name}{shown}"
 
 
-_WITH_VALUE = (Kind.LEAST, Kind.GREATEST, Kind.CATEGORY)
+_WITH_VALUE = (ObligationKind.LEAST, ObligationKind.GREATEST, ObligationKind.CATEGORY)
 
 
 def witnesses(

@@ -1,10 +1,13 @@
 """The sampled rows: of roots by the hash of their key, of children with their root."""
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.settings.sample import RootSettings
+from data_pipeline.sampling.engine.outputs import drawn_unit, output_rows, write_drawn
 from data_pipeline.sampling.engine.sampling_number import (
     is_direct,
     own_hash,
@@ -12,7 +15,7 @@ from data_pipeline.sampling.engine.sampling_number import (
     parent_rows,
     reference_columns,
 )
-from data_pipeline.sampling.engine.selection_state import Drawing, no_rows, row_columns
+from data_pipeline.sampling.engine.selection_state import SelectionState, no_rows, row_columns
 from data_pipeline.sampling.engine.source_tables import (
     TID,
     matches,
@@ -20,9 +23,10 @@ from data_pipeline.sampling.engine.source_tables import (
     values_referred_to,
 )
 from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
-from data_pipeline.sampling.plan.rules import Cut, Role, check_key_of_root, rows_besides_hubs
-from data_pipeline.sampling.plan.sample_plan import SamplePart, TablePlan
+from data_pipeline.sampling.plan.rules import Role, SampleThreshold, listed
+from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
+from data_pipeline.sampling.plan.table_plans import SamplePart, TablePlan
 
 _Condition = sa.ColumnElement[bool]
 
@@ -33,55 +37,111 @@ The planner, which cannot know how many rows have low hashes, would expect a thi
 """
 
 
-def draw(drawing: Drawing) -> None:
+def draw(state: SelectionState) -> None:
     """Choose the sampled rows of all tables that do not come whole."""
-    for table in drawing.plan.tables.values():
-        if table.name in drawing.whole:
+    for table in state.plan.tables.values():
+        threshold = state.thresholds.get(table.root or table.name)
+        if threshold is not None and threshold.below is None:
+            state.take_whole(table.name)
+        if table.name in state.whole:
             continue
-        if not drawing.is_sampled(table.name):
-            drawing.rows[table.name], _ = drawing.space.create(no_rows(), "rows", table.name)
+        if table.name in state.complete:
+            every = _all_rows(state, table.name)
+            state.rows[table.name], _ = state.space.create(every, "rows", table.name)
             continue
-        cut = drawing.cuts[table.root or table.name]
-        if cut.below is None:
-            drawing.whole.add(table.name)
+        if threshold is None:
+            state.rows[table.name], _ = state.space.create(no_rows(), "rows", table.name)
             continue
-        parts = _root(drawing, table, cut) if table.owner is None else _child(drawing, table, cut)
+        if (condition := _own_condition(state, table, threshold)) is not None:
+            state.rows[table.name], _ = state.space.create(no_rows(), "rows", table.name)
+            with state.space.expecting_few_rows(if_=threshold.share <= _FEW):
+                write_drawn(state, table.name, threshold.probability, threshold.drawn, condition)
+            continue
+        parts = (
+            _root(state, table, threshold)
+            if table.owner is None
+            else _child(state, table, threshold)
+        )
         query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
-        with drawing.space.expecting_few_rows(if_=cut.share <= _FEW):
-            drawing.rows[table.name], _ = drawing.space.create(query, "rows", table.name)
+        with state.space.expecting_few_rows(if_=threshold.share <= _FEW):
+            state.rows[table.name], _ = state.space.create(query, "rows", table.name)
 
 
-def find_cut(drawing: Drawing, root: str, settings: RootSettings) -> Cut:
+def _own_condition(
+    state: SelectionState, table: TablePlan, threshold: SampleThreshold
+) -> Callable[[sa.FromClause], _Condition] | None:
+    """Return the condition of drawn rows on their own columns, if their copy is to be written."""
+    item = table.owner
+    if table.name not in state.space.outputs or (table.root or table.name) in state.hubs:
+        return None
+    owners = (child.owner for child in state.plan.owned_by(table.name))
+    if any(owner is not None and not owner.refers_to_key for owner in owners):
+        return None  # some rows would have to be found among those that look alike
+    if item is None:
+        return lambda rows: _below(own_number(state, table.name, rows), threshold)
+    if threshold.drawn is not None:
+        return None
+
+    def condition(rows: sa.FromClause) -> _Condition:
+        number = permanent_random_sql(reference_columns(state, item, rows), state.salt)
+        own = _below(own_number(state, item.child, rows), threshold)
+        return sa.case((sa.not_(refers(item, rows)), own), else_=_below(number, threshold))
+
+    return condition
+
+
+def find_threshold(state: SelectionState, root: str, settings: RootSettings) -> SampleThreshold:
     """Find which rows of a root are sampled.
 
     A number of rows is reached with the hubs, which come anyhow; of the others, those with the
     lowest hashes are a simple random sample without replacement.
+
+    Raises:
+        ConfigurationError: A number of rows of a table without a primary key, of hubs alone, or
+            larger than the table.
     """
     if settings.rows is None:
-        return Cut.of_rate(1.0 if settings.rate is None else settings.rate)
-    graph = drawing.plan.graph
-    check_key_of_root(f"{graph.stage}/{root}", graph.keys[root], settings.rows)
-    source = drawing.sources[root].rows("root")
-    others: sa.Select[Any] = sa.select(own_number(drawing, root, source).label("number"))
+        return SampleThreshold.of_rate(1.0 if settings.rate is None else settings.rate)
+    graph = state.plan.graph
+    if not graph.keys[root]:
+        raise ConfigurationError(
+            f"sample.roots: {settings.rows} rows of `{graph.stage}/{root}` cannot be drawn: its "
+            "raw table has no primary key, so rows that are equal come all together or not at all. "
+            "Declare one, `@dg.asset(metadata=table_properties(primary_key=...))`, or give a rate "
+            "instead."
+        )
+    source = state.sources[root].rows("root")
+    others: sa.Select[Any] = sa.select(own_number(state, root, source).label("number"))
     count = sa.select(sa.func.count()).select_from(source)
     hubs = 0
-    if (table := drawing.hubs.get(root)) is not None:
+    if (table := state.hubs.get(root)) is not None:
         others = others.where(~sa.exists().where(table.c[TID] == source.c[TID]))
-        hubs = int(drawing.connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
-    total = int(drawing.connection.scalar(count) or 0) - hubs
-    if settings.rows - hubs >= total:
-        return Cut(None, 1.0, 1.0)
-    wanted = rows_besides_hubs(f"{graph.stage}/{root}", settings.rows, hubs)
+        hubs = int(state.connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+    total = int(state.connection.scalar(count) or 0) - hubs
+    if settings.rows > total + hubs:
+        raise ConfigurationError(
+            f"sample.roots: {settings.rows:,} rows of `{graph.stage}/{root}` cannot be drawn: it "
+            f"has {total + hubs:,}. Ask for fewer, or for all: {{rate: 1}}."
+        )
+    if settings.rows - hubs == total:
+        return SampleThreshold(None, 1.0, 1.0)
+    wanted = settings.rows - hubs
+    if wanted < 1:
+        raise ConfigurationError(
+            f"sample.roots: {settings.rows} rows of `{graph.stage}/{root}` are too few: {hubs} of "
+            "its rows are hubs, which come for certain. Ask for more rows, or set sample.hubs to a "
+            "larger number of children, or to off."
+        )
     last = others.order_by("number").offset(wanted - 1).limit(1)
-    return Cut.of_rows(wanted, total, int(drawing.connection.execute(last).scalar_one()))
+    return SampleThreshold.of_rows(wanted, total, int(state.connection.execute(last).scalar_one()))
 
 
-def _below(number: sa.ColumnElement[int], cut: Cut) -> _Condition:
-    return number < sa.cast(sa.literal(cut.below, sa.BigInteger), sa.BigInteger)
+def _below(number: sa.ColumnElement[int], threshold: SampleThreshold) -> _Condition:
+    return number < sa.cast(sa.literal(threshold.below, sa.BigInteger), sa.BigInteger)
 
 
 def _row(
-    drawing: Drawing,
+    state: SelectionState,
     table: str,
     rows: sa.FromClause,
     probability: Any,
@@ -91,59 +151,71 @@ def _row(
     value = sa.literal(probability) if isinstance(probability, float) else probability
     role = sa.case((value == 1.0, int(Role.CERTAIN)), else_=int(Role.SAMPLED))
     columns = row_columns(rows.c[TID], role, value, unit, sample_size)
-    for item in drawing.plan.graph.of_child(table):
-        if not drawing.came_with_parent(item):
+    for item in state.plan.graph.of_child(table):
+        if not state.came_with_parent(item):
             columns += values_referred_to(item, rows)
     return columns
 
 
-def _root(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
-    rows = drawing.sources[table.name].rows("root")
-    unit = own_hash(drawing, table.name, rows)
-    low = _below(own_number(drawing, table.name, rows), cut)
-    drawn = sa.literal(cut.drawn, sa.BigInteger)
-    hubs = drawing.hubs.get(table.name)
+def _all_rows(state: SelectionState, table: str) -> sa.Select[Any]:
+    """Choose all rows of a population, for certain."""
+    rows = state.sources[table].rows("population")
+    return sa.select(*_row(state, table, rows, 1.0, own_hash(state, table, rows)))
+
+
+def _root(
+    state: SelectionState, table: TablePlan, threshold: SampleThreshold
+) -> list[sa.Select[Any]]:
+    rows = state.sources[table.name].rows("root")
+    unit = own_hash(state, table.name, rows)
+    low = _below(own_number(state, table.name, rows), threshold)
+    drawn = sa.literal(threshold.drawn, sa.BigInteger)
+    hubs = state.hubs.get(table.name)
     if hubs is None:
         return [
-            sa.select(*_row(drawing, table.name, rows, cut.probability, unit, drawn)).where(low)
+            sa.select(*_row(state, table.name, rows, threshold.probability, unit, drawn)).where(low)
         ]
     is_hub = hubs.c[TID].is_not(None)
-    probability = sa.case((is_hub, 1.0), else_=cut.probability)
-    key = drawing.key_of(table.name, rows)
-    unit = sa.case((is_hub, key_hash_sql(key, cut.salt_of_certain(drawing.salt))), else_=unit)
+    probability = sa.case((is_hub, 1.0), else_=threshold.probability)
+    key = state.key_of(table.name, rows)
+    unit = sa.case((is_hub, key_hash_sql(key, threshold.salt_of_certain(state.salt))), else_=unit)
     of_hub: sa.ColumnElement[Any] = sa.case((is_hub, sa.null()), else_=drawn)
     return [
-        sa.select(*_row(drawing, table.name, rows, probability, unit, of_hub))
+        sa.select(*_row(state, table.name, rows, probability, unit, of_hub))
         .select_from(rows.outerjoin(hubs, hubs.c[TID] == rows.c[TID]))
         .where(sa.or_(is_hub, low))
     ]
 
 
-def _child(drawing: Drawing, table: TablePlan, cut: Cut) -> list[sa.Select[Any]]:
+def _child(
+    state: SelectionState, table: TablePlan, threshold: SampleThreshold
+) -> list[sa.Select[Any]]:
     if table.owner is None:
         raise AssertionError(f"{table.name} has no owner")
-    if is_direct(drawing, table.owner) and cut.drawn is None:
-        return [_direct(drawing, table.owner, cut)]
+    if is_direct(state, table.owner) and threshold.drawn is None:
+        return [_direct(state, table.owner, threshold)]
     return [
-        _with_parents(drawing, table.owner, cut),
-        _without_reference(drawing, table.owner, cut),
-        _dangling(drawing, table.owner, cut),
+        _with_parents(state, table.owner, threshold),
+        _without_reference(state, table.owner, threshold),
+        _dangling(state, table.owner, threshold),
     ]
 
 
-def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
+def _direct(
+    state: SelectionState, item: Relationship, threshold: SampleThreshold
+) -> sa.Select[Any]:
     """Choose children of a root by the root's key, which they have: no join is needed.
 
     With a simple random sample of roots it is, since dangling references are no part of that.
     """
-    rows = drawing.sources[item.child].rows("child")
-    value = reference_columns(drawing, item, rows)
-    own, own_unit = own_number(drawing, item.child, rows), own_hash(drawing, item.child, rows)
-    number, unit = permanent_random_sql(value, drawing.salt), key_hash_sql(value, drawing.salt)
+    rows = state.sources[item.child].rows("child")
+    value = reference_columns(state, item, rows)
+    own, own_unit = own_number(state, item.child, rows), own_hash(state, item.child, rows)
+    number, unit = permanent_random_sql(value, state.salt), key_hash_sql(value, state.salt)
     alone = sa.not_(refers(item, rows))
     joined: sa.FromClause = rows
     certain: _Condition | None = None
-    hubs = drawing.hubs.get(item.parent)
+    hubs = state.hubs.get(item.parent)
     if hubs is not None:
         same = (hubs.c[f"k{i}"] == column for i, column in enumerate(value))
         joined = rows.outerjoin(hubs, sa.and_(refers(item, rows), *same))
@@ -151,103 +223,146 @@ def _direct(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
         certain = hubs.c[TID].is_not(None)
         if thinned is not None:
             alone = sa.or_(alone, thinned.is_(sa.true()))
-    chosen = [(alone, _below(own, cut))]
-    probability: list[tuple[_Condition, Any]] = [(alone, cut.share)]
+    chosen = [(alone, _below(own, threshold))]
+    probability: list[tuple[_Condition, Any]] = [(alone, threshold.share)]
     units = [(alone, own_unit)]
     if certain is not None:
         chosen.append((certain, sa.true()))
         probability.append((certain, 1.0))
-        units.append((certain, key_hash_sql(value, cut.salt_of_certain(drawing.salt))))
+        units.append((certain, key_hash_sql(value, threshold.salt_of_certain(state.salt))))
     return (
         sa.select(
             *_row(
-                drawing,
+                state,
                 item.child,
                 rows,
-                sa.case(*probability, else_=cut.probability),
+                sa.case(*probability, else_=threshold.probability),
                 sa.case(*units, else_=unit),
             )
         )
         .select_from(joined)
-        .where(sa.case(*chosen, else_=_below(number, cut)))
+        .where(sa.case(*chosen, else_=_below(number, threshold)))
     )
 
 
-def _with_parents(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
+def _with_parents(
+    state: SelectionState, item: Relationship, threshold: SampleThreshold
+) -> sa.Select[Any]:
     """Choose the children of chosen parents; of a hub, some of them."""
-    rows = drawing.sources[item.child].rows("child")
-    chosen = drawing.rows[item.parent]
-    above = parent_rows(drawing, item, "parent")
-    parents = (
-        sa.select(above, chosen.c.probability, chosen.c.unit, chosen.c.sample_size)
-        .join(chosen, chosen.c[TID] == above.c[TID])
-        .subquery("chosen_parents")
-    )
+    rows = state.sources[item.child].rows("child")
+    parents = _chosen_parents(state, item, threshold).subquery("chosen_parents")
     joined = rows.join(parents, matches(item, rows, parents))
-    hubs = drawing.hubs.get(item.parent)
+    hubs = state.hubs.get(item.parent)
     if hubs is None or f"thinned_{item.number}" not in hubs.c:
         facts = (parents.c.probability, parents.c.unit, parents.c.sample_size)
-        return sa.select(*_row(drawing, item.child, rows, *facts)).select_from(joined)
+        return sa.select(*_row(state, item.child, rows, *facts)).select_from(joined)
     thinned = hubs.c[f"thinned_{item.number}"].is_(sa.true())
-    own, own_unit = own_number(drawing, item.child, rows), _own_unit(drawing, item, rows, cut)
+    own, own_unit = own_number(state, item.child, rows), _own_unit(state, item, rows, threshold)
     return (
         sa.select(
             *_row(
-                drawing,
+                state,
                 item.child,
                 rows,
-                sa.case((thinned, cut.share), else_=parents.c.probability),
+                sa.case((thinned, threshold.share), else_=parents.c.probability),
                 sa.case((thinned, own_unit), else_=parents.c.unit),
                 sa.case((thinned, sa.null()), else_=parents.c.sample_size),
             )
         )
         .select_from(joined.outerjoin(hubs, hubs.c[TID] == parents.c[TID]))
-        .where(sa.case((thinned, _below(own, cut)), else_=sa.true()))
+        .where(sa.case((thinned, _below(own, threshold)), else_=sa.true()))
     )
 
 
-def _without_reference(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
-    rows = drawing.sources[item.child].rows("child")
-    own, unit = own_number(drawing, item.child, rows), _own_unit(drawing, item, rows, cut)
-    return sa.select(*_row(drawing, item.child, rows, cut.share, unit)).where(
-        sa.not_(refers(item, rows)), _below(own, cut)
+def _chosen_parents(
+    state: SelectionState, item: Relationship, threshold: SampleThreshold
+) -> sa.Select[Any]:
+    """Return the drawn rows of a parent, with their probability, unit and sample size."""
+    if item.parent in state.outputs:
+        above: sa.FromClause = output_rows(state, item.parent, "parent")
+        return sa.select(
+            above,
+            sa.literal(threshold.probability, sa.Double).label("probability"),
+            drawn_unit(state.plan, state.sources[item.parent], above).label("unit"),
+            sa.cast(threshold.drawn, sa.BigInteger).label("sample_size"),
+        )
+    chosen = state.rows[item.parent]
+    above = parent_rows(state, item, "parent")
+    facts = (chosen.c.probability, chosen.c.unit, chosen.c.sample_size)
+    return sa.select(above, *facts).join(chosen, chosen.c[TID] == above.c[TID])
+
+
+def _without_reference(
+    state: SelectionState, item: Relationship, threshold: SampleThreshold
+) -> sa.Select[Any]:
+    rows = state.sources[item.child].rows("child")
+    own, unit = own_number(state, item.child, rows), _own_unit(state, item, rows, threshold)
+    return sa.select(*_row(state, item.child, rows, threshold.share, unit)).where(
+        sa.not_(refers(item, rows)), _below(own, threshold)
     )
 
 
-def _dangling(drawing: Drawing, item: Relationship, cut: Cut) -> sa.Select[Any]:
-    rows = drawing.sources[item.child].rows("child")
-    parent = drawing.sources[item.parent].rows("parent")
-    value = reference_columns(drawing, item, rows)
-    unit = key_hash_sql(value, cut.salt_of_others(drawing.salt))
-    return sa.select(*_row(drawing, item.child, rows, cut.share, unit)).where(
+def _dangling(
+    state: SelectionState, item: Relationship, threshold: SampleThreshold
+) -> sa.Select[Any]:
+    rows = state.sources[item.child].rows("child")
+    parent = state.sources[item.parent].all_rows("parent")
+    value = reference_columns(state, item, rows)
+    unit = key_hash_sql(value, threshold.salt_of_others(state.salt))
+    return sa.select(*_row(state, item.child, rows, threshold.share, unit)).where(
         refers(item, rows),
-        _below(permanent_random_sql(value, drawing.salt), cut),
+        _below(permanent_random_sql(value, state.salt), threshold),
         ~sa.exists().select_from(parent).where(matches(item, rows, parent)),
     )
 
 
 def _own_unit(
-    drawing: Drawing, item: Relationship, rows: sa.FromClause, cut: Cut
+    state: SelectionState, item: Relationship, rows: sa.FromClause, threshold: SampleThreshold
 ) -> sa.ColumnElement[int]:
     """Return the unit of children that are drawn by themselves."""
-    key = drawing.key_of(item.child, rows)
-    return key_hash_sql(key, cut.salt_of_others(drawing.salt))
+    key = state.key_of(item.child, rows)
+    return key_hash_sql(key, threshold.salt_of_others(state.salt))
 
 
-def tables_that_come_whole(drawing: Drawing) -> set[str]:
-    """Name the tables of which every row comes: small ones, and such that no root can reach."""
-    if drawing.plan.is_minimal:
-        return set()
-    limit = drawing.plan.settings.small_table_rows
-    found = set()
-    for table in drawing.plan.tables.values():
-        few = table.part is SamplePart.REFERENCED and _has_at_most(drawing, table.name, limit)
-        if few or table.part is SamplePart.WHOLE:
-            found.add(table.name)
-    return found
+def tables_that_come_whole(state: SelectionState) -> set[str]:
+    """Name the tables of which every row comes: chosen ones, and small ones that are not drawn.
+
+    Raises:
+        ConfigurationError: No root reaches a table that is not small, and it was not chosen.
+    """
+    chosen = set(state.plan.whole)
+    if state.plan.is_minimal:
+        return chosen
+    limit = state.plan.settings.small_table_rows
+    others = [
+        table
+        for table in state.plan.tables.values()
+        if not state.is_sampled(table.name) and table.name not in chosen
+    ]
+    small = {table.name for table in others if _has_at_most(state, table.name, limit)}
+    if large := [t.name for t in others if t.part is SamplePart.WHOLE and t.name not in small]:
+        raise ConfigurationError(unreached(state.plan, large))
+    return chosen | small
 
 
-def _has_at_most(drawing: Drawing, table: str, limit: int) -> bool:
-    some = sa.select(sa.literal(1)).select_from(drawing.sources[table].table).limit(limit + 1)
+def unreached(plan: SamplePlan, tables: list[str]) -> str:
+    """Say that tables would come whole, and with what they refer to, and what the choices are."""
+    stage, names = plan.graph.stage, listed(tables)
+    first, limit = tables[0], plan.settings.small_table_rows
+    above = listed(dict.fromkeys(item.parent for item in plan.graph.of_child(first)))
+    with_parent = f" (or make one of {above} a root, with which it is drawn)" if above else ""
+    return (
+        f"sample: no root reaches {names} of stage `{stage}`, which have more than {limit:,} rows "
+        "(small_table_rows) and would come whole, with all that they refer to. Choose for each:\n"
+        f"  roots: {{{first}: {{rate: 0.05}}}}  # drawn by itself{with_parent}\n"
+        f"  whole: [{', '.join(tables)}]  # all rows\n"
+        f"  small_table_rows: ...  # a number that is not below that of its rows"
+    )
+
+
+def _has_at_most(state: SelectionState, table: str, limit: int) -> bool:
+    some = (
+        sa.select(sa.literal(1)).select_from(state.sources[table].rows("counted")).limit(limit + 1)
+    )
     count = sa.select(sa.func.count()).select_from(some.subquery("some"))
-    return int(drawing.connection.scalar(count) or 0) <= limit
+    return int(state.connection.scalar(count) or 0) <= limit

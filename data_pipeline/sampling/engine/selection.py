@@ -1,50 +1,76 @@
 """The selection of a sample: which rows of each table of a stage, with role and probability."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import DIALECT
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.engine.closure import add_core, close
 from data_pipeline.sampling.engine.coverage import cover
 from data_pipeline.sampling.engine.fan_outs import add_fan_out_witnesses, count_what_is_needed
 from data_pipeline.sampling.engine.frontier import check_coverage
-from data_pipeline.sampling.engine.sampled import draw, find_cut, tables_that_come_whole
-from data_pipeline.sampling.engine.selection_state import Drawing, Workspace
-from data_pipeline.sampling.engine.source_tables import TID, SourceTable, source_tables
-from data_pipeline.sampling.plan.rules import Role, check_pin, pin_of_other_type, unknown_pin
-from data_pipeline.sampling.plan.sample_plan import SamplePlan
+from data_pipeline.sampling.engine.masks import check_masked_keys, check_masks
+from data_pipeline.sampling.engine.outputs import finish
+from data_pipeline.sampling.engine.population import Populations, check_where, naming_where
+from data_pipeline.sampling.engine.sampled import draw, find_threshold, tables_that_come_whole
+from data_pipeline.sampling.engine.selection_state import Output, SelectionState, Workspace
+from data_pipeline.sampling.engine.source_tables import (
+    TID,
+    SourceTable,
+    matches,
+    refers,
+    source_tables,
+)
+from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.sample_plan import SamplePlan, pin_text
+from data_pipeline.sampling.plan.schema_graph import Relationship
 
 
-def add_pins(drawing: Drawing) -> None:
-    """Add the pinned rows.
+def check_pins(state: SelectionState) -> None:
+    """Check that the pinned rows are there.
 
     Raises:
-        ConfigurationError: A pin does not name the primary key, is no value of its type, or no row
-            has it.
+        ConfigurationError: A pin is no value of its type, or no row has it.
     """
-    for table, pins in drawing.plan.pins.items():
+    for table, pin, found in _pinned(state):
+        if not _exists(state, table, pin, found):
+            raise ConfigurationError(
+                f"{_said(state, table, pin)}: the source has no row with this key. Correct it, "
+                "or leave the pin out."
+            )
+
+
+def add_pins(state: SelectionState) -> None:
+    """Add the pinned rows."""
+    for table, _, found in _pinned(state):
+        state.add(table, found.subquery("found"), Role.PINNED, "pinned")
+
+
+def _pinned(state: SelectionState) -> Iterator[tuple[str, Mapping[str, Any], sa.Select[Any]]]:
+    """Return each pin, with the query for the place of its row."""
+    for table, pins in state.plan.pins.items():
         for pin in pins:
-            check_pin(_name(drawing, table), pin, drawing.sources[table].key)
-            rows = drawing.sources[table].rows("pinned")
+            rows = state.sources[table].all_rows("pinned")
             where = [_equals(rows.c[name], value) for name, value in pin.items()]
-            found = sa.select(rows.c[TID]).where(*where)
-            if not _exists(drawing, table, pin, found):
-                raise unknown_pin(_name(drawing, table), pin)
-            drawing.add(table, found.subquery("found"), Role.PINNED, "pinned")
+            yield table, pin, sa.select(rows.c[TID]).where(*where)
 
 
-def _exists(drawing: Drawing, table: str, pin: Mapping[str, Any], found: sa.Select[Any]) -> bool:
+def _exists(
+    state: SelectionState, table: str, pin: Mapping[str, Any], found: sa.Select[Any]
+) -> bool:
     try:
-        with drawing.connection.begin_nested():
-            return bool(drawing.connection.scalar(sa.select(sa.exists(found))))
+        with state.connection.begin_nested():
+            return bool(state.connection.scalar(sa.select(sa.exists(found))))
     except sa.exc.DataError as error:
-        columns = drawing.sources[table].table.c
-        types = {name: columns[name].type.compile(DIALECT) for name in pin}
-        reason = f"PostgreSQL says {str(error.orig).strip()}"
-        raise pin_of_other_type(_name(drawing, table), pin, reason, types) from None
+        columns = state.sources[table].table.c
+        types = ", ".join(f"`{name}` {columns[name].type.compile(DIALECT)}" for name in pin)
+        raise ConfigurationError(
+            f"{_said(state, table, pin)}: PostgreSQL says {str(error.orig).strip()}. Give values "
+            f"of the columns' types: {types}."
+        ) from None
 
 
 def _equals(column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
@@ -54,8 +80,54 @@ def _equals(column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]
     return column == sa.cast(sa.literal(text, sa.Text), column.type)
 
 
-def _name(drawing: Drawing, table: str) -> str:
-    return f"{drawing.plan.graph.stage}/{table}"
+def _said(state: SelectionState, table: str, pin: Mapping[str, Any]) -> str:
+    return pin_text(state.plan.graph.stage, table, pin)
+
+
+def check_cuts(state: SelectionState) -> None:
+    """Check that references that are cut may be NULL.
+
+    Raises:
+        ConfigurationError: One may not.
+    """
+    stage = state.plan.graph.stage
+    for table, columns in state.plan.cuts.items():
+        for name in columns:
+            column = state.sources[table].table.c[name]
+            if not column.nullable or name in state.plan.graph.keys[table]:
+                raise ConfigurationError(
+                    f"sample.cut: `{name}` of `{stage}/{table}` may not be NULL, so it cannot be "
+                    "cut. Declare it `nullable` if it may, or leave it out of sample.cut."
+                )
+
+
+def cut_references(state: SelectionState) -> None:
+    """Find the chosen rows whose references are cut, in the working tables `cut`."""
+    for table, columns in state.plan.cuts.items():
+        for name in columns:
+            items = [i for i in state.plan.graph.of_child(table) if name in i.columns]
+            parts = [_lost(state, item) for item in items]
+            query = parts[0] if len(parts) == 1 else sa.union(*parts)
+            state.cuts[table, name] = state.space.create(query, "cut", table, name)[1]
+
+
+def _lost(state: SelectionState, item: Relationship) -> sa.Select[Any]:
+    """Return the places of chosen rows that refer to a row that is not chosen."""
+    child, parent = (_chosen(state, name, name_) for name, name_ in _ends(item))
+    found = sa.exists().select_from(parent).where(matches(item, child, parent))
+    return sa.select(child.c[TID]).where(refers(item, child), ~found)
+
+
+def _ends(item: Relationship) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (item.child, "child"), (item.parent, "parent")
+
+
+def _chosen(state: SelectionState, table: str, alias: str) -> sa.Subquery:
+    source = state.sources[table]
+    if table in state.whole:
+        return source.all_rows(alias)
+    places = sa.select(state.rows[table].c[TID]).subquery(f"places_of_{alias}")
+    return source.rows_at(places, alias)
 
 
 @dataclass(frozen=True)
@@ -69,17 +141,21 @@ class Selection:
             reason); None for a table that comes whole.
         left_out: Columns with too many values for a witness of each, with the number of values that
             were found until it was clear.
+        cuts: How many rows have NULL in the place of a reference, by table and column.
+        brought: How many rows came since others refer to them, by table.
         fan_outs: By the number of a relationship, how many values are referred to by the number of
             references, as far as they were counted.
-        hubs: The number of hubs by root.
+        outputs: The copies that are written already.
     """
 
     plan: SamplePlan
     sources: Mapping[str, SourceTable]
     rows: Mapping[str, sa.TableClause | None]
     left_out: Mapping[tuple[str, str], int]
+    cuts: Mapping[tuple[str, str], int]
+    brought: Mapping[str, int]
     fan_outs: Mapping[int, Mapping[int, int]]
-    hubs: Mapping[str, int]
+    outputs: Mapping[str, Output]
 
 
 def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]) -> Selection:
@@ -93,31 +169,45 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
     Raises:
         ConfigurationError: Specification and tables do not fit.
     """
-    sources = source_tables(space.connection, plan.graph, tables)
+    populations = Populations(plan, tables)
+    restrictions = {name: populations.restriction(name) for name in tables}
+    sources = source_tables(space.connection, plan.graph, tables, restrictions)
+    check_where(space.connection, plan, tables)
     check_coverage(space.connection, plan, sources)
-    drawing = Drawing(plan, sources, space)
-    drawing.whole |= tables_that_come_whole(drawing)
-    count_what_is_needed(drawing)
-    for root, settings in plan.roots.items():
-        if not plan.is_minimal:
-            drawing.cuts[root] = find_cut(drawing, root, settings)
-    draw(drawing)
-    add_pins(drawing)
-    add_core(drawing)
-    if not plan.is_minimal and not plan.cover.covers_nothing:
-        if plan.cover.fan_outs:
-            add_fan_out_witnesses(drawing)
-        cover(drawing)
-    close(drawing)
+    state = SelectionState(plan, sources, space)
+    check_cuts(state)
+    check_masks(state)
+    check_pins(state)
+    with naming_where(space.connection, plan, tables):
+        _choose(state)
     return Selection(
         plan=plan,
         sources=sources,
-        rows={name: drawing.rows.get(name) for name in plan.graph.keys},
-        left_out=drawing.left_out,
-        fan_outs=drawing.fan_outs,
-        hubs={root: _count(space.connection, table) for root, table in drawing.hubs.items()},
+        rows={name: state.rows.get(name) for name in plan.graph.keys},
+        left_out=state.left_out,
+        cuts=state.cuts,
+        brought=state.brought,
+        fan_outs=state.fan_outs,
+        outputs=state.outputs,
     )
 
 
-def _count(connection: sa.Connection, table: sa.TableClause) -> int:
-    return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+def _choose(state: SelectionState) -> None:
+    plan = state.plan
+    for name in tables_that_come_whole(state):
+        state.take_whole(name)
+    count_what_is_needed(state)
+    for root, settings in plan.roots.items():
+        if not plan.is_minimal:
+            state.thresholds[root] = find_threshold(state, root, settings)
+    draw(state)
+    add_pins(state)
+    add_core(state)
+    if not plan.is_minimal and not plan.cover.covers_nothing:
+        if plan.cover.fan_outs:
+            add_fan_out_witnesses(state)
+        cover(state)
+    close(state)
+    finish(state)
+    cut_references(state)
+    check_masked_keys(state)

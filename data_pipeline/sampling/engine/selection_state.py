@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,17 +10,30 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from data_pipeline.database.connection import ensure_schema, lock_for_transaction, run
+from data_pipeline.database.advisory_locks import (
+    lock_for_transaction,
+    sampling_lock_name,
+    try_for_transaction,
+)
+from data_pipeline.database.connection import ensure_schema, run
 from data_pipeline.database.identifiers import MAX_IDENTIFIER_BYTES, RelationName, quoted
 from data_pipeline.results.table_query import compiled
+from data_pipeline.sampling.code_identity import sampling_version
+from data_pipeline.sampling.engine.source_facts import Fact, SourceFacts
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable, Tid
 from data_pipeline.sampling.key_hash import check_hashable
-from data_pipeline.sampling.plan.rules import Cut, Role
-from data_pipeline.sampling.plan.sample_plan import SamplePart, SamplePlan, TablePlan
+from data_pipeline.sampling.plan.rules import Role, SampleThreshold
+from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
+from data_pipeline.sampling.plan.table_plans import SamplePart, TablePlan
+from data_pipeline.transfer.stable_hash import fingerprint
 
-_SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
-_TRY = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+_SETTINGS = (
+    "SET LOCAL work_mem = '256MB'",
+    "SET LOCAL jit = off",
+    # The planner needs little of working tables, which are joined and gone.
+    "SET LOCAL default_statistics_target = 10",
+)
 _PURPOSE = re.compile("[0-9a-f]{8}_")
 _DROPPED = sa.text(
     "SELECT relname FROM pg_class "
@@ -38,19 +51,26 @@ class Workspace:
         connection: A transaction.
         schema: Where they are.
         stage: What they are for, a stage and what is copied to it; others may be beside them.
+        facts: What is known of the source.
+        outputs: The tables whose copies may be written while their rows are chosen, and whether
+            they are to be unlogged.
     """
 
     connection: sa.Connection
     schema: str
     stage: str
+    facts: SourceFacts = field(default_factory=SourceFacts)
+    outputs: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, connection: sa.Connection, schema: str, stage: str) -> "Workspace":
+    def open(
+        cls, connection: sa.Connection, schema: str, stage: str, facts: SourceFacts | None = None
+    ) -> "Workspace":
         """Make room for the working tables of a stage."""
         ensure_schema(connection, schema)
         for setting in _SETTINGS:
             run(connection, setting)
-        space = cls(connection, schema, stage)
+        space = cls(connection, schema, stage, facts or SourceFacts())
         space.drop_leftovers()
         return space
 
@@ -58,13 +78,30 @@ class Workspace:
         """Name the working table of a purpose."""
         return work_table(self.schema, self.stage, *parts)
 
-    def create(self, query: sa.Executable, *parts: str) -> tuple[sa.TableClause, int]:
-        """Make a working table of a query; return it, and its number of rows."""
+    def create(
+        self, query: sa.Executable, *parts: str, analyzed: bool = True
+    ) -> tuple[sa.TableClause, int]:
+        """Make a working table of a query; return it, and its number of rows.
+
+        Args:
+            query: The query.
+            parts: What it is for.
+            analyzed: Whether the planner is to know what it holds: where it is joined.
+        """
+        table, rows = self.write(query, *parts)
+        if analyzed:
+            self.analyze(self.name(*parts))
+        return table, rows
+
+    def write(
+        self, query: sa.Executable, *parts: str, unlogged: bool = True
+    ) -> tuple[sa.TableClause, int]:
+        """Make a table of a query, which may stay; return it, and its number of rows."""
         name = self.name(*parts)
         text = compiled(query)
+        kind = "UNLOGGED TABLE" if unlogged else "TABLE"
         run(self.connection, f"DROP TABLE IF EXISTS {name.quoted}")
-        rows = self._execute(f"CREATE UNLOGGED TABLE {name.quoted} AS {text}")
-        self.analyze(name)
+        rows = self._execute(f"CREATE {kind} {name.quoted} AS {text}")
         columns = [sa.column(c.name, c.type) for c in _columns(query)]
         return sa.table(name.name, *columns, schema=name.schema), rows
 
@@ -129,7 +166,7 @@ class Workspace:
         names = self.connection.scalars(_DROPPED, {"schema": self.schema}).all()
         found = (_PURPOSE.match(name) for name in names)
         for prefix in sorted({match[0] for match in found if match} - {_prefix(self.stage)}):
-            if self.connection.scalar(_TRY, {"name": _lock_name(self.schema, prefix)}):
+            if try_for_transaction(self.connection, sampling_lock_name(self.schema, prefix)):
                 for name in (name for name in names if name.startswith(prefix)):
                     relation = RelationName(self.schema, name)
                     run(self.connection, f"DROP TABLE IF EXISTS {relation.quoted}")
@@ -141,7 +178,7 @@ class Workspace:
 def compiled_insert(target: sa.TableClause, names: list[str], query: sa.Select[Any]) -> str:
     """Return the statement that adds the rows of a query to a table."""
     relation = RelationName(target.schema or "public", target.name)
-    columns = ", ".join(f'"{name}"' for name in names)
+    columns = ", ".join(map(quoted, names))
     return f"INSERT INTO {relation.quoted} ({columns}) {compiled(query)}"
 
 
@@ -153,6 +190,13 @@ def work_table(schema: str, stage: str, *parts: str) -> RelationName:
     return RelationName(schema, f"{readable}_{digest}")
 
 
+def copied_view(source: sa.Table, copy: RelationName) -> sa.Table:
+    """Return the working table that stands in for a view, which has no places."""
+    table = source.to_metadata(sa.MetaData(), schema=copy.schema, name=copy.name)
+    table.info.update(source.info)
+    return table
+
+
 def lock_for_selection(
     connection: sa.Connection, schema: str, stage: str, relations: list[RelationName]
 ) -> None:
@@ -161,13 +205,9 @@ def lock_for_selection(
     As long as the transaction lasts, every statement of any session finds the same rows of the
     sources in the same places.
     """
-    lock_for_transaction(connection, _lock_name(schema, _prefix(stage)))
+    lock_for_transaction(connection, sampling_lock_name(schema, _prefix(stage)))
     listed = ", ".join(relation.quoted for relation in relations)
     run(connection, f"LOCK TABLE {listed} IN ACCESS SHARE MODE")
-
-
-def _lock_name(schema: str, prefix: str) -> str:
-    return f"data_pipeline:sampling:{schema}:{prefix}"
 
 
 def _prefix(stage: str) -> str:
@@ -180,7 +220,20 @@ def _columns(query: sa.Executable) -> list[sa.ColumnElement[Any]]:
 
 
 @dataclass
-class Drawing:
+class Output:
+    """A copy that is written while its rows are chosen.
+
+    Attributes:
+        table: The table that it will be.
+        rows: So many rows it has.
+    """
+
+    table: sa.TableClause
+    rows: int
+
+
+@dataclass
+class SelectionState:
     """A selection that is being made.
 
     Attributes:
@@ -188,30 +241,43 @@ class Drawing:
         sources: The tables of the source.
         space: The working tables.
         whole: The tables that come whole.
+        complete: Those that come whole but for rows outside of their population.
         rows: The chosen rows of the others: place (column `TID`), role, probability, unit, reason,
             and how many units were drawn with it (`sample_size`; NULL: it was drawn for itself).
             Of the drawn ones also the values that they refer to, unless they came with them.
-        cuts: Which rows of each root are sampled.
+        thresholds: Which rows of each root are sampled.
         hubs: The hubs of each root that has any: place, key columns `k0`, `k1`, ..., and for each
             relationship that makes it one `thinned_<number>`.
         fan_outs: By relationship, how many values are referred to, by the number of references.
         references: By relationship, each value that is referred to (`k0`, `k1`, ..., in the order
             of the relationship's columns) and the number of references `n`.
         representatives: By relationship that refers to no key, one parent row of each value.
+        cuts: How many rows have NULL in the place of a reference, by table and column.
+        brought: How many rows came since others refer to them, by table.
         left_out: Columns with too many values for a witness of each, with the number at least.
+        outputs: The copies that are written already; of these tables, `rows` are only those that
+            come for other reasons than most.
+        drawn: The conditions of the drawn rows of such tables.
     """
 
     plan: SamplePlan
     sources: Mapping[str, SourceTable]
     space: Workspace
     whole: set[str] = field(default_factory=set)
+    complete: set[str] = field(default_factory=set)
     rows: dict[str, sa.TableClause] = field(default_factory=dict)
-    cuts: dict[str, Cut] = field(default_factory=dict)
+    thresholds: dict[str, SampleThreshold] = field(default_factory=dict)
     hubs: dict[str, sa.TableClause] = field(default_factory=dict)
     fan_outs: dict[int, dict[int, int]] = field(default_factory=dict)
     references: dict[int, sa.TableClause] = field(default_factory=dict)
     representatives: dict[int, sa.TableClause] = field(default_factory=dict)
+    cuts: dict[tuple[str, str], int] = field(default_factory=dict)
+    brought: dict[str, int] = field(default_factory=dict)
     left_out: dict[tuple[str, str], int] = field(default_factory=dict)
+    outputs: dict[str, Output] = field(default_factory=dict)
+    drawn: dict[str, Callable[[sa.FromClause], sa.ColumnElement[bool]]] = field(
+        default_factory=dict
+    )
 
     @property
     def connection(self) -> sa.Connection:
@@ -242,6 +308,43 @@ class Drawing:
         check_hashable(f"{graph.stage}/{table}", key, has_key=bool(graph.keys[table]))
         return key
 
+    def take_whole(self, table: str) -> None:
+        """Let all rows of the population of a table come."""
+        restricted = self.sources[table].restriction is not None
+        (self.complete if restricted else self.whole).add(table)
+
+    def fact(
+        self, about: str, tables: Iterable[str], settings: Any, take: Callable[[], Fact]
+    ) -> Fact:
+        """Return a fact of the source, which is taken where it is not known.
+
+        Args:
+            about: What it is, in words.
+            tables: The tables that it is about.
+            settings: What else it depends on, as JSON can hold it.
+            take: Takes it.
+        """
+        names = sorted({name for table in tables for name in self._populated_by(table)})
+        described = [
+            [
+                name,
+                self.space.facts.versions.get(name),
+                list(self.plan.graph.keys[name]),
+                str(self.plan_of(name).owner),
+                self.plan.where.get(name),
+            ]
+            for name in names
+        ]
+        key = fingerprint("fact-1", about, sampling_version(), self.salt, described, settings)
+        return self.space.facts.fact(key, about, names, take)
+
+    def _populated_by(self, table: str) -> Iterator[str]:
+        """Name the tables that decide on the population of a table, and itself."""
+        yield table
+        owner = self.plan_of(table).owner
+        if owner is not None and self.sources[table].restriction is not None:
+            yield from self._populated_by(owner.parent)
+
     def came_with_parent(self, item: Relationship) -> bool:
         """Whether drawn rows were chosen because of the row they refer to, which is there then."""
         owner = self.plan_of(item.child).owner
@@ -271,6 +374,11 @@ class Drawing:
             .where(~there)
             .ext(distinct_on(places.c[TID]))
         )
+        if table in self.drawn:
+            different = sa.select(places.c[TID]).distinct().subquery("different")
+            rows = self.sources[table].rows_at(different, "looked_at")
+            drawn = sa.select(rows.c[TID]).where(self.drawn[table](rows))
+            new = new.where(places.c[TID].not_in(drawn))
         return self.space.insert(chosen, new)
 
     def add_new(

@@ -1,6 +1,7 @@
 """The tables that a sample is taken from: their rows, with places and with what they refer to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,8 @@ import sqlalchemy as sa
 
 from data_pipeline.database.row_security import is_refusal
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.sampling.plan.rules import (
-    check_relationship_columns,
-    check_relationship_types,
-    listed,
-)
-from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph, family
+from data_pipeline.sampling.plan.rules import listed
+from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph, type_kind
 
 TID = "data_pipeline_place"
 """The column with the place of a row (its `ctid`), which identifies it during a selection."""
@@ -42,16 +39,32 @@ class SourceTable:
         table: The relation, with its columns and their types.
         key: The columns that identify a row: the primary key, or all columns.
         conditions: The conditions of those of its relationships that have one, by number.
+        restriction: The conditions of rows (alias `s`) that can be drawn; None: all can.
     """
 
     name: str
     table: sa.Table
     key: tuple[str, ...]
     conditions: Mapping[int, str]
+    restriction: Callable[[sa.FromClause], Sequence[sa.ColumnElement[bool]]] | None = None
 
-    def rows(self, alias: str) -> sa.Subquery:
-        """Return its rows with their places, and whether conditions of relationships hold."""
+    def rows(self, alias: str, flags: Mapping[str, str] | None = None) -> sa.Subquery:
+        """Return the rows of its population with their places, and whether conditions hold.
+
+        Args:
+            alias: The name of the result.
+            flags: Further conditions, by the names of the columns that say whether they hold.
+        """
+        held = (is_true(text).label(name) for name, text in (flags or {}).items())
+        return self._rows(self.within).add_columns(*held).subquery(alias)
+
+    def all_rows(self, alias: str) -> sa.Subquery:
+        """Return the same for all rows: chosen ones may refer to any."""
         return self._rows().subquery(alias)
+
+    def within(self, rows: sa.FromClause) -> Sequence[sa.ColumnElement[bool]]:
+        """Return the conditions of rows (alias `s`) of its population."""
+        return () if self.restriction is None else self.restriction(rows)
 
     def rows_at(self, places: sa.FromClause, alias: str) -> sa.Subquery:
         """Return the rows at some places, which are all different.
@@ -69,11 +82,14 @@ class SourceTable:
         found = there.offset(sa.literal_column("0", sa.Integer)).lateral("found")
         return sa.select(*found.c).select_from(piece.join(found, sa.true())).subquery(alias)
 
-    def _rows(self) -> sa.Select[Any]:
+    def _rows(
+        self, within: Callable[[sa.FromClause], Sequence[sa.ColumnElement[bool]]] = lambda _: ()
+    ) -> sa.Select[Any]:
         conditions = [
             is_true(text).label(_condition(number)) for number, text in self.conditions.items()
         ]
-        return sa.select(_PLACE.label(TID), *self.table.alias("s").c, *conditions)
+        rows = self.table.alias("s")
+        return sa.select(_PLACE.label(TID), *rows.c, *conditions).where(*within(rows))
 
     def key_of(self, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
         """Return the columns that identify a row."""
@@ -141,8 +157,52 @@ def refused(connection: sa.Connection, table: sa.Table, text: str) -> str | None
     return None
 
 
+@contextmanager
+def naming_failures(
+    connection: sa.Connection, conditions: Iterable[tuple[str, sa.Table, str]]
+) -> Iterator[None]:
+    """Turn the error of a condition that fails on a row into one that names it.
+
+    Args:
+        connection: A transaction.
+        conditions: What each is called in a message, its table, and its text.
+
+    Raises:
+        ConfigurationError: One of them fails.
+    """
+    conditions = list(conditions)
+    if not conditions:
+        yield
+        return
+    try:
+        with connection.begin_nested():
+            yield
+    except sa.exc.DataError:
+        for what, table, text in conditions:
+            if reason := failure(connection, table, text):
+                raise ConfigurationError(
+                    f"{what}, {text!r}, fails on a row of the source: {reason}\nWrite it such that "
+                    "it holds for such rows or not, with CASE for example."
+                ) from None
+        raise
+
+
+def failure(connection: sa.Connection, table: sa.Table, text: str) -> str | None:
+    """Say why a condition fails on a row; None where it does not."""
+    query: sa.Select[Any] = sa.select(sa.func.count()).select_from(table.alias("s"))
+    try:
+        with connection.begin_nested():
+            connection.execute(query.where(is_true(text)))
+    except sa.exc.DataError as error:
+        return str(error.orig).strip()
+    return None
+
+
 def source_tables(
-    connection: sa.Connection, graph: SchemaGraph, tables: Mapping[str, sa.Table]
+    connection: sa.Connection,
+    graph: SchemaGraph,
+    tables: Mapping[str, sa.Table],
+    restrictions: Mapping[str, Callable[[sa.FromClause], Sequence[sa.ColumnElement[bool]]] | None],
 ) -> dict[str, SourceTable]:
     """Return the source tables of a stage.
 
@@ -150,13 +210,14 @@ def source_tables(
         connection: To the source.
         graph: The schema.
         tables: The relations, by the names of the input tables.
+        restrictions: The conditions of their populations.
 
     Raises:
-        ConfigurationError: A relationship has a column that does not exist, columns of different
-            types, or a condition that PostgreSQL does not understand.
+        ConfigurationError: A relationship has a column that does not exist, columns of types
+            that are not compared, or a condition that PostgreSQL does not understand.
     """
     for item in graph.relationships:
-        _check(item, tables)
+        _check(connection, item, tables)
         if item.where and (reason := refused(connection, tables[item.child], item.where)):
             raise ConfigurationError(
                 f"The relationship {item}: PostgreSQL does not understand the condition: {reason}\n"
@@ -169,18 +230,50 @@ def source_tables(
             table,
             graph.keys[name] or tuple(column.name for column in table.columns),
             {r.number: r.where for r in graph.of_child(name) if r.where is not None},
+            restrictions[name],
         )
         for name, table in tables.items()
     }
+
+
+def _are_compared(connection: sa.Connection, own: sa.Column[Any], other: sa.Column[Any]) -> bool:
+    """Whether PostgreSQL compares values of two types, such as of integer and numeric."""
+    one, two = (sa.cast(sa.null(), column.type) for column in (own, other))
+    try:
+        with connection.begin_nested():
+            connection.execute(sa.select(one == two))
+    except sa.exc.ProgrammingError:
+        return False
+    return True
+
+
+def hash_alike(item: Relationship, child: sa.Table, parent: sa.Table) -> bool:
+    """Whether references hash as what they refer to, so that no row has to be looked up."""
+    pairs = zip(item.columns, item.referenced_columns, strict=True)
+    return all(type_kind(child.c[a].type) == type_kind(parent.c[b].type) for a, b in pairs)
 
 
 def _condition(number: int) -> str:
     return f"data_pipeline refers {number}"
 
 
-def _check(item: Relationship, tables: Mapping[str, sa.Table]) -> None:
-    check_relationship_columns(item, {name: table.c.keys() for name, table in tables.items()})
+def _check(connection: sa.Connection, item: Relationship, tables: Mapping[str, sa.Table]) -> None:
     child, parent = tables[item.child], tables[item.parent]
+    for table, name, names in (
+        (child, item.child, item.columns),
+        (parent, item.parent, item.referenced_columns),
+    ):
+        for column in names:
+            if column not in table.c:
+                raise ConfigurationError(
+                    f"The relationship {item} names the column `{column}`, which `{name}` does not "
+                    f"have. Its columns are {listed(table.c.keys())}. Correct the ForeignKey."
+                )
     for own, other in zip(item.columns, item.referenced_columns, strict=True):
-        kinds = family(child.c[own].type), family(parent.c[other].type)
-        check_relationship_types(item, (own, other), kinds)
+        kinds = type_kind(child.c[own].type), type_kind(parent.c[other].type)
+        if kinds[0] != kinds[1] and not _are_compared(connection, child.c[own], parent.c[other]):
+            raise ConfigurationError(
+                f"The relationship {item} cannot be followed: `{item.child}.{own}` is of type "
+                f"{kinds[0]}, but `{item.parent}.{other}` is of type {kinds[1]}. Declare `types` "
+                "such that both raw tables have the same, or correct the ForeignKey."
+            )

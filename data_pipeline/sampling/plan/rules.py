@@ -1,13 +1,10 @@
-"""The rules of sampling that are no SQL: numbers that decide, and what follows from counts."""
+"""The rules of sampling that are no SQL: thresholds, hubs and design effects."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
-from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.key_hash import hash_threshold
-from data_pipeline.sampling.plan.schema_graph import Relationship
 
 _DESIGN_EFFECT = 20.0
 _TIMES_MEAN = 4.0
@@ -56,20 +53,8 @@ def hub_limit(parents: Mapping[int, int]) -> int | None:
     return None if limit >= most else limit
 
 
-FOR_CERTAIN = -(2**63)
-"""The sampling number of rows that every sample has."""
-
 OTHER_SALT = 0x5DEECE66D
 """Makes hashes that have nothing to do with those that sample."""
-
-CORE_CANDIDATES = 1000
-"""Among so many rows, the first by their hash, one is looked for of which all references hold."""
-
-FIRST_ROWS = 1000
-"""Of a table with fewer chosen rows, twice as many are looked at that a sample would have first."""
-
-_ALWAYS_BROUGHT = 100
-_SHARE_BROUGHT = 1_000
 
 
 class Role(IntEnum):
@@ -88,7 +73,7 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True)
-class Cut:
+class SampleThreshold:
     """Which rows of a root, and of its children, are sampled: those with a low sampling number.
 
     Attributes:
@@ -105,13 +90,13 @@ class Cut:
     drawn: int | None = None
 
     @classmethod
-    def of_rate(cls, rate: float) -> "Cut":
-        """Return the cut of a sampling rate."""
+    def of_rate(cls, rate: float) -> "SampleThreshold":
+        """Return the threshold of a sampling rate."""
         return cls(hash_threshold(rate), rate, rate)
 
     @classmethod
-    def of_rows(cls, wanted: int, total: int, last: int) -> "Cut":
-        """Return the cut of a number of rows.
+    def of_rows(cls, wanted: int, total: int, last: int) -> "SampleThreshold":
+        """Return the threshold of a number of rows.
 
         Args:
             wanted: So many rows are to be sampled.
@@ -139,35 +124,6 @@ class Cut:
         return salt if self.drawn is not None else salt ^ OTHER_SALT
 
 
-def rows_besides_hubs(table: str, wanted: int, hubs: int) -> int:
-    """Return the number of rows of a root to be sampled besides its hubs, which come for certain.
-
-    Raises:
-        ConfigurationError: There would be none.
-    """
-    if wanted - hubs < 1:
-        raise ConfigurationError(
-            f"sample.roots: {wanted} rows of `{table}` are too few: {hubs} of its rows are hubs, "
-            "which come for certain. Ask for more rows, or set sample.hubs to a larger number of "
-            "children, or to off."
-        )
-    return wanted - hubs
-
-
-def check_key_of_root(table: str, key: Sequence[str], rows: int) -> None:
-    """Check that the rows of a root can be told apart, so that a number of them can be drawn.
-
-    Raises:
-        ConfigurationError: It has no primary key: equal rows come all or none.
-    """
-    if not key:
-        raise ConfigurationError(
-            f"sample.roots: {rows} rows of `{table}` cannot be drawn: its raw table has no primary "
-            "key, so rows that are equal come all together or not at all. Declare one, "
-            "`@dg.asset(metadata=table_properties(primary_key=...))`, or give a rate instead."
-        )
-
-
 def limit_of_hubs(setting: int | str, parents: Mapping[int, int]) -> int | None:
     """Return the number of children above which a parent is a hub, if any is.
 
@@ -193,156 +149,21 @@ def predicted_design_effect(setting: int | str, parents: Mapping[int, int]) -> f
     return design_effect(with_children, limit_of_hubs(setting, with_children))
 
 
-def brings_children(children: int, parents: Mapping[int, int], limit: int | None) -> bool:
-    """Tell whether a witness of a fan-out comes with its children: not if they are too many.
-
-    Args:
-        children: The number of its children.
-        parents: The number of parents by their number of children.
-        limit: The number of children above which a parent is a hub.
-    """
-    if limit is not None and children > limit:
-        return False
-    total = sum(n * count for n, count in parents.items())
-    return 0 < children <= max(_ALWAYS_BROUGHT, total // _SHARE_BROUGHT)
-
-
-def fan_out_reason(children: int, relationship: object) -> str:
-    """Say of what a parent with a number of children, and these, are witnesses."""
-    words = {0: "no child", 1: "one child"}.get(children, "the most children")
-    return f"{words}: {relationship}"
-
-
 WEIGHT_COLUMNS = ("role", "probability", "unit", "design", "sample_size", "weight")
 """What stands beside the columns of a table with weights."""
 
 
-def check_relationship_columns(item: Relationship, columns: Mapping[str, Iterable[str]]) -> None:
-    """Check that the columns of a relationship exist.
+def fact_prefix(columns: Iterable[str]) -> str:
+    """Return what the names of weights and roles begin with beside columns of a table.
 
-    Args:
-        item: The relationship.
-        columns: The columns of each table.
-
-    Raises:
-        ConfigurationError: One does not.
+    That is nothing, or, where the table has a column of one of these names, `sample_`.
     """
-    for table, names in ((item.child, item.columns), (item.parent, item.referenced_columns)):
-        there = list(columns[table])
-        for name in names:
-            if name not in there:
-                raise ConfigurationError(
-                    f"The relationship {item} names the column `{name}`, which `{table}` does not "
-                    f"have. Its columns are {listed(there)}. Correct the ForeignKey."
-                )
-
-
-def check_relationship_types(
-    item: Relationship, columns: tuple[str, str], kinds: tuple[str, str]
-) -> None:
-    """Check that two columns of a relationship can be compared.
-
-    Args:
-        item: The relationship.
-        columns: A column of the child and one of the parent.
-        kinds: Their kinds.
-
-    Raises:
-        ConfigurationError: They cannot.
-    """
-    if kinds[0] != kinds[1]:
-        raise ConfigurationError(
-            f"The relationship {item} cannot be followed: `{item.child}.{columns[0]}` is of type "
-            f"{kinds[0]}, but `{item.parent}.{columns[1]}` is of type {kinds[1]}. Declare `types` "
-            "such that both raw tables have the same, or correct the ForeignKey."
-        )
-
-
-def check_pin(table: str, pin: Mapping[str, Any], key: tuple[str, ...]) -> None:
-    """Check that a pin names the columns of the primary key.
-
-    Raises:
-        ConfigurationError: It does not.
-    """
-    if set(pin) != set(key):
-        raise ConfigurationError(
-            f"{_pin(table, pin)}: a pin names the columns of the primary key, which are "
-            f"{listed(key)}. Correct it."
-        )
-
-
-def unknown_pin(table: str, pin: Mapping[str, Any]) -> ConfigurationError:
-    """Return the error of a pin that no row has."""
-    return ConfigurationError(
-        f"{_pin(table, pin)}: the source has no row with this key. Correct it, or leave the pin "
-        "out."
-    )
-
-
-def pin_of_other_type(
-    table: str, pin: Mapping[str, Any], reason: str, types: Mapping[str, str]
-) -> ConfigurationError:
-    """Return the error of a pin whose values are not of the columns' types."""
-    known = ", ".join(f"`{name}` {types[name]}" for name in pin)
-    return ConfigurationError(
-        f"{_pin(table, pin)}: {reason}. Give values of the columns' types: {known}."
-    )
-
-
-def check_covered(table: str, names: Iterable[str], columns: Iterable[str]) -> None:
-    """Check that the columns to be covered exist.
-
-    Raises:
-        ConfigurationError: One does not.
-    """
-    there = list(columns)
-    for name in names:
-        if name not in there:
-            raise ConfigurationError(
-                f"sample.cover.columns: table `{table}` has no column `{name}`. Its columns are "
-                f"{listed(there)}."
-            )
-
-
-def wrong_predicate(
-    table: str, name: str, text: str, reason: str, columns: Iterable[str]
-) -> ConfigurationError:
-    """Return the error of a predicate that PostgreSQL does not understand."""
-    return ConfigurationError(
-        f"sample.cover.predicates: PostgreSQL does not understand the predicate `{name}` of "
-        f"`{table}`, {text!r}: {reason}\n"
-        f"Write an SQL condition on its columns, which are {listed(columns)}."
-    )
-
-
-def failing_predicate(table: str, name: str, text: str, reason: str) -> ConfigurationError:
-    """Return the error of a predicate that cannot be computed for a row."""
-    return ConfigurationError(
-        f"sample.cover.predicates: the predicate `{name}` of `{table}`, {text!r}, fails on a row "
-        f"of the source: {reason}\n"
-        "Write it such that it holds for such rows or not, with CASE for example."
-    )
-
-
-def check_weight_columns(table: object, columns: Iterable[str]) -> None:
-    """Check that a table has no columns called like those of its weights.
-
-    Raises:
-        ConfigurationError: It has.
-    """
-    there = list(columns)
-    if taken := [name for name in WEIGHT_COLUMNS if name in there]:
-        raise ConfigurationError(
-            f"Table `{table}` cannot have weights beside its columns: it has a column `{taken[0]}` "
-            "of its own. Rename it in the raw table, or leave out `weights=True`."
-        )
+    there, prefix = set(columns), ""
+    while any(f"{prefix}{name}" in there for name in (*WEIGHT_COLUMNS, "reason")):
+        prefix += "sample_"
+    return prefix
 
 
 def listed(names: Iterable[str]) -> str:
     """List names, for messages."""
     return ", ".join(f"`{name}`" for name in names)
-
-
-def _pin(table: str, pin: Mapping[str, Any]) -> str:
-    key = ", ".join(f"{name}: {value}" for name, value in pin.items())
-    return f"sample.pins, {table} {{{key}}}"

@@ -3,44 +3,27 @@
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from enum import Enum
 from typing import Any, TypeVar
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances.settings.sample import CoverSettings, RootSettings, SampleSettings
+from data_pipeline.instances.settings.sample import (
+    Budget,
+    CoverSettings,
+    RootSettings,
+    SampleSettings,
+)
+from data_pipeline.sampling.plan.masked_keys import check_alike
+from data_pipeline.sampling.plan.rules import listed
 from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph
+from data_pipeline.sampling.plan.table_plans import (
+    SamplePart,
+    TablePlan,
+    Way,
+    check_parts,
+    table_plans,
+)
 
 _Setting = TypeVar("_Setting")
-
-
-class SamplePart(Enum):
-    """What part a table has in a sample."""
-
-    ROOT = "root"
-    CHILD = "child"
-    REFERENCED = "referenced"
-    WHOLE = "whole"
-
-
-@dataclass(frozen=True)
-class TablePlan:
-    """What becomes of one table.
-
-    Attributes:
-        name: The table.
-        part: Roots are sampled by the hash of their key, children with the root that they belong
-            to; tables that are only referenced give what others refer to (all rows, if they are
-            small); tables that have nothing to do with a root come whole.
-        root: The root that a child belongs to; a root belongs to itself.
-        owner: The relationship by which the rows of a child are chosen.
-        level: How many relationships lead from a child to its root.
-    """
-
-    name: str
-    part: SamplePart
-    root: str | None = None
-    owner: Relationship | None = None
-    level: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +38,11 @@ class SamplePlan:
         columns: The columns to cover by table; None: all columns of all tables.
         predicates: The predicates to cover, by table and name.
         pins: The rows that must be there, by table.
+        whole: The tables that are to come whole.
+        ways: For some tables, with which other one they are drawn.
+        where: Conditions of the rows of tables that can be drawn.
+        cuts: By table, the columns of references that are cut.
+        masks: By table and column, the expressions that stand in the place of columns.
     """
 
     graph: SchemaGraph
@@ -64,6 +52,11 @@ class SamplePlan:
     columns: Mapping[str, tuple[str, ...]] | None = None
     predicates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     pins: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
+    ways: Mapping[str, Way] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)
+    cuts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    masks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def salt(self) -> int:
@@ -74,6 +67,13 @@ class SamplePlan:
     def cover(self) -> CoverSettings:
         """What must have a witness row."""
         return self.settings.cover
+
+    @property
+    def components(self) -> Mapping[str, frozenset[str]]:
+        """For each table, those that are chosen together with it: all that share a size."""
+        if isinstance(self.settings.size, Budget):
+            return dict.fromkeys(self.graph.keys, frozenset(self.graph.keys))
+        return self.graph.components
 
     @property
     def is_minimal(self) -> bool:
@@ -92,6 +92,11 @@ class SamplePlan:
             columns=None if columns is None else _of(columns, tables),
             predicates=_of(self.predicates, tables),
             pins=_of(self.pins, tables),
+            whole=self.whole & tables,
+            ways=_of(self.ways, tables),
+            where=_of(self.where, tables),
+            cuts=_of(self.cuts, tables),
+            masks=_of(self.masks, tables),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -103,6 +108,7 @@ class SamplePlan:
             "columns": None if self.columns is None else _lists(self.columns),
             "predicates": {name: dict(item) for name, item in self.predicates.items()},
             "pins": {name: [_texts(pin) for pin in pins] for name, pins in self.pins.items()},
+            **self._choices(),
         }
         if not self.is_minimal and all(
             item.part is SamplePart.WHOLE for item in self.tables.values()
@@ -116,6 +122,23 @@ class SamplePlan:
             "category_limit": self.cover.category_limit,
             **self.settings.model_dump(mode="json", include=keep),
         }
+
+    def _choices(self) -> dict[str, Any]:
+        """Return what is said of tables, if anything is: earlier versions could not say it."""
+        ways = {name: str(self.tables[name].owner) for name in self.ways}
+        said: dict[str, Any] = {"whole": sorted(self.whole), "follow": ways}
+        said |= {"where": dict(self.where), "cut": _lists(self.cuts)}
+        said["mask"] = {name: dict(item) for name, item in self.masks.items()}
+        said["closure_limit"] = self.settings.closure_limit
+        return {key: value for key, value in said.items() if value}
+
+    def is_cut(self, item: Relationship) -> bool:
+        """Whether rows that a relationship refers to need not come: it becomes NULL then."""
+        return any(name in item.columns for name in self.cuts.get(item.child, ()))
+
+    def altered(self, table: str) -> frozenset[str]:
+        """Name the columns of a table that have other values in a copy."""
+        return frozenset([*self.cuts.get(table, ()), *self.masks.get(table, ())])
 
     def owned_by(self, table: str) -> list[TablePlan]:
         """Return the tables whose rows are chosen with those of a table."""
@@ -134,24 +157,58 @@ def sample_plan(settings: SampleSettings, graph: SchemaGraph) -> SamplePlan | No
 
     Raises:
         ConfigurationError: The specification names a table of this stage, as `stage/table`, that it
-            does not have, or a table with pins has no primary key.
+            does not have, a way that leads to no root, or a pin that names no primary key.
     """
-    if not any(_is_here(name, graph) for name in settings.roots):
+    if not has_root(settings, graph):
         return None
     roots = _by_table(settings.roots, graph, "roots")
     columns = settings.cover.columns
+    ways = _by_table(settings.follow, graph, "follow")
+    whole = frozenset(_by_table(dict.fromkeys(settings.whole), graph, "whole"))
     plan = SamplePlan(
         graph=graph,
-        tables=_tables(graph, list(roots)),
+        tables=table_plans(graph, list(roots), ways, whole),
         roots=roots,
         settings=settings,
         columns=None if columns is None else _by_table(columns, graph, "cover.columns"),
         predicates=_by_table(settings.cover.predicates, graph, "cover.predicates"),
         pins=_by_table(settings.pins, graph, "pins"),
+        whole=whole,
+        ways=ways,
+        where=_by_table(settings.where, graph, "where"),
+        cuts=_cuts(settings.cut, graph),
+        masks=_by_table(settings.mask, graph, "mask"),
     )
-    for name in plan.pins:
+    check_alike(graph, plan.masks)
+    for name, pins in plan.pins.items():
         _check_key(graph, name)
+        for pin in pins:
+            _check_pin(graph, name, pin)
     return plan
+
+
+def has_root(settings: SampleSettings, graph: SchemaGraph) -> bool:
+    """Whether a root is among the tables of a stage."""
+    return any(_is_here(name, graph) for name in settings.roots)
+
+
+def check_declared(settings: SampleSettings, graph: SchemaGraph) -> None:
+    """Check what is said of tables by what their assets declare, before there is any table.
+
+    Tables may still have keys and relationships that only the run knows.
+
+    Raises:
+        ConfigurationError: A pin names other columns than a declared primary key, or a root has
+            another part, too.
+    """
+    if not has_root(settings, graph):
+        return
+    for name, pins in _by_table(settings.pins, graph, "pins").items():
+        for pin in pins if graph.keys[name] else ():
+            _check_pin(graph, name, pin)
+    roots = list(_by_table(settings.roots, graph, "roots"))
+    whole = frozenset(_by_table(dict.fromkeys(settings.whole), graph, "whole"))
+    check_parts(graph, roots, _by_table(settings.follow, graph, "follow"), whole)
 
 
 def _of(settings: Mapping[str, _Setting], tables: Set[str]) -> dict[str, _Setting]:
@@ -210,27 +267,32 @@ def _check_key(graph: SchemaGraph, table: str) -> None:
         )
 
 
-def _tables(graph: SchemaGraph, roots: list[str]) -> dict[str, TablePlan]:
-    """Return each table its part; owners are found by breadth first search from the roots.
-
-    A child belongs to the parent on the shortest path to a root; of paths of equal length, the one
-    to the first root counts, then the relationship that was declared first.
-    """
-    found = {name: TablePlan(name, SamplePart.ROOT, root=name) for name in roots}
-    queue = list(roots)
-    for parent in queue:  # grows while it is gone through
-        above = found[parent]
-        for item in graph.of_parent(parent):
-            if item.child not in found:
-                found[item.child] = TablePlan(
-                    item.child, SamplePart.CHILD, above.root, item, above.level + 1
+def _cuts(references: Iterable[str], graph: SchemaGraph) -> dict[str, tuple[str, ...]]:
+    """Return the columns that are cut, by table."""
+    found: dict[str, tuple[str, ...]] = {}
+    for reference in references:
+        named, _, column = reference.partition(".")
+        for table in _by_table({named: column}, graph, "cut"):
+            items = list(graph.of_child(table))
+            if not any(column in item.columns for item in items):
+                raise ConfigurationError(
+                    f"sample.cut: no relationship of `{graph.stage}/{table}` has the column "
+                    f"`{column}`. Its relationships: {listed(map(str, items)) or 'none'}."
                 )
-                queue.append(item.child)
-    referenced = list(found)
-    for child in referenced:
-        referenced += (r.parent for r in graph.of_child(child) if r.parent not in referenced)
-    for name in graph.keys:
-        if name not in found:
-            part = SamplePart.REFERENCED if name in referenced else SamplePart.WHOLE
-            found[name] = TablePlan(name, part)
+            if column not in (others := found.get(table, ())):
+                found[table] = (*others, column)
     return found
+
+
+def _check_pin(graph: SchemaGraph, table: str, pin: Mapping[str, Any]) -> None:
+    if set(pin) != set(graph.keys[table]):
+        raise ConfigurationError(
+            f"{pin_text(graph.stage, table, pin)}: a pin names the columns of the primary key, "
+            f"which are {listed(graph.keys[table])}. Correct it."
+        )
+
+
+def pin_text(stage: str, table: str, pin: Mapping[str, Any]) -> str:
+    """Name a pin, for messages."""
+    key = ", ".join(f"{name}: {value}" for name, value in pin.items())
+    return f"sample.pins, {stage}/{table} {{{key}}}"

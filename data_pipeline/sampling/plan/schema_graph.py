@@ -81,6 +81,18 @@ class SchemaGraph:
             found |= dict.fromkeys(together, together)
         return found
 
+    @cached_property
+    def order(self) -> tuple[str, ...] | None:
+        """The tables such that each comes after all that refer to it; None: there is a cycle."""
+        found: list[str] = []
+        while len(found) < len(self.keys):
+            waiting = {item.parent for item in self.relationships if item.child not in found}
+            free = [name for name in self.keys if name not in found and name not in waiting]
+            if not free:
+                return None
+            found += free
+        return tuple(found)
+
     def part(self, tables: Set[str]) -> "SchemaGraph":
         """Return the graph of some of the tables, such that no relationship leads out of them."""
         return replace(
@@ -139,7 +151,7 @@ ORDERED = AS_TEXT | {
 GROUPED = ORDERED | {"boolean", "bytea"}
 """Kinds whose values can be told apart."""
 
-_FAMILIES: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
+_TYPE_KINDS: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
     (sa.Boolean, "boolean"),
     (sa.Enum, "enum"),
     (sa.String, "text"),
@@ -155,8 +167,8 @@ _FAMILIES: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
 )
 
 
-def family(type_: sa.types.TypeEngine[Any]) -> str:
+def type_kind(type_: sa.types.TypeEngine[Any]) -> str:
     """Name the kind of a type."""
     if isinstance(type_, sa.DateTime):
         return TIMESTAMP_WITH_ZONE if type_.timezone else TIMESTAMP
-    return next((name for kind, name in _FAMILIES if isinstance(type_, kind)), str(type_))
+    return next((name for kind, name in _TYPE_KINDS if isinstance(type_, kind)), str(type_))

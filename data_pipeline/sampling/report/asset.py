@@ -22,10 +22,9 @@ from data_pipeline.sampling.report.plots import (
     can_plot,
     distributions_png,
     markdown_image,
-    overview_png,
 )
-from data_pipeline.sampling.report.stored import Inputs, report_of_instance
-from data_pipeline.sampling.report.text import CHECKS, Section, check_results, sections
+from data_pipeline.sampling.report.report_text import CHECKS, Section, check_results, sections
+from data_pipeline.sampling.report.stored_reports import Inputs, report_of_instance
 from data_pipeline.sampling.weights import roles_table
 from data_pipeline.store.lookup import COMPARED_KEY
 from data_pipeline.store.table_properties import declared_properties, table_properties
@@ -57,7 +56,6 @@ def _plots(report: Report) -> Iterator[str]:
     if not can_plot():
         yield NO_PLOTS
         return
-    yield markdown_image(overview_png(report), "Overview")
     distributions = distributions_png(report.accuracies)
     if distributions is not None:
         yield markdown_image(distributions, "Source and weighted sample")

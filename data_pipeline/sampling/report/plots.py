@@ -1,4 +1,4 @@
-"""The plots of a report: distributions of the source and of the weighted sample, and an overview.
+"""The plots of a report: distributions of the source and of the weighted sample.
 
 They need matplotlib, which is an optional dependency of the project.
 """
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_pipeline.sampling.report.figures.accuracy import Accuracy, Bins, Groups
-from data_pipeline.sampling.report.figures.comparison import Report
 
 NO_PLOTS = (
     "There are no plots: matplotlib is not installed. `pip install matplotlib`, or the extra "
@@ -20,7 +19,6 @@ NO_PLOTS = (
 _MOST_PLOTS = 9
 _MOST_BARS = 20
 _COLUMNS = 3
-_ROLES = ("sampled rows", "certain rows", "pinned rows", "witness rows", "reference rows")
 
 
 def can_plot() -> bool:
@@ -57,20 +55,6 @@ def distributions_png(accuracies: Sequence[Accuracy]) -> bytes | None:
     for place in axes[len(panels) :]:
         place.set_axis_off()
     figure.axes[0].legend(fontsize=7)
-    return _png(figure)
-
-
-def overview_png(report: Report) -> bytes:
-    """Draw sizes by role, the share of covered obligations, and the errors of estimates."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 3.4), dpi=80, layout="constrained")
-    sizes, covered, errors = figure.subplots(1, 3)
-    for place in (sizes, covered, errors):
-        place.tick_params(labelsize=7)
-    _draw_sizes(sizes, report)
-    _draw_coverage(covered, report)
-    _draw_errors(errors, report)
     return _png(figure)
 
 
@@ -113,55 +97,6 @@ def _draw_bars(axes: Any, full: Groups, sample: Groups) -> None:
     names = ["NULL" if value is None else value[:12] for value in ordered]
     axes.set_xticks(list(places), names, rotation=60 if len(names) > 5 else 0, fontsize=6)
     axes.set_ylabel("share", fontsize=7)
-
-
-def _draw_sizes(axes: Any, report: Report) -> None:
-    tables = list(dict.fromkeys(f.table for f in report.figures))
-    found = {(f.table, f.measure): f.value or 0.0 for f in report.figures}
-    left = [0.0] * len(tables)
-    for role in _ROLES:
-        counts = [found.get((table, role), 0.0) for table in tables]
-        if any(counts):
-            axes.barh(tables, counts, left=left, label=role.removesuffix(" rows"))
-            left = [a + b for a, b in zip(left, counts, strict=True)]
-    axes.invert_yaxis()
-    axes.set_title("rows of the sample", fontsize=9)
-    axes.legend(fontsize=7)
-
-
-def _draw_coverage(axes: Any, report: Report) -> None:
-    met: dict[str, list[float]] = {}
-    for figure in report.figures:
-        if figure.measure == "coverage" and figure.value is not None and figure.expected:
-            pair = met.setdefault(figure.table, [0.0, 0.0])
-            pair[0] += figure.value
-            pair[1] += figure.expected
-    axes.set_title("obligations with a witness (%)", fontsize=9)
-    if not met:
-        axes.text(0.5, 0.5, "nothing is to be covered", ha="center", va="center", fontsize=8)
-        return
-    bars = axes.barh(list(met), [100 * done / all_ for done, all_ in met.values()])
-    labels = [f"{done:.0f} of {all_:.0f}" for done, all_ in met.values()]
-    axes.bar_label(bars, labels, label_type="center", fontsize=7, color="white")
-    axes.set_xlim(0, 100)
-    axes.invert_yaxis()
-
-
-def _draw_errors(axes: Any, report: Report) -> None:
-    found: dict[str, float] = {}
-    for f in report.figures:
-        if f.measure in ("weighted count", "weighted sum", "weighted mean") and f.expected:
-            name = f"{f.measure.removeprefix('weighted ')} {f.subject}"
-            found[name] = 100 * ((f.value or 0.0) / f.expected - 1)
-    axes.set_title("estimates, off by (%)", fontsize=9)
-    if not found:
-        axes.text(0.5, 0.5, "nothing is estimated", ha="center", va="center", fontsize=8)
-        return
-    worst = dict(sorted(found.items(), key=lambda item: -abs(item[1]))[:_MOST_BARS])
-    axes.axvline(0, color="lightgrey")
-    axes.plot(list(worst.values()), list(worst), "o", markersize=4)
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", labelsize=6)
 
 
 def _png(figure: Any) -> bytes:

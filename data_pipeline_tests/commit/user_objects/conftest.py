@@ -63,14 +63,14 @@ class Stage:
         with self.engine.begin() as connection:
             run(connection, "SET LOCAL search_path = ''")
             hanging = user_objects.read(connection, names)
-            user_objects.take_down(connection, hanging)
+            user_objects.drop_objects(connection, hanging)
             for name, kind in new.items():
                 if put_aside and name in old:
                     run(connection, f"ALTER TABLE s.{name} SET SCHEMA aside")
                 elif name in old:
                     run(connection, f"DROP {old[name]} s.{name}")
                 run(connection, f"ALTER {kind} s__staging.{name} SET SCHEMA s")
-            return user_objects.put_up(connection, hanging, policy, LOG, definitions or {})
+            return user_objects.restore_objects(connection, hanging, policy, LOG, definitions or {})
 
 
 _RELATIONS = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_pipeline.commit.user_objects import CannotCarryError
+from data_pipeline.errors import CannotCarryError
 from data_pipeline_tests.commit.user_objects.conftest import Stage
 
 _VIEWS = """

@@ -4,15 +4,16 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.commit import user_objects
-from data_pipeline.commit.user_objects import Attached
+from data_pipeline.commit.user_objects import UserObjects
 from data_pipeline.database.connection import run
+from data_pipeline.database.dependencies import ChangedError
 from data_pipeline.database.identifiers import RelationName
 from data_pipeline_tests.commit.user_objects.conftest import LOG, Stage
 
 T = RelationName("s", "t")
 
 
-def begun(connection: sa.Connection) -> Attached:
+def begun(connection: sa.Connection) -> UserObjects:
     run(connection, "SET LOCAL search_path = ''")
     return user_objects.read(connection, [T])
 
@@ -34,7 +35,7 @@ def test_a_view_built_on_a_view_in_the_meantime_is_not_dropped(stage: Stage) -> 
         with pytest.raises(
             sa.exc.InternalError, match=r"view users\.late depends on view users\.v"
         ):
-            user_objects.take_down(connection, hanging)
+            user_objects.drop_objects(connection, hanging)
     assert stage.rows("SELECT a FROM users.late") == []
 
 
@@ -42,10 +43,10 @@ def test_a_view_built_on_a_table_in_the_meantime_is_seen(stage: Stage) -> None:
     stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
     with stage.engine.begin() as connection, stage.engine.connect() as outside:
         hanging = begun(connection)
-        user_objects.take_down(connection, hanging)
+        user_objects.drop_objects(connection, hanging)
         user_objects.check_unchanged(outside, hanging)
         stage.execute("CREATE VIEW users.late AS SELECT a FROM s.t")
-        with pytest.raises(user_objects.ChangedError):
+        with pytest.raises(ChangedError):
             user_objects.check_unchanged(outside, hanging)
 
 
@@ -64,7 +65,7 @@ def test_what_is_attached_in_the_meantime_is_seen(stage: Stage, late: str) -> No
     with stage.engine.begin() as connection:
         hanging = begun(connection)
         stage.execute(late)
-        with stage.engine.connect() as outside, pytest.raises(user_objects.ChangedError):
+        with stage.engine.connect() as outside, pytest.raises(ChangedError):
             user_objects.check_unchanged(outside, hanging)
 
 
@@ -78,7 +79,7 @@ def test_what_the_commit_takes_down_itself_is_no_change(stage: Stage) -> None:
     with stage.engine.begin() as connection, stage.engine.connect() as outside:
         run(connection, "SET LOCAL search_path = ''")
         hanging = user_objects.read(connection, [T, RelationName("s", "shown")])
-        user_objects.take_down(connection, hanging)
+        user_objects.drop_objects(connection, hanging)
         run(connection, "DROP VIEW s.shown; DROP TABLE s.t")
         user_objects.check_unchanged(outside, hanging)
 
@@ -90,8 +91,8 @@ def test_a_lock_that_is_not_free_is_no_misfit(stage: Stage) -> None:
     with stage.engine.connect() as busy, stage.engine.connect() as connection:
         run(busy, "LOCK TABLE users.other IN ACCESS EXCLUSIVE MODE")
         hanging = begun(connection)
-        user_objects.take_down(connection, hanging)
+        user_objects.drop_objects(connection, hanging)
         run(connection, "SET LOCAL lock_timeout = 5")
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
-            user_objects.put_up(connection, hanging, "drop", LOG, other)
+            user_objects.restore_objects(connection, hanging, "drop", LOG, other)
     assert stage.rows("SELECT a FROM users.v") == []

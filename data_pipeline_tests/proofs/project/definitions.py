@@ -11,6 +11,7 @@ assets = [
     shop.large,
     shop.ranks_and_summary,
     shop.model,
+    shop.journal,
     rally.serve,
     rally.backhand,
     rally.forehand,

@@ -1,4 +1,4 @@
-"""Stage `shop`: tables by SQL and by pandas, two of them from one function, and a blob."""
+"""Stage `shop`: tables by SQL and pandas, two of them from one function, a blob, and a journal."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
-from data_pipeline import sql_query, table_properties
+from data_pipeline import Stage, sql_query, table_properties
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline_tests.proofs.project.generations import SQL_PACE, called, common_generation
 
@@ -67,3 +67,14 @@ def ranks_and_summary(totals: pd.DataFrame, customers: pd.DataFrame) -> Iterator
 def model(large: pd.DataFrame, ranks: pd.DataFrame) -> dict[str, int]:
     called("shop/model")
     return {"rows": len(large), "generation": common_generation(large, ranks)}
+
+
+@Stage("shop", reads="inputs").table(write="append")
+def journal(orders: sa.Table, previous: sa.Table | None) -> Any:
+    """Each generation that there has been, which nothing but its increments brings."""
+    called("shop/journal")
+    text = f"SELECT DISTINCT generation AS number FROM {{orders}} CROSS JOIN {SQL_PACE}"
+    if previous is None:
+        return sql_query(text, orders=orders)
+    new = f"SELECT number FROM ({text}) AS q EXCEPT SELECT number FROM {{previous}}"
+    return sql_query(new, orders=orders, previous=previous)

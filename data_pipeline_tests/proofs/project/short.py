@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from data_pipeline import sql_query
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.sources import outside_input
+from data_pipeline.memo.deciding.sources import outside_input
 from data_pipeline_tests.proofs.project.generations import called, generation
 
 
@@ -71,4 +71,5 @@ def model(frame: pd.DataFrame) -> dict[str, int]:
     return {"oldest": int(frame["oldest"].min()), "newest": int(frame["newest"].max())}
 
 
-defs = instance_definitions([source, frame, query, both, model])
+assets = [source, frame, query, both, model]
+defs = instance_definitions(assets)

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
 
 import pytest
@@ -22,9 +23,18 @@ def _taken_note_of() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@contextmanager
+def watching() -> Iterator[None]:
+    interrupts.watch()
+    try:
+        yield
+    finally:
+        interrupts.unwatch()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_wait_ends(number: signal.Signals) -> None:
-    with interrupts.watching():
+    with watching():
         interrupts.check()
         os.kill(os.getpid(), number)
         with pytest.raises(KeyboardInterrupt, match=rf"Asked to end \({number.name}\)"):
@@ -37,8 +47,8 @@ def test_a_wait_ends(number: signal.Signals) -> None:
 
 
 def test_a_request_counts_until_the_outermost_watch_ends() -> None:
-    with interrupts.watching():
-        with interrupts.watching():
+    with watching():
+        with watching():
             os.kill(os.getpid(), signal.SIGINT)
             with pytest.raises(KeyboardInterrupt):
                 interrupts.pause(600)
@@ -50,7 +60,7 @@ def test_a_run_in_another_thread_hears_nothing() -> None:
     found: list[bool] = []
 
     def watched() -> None:
-        with interrupts.watching():
+        with watching():
             os.kill(os.getpid(), signal.SIGINT)
             interrupts.pause(0)
             found.append(interrupts.is_asked())
@@ -66,7 +76,7 @@ def test_signals_are_passed_on_but_not_those_of_a_forked_process() -> None:
     told.setblocking(False)
     before = signal.set_wakeup_fd(told.fileno())
     try:
-        with interrupts.watching():
+        with watching():
             if (child := os.fork()) == 0:
                 os.kill(os.getpid(), signal.SIGINT)
                 os._exit(0)
@@ -85,7 +95,7 @@ def test_what_is_cancelled_is_no_error_of_the_server() -> None:
     cancelled = Event()
 
     def work(number: int | None) -> None:
-        with interrupts.watching(), interrupts.interruptible(cancelled.set):
+        with watching(), interrupts.interruptible(cancelled.set):
             if number is not None:
                 os.kill(os.getpid(), number)
                 cancelled.wait()

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from data_pipeline_tests.io_manager.runs import rows, wait_until
 from data_pipeline_tests.launch.conftest import place
-from data_pipeline_tests.launch.processes import CHECKOUT, PATIENCE, PROGRAMS
+from data_pipeline_tests.launch.processes import CHECKOUT, PROGRAMS
+from data_pipeline_tests.patience import PATIENCE
 from data_pipeline_tests.runs.interrupts.held import Held
 
 LOCK = "SELECT pg_advisory_lock(hashtextextended('data_pipeline:stage:full_raw', 0))"

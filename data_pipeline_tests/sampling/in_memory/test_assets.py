@@ -13,7 +13,6 @@ import sqlalchemy as sa
 import yaml
 
 from data_pipeline import instance_resources
-from data_pipeline.errors import ConfigurationError
 from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, configured, rows, run
 
 MIDI: dict[str, Any] = {
@@ -110,11 +109,15 @@ def test_filters_and_their_weights_need_no_server(
     assert set(weighted["weight"]) <= {1 / 0.3}
 
 
-def test_a_column_that_is_called_like_a_weight_is_refused(
+def test_beside_a_column_that_is_called_like_a_weight_weights_have_a_prefix(
     pipeline_database: sa.Engine, tmp_path: Path
 ) -> None:
     shop = Shop(customers=20)
     shop.frames["notes"]["weight"] = 1.0
     config = configured(tmp_path, midi=MIDI)
-    with pytest.raises(ConfigurationError, match="it has a column `weight` of its own"):
-        in_memory(shop, "midi", config, weights=True)
+    for name in ("full", "midi"):
+        run(shop.assets(weights=True), name, config)
+    found = in_memory(shop, "midi", config, weights=True)
+    weighted = found.asset_value(dg.AssetKey(["sample", "inputs__notes_weighted"]))
+    assert {"weight", "sample_weight"} <= set(weighted.columns)
+    assert values(weighted) == stored(pipeline_database, "midi_sample.inputs__notes_weighted")

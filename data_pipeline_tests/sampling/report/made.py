@@ -13,7 +13,6 @@ from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.report.figures.comparison import Report, compared_sample
 from data_pipeline.sampling.report.figures.figure import Compared, Figure
-from data_pipeline.sampling.report.sampled_row import Rows
 from data_pipeline.sampling.report.why import explain
 from data_pipeline.store.table_properties import properties
 
@@ -64,8 +63,7 @@ def explanation(
     """Says why a row is in a sample that is made by hand."""
     with engine.connect() as connection:
         compared, plan = _sample(connection, tables, settings)
-        rows = Rows(connection, compared)
-        return "\n".join(explain(rows, plan, rows.find(table, [key])))
+        return "\n".join(explain(connection, plan, compared[table], [key]))
 
 
 def _sample(

@@ -8,6 +8,7 @@ import pytest
 
 from data_pipeline import instance_resources
 from data_pipeline.sampling.report import sample_report
+from data_pipeline_tests.beginnings import BeginWith
 from data_pipeline_tests.sampling.shop import Shop, configured
 
 MIDI: dict[str, Any] = {
@@ -47,11 +48,21 @@ def metadata(result: Any) -> dict[str, Any]:
     return {name: item.value for name, item in event.materialization.metadata.items()}
 
 
-def built_midi(path: Path, shop: Shop, **settings: Any) -> tuple[str, Any]:
-    """Builds `full` and `midi`; gives the configuration, and the result of the latter."""
+def built_midi(begin_with: BeginWith, path: Path, shop: Shop, **settings: Any) -> tuple[str, Any]:
+    """Builds `full` and `midi`; gives the configuration, and the result of the latter.
+
+    The shop is a new one: what is built of it is copied, but for a `midi` of other settings.
+    """
     config = configured(path, midi={**MIDI, **settings})
+    if settings:
+        begin_with((__name__, "full"), lambda: build(shop, "full", config))
+        return config, build(shop, "midi", config)
+    return config, begin_with((__name__, "midi"), lambda: _both(shop, config))
+
+
+def _both(shop: Shop, config: str) -> Any:
     build(shop, "full", config)
-    return config, build(shop, "midi", config)
+    return build(shop, "midi", config)
 
 
 def in_force(monkeypatch: pytest.MonkeyPatch, config: str, shop: Shop) -> None:

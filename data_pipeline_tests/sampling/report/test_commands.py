@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from data_pipeline.cli import main
+from data_pipeline_tests.beginnings import BeginWith
 from data_pipeline_tests.sampling.report.shop_report import MIDI, build, built_midi, in_force
 from data_pipeline_tests.sampling.shop import Shop, configured, rows
 
@@ -16,9 +17,9 @@ def command(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def midi(pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def midi(begin_with: BeginWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop()
-    config, _ = built_midi(tmp_path, shop)
+    config, _ = built_midi(begin_with, tmp_path, shop)
     in_force(monkeypatch, config, shop)
 
 
@@ -73,10 +74,10 @@ def test_before_the_first_run_both_name_the_command_that_builds(
 
 
 def test_a_sample_of_another_specification_is_not_explained_by_that_of_today(
-    pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begin_with: BeginWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = Shop()
-    built_midi(tmp_path, shop)
+    built_midi(begin_with, tmp_path, shop)
     edited = configured(tmp_path, midi={**MIDI, "salt": 4})
     in_force(monkeypatch, edited, shop)
     explained, printed = command("why", "midi", "customers", "1"), command("report", "midi")

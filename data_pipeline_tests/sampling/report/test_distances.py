@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.sampling.report.figures.accuracy import for_one_of, ks_distance, total_variation
-from data_pipeline_tests.sampling.report.made import Made, extra, one, report_of, sampled
+from data_pipeline_tests.sampling.report.made import Made, extra, figures, one, report_of, sampled
 
 ROOT = {"roots": {"t": {"rate": 0.5}}, "cover": "off"}
 
@@ -66,3 +66,12 @@ def test_thresholds_are_wider_where_many_columns_are_looked_at() -> None:
     assert for_one_of(1, 1.36) == 1.36
     assert for_one_of(20, math.sqrt(1.36**2 + math.log(20) / 2)) == pytest.approx(1.36)
     assert for_one_of(20, 0.1) == 0
+
+
+def test_words_that_hardly_occur_twice_are_no_categories(engine: sa.Engine) -> None:
+    # Of the 100 names of the source an even sample has 25, and none of the others: no fault of it.
+    source = [(i, f"name {i}", f"kind {i % 5}") for i in range(1, 101)]
+    sample = {**sampled(*range(1, 101, 4), p=0.25), **extra("witness", 100)}
+    tables = {"t": Made("id int, name text, kind text", source, sample)}
+    report = report_of(engine, tables, {"roots": {"t": {"rate": 0.25}}, "cover": "off"})
+    assert [f.column for f in figures(report, "total variation", "t")] == ["kind"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.report.text import sections
+from data_pipeline.sampling.report.report_text import sections
 from data_pipeline_tests.sampling.report.made import Made, extra, figures, one, report_of, sampled
 
 CHOSEN = {

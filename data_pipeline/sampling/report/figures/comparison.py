@@ -1,12 +1,14 @@
 """The whole report of a sampled stage: all figures of all tables, and what plots need."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.plan.rules import Role, predicted_design_effect
-from data_pipeline.sampling.plan.sample_plan import SamplePart, SamplePlan
+from data_pipeline.sampling.engine.population import Populations
+from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.sample_plan import SamplePlan
+from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.sampling.report.figures.accuracy import Accuracy, accuracy
 from data_pipeline.sampling.report.figures.coverage_figures import coverage, predicate_coverage
 from data_pipeline.sampling.report.figures.figure import ROLE, WEIGHT, Compared, Figure, number_of
@@ -18,9 +20,8 @@ from data_pipeline.sampling.report.figures.profile import (
     profile,
 )
 from data_pipeline.sampling.report.figures.references import (
+    cut_references,
     design_effects,
-    fan_out_coverage,
-    fan_outs,
     joins,
     violations,
 )
@@ -47,13 +48,18 @@ def sizes(
         source_rows: The number of rows of its source.
     """
     # Equal rows without a primary key stand in the roles once, so the rows are counted.
-    role = table.roles.c.role if table.key else table.weighted_rows("weighted").c[ROLE]
+    role = table.fact("role") if table.key else table.weighted_rows("weighted").c[ROLE]
     counted = sa.select(role, sa.func.count()).group_by(role)
     by_role = {str(name): int(count) for name, count in connection.execute(counted)}
     rows = sum(by_role.values())
     share = rows / source_rows if source_rows else 0.0
+    left = " that `where` leaves" if table.restriction else ""
     yield Figure(
-        table.name, "rows", rows, source_rows, text=f"{100 * share:.2f} % of the source's rows"
+        table.name,
+        "rows",
+        rows,
+        source_rows,
+        text=f"{100 * share:.2f} % of the source's rows{left}",
     )
     for name, text in _ROLES.items():
         if by_role.get(name):
@@ -83,7 +89,6 @@ def _asked_for(plan: SamplePlan, table: str, source_rows: float, certain: int) -
     return None
 
 
-_MOST_COUNTED = 20_000_000
 _SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
 
 
@@ -105,8 +110,6 @@ class _Comparison:
     connection: sa.Connection
     plan: SamplePlan
     tables: Mapping[str, Compared]
-    predicted: dict[str, float] = field(default_factory=dict)
-    fan_out_figures: dict[str, list[Figure]] = field(default_factory=dict)
     whole: dict[str, bool] = field(default_factory=dict)
 
     def accuracy(self, name: str) -> Accuracy:
@@ -115,7 +118,8 @@ class _Comparison:
         references = (c for item in self.plan.graph.of_child(name) for c in item.columns)
         columns = KeyColumns()
         if not self._is_whole(table):
-            columns = key_columns(self.connection, table, frozenset(references))
+            altered = self.plan.altered(name)
+            columns = key_columns(self.connection, table, frozenset(references), altered)
         rows = table.weighted_rows("weighted")
         measures = {column: as_measure(rows.c[column]) for column in columns.measures}
         found = moments(self.connection, rows, measures, self._drawn(name))
@@ -129,9 +133,9 @@ class _Comparison:
         if whole is None:
             counts = [
                 sa.select(sa.func.count()).select_from(t).scalar_subquery()
-                for t in (table.sample, table.source)
+                for t in (table.sample, table.source_rows("source"))
             ]
-            others = sa.exists().where(table.roles.c.role != Role.CERTAIN.word)
+            others = sa.exists().where(table.fact("role") != Role.CERTAIN.word)
             row = self.connection.execute(sa.select(counts[0] == counts[1], ~others)).one()
             whole = self.whole[table.name] = all(row)
         return whole
@@ -141,61 +145,43 @@ class _Comparison:
         root = self.plan.tables[name].root
         if root is None or self.plan.is_minimal or self.plan.roots[root].rows is None:
             return None
-        roles = self.tables[root].roles
-        drawn = roles.c.sample_size
-        query = sa.select(roles.c.probability, drawn).where(drawn.is_not(None)).limit(1)
+        table = self.tables[root]
+        drawn = table.fact("sample_size")
+        query = sa.select(table.fact("probability"), drawn).where(drawn.is_not(None)).limit(1)
         row = self.connection.execute(query).one_or_none()
         return None if row is None else (float(row[0]), int(row[1]))
-
-    def count_fan_outs(self, accuracies: Mapping[str, Accuracy]) -> None:
-        """Look at the numbers of children of each relationship."""
-        covers = self.plan.cover.fan_outs and not self.plan.is_minimal
-        for item in self.plan.graph.relationships:
-            owner = self.plan.tables[item.child].owner
-            above = self.plan.tables[item.parent]
-            is_owner = owner is not None and owner.number == item.number
-            is_of_root = is_owner and above.part is SamplePart.ROOT and not self.plan.is_minimal
-            if not (covers or is_of_root) or self._is_whole(self.tables[item.parent]):
-                continue
-            figures = self.fan_out_figures.setdefault(item.parent, [])
-            if accuracies[item.child].full.rows > _MOST_COUNTED:
-                text = f"children are not counted: there are more than {_MOST_COUNTED:,}"
-                figures.append(
-                    Figure(item.parent, "left out of coverage", None, item=str(item), text=text)
-                )
-                continue
-            counts = fan_outs(self.connection, self.tables, item)
-            if is_of_root:
-                parents = {n: everywhere for n, (everywhere, _) in counts.items()}
-                hubs = self.plan.settings.hubs
-                self.predicted[item.child] = predicted_design_effect(hubs, parents)
-            found = fan_out_coverage(item, counts, self.plan.settings.checks) if covers else None
-            figures += [found] if found is not None else []
 
     def figures(self, name: str, found: Accuracy, columns: int) -> Iterator[Figure]:
         """Return all figures of a table."""
         checks, table = self.plan.settings.checks, self.tables[name]
         yield from sizes(self.connection, self.plan, table, found.full.rows)
         items = list(self.plan.graph.of_child(name))
+        masks = self.plan.masks.get(name, {})
+        for column in masks:
+            text = "masked: it has other values than the source, and is not compared with it"
+            yield Figure(name, "masked column", None, column=column, text=text)
+        for column in self.plan.cuts.get(name, ()):
+            yield cut_references(self.connection, table, column, is_masked=bool(masks))
         for item in items:
-            yield violations(self.connection, self.tables, item, checks)
+            masks = self.plan.masks.get(item.parent, {})
+            yield violations(self.connection, self.tables, item, masks, checks)
+        items = [item for item in items if not self.plan.is_cut(item)]
         if not self.plan.is_minimal and not self._is_whole(table):
             yield from self._coverage(name)
             if items and found.moments.rows:
                 yield from joins(self.connection, self.tables, items, found.moments, checks)
-        yield from design_effects(name, found.moments, self.predicted.get(name), checks)
+        yield from design_effects(name, found.moments, checks)
         yield from accuracy(found, checks, columns)
 
     def _coverage(self, name: str) -> Iterator[Figure]:
         checks, table, columns = self.plan.settings.checks, self.tables[name], self.plan.columns
-        names = list(table.sample.c.keys())
-        if columns is not None:
-            names = list(columns.get(name, ()))
+        names = table.sample.c.keys() if columns is None else columns.get(name, ())
+        altered = self.plan.altered(name)
+        names = [column for column in names if column not in altered]
         limit = self.plan.cover.category_limit
         yield from coverage(self.connection, table, names, limit, checks)
         predicates = self.plan.predicates.get(name, {})
         yield from predicate_coverage(self.connection, table, predicates, checks)
-        yield from self.fan_out_figures.get(name, [])
 
 
 def compared_sample(
@@ -204,8 +190,7 @@ def compared_sample(
     """Compare a sample with its source, inside the database.
 
     The source of a table that is not whole is read a few times: for its distributions, for what the
-    sample does not cover, for its references, and for the numbers of children of each relationship
-    unless there are very many.
+    sample does not cover, and for its references.
 
     Args:
         connection: A transaction. Meanwhile, the tables must not be replaced.
@@ -214,9 +199,13 @@ def compared_sample(
     """
     for setting in _SETTINGS:
         connection.exec_driver_sql(setting)
+    populations = Populations(plan, {name: table.source for name, table in tables.items()})
+    tables = {
+        name: replace(table, restriction=populations.restriction(name))
+        for name, table in tables.items()
+    }
     comparison = _Comparison(connection, plan, tables)
     found = {name: comparison.accuracy(name) for name in tables}
-    comparison.count_fan_outs(found)
     weighted = [item for item in found.values() if item.moments.rows]
     columns = sum(item.compared_columns for item in weighted)
     figures = [f for name, item in found.items() for f in comparison.figures(name, item, columns)]

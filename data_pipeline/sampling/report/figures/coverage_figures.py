@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from data_pipeline.instances.settings.sample import CheckSettings
 from data_pipeline.sampling.engine.frontier import Seen, is_grouped, is_ordered, ordered
 from data_pipeline.sampling.engine.source_tables import is_true
-from data_pipeline.sampling.plan.schema_graph import family
+from data_pipeline.sampling.plan.schema_graph import type_kind
 from data_pipeline.sampling.report.figures.figure import Compared, Figure
 
 _EXAMPLE_LENGTH = 40
@@ -75,7 +75,7 @@ def predicate_coverage(
     """
     for name, text in predicates.items():
         here = _any(connection, table.sample, text)
-        wanted = here or _any(connection, table.source, text)
+        wanted = here or _any(connection, table.source_rows("rows"), text)
         words = "a row satisfies it" if here else "no row satisfies it"
         figure = Figure(
             table.name, "coverage", float(here), float(wanted), item=name, text=f"{words}: {text}"
@@ -129,7 +129,8 @@ def _beyond(
             sa.func.count(sa.distinct(column)).filter(unseen),
             sa.func.min(sa.collate(text, "C")).filter(unseen),
         ]
-    query = sa.select(*parts).where(sa.or_(sa.false(), *conditions)).select_from(rows)
+    new = sa.or_(sa.false(), *conditions)
+    query = sa.select(*parts).where(new, *table.within(rows)).select_from(rows)
     values = list(connection.execute(query).one())
     found = {}
     for i, name in enumerate(seen):
@@ -142,7 +143,7 @@ def _beyond(
 def _flags(item: Seen, column: sa.ColumnElement[Any]) -> list[sa.ColumnElement[bool] | None]:
     """Return conditions of rows with something new: less, greater, NULL, value, empty, category."""
     is_sorted = is_ordered(item.column)
-    is_text = family(item.column.type) == "text"
+    is_text = type_kind(item.column.type) == "text"
     return [
         item.is_less(column) if is_sorted else None,
         item.is_greater(column) if is_sorted else None,
@@ -184,7 +185,7 @@ def _column(
         yield Figure(table, "left out of coverage", None, column=name, text=text)
 
 
-def _any(connection: sa.Connection, table: sa.Table, text: str) -> bool:
+def _any(connection: sa.Connection, table: sa.FromClause, text: str) -> bool:
     rows = table.alias("s")
     query = sa.select(sa.exists(sa.select(sa.literal(1)).select_from(rows).where(is_true(text))))
     return bool(connection.scalar(query))

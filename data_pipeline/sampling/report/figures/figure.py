@@ -1,7 +1,7 @@
 """The figures of a report: what was measured, what was expected, and whether it may be so."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -9,9 +9,10 @@ import pandas as pd
 import sqlalchemy as sa
 
 from data_pipeline.instances.settings.sample import CheckSettings, Threshold
+from data_pipeline.sampling.engine.population import Restriction
 from data_pipeline.sampling.engine.source_tables import is_true
 from data_pipeline.sampling.key_hash import key_hash_sql
-from data_pipeline.sampling.plan.schema_graph import Relationship
+from data_pipeline.sampling.plan.rules import fact_prefix
 from data_pipeline.sampling.weights import ROW_HASH
 
 Severity = Literal["warn", "error"]
@@ -84,13 +85,6 @@ class Figure:
         return f"{name} [{self.item}]" if self.item else name
 
 
-def relative_error(value: float, expected: float) -> float | None:
-    """Return how far a value is off, over what is expected; None where that is 0 and it is not."""
-    if value == expected:
-        return 0.0
-    return None if expected == 0 else abs(value - expected) / abs(expected)
-
-
 def frame_of(figures: Iterable[Figure]) -> pd.DataFrame:
     """Return the figures as a table, numbered in their order."""
     records = [
@@ -152,6 +146,8 @@ class Compared:
         sample: Its rows.
         roles: Their roles and probabilities by key.
         conditions: The conditions of those of its relationships that have one, by number.
+        restriction: The conditions of the rows of the source (alias `s`) that the sample stands
+            for; None: it stands for all.
     """
 
     name: str
@@ -159,16 +155,34 @@ class Compared:
     sample: sa.Table
     roles: sa.Table
     conditions: Mapping[int, str] = field(default_factory=dict)
+    restriction: Restriction | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
         """The primary key; empty where there is none."""
         return tuple(column.name for column in self.sample.primary_key)
 
+    def fact(self, name: str) -> sa.Column[Any]:
+        """Return a column of the roles."""
+        prefix = fact_prefix(self.key or (ROW_HASH,))
+        return self.roles.c[f"{prefix}{name}"]
+
     def source_rows(self, alias: str) -> sa.Subquery:
-        """Return the rows of the source, with whether conditions of relationships hold."""
+        """Return the rows of the source that the sample stands for.
+
+        With them stands whether conditions of relationships hold.
+        """
+        rows = self.source.alias("s")
+        return sa.select(*rows.c, *self._conditions()).where(*self.within(rows)).subquery(alias)
+
+    def all_source_rows(self, alias: str) -> sa.Subquery:
+        """Return the same for all rows of the source."""
         rows = self.source.alias("s")
         return sa.select(*rows.c, *self._conditions()).subquery(alias)
+
+    def within(self, rows: sa.FromClause) -> Sequence[sa.ColumnElement[bool]]:
+        """Return the conditions of the rows of the source that the sample stands for."""
+        return () if self.restriction is None else self.restriction(rows)
 
     def sample_rows(self, alias: str) -> sa.Subquery:
         """Return the same for the rows of the sample."""
@@ -187,13 +201,16 @@ class Compared:
         else:
             columns = [rows.c[column.name] for column in self.sample.columns]
             pairs = [(key_hash_sql(columns, 0), roles.c[ROW_HASH])]
-        weight = sa.func.coalesce(1.0 / roles.c.probability, sa.literal_column("0.0", sa.Double))
+        role, probability, unit = (
+            roles.c[self.fact(name).name] for name in ("role", "probability", "unit")
+        )
+        weight = sa.func.coalesce(1.0 / probability, sa.literal_column("0.0", sa.Double))
         return (
             sa.select(
                 rows,
-                roles.c.role.label(ROLE),
-                roles.c.probability.label(PROBABILITY),
-                roles.c.unit.label(UNIT),
+                role.label(ROLE),
+                probability.label(PROBABILITY),
+                unit.label(UNIT),
                 sa.cast(weight, sa.Double).label(WEIGHT),
             )
             .select_from(rows.join(roles, sa.and_(*(one == other for one, other in pairs))))
@@ -201,32 +218,7 @@ class Compared:
         )
 
     def _conditions(self) -> list[sa.Label[bool]]:
-        return [is_true(text).label(_condition(n)) for n, text in self.conditions.items()]
-
-
-def refers(item: Relationship, child: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Return the condition that a row of the child refers to something at all."""
-    parts: list[sa.ColumnElement[bool]] = [child.c[name].is_not(None) for name in item.columns]
-    if item.where is not None:
-        parts.append(child.c[_condition(item.number)])
-    return sa.and_(*parts)
-
-
-def referred_values(item: Relationship, parent: sa.FromClause, alias: str) -> sa.Subquery:
-    """Return the values that can be referred to, each once, as columns `k0`, `k1`, ..."""
-    columns = [parent.c[name] for name in item.referenced_columns]
-    query = sa.select(*(column.label(f"k{i}") for i, column in enumerate(columns)))
-    if not item.refers_to_key:
-        query = query.where(sa.and_(*(column.is_not(None) for column in columns))).distinct()
-    return query.subquery(alias)
-
-
-def is_value(
-    item: Relationship, child: sa.FromClause, values: sa.FromClause
-) -> sa.ColumnElement[bool]:
-    """Return the condition that a row of the child refers to one of the values."""
-    pairs = [child.c[name] == values.c[f"k{i}"] for i, name in enumerate(item.columns)]
-    return sa.and_(refers(item, child), *pairs)
+        return [is_true(text).label(condition_column(n)) for n, text in self.conditions.items()]
 
 
 def number_of(value: Any) -> float:
@@ -234,5 +226,6 @@ def number_of(value: Any) -> float:
     return 0.0 if value is None else float(value)
 
 
-def _condition(number: int) -> str:
+def condition_column(number: int) -> str:
+    """Name the column that says whether the condition of a relationship holds."""
     return f"data_pipeline refers {number}"

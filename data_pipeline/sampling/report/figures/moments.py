@@ -90,6 +90,7 @@ class Moments:
         mean = sum(y / s.probability for s, y, *_ in found) / base
         variance = sum(
             _variance(s, y - mean * x, yy - 2 * mean * xy + mean * mean * xx)
+            / _kept(s, base, x, xx)
             for s, y, yy, x, xx, xy in found
         )
         return mean, math.sqrt(variance) / base
@@ -160,3 +161,23 @@ def _variance(stratum: Stratum, total: float, squares: float) -> float:
         return max(0.0, factor * squares)
     n = stratum.drawn
     return max(0.0, factor * n / (n - 1) * (squares - total * total / n))
+
+
+def _kept(stratum: Stratum, base: float, counted: float, squares: float) -> float:
+    """Return what is left of a unit's squared deviation from a mean, which lies nearer to it.
+
+    That of the estimates (see there), for units of average size.
+
+    Args:
+        stratum: The stratum.
+        base: The estimated number of rows with a value, in all strata.
+        counted: Those of the stratum's units.
+        squares: The sum of their squares over units.
+    """
+    if not counted:
+        return 1.0
+    share = min(1.0, squares / counted / stratum.probability / base)
+    if stratum.drawn is None:
+        return 1 - (1 - stratum.probability) * share
+    n = stratum.drawn
+    return 1.0 if n < 2 else max(1 / n, min(1.0, (1 - share) * n / (n - 1)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.plan.schema_graph import TIMESTAMP, TIMESTAMP_WITH_ZONE, family
+from data_pipeline.sampling.plan.schema_graph import TIMESTAMP, TIMESTAMP_WITH_ZONE, type_kind
 from data_pipeline.sampling.report.figures.figure import PROBABILITY, Compared, number_of
 
 _NUMBERS = frozenset({"integer", "float", "numeric"})
@@ -20,6 +20,7 @@ _MOST_CATEGORICAL = 4
 _MOST_MEASURES = 4
 _MOST_CATEGORIES = 50
 _FEW_NUMBERS = 12
+_ROWS_OF_A_CATEGORY = 5
 _QUANTILES = 500
 
 
@@ -42,31 +43,39 @@ class KeyColumns:
 
 
 def key_columns(
-    connection: sa.Connection, table: Compared, references: frozenset[str]
+    connection: sa.Connection,
+    table: Compared,
+    references: frozenset[str],
+    altered: frozenset[str],
 ) -> KeyColumns:
     """Choose the key columns of a table.
 
     Numbers and times that take more than a few values are compared at up to 500 quantiles of the
     sample, words (and numbers of few values) by category. Constants, words of more than 50 values,
-    the primary key, and numbers that refer to other rows are left out.
+    the primary key, and numbers that refer to other rows are left out. So are words with less than
+    five rows of the sample to a value: many of their values are not in the sample then, which is no
+    fault of it.
 
     Args:
         connection: To the database.
         table: The table.
         references: Columns that refer to other rows.
+        altered: Columns that have other values in the copy.
     """
-    columns = [column for column in table.sample.columns if column.name not in table.key]
-    counts = _counts(connection, table, columns)
+    left_out = {*table.key, *altered}
+    columns = [column for column in table.sample.columns if column.name not in left_out]
+    rows, counts = _counts(connection, table, columns)
+    most = min(_MOST_CATEGORIES, rows // _ROWS_OF_A_CATEGORY)
     numeric: list[str] = []
     categorical: list[str] = []
     for column in columns:
-        kind, count = family(column.type), counts[column.name]
+        kind, count = type_kind(column.type), counts[column.name]
         if kind in _NUMBERS | _TIMES and count > (_FEW_NUMBERS if kind == "integer" else 1):
             numeric += [] if column.name in references else [column.name]
-        elif kind in _WORDS | {"integer"} and 1 < count <= _MOST_CATEGORIES:
+        elif kind in _WORDS | {"integer"} and 1 < count <= (3 if kind == "boolean" else most):
             categorical.append(column.name)
     numeric, categorical = numeric[:_MOST_NUMERIC], categorical[:_MOST_CATEGORICAL]
-    kinds = {column.name: family(column.type) for column in columns}
+    kinds = {column.name: type_kind(column.type) for column in columns}
     measures = [name for name in numeric if kinds[name] in _NUMBERS]
     return KeyColumns(
         cuts=_cuts(connection, table, numeric),
@@ -78,7 +87,7 @@ def key_columns(
 
 def as_number(column: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
     """Return a number or time as double precision; a time as seconds."""
-    if family(column.type) in _TIMES:
+    if type_kind(column.type) in _TIMES:
         column = sa.extract("epoch", column)
     return sa.cast(column, sa.Double)
 
@@ -86,7 +95,7 @@ def as_number(column: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
 def as_measure(column: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
     """Return a number as double precision; NULL where it is not finite."""
     value = sa.cast(column, sa.Double)
-    if family(column.type) == "integer":
+    if type_kind(column.type) == "integer":
         return value
     infinity = sa.cast(sa.literal_column("'Infinity'"), sa.Double)
     # NaN is greater than infinity in PostgreSQL.
@@ -100,23 +109,24 @@ def as_category(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
 
 def _counts(
     connection: sa.Connection, table: Compared, columns: list[sa.Column[Any]]
-) -> dict[str, int]:
-    """Count the values of columns in a part of the sample, NULL being one."""
-    known = [c for c in columns if family(c.type) in _NUMBERS | _TIMES | _WORDS]
-    counts = dict.fromkeys((column.name for column in columns), 0)
+) -> tuple[int, dict[str, int]]:
+    """Count the rows of a part of the sample, and the values of columns, NULL being one."""
+    known = [c for c in columns if type_kind(c.type) in _NUMBERS | _TIMES | _WORDS]
+    counts, number = dict.fromkeys((column.name for column in columns), 0), 0
     if known:
         some = sa.select(*(table.sample.c[c.name] for c in known)).limit(_LOOKED_AT)
         rows = some.subquery("some")
         query = sa.select(
+            sa.func.count(),
             *(
                 sa.func.count(sa.distinct(rows.c[c.name]))
                 + sa.func.coalesce(sa.func.max(sa.case((rows.c[c.name].is_(None), 1), else_=0)), 0)
                 for c in known
-            )
+            ),
         )
-        found = connection.execute(query).one()
+        number, *found = connection.execute(query).one()
         counts |= {c.name: int(n) for c, n in zip(known, found, strict=True)}
-    return counts
+    return int(number), counts
 
 
 def _cuts(connection: sa.Connection, table: Compared, names: list[str]) -> dict[str, list[float]]:

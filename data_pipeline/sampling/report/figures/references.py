@@ -1,4 +1,4 @@
-"""What became of the relationships: references that were lost, joins, and numbers of children."""
+"""What became of the relationships: references that were lost, joins, and what they cost."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,38 +6,63 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from data_pipeline.database.identifiers import RelationName
 from data_pipeline.instances.settings.sample import CheckSettings
+from data_pipeline.results.data_checks import references
+from data_pipeline.sampling.engine.masks import masked
 from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.sampling.report.figures.figure import (
     WEIGHT,
     Compared,
     Figure,
-    is_value,
+    condition_column,
     number_of,
-    referred_values,
-    refers,
 )
 from data_pipeline.sampling.report.figures.moments import Moments
+from data_pipeline.store.table_properties import ForeignKey
 
 Tables = Mapping[str, Compared]
 
 
 def violations(
-    connection: sa.Connection, tables: Tables, item: Relationship, checks: CheckSettings
+    connection: sa.Connection,
+    tables: Tables,
+    item: Relationship,
+    masks: Mapping[str, str],
+    checks: CheckSettings,
 ) -> Figure:
     """Return how many references hold in the source but dangle in the sample."""
-    child = tables[item.child].sample_rows("child")
-    there = referred_values(item, tables[item.parent].sample_rows("here"), "there")
-    behind = referred_values(item, tables[item.parent].source_rows("origin"), "behind")
-    lost = sa.select(sa.func.count()).where(
-        refers(item, child),
-        ~sa.exists().where(is_value(item, child, there)),
-        sa.exists().where(is_value(item, child, behind)),
+    parent = tables[item.parent]
+    key = ForeignKey(item.columns, item.parent, item.referenced_columns, item.where)
+    relations = (tables[item.child].sample, parent.sample)
+    names = [RelationName(table.schema or "", table.name) for table in relations]
+    rows = parent.source.alias("s")
+    shown = (
+        masked(masks[name], rows.c[name].type) if name in masks else rows.c[name]
+        for name in dict.fromkeys(item.referenced_columns)
     )
-    count = number_of(connection.scalar(lost.select_from(child)))
+    values = zip(dict.fromkeys(item.referenced_columns), shown, strict=True)
+    source = sa.select(*(value.label(name) for name, value in values)).select_from(rows)
+    elsewhere = source.subquery("elsewhere")
+    count = references(connection, key, names[0], names[1], elsewhere).lost
     text = "references that hold in the source and dangle in the sample"
     figure = Figure(item.child, "reference violations", count, 0.0, item=str(item), text=text)
     return figure.judged(count, checks, "reference_violations")
+
+
+def cut_references(
+    connection: sa.Connection, table: Compared, column: str, *, is_masked: bool
+) -> Figure:
+    """Return how many references of a column are NULL in the sample alone."""
+    text = "references are NULL since the rows that they refer to are not in the sample"
+    if not table.key or is_masked:  # its rows are not told from those of the source
+        return Figure(table.name, "references cut", None, column=column, text=text)
+    rows, source = table.sample.alias("rows"), table.source.alias("source")
+    same = (rows.c[name] == source.c[name] for name in table.key)
+    query = sa.select(sa.func.count()).select_from(rows.join(source, sa.and_(*same)))
+    cut = query.where(rows.c[column].is_(None), source.c[column].is_not(None))
+    count = number_of(connection.scalar(cut))
+    return Figure(table.name, "references cut", count, column=column, text=text)
 
 
 def joins(
@@ -80,93 +105,43 @@ def _joined(
     counts: list[sa.ColumnElement[Any]] = []
     for i, item in enumerate(items):
         parent = tables[item.parent]
-        rows = parent.sample_rows(f"p{i}") if in_sample else parent.source_rows(f"p{i}")
-        values = referred_values(item, rows, f"values_{i}")
-        joined = joined.outerjoin(values, is_value(item, child, values))
+        rows = parent.sample_rows(f"p{i}") if in_sample else parent.all_source_rows(f"p{i}")
+        values = _referred_values(item, rows, f"values_{i}")
+        joined = joined.outerjoin(values, _is_value(item, child, values))
         count = sa.func.sum(child.c[WEIGHT]) if in_sample else sa.func.count()
         counts.append(count.filter(values.c.k0.is_not(None)))
     row = connection.execute(sa.select(*counts).select_from(joined)).one()
     return [number_of(value) for value in row]
 
 
-def fan_outs(
-    connection: sa.Connection, tables: Tables, item: Relationship
-) -> dict[int, tuple[int, int]]:
-    """Return for each number of children how many parents have it, in all and in the sample."""
-    child = tables[item.child].source_rows("child")
-    columns = [child.c[name] for name in item.columns]
-    counted = (
-        sa.select(*(c.label(f"k{i}") for i, c in enumerate(columns)), sa.func.count().label("n"))
-        .where(refers(item, child))
-        .group_by(*columns)
-        .subquery("counted")
-    )
-    parents = referred_values(item, tables[item.parent].source_rows("origin"), "parents")
-    here = referred_values(item, tables[item.parent].sample_rows("here"), "chosen")
-    number = sa.func.coalesce(counted.c.n, 0)
-    query = (
-        sa.select(number, sa.func.count(), sa.func.count(here.c.k0))
-        .select_from(
-            parents.outerjoin(counted, _same(parents, counted, item)).outerjoin(
-                here, _same(parents, here, item)
-            )
-        )
-        .group_by(number)
-    )
-    return {int(n): (int(all_), int(there)) for n, all_, there in connection.execute(query)}
-
-
-def fan_out_coverage(
-    item: Relationship, counts: Mapping[int, tuple[int, int]], checks: CheckSettings
-) -> Figure | None:
-    """Say whether parents with no, one and the most children are there, as far as there are any.
-
-    Args:
-        item: The relationship.
-        counts: Parents by number of children, in all and in the sample.
-        checks: How many may be missing.
-    """
-    if not counts:
-        return None
-    wanted = {0: "no child", 1: "one child", max(counts): f"the most children ({max(counts):,})"}
-    wanted = {n: text for n, text in wanted.items() if n in counts}
-    missing = [text for n, text in wanted.items() if not counts[n][1]]
-    share = len(missing) / len(wanted)
-    text = f"no witness: parent with {', '.join(missing)}" if missing else "all obligations are met"
-    met = len(wanted) - len(missing)
-    figure = Figure(item.parent, "coverage", met, len(wanted), item=str(item), text=text)
-    return figure.judged(share, checks, "uncovered")
-
-
-def design_effects(
-    table: str, moments: Moments, predicted: float | None, checks: CheckSettings
-) -> Iterator[Figure]:
-    """Return what sampling rows with their root costs, and what was to be expected of it.
-
-    Args:
-        table: The table.
-        moments: What the sample says.
-        predicted: What the source said before copying, for children of a root.
-        checks: How large it may be.
-    """
-    if predicted is not None:
-        figure = Figure(
-            table,
-            "predicted design effect",
-            predicted,
-            text="from the numbers of children in the source, before copying",
-        )
-        yield figure.judged(predicted, checks, "design_effect")
+def design_effects(table: str, moments: Moments, checks: CheckSettings) -> Iterator[Figure]:
+    """Return what sampling rows with their root costs."""
     if moments.rows and math.isfinite(moments.effective_size):
-        figure = Figure(
-            table,
-            "design effect",
-            moments.design_effect,
-            predicted,
-            text="variance of the number of rows, over that of rows sampled one by one",
-        )
+        text = "variance of the number of rows, over that of rows sampled one by one"
+        figure = Figure(table, "design effect", moments.design_effect, text=text)
         yield figure.judged(moments.design_effect, checks, "design_effect")
 
 
-def _same(one: sa.FromClause, other: sa.FromClause, item: Relationship) -> sa.ColumnElement[bool]:
-    return sa.and_(*(one.c[f"k{i}"] == other.c[f"k{i}"] for i in range(len(item.columns))))
+def _refers(item: Relationship, child: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Return the condition that a row of the child refers to something at all."""
+    parts: list[sa.ColumnElement[bool]] = [child.c[name].is_not(None) for name in item.columns]
+    if item.where is not None:
+        parts.append(child.c[condition_column(item.number)])
+    return sa.and_(*parts)
+
+
+def _referred_values(item: Relationship, parent: sa.FromClause, alias: str) -> sa.Subquery:
+    """Return the values that can be referred to, each once, as columns `k0`, `k1`, ..."""
+    columns = [parent.c[name] for name in item.referenced_columns]
+    query = sa.select(*(column.label(f"k{i}") for i, column in enumerate(columns)))
+    if not item.refers_to_key:
+        query = query.where(sa.and_(*(column.is_not(None) for column in columns))).distinct()
+    return query.subquery(alias)
+
+
+def _is_value(
+    item: Relationship, child: sa.FromClause, values: sa.FromClause
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a row of the child refers to one of the values."""
+    pairs = [child.c[name] == values.c[f"k{i}"] for i, name in enumerate(item.columns)]
+    return sa.and_(_refers(item, child), *pairs)

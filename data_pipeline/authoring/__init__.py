@@ -1,0 +1,1 @@
+"""HOW is a pipeline written? Shorthand for assets; plain Dagster ones do just as well."""

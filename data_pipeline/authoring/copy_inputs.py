@@ -1,0 +1,386 @@
+"""`copy_inputs`: the input tables of an instance by queries of one's own."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+
+from data_pipeline.code_version.code_version import code_version_of
+from data_pipeline.database.connection import database, run
+from data_pipeline.database.identifiers import RelationName, StageTable, op_names
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.explicit_choice import OWN_COPY
+from data_pipeline.instances import CopyFilter, Instance, load_configuration
+from data_pipeline.instances.located_values import suggestion
+from data_pipeline.instances.settings.caching import Validation, validation
+from data_pipeline.results.build import build_from_batches
+from data_pipeline.results.table_query import compiled, is_query, unwrapped
+from data_pipeline.sampling.code_identity import sampling_version
+from data_pipeline.sampling.filtered_frames import filtered
+from data_pipeline.sampling.input_step import (
+    InputOutput,
+    InputStep,
+    OutputKind,
+    in_order,
+    input_outputs,
+)
+from data_pipeline.sampling.plan.sample_plan import has_root
+from data_pipeline.sampling.plan.schema_graph import schema_graph
+from data_pipeline.sampling.sampled_inputs import (
+    OwnRows,
+    is_there,
+    log_not_taken,
+    recorded_versions,
+)
+from data_pipeline.sampling.scratch_schema import scratch_schema
+from data_pipeline.sampling.weights import (
+    roles_without_selection,
+    weighted_view,
+    with_declared_key,
+)
+from data_pipeline.store.lookup import made_from
+from data_pipeline.store.reading import catalog_row_of, properties_of, reference, stream
+from data_pipeline.store.table_properties import (
+    Properties,
+    Table,
+    declared_properties,
+)
+from data_pipeline.transfer.frames import from_reader, to_reader
+from data_pipeline.transfer.stable_hash import fingerprint
+
+_ALL = CopyFilter(rate=1.0)
+
+Query = sa.SelectBase | sa.TextClause | sa.FromClause
+Filter = Callable[["InputCopy"], Mapping[str, Query]]
+
+
+@dataclass(frozen=True)
+class InputCopy:
+    """What a function under `copy_inputs` is told.
+
+    Attributes:
+        tables: The tables of the source instance, by the names of the input tables.
+        instance: The instance whose input tables are made.
+        source: The instance that is copied, with its configuration.
+        stage: The stage of the input tables.
+    """
+
+    tables: Mapping[str, sa.Table]
+    instance: Instance
+    source: Instance
+    stage: str
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The free dictionary of the instance whose input tables are made."""
+        return self.instance.attrs
+
+
+def copy_inputs(
+    *,
+    stage: str,
+    raw: Sequence[dg.AssetsDefinition],
+    owners: Sequence[str] | None = None,
+    partition_mapping: dg.PartitionMapping | None = None,
+    weights: bool = False,
+    automation_condition: dg.AutomationCondition[Any] | None = None,
+    freshness_policy: dg.FreshnessPolicy | None = None,
+) -> Callable[[Filter], dg.AssetsDefinition]:
+    """Make input tables from raw tables by queries of one's own.
+
+    Use it in place of `copy_filtered_inputs` where neither first rows nor a rate nor a `sample` say
+    which rows an instance takes. The function is called for instances that copy; a table that it
+    gives no query for comes whole. Instances that load for themselves see their raw tables. Has an
+    instance a `sample` of the tables besides, it is drawn from the rows that the queries leave:
+    what these refer to comes along, and weights stand for them.
+
+    Example:
+        ```python
+        @copy_inputs(stage="inputs", raw=[customers, orders])
+        def inputs(copy: InputCopy) -> dict[str, sa.Select]:
+            customers, orders = copy.tables["customers"], copy.tables["orders"]
+            few = sa.select(customers).where(customers.c.country.in_(copy.attrs["countries"]))
+            of_few = sa.select(orders).where(orders.c.customer.in_(few.with_only_columns(
+                customers.c.id)))
+            return {"customers": few, "orders": of_few}
+        ```
+
+    In memory the queries run on the embedded server, in a schema that is gone afterwards.
+
+    Args:
+        stage: The stage of the input tables; each has the name of its raw table.
+        raw: The assets of the raw tables.
+        owners: Owners of the input tables.
+        partition_mapping: The edge from raw to input tables; default: that of the configuration.
+        weights: Whether tables with roles and weights are made too; see `copy_filtered_inputs`.
+        automation_condition: When Dagster makes the tables by itself; `eager()` copies new data.
+        freshness_policy: How old they may become.
+
+    Raises:
+        ConfigurationError: There is no raw table, or two have the same name.
+    """
+    specs = {spec.key.path[-1]: spec for asset in raw for spec in asset.specs}
+    if not specs or len(specs) != sum(len(list(asset.specs)) for asset in raw):
+        raise ConfigurationError(
+            f"copy_inputs(stage={stage!r}): give raw tables, each with another name, as `raw`."
+        )
+    mapping = partition_mapping or _raw_to_sampled()
+    options = {"automation_condition": automation_condition, "freshness_policy": freshness_policy}
+
+    def decorate(function: Filter) -> dg.AssetsDefinition:
+        outputs = _outputs(stage, specs, owners, function, options, weights=weights)
+        step = _Step(stage, specs, function)
+        ins, outs = op_names(specs), op_names(outputs)
+        name = getattr(function, "__name__", "")
+        name = name if name.isidentifier() else "copy_inputs"  # it may be a lambda
+
+        @dg.multi_asset(
+            name=f"{stage}__{name}",
+            description=function.__doc__,
+            ins={
+                ins[n]: dg.AssetIn(key=s.key, partition_mapping=mapping) for n, s in specs.items()
+            },
+            outs={outs[n]: output.out for n, output in outputs.items()},
+            partitions_def=next(iter(specs.values())).partitions_def,
+            internal_asset_deps={outs[n]: set(item.depends_on) for n, item in outputs.items()},
+            required_resource_keys={"instance"},
+            can_subset=True,
+        )
+        def copy(context: dg.AssetExecutionContext, **sources: Any) -> Iterator[dg.Output[Any]]:
+            selected = context.op_execution_context.selected_output_names
+            wanted = {n: output for n, output in outputs.items() if outs[n] in selected}
+            given = {n: sources[ins[n]] for n in specs}
+            instance = context.resources.instance.current
+            how = validation(instance, context.run.tags)
+            for n, value in step.results(instance, wanted, given, context.log, how):
+                yield dg.Output(value, outs[n])
+
+        return copy
+
+    return decorate
+
+
+def _raw_to_sampled() -> dg.PartitionMapping:
+    from data_pipeline.instances.partitions import RAW_TO_SAMPLED
+
+    return RAW_TO_SAMPLED
+
+
+def _outputs(
+    stage: str,
+    specs: Mapping[str, dg.AssetSpec],
+    owners: Sequence[str] | None,
+    function: Filter,
+    options: Mapping[str, Any],
+    *,
+    weights: bool,
+) -> dict[str, InputOutput]:
+    """Return the outputs, with the code of the function in their code version."""
+    packages = load_configuration().tracked_packages
+    own = code_version_of(function, tracked_packages=packages).version
+    said = {**options, "code_version": fingerprint("own-1", own, sampling_version())}
+    mark = {OWN_COPY: True}
+    return input_outputs(stage, specs, owners, weights=weights, options=said, metadata=mark)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Makes the input tables of one stage."""
+
+    stage: str
+    specs: Mapping[str, dg.AssetSpec]
+    function: Filter
+    inner: InputStep = field(init=False)
+
+    def __post_init__(self) -> None:
+        specs = self.specs.items()
+        raw = {name: StageTable.from_path(spec.key.path) for name, spec in specs}
+        declared = {name: declared_properties(spec.metadata) for name, spec in specs}
+        object.__setattr__(self, "inner", InputStep(self.stage, raw, declared))
+
+    @property
+    def declared(self) -> Mapping[str, Properties]:
+        """What the raw assets declare."""
+        return self.inner.declared
+
+    def results(
+        self,
+        instance: Instance,
+        outputs: Mapping[str, InputOutput],
+        sources: Mapping[str, Any],
+        log: logging.Logger,
+        how: Validation,
+    ) -> Iterator[tuple[str, Any]]:
+        """Return the outputs that are asked for, by name."""
+        if instance.source is None:
+            yield from self.inner.results(instance, outputs, sources, log)
+        elif not all(isinstance(source, sa.Table) for source in sources.values()):
+            frames = {name: unwrapped(item, Properties())[0] for name, item in sources.items()}
+            yield from self._in_memory(instance, outputs, frames, log)
+        elif self._is_sampled(instance):
+            yield from self.inner.results(
+                instance,
+                outputs,
+                sources,
+                log,
+                forced=how.mode == "force_cache_invalid",
+                stable=not how.asks_sources,
+                own=partial(self._own, instance),
+            )
+        else:
+            yield from self._in_database(instance, outputs, sources, log, not how.asks_sources)
+
+    def _is_sampled(self, instance: Instance) -> bool:
+        """Whether an instance has a sample of these tables besides."""
+        graph = schema_graph(self.stage, self.inner.raw, self.declared)
+        return instance.sample is not None and has_root(instance.sample, graph)
+
+    def _own(self, instance: Instance, tables: Mapping[str, sa.Table]) -> Mapping[str, OwnRows]:
+        """Return the rows that a sample is drawn from, of tables for which there is a query."""
+        return {
+            name: OwnRows(query, frozenset(_read_by(query, tables)))
+            for name, query in self._given(instance, tables).items()
+        }
+
+    def _in_database(
+        self,
+        instance: Instance,
+        outputs: Mapping[str, InputOutput],
+        sources: Mapping[str, Any],
+        log: logging.Logger,
+        stable: bool,
+    ) -> Iterator[tuple[str, Any]]:
+        tables = {
+            name: with_declared_key(source, self._origin(instance, name), self.declared[name])
+            for name, source in sources.items()
+        }
+        queries = self._queries(instance, tables)
+        for name, output in in_order(outputs):
+            made = self._table(instance, tables, queries, log, stable, output.table)
+            if output.kind is OutputKind.ROWS:
+                yield name, made
+                continue
+            own, source = StageTable(self.stage, output.table), tables[output.table]
+            if output.kind is OutputKind.ROLES:
+                rows = OwnRows(queries[output.table], frozenset()).of(source)
+                yield name, roles_without_selection(own, source, _ALL, rows, made.inputs)
+            else:
+                yield name, weighted_view(instance, own, source, "", made.inputs)
+
+    def _in_memory(
+        self,
+        instance: Instance,
+        outputs: Mapping[str, InputOutput],
+        frames: Mapping[str, Any],
+        log: logging.Logger,
+    ) -> Iterator[tuple[str, Any]]:
+        rows = self._filtered(instance, frames, log)
+        if self._is_sampled(instance):
+            yield from self.inner.results(instance, outputs, rows, log)
+            return
+        for name, output in in_order(outputs):
+            frame, own = rows[output.table], StageTable(self.stage, output.table)
+            if output.kind is OutputKind.ROWS:
+                yield name, frame
+                continue
+            kept = filtered(own, frame, self.declared[output.table].primary_key, _ALL)
+            yield name, kept.roles() if output.kind is OutputKind.ROLES else kept.weighted()
+
+    def _origin(self, instance: Instance, name: str) -> StageTable:
+        return made_from(instance, self.inner.raw[name], StageTable(self.stage, name))[1]
+
+    def _queries(self, instance: Instance, tables: Mapping[str, sa.Table]) -> Mapping[str, Query]:
+        """Return the query for each table: that of the function, or all rows."""
+        every = {name: sa.select(table) for name, table in tables.items()}
+        return every | dict(self._given(instance, tables))
+
+    def _given(self, instance: Instance, tables: Mapping[str, sa.Table]) -> Mapping[str, Query]:
+        """Ask the function.
+
+        Raises:
+            ConfigurationError: It gives anything but queries for these tables.
+        """
+        assert instance.source is not None  # noqa: S101 # it copies
+        found = self.function(InputCopy(tables, instance, instance.source, self.stage))
+        for name, query in found.items():
+            if name not in tables or not is_query(query):
+                what = "is no query" if name in tables else "is for no table of `raw`"
+                raise ConfigurationError(
+                    f"copy_inputs(stage={self.stage!r}): what the function returned for {name!r} "
+                    f"{what}. {suggestion(str(name), tables)}"
+                )
+        return found
+
+    def _table(
+        self,
+        instance: Instance,
+        tables: Mapping[str, sa.Table],
+        queries: Mapping[str, Query],
+        log: logging.Logger,
+        stable: bool,
+        name: str,
+    ) -> Table:
+        """Return an input table; where it may stay, made of what it was made of before."""
+        versions = {}
+        for other in _read_by(queries[name], tables):
+            row = catalog_row_of(tables[other])
+            owner, origin = made_from(
+                instance, self.inner.raw[other], StageTable(self.stage, other)
+            )
+            versions[f"{owner.instance_id}/{origin}"] = row.data_version if row else None
+        declared = properties_of(tables[name])
+        made = Table.of(queries[name], declared, versions)
+        if stable:
+            own = StageTable(self.stage, name)
+            with database(instance).begin() as connection:
+                before = recorded_versions(connection, instance, own, versions)
+                stays = Table.of(queries[name], declared, before)
+                if is_there(connection, instance, own, stays, self.declared[name]):
+                    log_not_taken(log, {name: before}, {name: versions})
+                    return stays
+        return made
+
+    def _filtered(
+        self, instance: Instance, frames: Mapping[str, Any], log: logging.Logger
+    ) -> Mapping[str, Any]:
+        """Return the same of frames: the queries run on tables that are made of them."""
+        if instance.source is None:
+            return frames
+        rows = self._all_rows(instance.source, frames, log)
+        with scratch_schema(instance.home) as (server, schema):
+            tables = {}
+            for name, frame in rows.items():
+                target = RelationName(schema, name)
+                wanted = replace(self.declared[name], indexes=(), unlogged=True)
+                own = StageTable(self.stage, name)
+                build_from_batches(server, own, target, to_reader(frame), wanted)
+                with server.begin() as connection:
+                    tables[name] = reference(connection, target, None)
+            found = {}
+            for name, query in self._queries(instance, tables).items():
+                result = RelationName(schema, f"{name[:50]}__result")
+                with server.begin() as connection:
+                    run(connection, f"CREATE TABLE {result.quoted} AS {compiled(query)}")
+                found[name] = from_reader(stream(server, result, log), type(rows[name]))
+        return found
+
+    def _all_rows(
+        self, instance: Instance, frames: Mapping[str, Any], log: logging.Logger
+    ) -> Mapping[str, Any]:
+        """Return the frames of all input tables of an instance."""
+        outputs = input_outputs(self.stage, self.specs, None, weights=False)
+        if instance.source is None:
+            return frames
+        return dict(self._in_memory(instance, outputs, frames, log))
+
+
+def _read_by(query: Query, tables: Mapping[str, sa.Table]) -> list[str]:
+    """Name the tables that a query reads; all where it is a text."""
+    if isinstance(query, sa.TextClause):
+        return list(tables)
+    parts = set(sa.sql.visitors.iterate(query))
+    return [name for name, table in tables.items() if table in parts]

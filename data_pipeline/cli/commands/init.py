@@ -1,0 +1,33 @@
+"""`data-pipeline init`: a project of one's own, which runs at once."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--example", is_flag=True, help="Add a stage with a model and a view.")
+@click.option(
+    "--from-database",
+    "url",
+    metavar="URL",
+    help="Load the tables of this database: postgresql://..., sqlite:///path or duckdb:///path. "
+    "User and password go to a file beside the code.",
+)
+@click.option("--schema", help="The schema of that database; default: public.")
+def init(folder: Path, example: bool, url: str | None, schema: str | None) -> None:
+    """Write a small project into FOLDER: it runs as it is, and its source waits for yours."""
+    from data_pipeline.authoring.new_project import write_project
+    from data_pipeline.authoring.new_project.from_database import SourceDatabase
+
+    if url is not None and example:
+        raise click.UsageError("--example is about a source that is made up: leave it out.")
+    database = None if url is None else SourceDatabase.at(url, schema)
+    package = write_project(folder, example=example, database=database)
+    if database is not None:
+        click.echo(f"{len(database.tables)} tables are loaded from the database.")
+    where = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))}; "
+    click.echo(f"{folder} has a project now, with the package `{package}`. To run it:")
+    click.echo(f"  {where}make demo")

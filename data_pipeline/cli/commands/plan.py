@@ -1,0 +1,60 @@
+"""`data-pipeline plan`: what a run would do, and why."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from data_pipeline.cli import chosen_project
+
+if TYPE_CHECKING:
+    from data_pipeline.memo.deciding.decisions import Decision
+
+
+@click.command()
+@click.argument("instance")
+def plan(instance: str) -> None:
+    """Say what a run of INSTANCE would compute and why, and what it would not.
+
+    Sources are asked whether they have new data; nothing is computed or written.
+    """
+    from data_pipeline.cli.planned_run import log_for_shell, planned
+    from data_pipeline.memo.deciding.decisions import Action
+    from data_pipeline.sources.declared_sources import source_changes
+
+    configuration = chosen_project.configuration()
+    configuration.instance(instance)
+    memo = planned(configuration, instance, log_for_shell())
+    decisions = memo.decisions().values()
+    restored = memo.restorable()
+    memo.close()
+    for title, chosen in (
+        ("would run", [d for d in decisions if d.action is Action.RUN and d.step not in restored]),
+        ("would be swapped back in", [d for d in decisions if d.step in restored]),
+        ("may run", [d for d in decisions if d.action is Action.WAIT]),
+        ("would not be run", [d for d in decisions if d.action is Action.SKIP]),
+        ("up to date", [d for d in decisions if d.action is Action.REUSE]),
+    ):
+        if chosen:
+            click.echo(f"{title} ({len(chosen)}):")
+        for decision in chosen:
+            click.echo(f"  {_in_short(decision)}")
+    if (line := memo.not_taken) is not None:
+        click.echo(line)
+    if (refused := memo.refused) is not None:
+        click.echo(f"a run would end before its first step: {refused}")
+    if text := str(memo.orphans()):
+        click.echo(f"no asset makes any more: {text}")
+    if configuration.instance(instance).source is None:
+        for line in source_changes(chosen_project.asset_specs()):
+            click.echo(line)
+    if memo.left_out:
+        click.echo(f"left out ({len(memo.left_out)}), raw tables that `{instance}` does not load:")
+        click.echo(f"  {', '.join(memo.left_out)}")
+
+
+def _in_short(decision: "Decision") -> str:
+    """Return a decision in one line, however many tables the step makes."""
+    from data_pipeline.database.identifiers import few
+
+    reasons = list(dict.fromkeys(decision.reasons))
+    return f"{decision.step}: {few(reasons, separator='; ')}"

@@ -1,0 +1,343 @@
+"""The parts that code is made of: each with a hash of what it says, and what it refers to."""
+
+import ast
+import copy
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data_pipeline.code_version.module_source import Binding, ModuleSource, changed_names
+from data_pipeline.code_version.names_used import (
+    FUNCTIONS,
+    Reference,
+    bound_names,
+    chain,
+    references,
+)
+from data_pipeline.code_version.normalised_syntax import digest, normalised
+from data_pipeline.code_version.own_names import part_name
+from data_pipeline.code_version.project_code import (
+    Definition,
+    External,
+    Module,
+    ProjectCode,
+    Target,
+    Unresolved,
+    WholeModule,
+)
+from data_pipeline.code_version.reference_targets import (
+    ReferenceTargets,
+    SqlFile,
+    Warned,
+    described,
+    kind_of,
+)
+from data_pipeline.code_version.run_time_values import (
+    ValueRead,
+    files_read,
+    generators_seeded,
+    values_read,
+)
+from data_pipeline.code_version.value_origins import Origins
+
+
+class Registrations:
+    """Finds what is put into a table of a project by calls at the top of its modules.
+
+    The modules that are loaded count: another one has not put anything into any table.
+    """
+
+    def __init__(self, project: ProjectCode) -> None:
+        self._project = project
+        self._fillers: dict[Path, dict[str, list[str]]] = {}
+        self._calls: list[tuple[Module, ast.stmt, Definition]] | None = None
+
+    def fillers(self, table: Definition) -> list[Definition]:
+        """Return the functions beside a table that change what it holds."""
+        module = self._project.module(table.module)
+        if module is None or module.source is None:
+            return []
+        path = module.source.path
+        if path not in self._fillers:
+            self._fillers[path] = _fillers(module.source)
+        return [Definition(table.module, name) for name in self._fillers[path].get(table.name, [])]
+
+    def calls(self, filler: Definition) -> Iterator[tuple[Module, ast.stmt]]:
+        """Return the statements at the top of modules that call or decorate with a function."""
+        if self._calls is None:
+            self._calls = [*self._all_calls()]
+        for module, statement, called in self._calls:
+            if called == filler:
+                yield module, statement
+
+    def _all_calls(self) -> Iterator[tuple[Module, ast.stmt, Definition]]:
+        for name in sorted(sys.modules):
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is None or not self._project.holds(Path(file)):
+                continue
+            module = self._project.module(name)
+            if module is None or module.source is None:
+                continue
+            for statement, called in _top_calls(module.source):
+                root, attributes = chain(called)
+                if isinstance(root, ast.Name):
+                    reference = Reference(root.id, attributes, root.lineno)
+                    for target in self._project.resolve(module, reference):
+                        if isinstance(target, Definition):
+                            yield module, statement, target
+
+
+def _top_calls(source: ModuleSource) -> Iterator[tuple[ast.stmt, ast.expr]]:
+    for statement in source.tree.body:
+        if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
+            for decorator in statement.decorator_list:
+                yield statement, getattr(decorator, "func", decorator)
+        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            call = statement.value.func
+            # `register("wind")(parse_wind)`
+            yield statement, getattr(call, "func", call)
+
+
+def _fillers(source: ModuleSource) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for statement in source.tree.body:
+        if isinstance(statement, FUNCTIONS):
+            for name in sorted(changed_names(statement) - bound_names(statement)):
+                if name in source.bindings:
+                    found.setdefault(name, []).append(statement.name)
+    return found
+
+
+@dataclass(frozen=True)
+class CodePart:
+    """A function, class, constant, module or file.
+
+    Attributes:
+        name: A readable name: module and name.
+        kind: Which of these it is.
+        digest: A hash of what it says, and of what its names mean.
+        follows: What it refers to, and whether only to tell a type.
+        warned: What it refers to that the source does not tell.
+        reads: The values that it reads when it runs.
+        seeds: The generators of random numbers that it gives a seed.
+    """
+
+    name: str
+    kind: str
+    digest: str
+    follows: tuple[tuple[Target | SqlFile, bool], ...] = ()
+    warned: tuple[Warned, ...] = ()
+    reads: tuple[ValueRead, ...] = ()
+    seeds: frozenset[str] = frozenset()
+
+
+_Place = tuple[str, str, str, tuple[int, ...], frozenset[str], bool]
+
+
+class CodeParts:
+    """Gives the parts of a project's code, each computed once."""
+
+    def __init__(self, project: ProjectCode) -> None:
+        self.project = project
+        self._known: dict[Target | SqlFile, CodePart] = {}
+        self._of_functions: dict[_Place, CodePart] = {}
+        self._given: dict[tuple[str, int], set[str]] = {}
+        self._registrations = Registrations(project)
+
+    def part(self, target: Definition | WholeModule | SqlFile) -> CodePart:
+        """Return the part that a reference leads to."""
+        if target not in self._known:
+            if isinstance(target, Definition):
+                self._known[target] = self._definition(target)
+            elif isinstance(target, WholeModule):
+                self._known[target] = self._whole(target)
+            else:
+                text = target.path.read_text(encoding="utf-8")
+                self._known[target] = CodePart(target.name, "SQL file", digest(text))
+        return self._known[target]
+
+    def of_function(
+        self,
+        module: Module,
+        name: str,
+        kind: str,
+        nodes: Sequence[ast.AST],
+        *,
+        closure: frozenset[str],
+        annotations: bool,
+    ) -> CodePart:
+        """Return the part of a function or class, which many assets may share: a factory's.
+
+        Arguments are those of `code`. The nodes are some of the module's tree, which stays.
+        """
+        place = (module.name, name, kind, tuple(map(id, nodes)), closure, annotations)
+        if place not in self._of_functions:
+            self._of_functions[place] = self.code(
+                module, name, kind, nodes, closure=closure, annotations=annotations
+            )
+        return self._of_functions[place]
+
+    def code(
+        self,
+        module: Module,
+        name: str,
+        kind: str,
+        nodes: Sequence[ast.AST],
+        *,
+        closure: Collection[str] = (),
+        annotations: bool = False,
+        texts: Iterable[str] = (),
+    ) -> CodePart:
+        """Return the part of some code.
+
+        Args:
+            module: The module that it stands in.
+            name: The name of the part.
+            kind: The kind of the part.
+            nodes: The code.
+            closure: Names that functions around it bind.
+            annotations: Whether annotations count although it has no decorators.
+            texts: Anything else that counts.
+        """
+        kept = [self._undecorated(module, node) for node in nodes]
+        found = references(kept, closure=closure, annotations=annotations)
+        targets = ReferenceTargets(self.project, module)
+        for reference in found:
+            targets.add(reference)
+        said = [normalised(node, annotations=annotations) for node in kept]
+        reads: list[ValueRead] = []
+        if module.source is not None and not _is_ours(module):
+            path, origins = module.source.path, Origins(self.project, module, kept, found)
+            reads += values_read(path, targets.outside, origins)
+            reads += files_read(path, origins) if module.source.may_read_files else []
+        return CodePart(
+            name,
+            kind,
+            digest(*texts, *said, *sorted(targets.edges)),
+            tuple(dict.fromkeys(targets.follows)),
+            tuple(dict.fromkeys(targets.warned)),
+            tuple(dict.fromkeys(reads)),
+            generators_seeded(targets.outside),
+        )
+
+    def given_to_libraries(self, module: Module, node: ast.AST) -> set[str]:
+        """Return the names in the arguments of a function's decorators from outside the project."""
+        place = module.name, id(node)
+        if place in self._given:
+            return self._given[place]
+        names = self._given[place] = set[str]()
+        for decorator in getattr(self._undecorated(module, node), "decorator_list", []):
+            if isinstance(decorator, ast.Call) and self._is_outside(module, decorator.func):
+                arguments = [*decorator.args, *(item.value for item in decorator.keywords)]
+                names |= {reference.name for reference in references(arguments)}
+        return names
+
+    def _is_outside(self, module: Module, function: ast.expr) -> bool:
+        root, attributes = chain(function)
+        if not isinstance(root, ast.Name):
+            return False
+        reference = Reference(root.id, attributes, root.lineno)
+        return any(isinstance(item, External) for item in self.project.resolve(module, reference))
+
+    def _definition(self, target: Definition) -> CodePart:
+        module = self.project.module(target.module)
+        assert module is not None  # noqa: S101  # the project found it there
+        assert module.source is not None  # noqa: S101
+        bindings = [item for item in module.source.bindings[target.name] if not item.imported]
+        nodes = [node for binding in bindings for node in (*_conditions(binding), *binding.nodes)]
+        labels = [f"{label}" for binding in bindings for label, _ in binding.headers]
+        name = part_name(target.module, target.name)
+        kind = kind_of(bindings)
+        part = self.code(module, name, kind, nodes, texts=labels)
+        fixed = kind != "constant" or all(_is_fixed(binding) for binding in bindings)
+        return part if fixed else self._filled(target, part)
+
+    def _filled(self, table: Definition, part: CodePart) -> CodePart:
+        """Add to a constant what functions put into it while modules are imported."""
+        said: list[str] = []
+        follows: list[tuple[Target | SqlFile, bool]] = []
+        for filler in self._registrations.fillers(table):
+            follows.append((filler, False))
+            said.append(described(filler))
+            for module, statement in self._registrations.calls(filler):
+                if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
+                    target = Definition(module.name, statement.name)
+                    follows.append((target, False))
+                    said.append(described(target))
+                else:
+                    called = self.code(module, part.name, "constant", [statement])
+                    follows += called.follows
+                    said.append(called.digest)
+        if not said:
+            return part
+        combined = digest(part.digest, *sorted(said))
+        return replace(part, digest=combined, follows=(*part.follows, *follows))
+
+    def _whole(self, target: WholeModule) -> CodePart:
+        module = self.project.module(target.name)
+        if module is None or module.source is None:
+            return CodePart(target.name, "module", digest(""))
+        part = self.code(module, target.name, "module", module.source.tree.body)
+        imports = [
+            found
+            for bindings in module.source.bindings.values()
+            for binding in bindings
+            if binding.imported is not None
+            for found in self.project.imported(module, binding.imported)
+        ]
+        follows = [(found, False) for found in imports if not isinstance(found, Unresolved)]
+        return replace(part, follows=(*part.follows, *follows))
+
+    def _undecorated(self, module: Module, node: ast.AST) -> ast.AST:
+        """Return a function without the decorators of Dagster and of stages, and what is above.
+
+        They say how its asset is shown and scheduled; those below change the function.
+        """
+        if not isinstance(node, FUNCTIONS):
+            return node
+        first = 0
+        for number, decorator in enumerate(node.decorator_list, start=1):
+            root, attributes = chain(getattr(decorator, "func", decorator))
+            if isinstance(root, ast.Name):
+                reference = Reference(root.id, attributes, root.lineno)
+                found = self.project.resolve(module, reference)
+                if any(map(_is_dagster, found)) or _is_of_stage(module, root.id, attributes):
+                    first = number
+        if first:
+            node = copy.copy(node)
+            node.decorator_list = node.decorator_list[first:]
+        return node
+
+
+def _is_ours(module: Module) -> bool:
+    """Whether a module is this package's own, apart from pipelines.
+
+    What it reads counts in other ways: the configuration as attrs, SQL files by what they say.
+    """
+    top, _, rest = module.name.partition(".")
+    return top == __name__.partition(".")[0] and rest.partition(".")[0] != "pipelines"
+
+
+def _is_fixed(binding: Binding) -> bool:
+    """Say whether a binding gives a value that nothing can change: a literal number or text."""
+    value = getattr(binding.nodes[0], "value", None)
+    return isinstance(value, ast.Constant)
+
+
+def _conditions(binding: Binding) -> list[ast.AST]:
+    return [node for _, nodes in binding.headers for node in nodes]
+
+
+def _is_of_stage(module: Module, name: str, attributes: Sequence[str]) -> bool:
+    """Say whether a decorator is one of a stage, `clean.table`, as far as the module is loaded."""
+    if not attributes:
+        return False
+    value: object = sys.modules.get(module.name)
+    for step in (name, *attributes[:-1]):
+        value = getattr(value, step, None)
+    return getattr(type(value), "decorates_assets", False) is True
+
+
+def _is_dagster(target: Target) -> bool:
+    return isinstance(target, External) and target.name.partition(".")[0] == "dagster"

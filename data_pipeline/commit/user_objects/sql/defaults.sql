@@ -1,7 +1,0 @@
-SELECT rel.oid::bigint, 'default', attname, ARRAY[attname::text],
-       format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s', x, attname,
-              pg_get_expr(adbin, adrelid)),
-       format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', x, attname)
-FROM rel JOIN pg_attrdef ON adrelid = rel.oid
-JOIN pg_attribute ON attrelid = rel.oid AND attnum = adnum
-WHERE attgenerated = ''

@@ -1,0 +1,29 @@
+-- kind: primary key
+-- kind: index; step 30; with its view
+-- kind: comment of index; step 31; with its view; of primary key, index
+-- where: EXISTS (SELECT FROM pg_index
+--                LEFT JOIN pg_description
+--                    ON classoid = 'pg_class'::regclass AND objoid = indexrelid
+--                WHERE indrelid = c.oid AND (NOT indisprimary OR description IS NOT NULL))
+SELECT rel.oid::bigint, CASE WHEN indisprimary THEN 'primary key' ELSE 'index' END, c.relname,
+       i.columns,
+       CASE WHEN k.oid IS NULL THEN pg_get_indexdef(indexrelid)
+            ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s', x, c.relname,
+                        pg_get_constraintdef(k.oid)) END, NULL, NULL::bigint
+FROM rel
+JOIN pg_index ON indrelid = rel.oid
+JOIN pg_class c ON c.oid = indexrelid
+LEFT JOIN pg_constraint k ON conrelid = rel.oid AND conindid = indexrelid AND contype IN ('u', 'x')
+CROSS JOIN LATERAL (
+    SELECT array_agg(attname::text ORDER BY p.place) AS columns
+    FROM unnest(indkey) WITH ORDINALITY p(attnum, place)
+    JOIN pg_attribute a ON a.attrelid = rel.oid AND a.attnum = p.attnum
+) i
+UNION ALL
+SELECT rel.oid::bigint, 'comment of index', c.relname, NULL,
+       format('COMMENT ON INDEX %I.%I IS %L', nspname, c.relname, description),
+       format('COMMENT ON INDEX %I.%I IS NULL', nspname, c.relname), NULL::bigint
+FROM rel
+JOIN pg_index ON indrelid = rel.oid
+JOIN pg_class c ON c.oid = indexrelid
+JOIN pg_description ON classoid = 'pg_class'::regclass AND objoid = c.oid

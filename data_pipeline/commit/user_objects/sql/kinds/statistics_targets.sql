@@ -1,0 +1,17 @@
+-- kind: statistics target; step 15; at once
+-- where: a.targeted
+SELECT rel.oid::bigint, 'statistics target', attname, ARRAY[attname::text],
+       concat_ws('; ', CASE WHEN attstattarget >= 0
+                       THEN format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s',
+                                   x, attname, attstattarget) END,
+                       format('ALTER TABLE %s ALTER COLUMN %I SET (', x, attname)
+                       || array_to_string(attoptions, ', ') || ')'),
+       concat_ws('; ', CASE WHEN attstattarget >= 0
+                       THEN format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS -1',
+                                   x, attname) END,
+                       format('ALTER TABLE %s ALTER COLUMN %I RESET (', x, attname)
+                       || (SELECT string_agg(split_part(o, '=', 1), ', ') FROM unnest(attoptions) o)
+                       || ')'), NULL::bigint
+FROM rel JOIN pg_attribute ON attrelid = rel.oid
+WHERE relkind IN ('r', 'm') AND attnum > 0 AND NOT attisdropped
+  AND (attstattarget >= 0 OR attoptions IS NOT NULL)

@@ -1,0 +1,1 @@
+"""WHAT CHANGED? Versions of tables compared inside the database."""

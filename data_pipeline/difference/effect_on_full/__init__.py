@@ -1,0 +1,1 @@
+"""What a difference between samples means for the whole."""

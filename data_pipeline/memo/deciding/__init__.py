@@ -1,0 +1,1 @@
+"""Which steps have something to do, and why."""

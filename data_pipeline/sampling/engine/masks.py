@@ -1,0 +1,97 @@
+"""Masks: expressions that stand in the place of columns in copies."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import DIALECT, RelationName, quoted
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.sampling.engine.selection_state import SelectionState
+from data_pipeline.sampling.plan.masked_keys import key_columns
+from data_pipeline.sampling.plan.rules import listed
+
+
+def masked(text: str, type_: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
+    """Return a mask as an expression over the columns of its table, with the type of its column.
+
+    It may end with a comment, which ends with the line.
+    """
+    return sa.cast(sa.literal_column(f"({text}\n)"), type_)
+
+
+def check_masks(state: SelectionState) -> None:
+    """Check the masks.
+
+    Raises:
+        ConfigurationError: A column does not exist, PostgreSQL does not understand an expression,
+            or it depends on more than the row, or that of a key on more than its column.
+    """
+    for table, masks in state.plan.masks.items():
+        columns = state.sources[table].table.c
+        for name, text in masks.items():
+            where = f"sample.mask: `{name}` of `{state.plan.graph.stage}/{table}`"
+            if name not in columns:
+                raise ConfigurationError(
+                    f"{where} does not exist. Its columns are {listed(columns.keys())}."
+                )
+            if reason := _refused(state, table, name, text):
+                of_key = name in key_columns(state.plan.graph, table)
+                what = (
+                    f"an immutable expression of `{name}` alone, since rows are told by it"
+                    if of_key
+                    else f"an expression of the columns {listed(columns.keys())}, no query"
+                )
+                raise ConfigurationError(f"{where}, {text!r}: {reason}\nWrite {what}.")
+
+
+def _refused(state: SelectionState, table: str, name: str, text: str) -> str | None:
+    """Say why PostgreSQL does not take a mask: as a check, or for a key as an index."""
+    source = state.sources[table].table
+    of_key = name in key_columns(state.plan.graph, table)
+    columns = [source.c[name]] if of_key else list(source.c)
+    bare: sa.ColumnElement[Any] = sa.literal_column(f"CASE WHEN true THEN {text}\nEND")
+    try:
+        with state.connection.begin_nested():
+            trial, _ = state.space.create(sa.select(*columns).limit(0), "mask", table, name)
+            # What closes our parentheses and opens others is none without them.
+            both = sa.select(masked(text, source.c[name].type), bare).select_from(trial)
+            state.connection.execute(both)
+            relation = RelationName(trial.schema or "public", trial.name).quoted
+            kind = source.c[name].type.compile(DIALECT)
+            expression = f"CAST(({text}\n) AS {kind})"
+            run(state.connection, f"ALTER TABLE {relation} ADD CHECK (({expression}) IS NULL)")
+            if of_key:
+                run(state.connection, f"CREATE INDEX ON {relation} (({expression}))")
+    except sa.exc.DBAPIError as error:
+        return str(error.orig).strip()
+    return None
+
+
+def check_masked_keys(state: SelectionState) -> None:
+    """Check that chosen rows are still told by their keys.
+
+    Raises:
+        ConfigurationError: A mask gives several rows the same key.
+    """
+    for table, masks in state.plan.masks.items():
+        key = state.plan.graph.keys[table]
+        if not set(key) & masks.keys():
+            continue
+        source = state.sources[table]
+        rows = (
+            source.all_rows("rows")
+            if table in state.whole
+            else source.rows_at(state.rows[table], "rows")
+        )
+        values = [
+            masked(masks[name], rows.c[name].type) if name in masks else rows.c[name]
+            for name in key
+        ]
+        twice = sa.select(sa.literal(1)).select_from(rows).group_by(*values)
+        if state.connection.scalar(twice.having(sa.func.count() > 1).limit(1)):
+            raise ConfigurationError(
+                f"sample.mask: the masks of the primary key of `{state.plan.graph.stage}/{table}` "
+                f"({', '.join(quoted(name) for name in key)}) give several rows the same key. Use "
+                "an expression that differs where its column does, such as md5."
+            )

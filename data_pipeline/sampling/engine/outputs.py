@@ -1,0 +1,121 @@
+"""Copies that are written while their rows are chosen, so that each row is written once.
+
+That is possible where the columns of a row say whether it is drawn, or where all rows come by one
+relationship that leads to the table. Rows that come for other reasons are few; they are known by
+their places, as those of other tables are, and are added in the end.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.sampling.engine.selection_state import Output, SelectionState
+from data_pipeline.sampling.engine.source_tables import TID, SourceTable, hash_alike, refers
+from data_pipeline.sampling.key_hash import key_hash_sql
+from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.sample_plan import SamplePlan
+from data_pipeline.sampling.plan.table_plans import SamplePart
+
+OUTPUT, OTHERS, COMMON = "output", "others", "common"
+"""Working tables: the copy, keys (`k0`, ...) and roles of few rows, and the role of all others."""
+
+
+def may_be_written(plan: SamplePlan, table: str, sources: Mapping[str, sa.Table]) -> bool:
+    """Whether a copy can be written at once, by what is known before any row is chosen."""
+    settings = plan.settings
+    if plan.is_minimal or plan.cuts or settings.closure_limit is not None:
+        return False
+    if not plan.graph.keys[table] or plan.altered(table):
+        return False
+    item, part = plan.tables[table].owner, plan.tables[table].part
+    if table in plan.where or (item is not None and item.parent in plan.where):
+        return False
+    if item is not None:
+        is_root = plan.tables[item.parent].part is SamplePart.ROOT
+        alike = hash_alike(item, sources[item.child], sources[item.parent])
+        return item.refers_to_key and is_root and alike
+    if part is SamplePart.REFERENCED:
+        return len(list(plan.graph.of_parent(table))) == 1 and plan.graph.order is not None
+    return part is SamplePart.ROOT
+
+
+def write_drawn(
+    state: SelectionState,
+    table: str,
+    probability: float,
+    drawn: int | None,
+    condition: Callable[[sa.FromClause], sa.ColumnElement[bool]],
+) -> None:
+    """Write the drawn rows of a table.
+
+    Args:
+        state: The selection.
+        table: The table.
+        probability: Their inclusion probability.
+        drawn: How many were drawn as a simple random sample, if they were.
+        condition: The condition of drawn rows.
+    """
+    rows = state.sources[table].rows("drawn")
+    query = sa.select(*_columns(state, table, rows)).where(condition(rows))
+    state.drawn[table] = condition
+    role = Role.CERTAIN if probability == 1.0 else Role.SAMPLED
+    _write(state, table, query, _common(role, probability, drawn, None))
+
+
+def write_referenced(state: SelectionState, table: str, query: sa.Select[Any], reason: str) -> int:
+    """Write the rows of a query, which others refer to; return how many there are."""
+    return _write(state, table, query, _common(Role.REFERENCE, None, None, reason))
+
+
+def finish(state: SelectionState) -> None:
+    """Add the rows that are known by their places, and keep their roles."""
+    for table, output in state.outputs.items():
+        source, chosen = state.sources[table], state.rows[table]
+        rows = source.rows_at(chosen, "added")
+        output.rows += state.space.insert(output.table, sa.select(*_columns(state, table, rows)))
+        keys = [rows.c[name].label(f"k{i}") for i, name in enumerate(source.key)]
+        others = sa.select(*keys, chosen.c.role, chosen.c.reason)
+        joined = others.join(chosen, chosen.c[TID] == rows.c[TID])
+        state.space.create(joined, OTHERS, table)
+
+
+def output_rows(state: SelectionState, table: str, alias: str) -> sa.Subquery:
+    """Return the rows of a copy that is being written, without those that are added in the end."""
+    source, written = state.sources[table], state.outputs[table].table
+    columns = [sa.Column(column.name, column.type) for column in source.table.c]
+    relation = sa.Table(written.name, sa.MetaData(), *columns, schema=written.schema)
+    return SourceTable(table, relation, source.key, source.conditions).all_rows(alias)
+
+
+def drawn_unit(plan: SamplePlan, source: SourceTable, rows: sa.FromClause) -> sa.ColumnElement[int]:
+    """Return the unit of drawn rows whose copy is written at once: that of their root."""
+    own, owner = key_hash_sql(source.key_of(rows), plan.salt), plan.tables[source.name].owner
+    if owner is None:
+        return own
+    names = owner.in_order_of(plan.graph.keys[owner.parent])
+    of_root = key_hash_sql([rows.c[name] for name in names], plan.salt)
+    return sa.case((sa.not_(refers(owner, rows)), own), else_=of_root)
+
+
+def _columns(state: SelectionState, table: str, rows: sa.FromClause) -> list[Any]:
+    return [rows.c[column.name] for column in state.sources[table].table.c]
+
+
+def _write(state: SelectionState, table: str, query: sa.Select[Any], common: sa.Select[Any]) -> int:
+    unlogged = state.space.outputs[table]
+    written, rows = state.space.write(query, OUTPUT, table, unlogged=unlogged)
+    state.space.create(common, COMMON, table, analyzed=False)
+    state.outputs[table] = Output(written, rows)
+    return rows
+
+
+def _common(
+    role: Role, probability: float | None, drawn: int | None, reason: str | None
+) -> sa.Select[Any]:
+    return sa.select(
+        sa.cast(int(role), sa.SmallInteger).label("role"),
+        sa.cast(probability, sa.Double).label("probability"),
+        sa.cast(drawn, sa.BigInteger).label("sample_size"),
+        sa.cast(reason, sa.Text).label("reason"),
+    )

@@ -1,0 +1,1 @@
+"""WHERE do rows come from? Tables of databases and files as raw assets, with nothing declared."""

@@ -1,0 +1,186 @@
+"""Tables of a DuckDB file as a source."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_pipeline.database.identifiers import literal, quoted
+from data_pipeline.sources.file_identity import files_seen
+from data_pipeline.sources.location import needs_extra
+from data_pipeline.sources.source import Open, Reading, Source, SourceError
+from data_pipeline.sources.source_catalog import SourceCatalog, SourceColumn, SourceRelation
+from data_pipeline.store.table_properties import ForeignKey
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_AS_TEXT = {
+    "UUID": "uuid",
+    "BIT": "text",
+    "HUGEINT": "numeric",
+    "UHUGEINT": "numeric",
+    "UBIGINT": "numeric",
+    "BIGNUM": "numeric",
+    "TIME WITH TIME ZONE": "time with time zone",
+}
+"""Types that Arrow does not hold exactly, and what they become."""
+
+
+class DuckdbSource(Source):
+    """A schema of a DuckDB file.
+
+    Args:
+        path: The file.
+        schema: The schema.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self._path = path
+        self._schema = schema
+        self.named = f"Schema `{schema}` of the DuckDB file {path}"
+
+    def catalog(self) -> SourceCatalog:
+        """Return its tables and views.
+
+        Raises:
+            SourceError: It is no such file, another process writes it, or there is no such schema.
+        """
+        with self._connected() as connection:
+            where = (
+                f"WHERE database_name = current_database() AND schema_name = "
+                f"{literal(self._schema)} AND NOT internal"
+            )
+            found = _rows(
+                connection,
+                f"SELECT table_name AS name, 'table' AS kind, comment FROM duckdb_tables() {where} "
+                f"UNION ALL SELECT view_name, 'view', comment FROM duckdb_views() {where} "
+                "ORDER BY name",
+            )
+            if not found:
+                raise SourceError(f"{self.named} has no tables. Name another schema: schema=...")
+            columns = _rows(connection, f"SELECT * FROM duckdb_columns() {where}")
+            constraints = _rows(
+                connection,
+                f"SELECT * FROM duckdb_constraints() {where[: -len(' AND NOT internal')]}",
+            )
+            tables = [self._table(connection, item, columns, constraints) for item in found]
+        return SourceCatalog({table.name: table for table in tables})
+
+    def present(self, known: SourceRelation) -> SourceRelation | None:
+        """Return a table as it is now; None where it is gone."""
+        return self.catalog().tables.get(known.name)
+
+    def fingerprint(self, table: SourceRelation, updated_at: str | None) -> Any:
+        """Return size and time of change of the file and its log, or what `updated_at` tells."""
+        if updated_at is None:
+            wal = self._path.with_name(f"{self._path.name}.wal")
+            return files_seen([self._path, wal], self._path.parent)
+        with self._connected() as connection:
+            latest = f"max({quoted(updated_at)})"
+            query = (
+                f"SELECT count(*)::VARCHAR AS n, {latest}::VARCHAR AS at FROM {self._name(table)}"
+            )
+            return list(_rows(connection, query)[0].values())
+
+    @contextmanager
+    def reading(self, how: Reading) -> Iterator[Open]:
+        """Open the source for the rows of several tables, each in its own session."""
+        with self._connected() as connection:
+            yield partial(self._open, connection, how)
+
+    def _open(self, connection: Any, how: Reading, table: SourceRelation) -> "pa.RecordBatchReader":
+        import pyarrow as pa
+
+        as_text = how.as_text.get(table.name, frozenset())
+        listed = ", ".join(_expression(c, as_text=c.name in as_text) for c in table.columns)
+        session = connection.adbc_clone()
+        cursor = session.cursor()
+        cursor.execute(f"SELECT {listed} FROM {self._name(table)}")
+        reader = cursor.fetch_record_batch()
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            with session, cursor:
+                yield from reader
+
+        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+    def _name(self, table: SourceRelation) -> str:
+        return quoted(self._schema, table.name)
+
+    def _table(
+        self,
+        connection: Any,
+        found: Mapping[str, Any],
+        columns: list[dict[str, Any]],
+        constraints: list[dict[str, Any]],
+    ) -> SourceRelation:
+        from data_pipeline.transfer.arrow_types import declared_type
+
+        name = found["name"]
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM {quoted(self._schema, name)} LIMIT 0")
+            arrow = {field.name: field.type for field in cursor.fetch_record_batch().schema}
+        own = [item for item in constraints if item["table_name"] == name]
+        keys = [item for item in own if item["constraint_type"] == "PRIMARY KEY"]
+        return SourceRelation(
+            name=name,
+            kind=found["kind"],
+            columns=tuple(
+                SourceColumn(
+                    item["column_name"],
+                    _AS_TEXT.get(item["data_type"])
+                    or ("jsonb" if item["data_type"] == "JSON" else None)
+                    or declared_type(item["column_name"], arrow[item["column_name"]]),
+                    item["data_type"],
+                    not item["is_nullable"],
+                    item["comment"],
+                )
+                for item in columns
+                if item["table_name"] == name
+            ),
+            primary_key=tuple(keys[0]["constraint_column_names"]) if keys else (),
+            foreign_keys=tuple(
+                ForeignKey(
+                    item["constraint_column_names"],
+                    item["referenced_table"],
+                    item["referenced_column_names"],
+                )
+                for item in own
+                if item["constraint_type"] == "FOREIGN KEY"
+            ),
+            comment=found["comment"],
+        )
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        try:
+            import adbc_driver_duckdb
+        except ModuleNotFoundError:
+            raise needs_extra("duckdb", "duckdb") from None
+        import adbc_driver_manager.dbapi as adbc
+
+        try:
+            with adbc.connect(
+                driver=adbc_driver_duckdb.driver_path(),
+                entrypoint="duckdb_adbc_init",
+                db_kwargs={"path": str(self._path), "access_mode": "READ_ONLY"},
+                autocommit=True,
+            ) as connection:
+                yield connection
+        except adbc.Error as error:
+            raise SourceError(f"{self.named} cannot be read: {error}") from None
+
+
+def _rows(connection: Any, query: str) -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+        return found
+
+
+def _expression(column: SourceColumn, *, as_text: bool) -> str:
+    name = quoted(column.name)
+    travels_as_text = as_text or column.source_type in _AS_TEXT
+    return f"CAST({name} AS VARCHAR) AS {name}" if travels_as_text else name

@@ -1,0 +1,1 @@
+"""Which runs are at work, and the leases by which their steps know it."""

@@ -1,0 +1,1 @@
+"""Blobs: objects as files, on a disk or in object storage."""

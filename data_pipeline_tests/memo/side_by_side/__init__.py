@@ -1,0 +1,1 @@
+"""Two pipelines that share raw tables, input tables and a stage."""

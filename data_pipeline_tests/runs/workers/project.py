@@ -1,0 +1,108 @@
+"""What workers of the tests import: pipelines, and the executor that their leader uses."""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import sqlalchemy as sa
+
+from data_pipeline import sql_query, table_checks
+from data_pipeline.assembly import instance_definitions
+from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.pipelines.quickstart import assets as quickstart
+
+BROKER = "TEST_BROKER"
+SCHEDULER = "TEST_SCHEDULER"
+VERSION = "1"
+"""The version of `s/t` that a process has loaded; a test changes that of the leader."""
+
+
+def celery() -> dg.ExecutorDefinition:
+    from dagster_celery import celery_executor
+
+    broker = os.environ[BROKER]
+    config = {"broker": f"{broker}/0", "backend": f"{broker}/1"}
+    return celery_executor.configured(config, name="by_celery")
+
+
+def dask() -> dg.ExecutorDefinition:
+    from dagster_dask import dask_executor
+
+    cluster = {"existing": {"address": os.environ.get(SCHEDULER, "")}}
+    return dask_executor.configured({"cluster": cluster}, name="by_dask")
+
+
+def process_a_step() -> dg.ExecutorDefinition:
+    from data_pipeline_tests.runs.workers.pods import pods
+
+    return pods
+
+
+EXECUTORS: dict[str, Callable[[], dg.ExecutorDefinition]] = {
+    "celery": celery,
+    "dask": dask,
+    "pods": process_a_step,
+}
+
+
+@functools.lru_cache(maxsize=1)
+def shipped(name: str, executor: str, _generation: str) -> dg.JobDefinition:
+    checks = table_checks(quickstart)
+    definitions = instance_definitions(
+        quickstart, asset_checks=checks, executor=EXECUTORS[executor]()
+    )
+    return definitions.resolve_job_def(name)
+
+
+@functools.lru_cache(maxsize=1)
+def small(name: str, executor: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(assets(), executor=EXECUTORS[executor]())
+    return definitions.resolve_job_def(name)
+
+
+@functools.lru_cache(maxsize=1)
+def slow(name: str, executor: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions([sleeping()], executor=EXECUTORS[executor]())
+    return definitions.resolve_job_def(name)
+
+
+@functools.lru_cache(maxsize=1)
+def queued(name: str, executor: str, _generation: str) -> dg.JobDefinition:
+    tags = {"dagster-celery/queue": "large"}
+
+    @dg.asset(key=["s", "t"], partitions_def=INSTANCE_PARTITIONS, op_tags=tags)
+    def t() -> pd.DataFrame:
+        return pd.DataFrame({"v": [1]})
+
+    return instance_definitions([t], executor=EXECUTORS[executor]()).resolve_job_def(name)
+
+
+def assets() -> list[dg.AssetsDefinition]:
+    options: dict[str, Any] = {"partitions_def": INSTANCE_PARTITIONS}
+
+    @dg.asset(key=["s", "t"], code_version=VERSION, **options)
+    def t() -> pd.DataFrame:
+        return pd.DataFrame({"v": [int(VERSION)]})
+
+    @dg.asset(key=["r", "model"], code_version="1", ins={"t": dg.AssetIn(["s", "t"])}, **options)
+    def model(t: pd.DataFrame) -> Any:
+        return {"v": int(t["v"].iloc[0])}
+
+    @dg.asset(
+        key=["r", "used"], code_version="1", ins={"model": dg.AssetIn(["r", "model"])}, **options
+    )
+    def used(model: Any) -> pd.DataFrame:
+        return pd.DataFrame({"twice": [model["v"] * 2]})
+
+    return [t, model, used]
+
+
+def sleeping() -> dg.AssetsDefinition:
+    @dg.asset(key=["s", "t"], code_version="1", partitions_def=INSTANCE_PARTITIONS)
+    def t() -> sa.TextClause:
+        return sql_query("SELECT pg_sleep(3600)::text AS v")
+
+    return t

@@ -1,0 +1,36 @@
+"""Steps in the processes of a real Dask cluster."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline_tests.io_manager.runs import rows
+from data_pipeline_tests.runs.workers import project
+from data_pipeline_tests.runs.workers.leader import lead
+
+pytest.importorskip("dagster_dask", reason="NOT TESTED: install data_pipeline[dask]")
+
+
+@pytest.fixture
+def cluster(storage: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two processes, which know the database of the test."""
+    from dask.distributed import LocalCluster
+
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(processes=True, **settings) as cluster:
+        monkeypatch.setenv(project.SCHEDULER, cluster.scheduler_address)
+        yield
+
+
+def test_the_shipped_pipeline_runs_by_dask(
+    cluster: None, storage: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    for name in ("full", "midi", "mini"):
+        assert lead(storage, "shipped", "dask", name).success
+    uncommitted = "SELECT count(*) FROM mini_catalog.tables WHERE committed_at IS NULL"
+    assert rows(engine, uncommitted) == [(0,)]
+    again = lead(storage, "shipped", "dask", "mini")
+    assert again.success
+    assert not [event for event in again.all_events if event.is_step_success]

@@ -1,0 +1,195 @@
+"""How large samples are: predicted before rows are copied, and fitted to a size."""
+
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline import instance_resources
+from data_pipeline.errors import ConfigurationError
+from data_pipeline.sampling.engine.selection_state import Workspace
+from data_pipeline.sampling.prediction.budget import Sized, sized_selection
+from data_pipeline.sampling.prediction.predicted_sizes import predicted_sizes
+from data_pipeline.sampling.prediction.sizes import TableSize, as_lines, total
+from data_pipeline_tests.sampling.schemas import STAGE, Schema, schema, to
+from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
+
+
+@pytest.fixture
+def source(engine: sa.Engine) -> Schema:
+    """Sales of few days of many, of customers who live at one address each."""
+    made = schema(
+        engine,
+        [
+            "CREATE TABLE days AS SELECT g AS day FROM generate_series(1, 8000) g",
+            "CREATE TABLE addresses AS SELECT g AS id FROM generate_series(1, 6000) g",
+            "CREATE TABLE customers AS SELECT g AS id FROM generate_series(1, 2000) g",
+            "CREATE TABLE sales AS SELECT g AS id, 1 + (g * 7919) % 2000 AS customer, "
+            "3 * (1 + (g * 7919) % 2000) AS address, 2000 + (g * 31) % 400 AS day "
+            "FROM generate_series(1, 20000) g",
+        ],
+        days={"primary_key": "day"},
+        addresses={"primary_key": "id"},
+        customers={"primary_key": "id"},
+        sales={
+            "primary_key": "id",
+            "foreign_keys": [
+                to("customer", "customers", "id"),
+                to("address", "addresses", "id"),
+                to("day", "days", "day"),
+            ],
+        },
+    )
+    with engine.begin() as connection:
+        for name in made.declared:
+            connection.exec_driver_sql(f"ANALYZE raw.{name}")
+    return made
+
+
+def sized(source: Schema, **settings: Any) -> tuple[Sized, dict[str, TableSize]]:
+    """Gives a sample with its sizes, and the predicted sizes by table."""
+    plan = source.plan(**settings)
+    with source.engine.connect() as connection:
+        tables = {
+            name: sa.Table(
+                name, sa.MetaData(), schema="raw", autoload_with=connection, resolve_fks=False
+            )
+            for name in source.declared
+        }
+        predicted, _ = predicted_sizes(connection, plan, tables)
+        chosen = sized_selection(Workspace.open(connection, "work", STAGE), plan, tables)
+        return chosen, {size.table: size for size in predicted}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"roots": {"customers": {"rate": 0.1}}},
+        {"roots": {"sales": {"rows": 1000}}, "whole": ["addresses"]},
+        {"roots": {"sales": {"rate": 0.1}}, "where": {"sales": "id % 3 = 0"}},
+        {"roots": {"sales": {"rate": 0.5}}, "where": {"sales": "customer <= 200"}},
+        {"roots": {"customers": {}}, "size": {"rows": 3000}},
+    ],
+)
+def test_sizes_are_predicted_from_statistics(source: Schema, settings: dict[str, Any]) -> None:
+    chosen, predicted = sized(source, **settings, cover="off", small_table_rows=500)
+    for size in chosen.sizes:
+        assert predicted[size.table].rows == pytest.approx(size.rows, rel=0.5), size
+    assert total(predicted.values()).rows == pytest.approx(total(chosen.sizes).rows, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"), [({"rows": 3000}, 3000), ({"share": 0.05}, 1800), ({"bytes": "400kB"}, 0)]
+)
+def test_a_sample_is_as_large_as_it_is_to_be(
+    source: Schema, size: dict[str, Any], wanted: int
+) -> None:
+    settings: dict[str, Any] = {"roots": {"customers": {}}, "size": size, "small_table_rows": 500}
+    chosen, _ = sized(source, **settings)
+    every = total(chosen.sizes)
+    if wanted:
+        assert every.rows == pytest.approx(wanted, rel=0.1)
+    else:
+        assert every.bytes == pytest.approx(400 * 1024, rel=0.1)
+    assert "the rate of `customers` is 0." in str(chosen.note)
+
+
+def test_weights_are_right_at_a_fitted_rate(source: Schema) -> None:
+    settings: dict[str, Any] = {"roots": {"customers": {}}, "size": {"rows": 3000}, "cover": "off"}
+    estimates = []
+    for salt in range(3):
+        chosen, _ = sized(source, **settings, salt=salt, small_table_rows=500)
+        rate = chosen.selection.plan.roots["customers"].rate
+        size = next(item for item in chosen.sizes if item.table == "sales")
+        assert rate is not None
+        estimates.append(size.rows / rate)
+    assert mean(estimates) == pytest.approx(20_000, rel=0.12)
+
+
+def test_a_size_that_cannot_be_met_is_refused(source: Schema) -> None:
+    message = "sample.size: {rows: 500} cannot be met: the least that such a sample of stage"
+    with pytest.raises(ConfigurationError, match=message):
+        sized(source, roots={"customers": {}}, size={"rows": 500}, whole=["days"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"where": {"sales": "1 / (id - 7) >= 0"}},
+        {"cover": {"predicates": {"sales": {"odd": "1 / (id - 7) > 1"}}}},
+    ],
+)
+def test_a_prediction_finds_conditions_that_fail_on_a_row(
+    source: Schema, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError, match="fails on a row of the source: division by zero"):
+        sized(source, roots={"customers": {"rate": 0.1}}, whole=["days", "addresses"], **settings)
+
+
+def test_the_table_of_sizes_says_how_each_table_is_chosen(source: Schema) -> None:
+    chosen, _ = sized(source, roots={"customers": {"rate": 0.1}}, whole=["addresses"])
+    lines = as_lines(chosen.sizes)
+    assert lines[0].split() == ["table", "rows", "of", "share", "bytes", "how"]
+    assert lines[1].endswith("only referred to")
+    assert lines[2].endswith("whole: named in sample.whole")
+    assert lines[3].endswith("root: rate 0.1")
+    assert lines[4].endswith("child of customers, by sales (customer) -> customers (id)")
+    assert lines[5].startswith("(all) ")
+
+
+def test_all_tables_share_a_size_in_memory_too(
+    pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    import dagster as dg
+
+    shop = Shop()
+    config = configured(tmp_path, midi={"roots": {"customers": {}}, "size": {"rows": 1200}})
+    for name in ("full", "midi"):
+        run(shop.assets(), name, config)
+    counts = {
+        name: rows(pipeline_database, f"SELECT count(*) FROM midi_inputs.{name}")[0][0]
+        for name in shop.frames
+    }
+    assert sum(counts.values()) == pytest.approx(1200, rel=0.1)
+    made = dg.materialize_to_memory(
+        shop.assets(),
+        partition_key="midi",
+        resources=instance_resources("midi", config=config, io_manager=False),
+    )
+    for name, count in counts.items():
+        assert len(made.asset_value(dg.AssetKey(["inputs", name]))) == count
+
+
+def test_the_command_says_what_a_sample_will_be(
+    pipeline_database: sa.Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    define: Any,
+) -> None:
+    from click.testing import CliRunner
+
+    from data_pipeline import instance_definitions
+    from data_pipeline.cli.command_line import main
+
+    shop = Shop()
+    config = configured(tmp_path, midi={"roots": {"customers": {"rate": 0.2}}})
+    monkeypatch.setenv("DATA_PIPELINE_CONFIG", config)
+    run(shop.assets(), "full", config)
+    define(instance_definitions(shop.assets()))
+    arguments = ["-m", "data_pipeline.definitions", "sample", "midi"]
+    printed = CliRunner().invoke(main, arguments)
+    assert printed.exit_code == 0, printed.output
+    assert "child of customers, by orders (customer) -> customers (customer)" in printed.output
+    found = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)["inputs"]
+    assert found["measured"]
+    run(shop.assets(), "midi", config)
+    for size in found["tables"]:
+        query = f"SELECT count(*) FROM midi_inputs.{size['table']}"
+        assert rows(pipeline_database, query) == [(size["rows"],)]
+    left = "SELECT count(*) FROM pg_class WHERE relname LIKE '%wave%'"
+    assert rows(pipeline_database, left) == [(0,)]
+    refused = CliRunner().invoke(main, ["-m", "data_pipeline.definitions", "sample", "full"])
+    assert "Instance `full` is no sample" in refused.output

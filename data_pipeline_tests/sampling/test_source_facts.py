@@ -1,0 +1,96 @@
+"""What samples know of their source is taken once, whatever the rate, and holds no masked value."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline import instance_resources
+from data_pipeline_tests.io_manager.runs import execute
+from data_pipeline_tests.sampling.shop import Rows, Shop, configured, rows, run
+
+MIDI: dict[str, Any] = {
+    "roots": {"customers": {"rate": 0.2}},
+    "small_table_rows": 2,
+    "cover": {"columns": {"clicks": ["page"], "orders": ["amount"], "customers": ["region"]}},
+}
+LOWER: dict[str, Any] = MIDI | {"roots": {"customers": {"rate": 0.1}}}
+
+
+@pytest.fixture
+def shop(pipeline_database: sa.Engine, tmp_path: Path) -> Shop:
+    """A shop with a rare page, of which `full` and `midi` are built."""
+    shop = Shop(customers=40)
+    shop.frames["clicks"].loc[3, "page"] = "secret"
+    config = configured(tmp_path, midi=MIDI)
+    run(shop.assets(), "full", config)
+    run(shop.assets(weights=True), "midi", config)
+    return shop
+
+
+def kept(engine: sa.Engine) -> dict[str, Any]:
+    """Gives when each fact was taken, by what it is about."""
+    return dict(rows(engine, "SELECT about, taken_at FROM midi_catalog.source_facts"))
+
+
+def drawn(engine: sa.Engine) -> list[Rows]:
+    """Gives the keys of midi with their roles."""
+    names = ("customers", "orders", "clicks")
+    return [rows(engine, f"SELECT * FROM midi_sample.inputs__{name} ORDER BY 1") for name in names]
+
+
+def test_facts_serve_other_rates(shop: Shop, pipeline_database: sa.Engine, tmp_path: Path) -> None:
+    lower, first = configured(tmp_path, midi=LOWER), kept(pipeline_database)
+    assert {"witnesses of orders", "fan-outs of orders (customer) -> customers (customer)"} <= {
+        *first
+    }
+    run(shop.assets(weights=True), "midi", lower)
+    assert kept(pipeline_database) == first
+    known = drawn(pipeline_database)
+    execute(pipeline_database, "DROP SCHEMA midi_inputs CASCADE")
+    execute(pipeline_database, "TRUNCATE midi_catalog.source_facts")
+    run(shop.assets(weights=True), "midi", lower)
+    assert kept(pipeline_database)["witnesses of orders"] > first["witnesses of orders"]
+    assert drawn(pipeline_database) == known
+
+
+def test_only_facts_about_a_table_with_new_data_are_taken_anew(
+    shop: Shop, pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    before, config = kept(pipeline_database), configured(tmp_path, midi=MIDI)
+    shop.frames["orders"] = shop.frames["orders"].iloc[:-1]
+    dg.materialize(
+        shop.assets(),
+        selection=dg.AssetSelection.assets(["raw", "orders"]),
+        partition_key="full",
+        resources=instance_resources("full", config=config),
+    )
+    run(shop.assets(weights=True), "midi", config)
+    after = kept(pipeline_database)
+    assert after.keys() == before.keys()
+    assert after["witnesses of orders"] > before["witnesses of orders"]
+    assert after["witnesses of customers"] == before["witnesses of customers"]
+
+
+def test_facts_about_rows_that_were_moved_are_taken_anew(
+    shop: Shop, pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    before = kept(pipeline_database)
+    with pipeline_database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM FULL full_raw.customers"))
+    run(shop.assets(weights=True), "midi", configured(tmp_path, midi=LOWER))
+    after = kept(pipeline_database)
+    assert after["witnesses of customers"] > before["witnesses of customers"]
+    assert after["witnesses of orders"] == before["witnesses of orders"]
+
+
+def test_no_value_of_a_masked_column_is_kept(
+    shop: Shop, pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    secret = "SELECT count(*) FROM midi_catalog.source_facts WHERE content::text LIKE '%secret%'"
+    assert rows(pipeline_database, secret) == [(1,)]
+    masked = MIDI | {"mask": {"clicks": {"page": "'x'"}}}
+    run(shop.assets(), "midi", configured(tmp_path, midi=masked))
+    assert rows(pipeline_database, secret) == [(0,)]

@@ -1,0 +1,49 @@
+"""Copies that are written while their rows are chosen have those that others fetch by places."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
+
+NAMES = ("customers", "orders", "regions", "clicks")
+
+
+def made(engine: sa.Engine) -> dict[str, Any]:
+    """Gives the rows of midi, and their roles."""
+    tables = [f"midi_{kind}{name}" for kind in ("inputs.", "sample.inputs__") for name in NAMES]
+    return {name: rows(engine, f"SELECT * FROM {name} AS t ORDER BY t") for name in tables}
+
+
+@pytest.mark.parametrize(
+    "roots",
+    [{"customers": {"rate": 0.2}}, {"customers": {"rows": 12}}, {"regions": {"rows": 2}}],
+    ids=["rate", "rows", "grandchildren"],
+)
+def test_they_have_the_same_rows_and_roles(
+    pipeline_database: sa.Engine, tmp_path: Path, roots: dict[str, Any]
+) -> None:
+    shop = Shop(customers=60)
+    shop.frames["orders"]["customer"] = shop.frames["orders"]["customer"].astype("Int64")
+    shop.frames["orders"].loc[::9, "customer"] = None
+    shop.frames["orders"].loc[7, "customer"] = 1_000_000
+    midi: dict[str, Any] = {
+        "roots": roots,
+        "small_table_rows": 2,
+        "hubs": "off",
+        "pins": {"orders": [{"number": 5}, {"number": 6}]},
+    }
+    run(shop.assets(), "full", configured(tmp_path, midi=midi))
+    run(shop.assets(weights=True), "midi", configured(tmp_path, midi=midi))
+    written = made(pipeline_database)
+    # With a limit of the closure, nothing is written before it is known to be within it.
+    by_places = configured(tmp_path, midi=midi | {"closure_limit": 1})
+    run(shop.assets(weights=True), "midi", by_places)
+    assert written == made(pipeline_database)
+    assert len(written["midi_inputs.orders"]) > 20
+    roles = {row[1] for row in written["midi_sample.inputs__orders"]}
+    assert "sampled" in roles
+    assert len(roles) > 1
+    assert len(written["midi_sample.inputs__orders"]) == len(written["midi_inputs.orders"])

@@ -1,0 +1,38 @@
+"""A stranger opens the right file first: no name stands for two things, no folder for too much."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import data_pipeline
+
+PACKAGE = Path(data_pipeline.__file__).parent
+MOST_FILES = 14
+_COMMANDS = PACKAGE / "cli" / "commands"  # are named like the commands
+_PIPELINES = PACKAGE / "pipelines"  # projects of their own
+
+
+def modules() -> Iterator[Path]:
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "__init__.py" and _PIPELINES not in path.parents:
+            yield path
+
+
+def twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def test_no_two_modules_have_the_same_name() -> None:
+    assert not twice(path.name for path in modules() if _COMMANDS not in path.parents)
+
+
+def test_no_two_classes_have_the_same_name() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules()]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    assert not twice(node.name for node in nodes if isinstance(node, ast.ClassDef))
+
+
+def test_no_folder_has_too_many_modules() -> None:
+    counts = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in modules())
+    assert not {folder: count for folder, count in counts.items() if count > MOST_FILES}
