@@ -31,7 +31,7 @@ def gates(folder: Path) -> Iterator[Gate]:
         tpch.run(name)
     with database(tpch.instance("full")).begin() as connection:
         yield from sampling_structure.overlap(connection, tpch)
-    yield from sampling_intervals.gates(tpch)
+    yield from sampling_intervals.gates(tpch.instance("full"))
 
 
 def main() -> None:

@@ -1,92 +1,122 @@
-"""What choosing and copying a sample takes, against copies that anybody would write."""
+"""What choosing and copying a sample takes, over a copy of full that anybody would write.
+
+All with primary keys; samples with roles, too. (Weights are views.)
+"""
 
 import logging
 import statistics
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import sqlalchemy as sa
 
 from benchmarks.gates import Gate
-from benchmarks.tpch import DECLARED, RAW, Tpch
+from benchmarks.tpch import DECLARED, INPUTS, RAW, Tpch
 from data_pipeline.database.connection import database, ensure_schema, run
-from data_pipeline.database.identifiers import quoted
+from data_pipeline.database.identifiers import RelationName, quoted
+from data_pipeline.database.sql_text import renamed
 from data_pipeline.results.table_query import compiled
-from data_pipeline.sampling.key_hash import sampled_sql
 from data_pipeline.sampling.sampled_inputs import sampled_inputs
+from data_pipeline.store.table_properties import Table, key_name, key_statement
 
-ROUNDS = 3
+ROUNDS = 5
 _SCHEMA = "bench_copies"
 _LOG = logging.getLogger("benchmarks")
 
-_REFERENCED = {
-    "customer": "c_custkey IN (SELECT o_custkey FROM {schema}.orders)",
-    "partsupp": "(ps_partkey, ps_suppkey) IN (SELECT l_partkey, l_suppkey FROM {schema}.lineitem)",
-    "part": "p_partkey IN (SELECT ps_partkey FROM {schema}.partsupp)",
-    "supplier": "s_suppkey IN (SELECT ps_suppkey FROM {schema}.partsupp)",
-    "nation": "true",
-    "region": "true",
+_SAMPLES = {
+    "midi_bare": ("5 %, cover off", 0.9),
+    "midi": ("5 %, cover auto, known source", 1.0),
+    "hundredth_bare": ("1 %, cover off", 0.4),
+    "hundredth": ("1 %, cover auto, known source", 0.4),
 }
 
 
 def gates(tpch: Tpch) -> Iterator[Gate]:
-    """Measures samples of 5 and 10 %, with and without coverage."""
-    for name, rate in (("midi", 0.05), ("tenth", 0.1)):
-        seconds: dict[str, list[float]] = {"auto": [], "off": [], "bare": [], "full": []}
-        for _ in range(ROUNDS):
-            seconds["auto"].append(_sample(tpch, name))
-            seconds["off"].append(_sample(tpch, f"{name}_bare"))
-            seconds["bare"].append(_bare(tpch, rate))
-            seconds["full"].append(_full(tpch))
-        median = {key: statistics.median(values) for key, values in seconds.items()}
-        copies = ", ".join(f"{key} {value:.1f} s" for key, value in median.items())
-        yield Gate(f"seconds at {rate:.0%}", "-", copies)
-        for cover in ("off", "auto"):
-            what = f"time at {rate:.0%}, cover {cover}, over"
-            own = median[cover]
-            yield Gate.within(f"{what} a bare copy of such rows", own / median["bare"], 0, 3, " x")
-            yield Gate.within(f"{what} a copy of full", own / median["full"], 0, 0.5, " x")
-        bare = median["bare"] / median["full"]
-        yield Gate(f"time at {rate:.0%} of that bare copy, over a copy of full", "-", f"{bare:.2f}")
+    """Measures samples of 5 and 1 %, with and without coverage, and what is known of a source."""
+    for name in _SAMPLES:
+        _sample(tpch, name)
+    what: dict[str, Callable[[], float]] = {
+        "full": lambda: _full(tpch),
+        **{name: lambda name=name: _sample(tpch, name) for name in _SAMPLES},  # type: ignore[misc]
+        "unknown": lambda: _sample(tpch, "midi", forgetting=True),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in what}
+    for number in range(ROUNDS):
+        names = list(what)
+        for name in names if number % 2 else reversed(names):
+            seconds[name].append(what[name]())
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    yield Gate("seconds of a copy of full with keys", "-", f"{median['full']:.2f} s")
+    for name, (words, goal) in _SAMPLES.items():
+        ratio = median[name] / median["full"]
+        yield Gate.within(f"time of {words}, over that copy", ratio, 0, goal, " x")
+    profile = (median["unknown"] - median["midi"]) / median["full"]
+    yield Gate.within("time to know a source, once, over that copy", profile, 0, 5, " x")
 
 
-def _sample(tpch: Tpch, name: str) -> float:
-    """Choose the rows of a sample, and copies them."""
+def _sample(tpch: Tpch, name: str, *, forgetting: bool = False) -> float:
+    """Choose the rows of a sample, and make its tables and those with roles."""
+    instance = tpch.instance(name)
+    if forgetting:
+        with database(instance).begin() as connection:
+            run(connection, f"TRUNCATE {quoted(instance.catalog_schema, 'source_facts')}")
     started = time.perf_counter()
     with sampled_inputs(tpch.request(name, forced=True), _LOG) as sample:
         if sample is None:
             raise AssertionError(f"{name} is no sample")
-        return _copies(tpch, {n: compiled(sample.table(n).obj) for n in DECLARED}, started)
-
-
-def _bare(tpch: Tpch, rate: float) -> float:
-    """Copies sampled orders and line items, and what they refer to."""
-    schema = tpch.instance("full").schema(RAW)
-    queries = {}
-    for table, key in (("orders", "o_orderkey"), ("lineitem", "l_orderkey")):
-        source = sa.table(table, sa.column(key, sa.BigInteger), schema=schema)
-        query: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(source)
-        queries[table] = compiled(query.where(sampled_sql([source.c[key]], rate, 0)))
-    for table, condition in _REFERENCED.items():
-        where = condition.format(schema=_SCHEMA)
-        queries[table] = f"SELECT * FROM {quoted(schema, table)} WHERE {where}"
-    return _copies(tpch, queries, time.perf_counter())
+        made = {RelationName(_SCHEMA, table): sample.table(table) for table in DECLARED}
+        # Roles of a copy are read from where its instance has it.
+        names = {
+            RelationName(instance.schema(INPUTS), table): RelationName(_SCHEMA, table)
+            for table in DECLARED
+        }
+        for table in DECLARED:
+            made[RelationName(_SCHEMA, f"{table}_roles")] = sample.roles(table)
+        return _made(tpch, made, names, started)
 
 
 def _full(tpch: Tpch) -> float:
     schema = tpch.instance("full").schema(RAW)
-    queries = {table: f"SELECT * FROM {quoted(schema, table)}" for table in DECLARED}
-    return _copies(tpch, queries, time.perf_counter())
-
-
-def _copies(tpch: Tpch, queries: dict[str, str], started: float) -> float:
-    """Make tables of queries, take the seconds since the start, and drop the tables again."""
+    started = time.perf_counter()
     with database(tpch.instance("full")).begin() as connection:
-        run(connection, f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE")
-        ensure_schema(connection, _SCHEMA)
-        for table, query in queries.items():
-            run(connection, f"CREATE TABLE {quoted(_SCHEMA, table)} AS {query}")
+        _empty(connection)
+        for table, declared in DECLARED.items():
+            target = RelationName(_SCHEMA, table)
+            source = quoted(schema, table)
+            run(connection, f"CREATE TABLE {target.quoted} AS SELECT * FROM {source}")
+            key = tuple(declared.primary_key)
+            run(connection, key_statement(target, key_name(table), key))
+    return _dropped(tpch, started)
+
+
+def _made(
+    tpch: Tpch,
+    tables: dict[RelationName, Table],
+    names: dict[RelationName, RelationName],
+    started: float,
+) -> float:
+    with database(tpch.instance("full")).begin() as connection:
+        _empty(connection)
+        for target, table in tables.items():
+            if table.written is not None:
+                relation = table.written.relation
+                moved = quoted(target.schema, relation.name)
+                run(connection, f"ALTER TABLE {relation.quoted} SET SCHEMA {quoted(_SCHEMA)}")
+                run(connection, f"ALTER TABLE {moved} RENAME TO {quoted(target.name)}")
+            else:
+                query = renamed(compiled(table.obj), names)
+                run(connection, f"CREATE TABLE {target.quoted} AS {query}")
+            key = tuple(table.properties.primary_key)
+            run(connection, key_statement(target, key_name(target.name), key))
+    return _dropped(tpch, started)
+
+
+def _empty(connection: sa.Connection) -> None:
+    run(connection, f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE")
+    ensure_schema(connection, _SCHEMA)
+
+
+def _dropped(tpch: Tpch, started: float) -> float:
     seconds = time.perf_counter() - started
     with database(tpch.instance("full")).begin() as connection:
         run(connection, f"DROP SCHEMA {_SCHEMA} CASCADE")

@@ -69,8 +69,8 @@ DECLARED: dict[str, Properties] = {name: properties(**item) for name, item in _D
 _SAMPLES: dict[str, dict[str, Any]] = {
     "midi": {"roots": {ROOT: {"rate": RATE}}},
     "midi_bare": {"roots": {ROOT: {"rate": RATE}}, "cover": "off"},
-    "tenth": {"roots": {ROOT: {"rate": 0.1}}},
-    "tenth_bare": {"roots": {ROOT: {"rate": 0.1}}, "cover": "off"},
+    "hundredth": {"roots": {ROOT: {"rate": 0.01}}},
+    "hundredth_bare": {"roots": {ROOT: {"rate": 0.01}}, "cover": "off"},
     "mini": {"roots": {ROOT: {}}, "size": "minimal"},
 }
 GROWN, MIDI_GROWN = "grown", "midi_grown"
@@ -106,7 +106,7 @@ class Tpch:
         return load_configuration(self.config).instance(name)
 
     def request(self, name: str, *, forced: bool = False) -> Request:
-        """Return what the step of an instance that samples asks for."""
+        """Return what the step of an instance that samples asks for, with roles."""
         tables = frozenset(DECLARED)
         return Request(
             instance=self.instance(name),
@@ -114,7 +114,7 @@ class Tpch:
             raw={table: StageTable(RAW, table) for table in DECLARED},
             declared=DECLARED,
             tables=tables,
-            roles=frozenset() if forced else tables,
+            roles=tables,
             forced=forced,
         )
 

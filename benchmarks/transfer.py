@@ -1,7 +1,8 @@
 """A frame of a million rows through the IO manager, against bare ADBC calls; a SQL asset."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import adbc_driver_postgresql.dbapi
 import numpy as np
@@ -78,10 +79,23 @@ def comparisons(instance: Instance) -> Iterator[Comparison]:
     yield compare("write 1 M rows x 6 columns with primary key", write, write_bare, goal="1.15 x")
     commit_stages(session, [TABLE.stage], log)
     yield compare("read them as a pandas frame", read, read_bare, goal="1.15 x")
+    yield kept_frame(instance, read)
     yield sql_asset(instance, store, "1 M rows", ROWS)
     yield sql_asset(instance, store, "1 row", 1)
     session.close()
     bare.close()
+
+
+def kept_frame(instance: Instance, read: Callable[[], None]) -> Comparison:
+    """Measures reading the frame from a local cache against reading it from the database."""
+    log = logging.getLogger("benchmarks")
+    place = {"local_cache": instance.home / "frames"}
+    keeping = replace(instance, table_store=instance.table_store.model_copy(update=place))
+
+    def read_kept() -> None:
+        fetch(keeping, TABLE, pd.DataFrame, log)
+
+    return compare("read them from local_cache / from the database", read_kept, read, goal="0.10 x")
 
 
 def sql_asset(instance: Instance, store: Store, name: str, rows: int) -> Comparison:
