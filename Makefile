@@ -1,9 +1,13 @@
 # Everything runs in .venv, which the first target that needs it creates.
 #   make demo    run full, midi and mini of both pipelines and list what then exists
 #   make test    run the tests
+#   make screenshots  take the pictures of the web UI in docs/img anew
 #   make soak    run the proofs at full length: kills, concurrent runs, readers, histories
+#   make servers run the tests that talk most to the server on PostgreSQL 14 to 18
+#   make deploy-test  build the image and start the compose files in containers
 #   make dev     open the web UI
 #   make check   lint and type checks
+#   make docs    build the documentation into site/
 #   make bench   measure speed, as ratios within one run
 #   make clean   stop the embedded PostgreSQL and remove .venv (data stays in .data_pipeline)
 
@@ -21,7 +25,7 @@ DAGSTER_HOME ?= $(DATA_PIPELINE_HOME)/dagster
 # Only what runs the user's pipeline knows the user's data; tests and benchmarks make their own.
 HOMES := DATA_PIPELINE_HOME="$(DATA_PIPELINE_HOME)" DAGSTER_HOME="$(DAGSTER_HOME)"
 
-.PHONY: install demo test soak dev check format bench audit clean
+.PHONY: install demo test screenshots soak deploy-test servers dev check format bench audit docs clean
 
 install: $(INSTALLED)
 
@@ -36,16 +40,29 @@ demo: install
 	@$(HOMES) $(BIN)/data-pipeline run full midi mini
 	@$(HOMES) $(BIN)/data-pipeline instances
 
-# Each process has a PostgreSQL server of its own; the tests of a file stay together.
+# Each process has a PostgreSQL server of its own; the tests of a file stay together. In the order of
+# their names, the last files are of short tests, so that no process is left with a long one.
 test: install
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+screenshots: install
+	@$(BIN)/python -m pytest -q --screenshots data_pipeline_tests/launch/test_browser.py
 
 soak: install
-	@$(BIN)/python -m pytest -m soak data_pipeline_tests/proofs $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m soak data_pipeline_tests $(PYTEST_ARGS)
 
+servers: install
+	@$(BIN)/python -m data_pipeline_tests.servers $(VERSIONS) -- $(PYTEST_ARGS)
+
+# As root, with podman, buildah, runc and debootstrap.
+deploy-test: install
+	@$(BIN)/python -m pytest -m soak data_pipeline_tests/launch/containers $(PYTEST_ARGS)
+
+# Started elsewhere, Dagster would warn of the dagster.yaml that it does not read.
 dev: install
 	@(umask 077 && mkdir -p "$(DAGSTER_HOME)") && cp dagster.yaml "$(DAGSTER_HOME)"
-	@$(HOMES) $(BIN)/dagster dev --workspace workspace.yaml
+	@cd "$(DAGSTER_HOME)" && $(HOMES) PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
+		"$(CURDIR)/$(BIN)/dagster" dev --workspace "$(CURDIR)/workspace.yaml"
 
 check: install
 	@$(BIN)/ruff check .
@@ -61,10 +78,16 @@ bench: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	@$(BIN)/python -m benchmarks
 
+docs: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@$(BIN)/mkdocs build --strict --quiet --site-dir site
+	@echo "site/index.html"
+
 # It asks a database of known faults on the network.
 audit: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	@$(BIN)/pip-audit --local --skip-editable
+	@$(BIN)/pip-audit --requirement deploy/requirements.txt --require-hashes --disable-pip
 
 clean:
 	@test ! -x $(BIN)/data-pipeline || $(HOMES) $(BIN)/data-pipeline db stop
