@@ -1,6 +1,5 @@
 """What the annotation of a parameter asks for."""
 
-import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from data_pipeline.io_manager.ibis_tables import as_ibis
 from data_pipeline.schema_types import FrameSchema, schema_of
 from data_pipeline.store.reading import shown, takes_reference
 from data_pipeline.transfer.frames import is_frame_type
+from data_pipeline.transfer.loaded_modules import loaded_module
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def takes_table(annotation: Any) -> bool:
 
 def is_ibis_table(annotation: Any) -> bool:
     """Whether an annotation is `ibis.Table`."""
-    ibis = sys.modules.get("ibis")
+    ibis = loaded_module("ibis")
     return ibis is not None and annotation is ibis.Table
 
 

@@ -1,7 +1,6 @@
 """Tables as ibis sees them, and its expressions as queries."""
 
 import functools
-import sys
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +10,7 @@ from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.results.table_query import sql_query
 from data_pipeline.store.several_tables import Tables
 from data_pipeline.store.table_properties import Table, View
+from data_pipeline.transfer.loaded_modules import loaded_module
 
 
 def as_query(value: Any) -> Any:
@@ -26,7 +26,7 @@ def as_query(value: Any) -> Any:
         return View(as_query(value.source))
     if isinstance(value, Tables):
         return Tables({name: as_query(each) for name, each in value.items()})
-    ibis = sys.modules.get("ibis")
+    ibis = loaded_module("ibis")
     if ibis is None or not isinstance(value, ibis.Expr):
         return value
     from ibis.expr.operations import InMemoryTable

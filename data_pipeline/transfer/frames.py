@@ -1,12 +1,12 @@
 """Frames of pandas, polars and Arrow, and the Arrow streams they become and come from."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from data_pipeline.errors import UnsupportedDataError
+from data_pipeline.transfer.loaded_modules import loaded_module
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,7 +114,7 @@ def is_frame(value: Any) -> bool:
 
 def is_frame_type(annotation: Any) -> bool:
     """Tell whether `from_reader` gives this kind of frame (any annotation may be asked about)."""
-    arrow, pandas, polars = map(sys.modules.get, ("pyarrow", "pandas", "polars"))
+    arrow, pandas, polars = map(loaded_module, ("pyarrow", "pandas", "polars"))
     if arrow is not None and annotation in (arrow.Table, arrow.RecordBatchReader):
         return True
     return (pandas is not None and annotation is pandas.DataFrame) or (
@@ -124,7 +124,7 @@ def is_frame_type(annotation: Any) -> bool:
 
 def is_stream_type(annotation: Any) -> bool:
     """Tell whether `from_reader` gives a stream of batches for this."""
-    arrow = sys.modules.get("pyarrow")
+    arrow = loaded_module("pyarrow")
     return arrow is not None and annotation is arrow.RecordBatchReader
 
 
@@ -191,24 +191,24 @@ def from_reader(reader: "pa.RecordBatchReader", kind: type) -> Any:
 
 def is_stream(value: Any) -> bool:
     """Tell whether a value is a stream of Arrow batches."""
-    arrow = sys.modules.get("pyarrow")
+    arrow = loaded_module("pyarrow")
     return arrow is not None and isinstance(value, arrow.RecordBatchReader)
 
 
 def _is_arrow(value: Any) -> bool:
-    arrow = sys.modules.get("pyarrow")
+    arrow = loaded_module("pyarrow")
     return arrow is not None and (
         is_stream(value) or isinstance(value, arrow.Table | arrow.RecordBatch)
     )
 
 
 def _is_pandas(value: Any) -> bool:
-    pandas = sys.modules.get("pandas")
+    pandas = loaded_module("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
 def _is_polars(value: Any) -> bool:
-    polars = sys.modules.get("polars")
+    polars = loaded_module("polars")
     return polars is not None and isinstance(value, polars.DataFrame | polars.LazyFrame)
 
 
