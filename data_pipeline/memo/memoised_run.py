@@ -45,7 +45,7 @@ from data_pipeline.memo.restoring import (
 )
 from data_pipeline.memo.results_of_checks import CheckResults
 from data_pipeline.memo.run_knowledge import RunKnowledge
-from data_pipeline.memo.run_messages import Course, without_identity
+from data_pipeline.memo.run_messages import Course, made_elsewhere, without_identity
 from data_pipeline.memo.run_steps import commit_order, node_name, run_steps
 from data_pipeline.results.side_by_side import side_by_side
 from data_pipeline.runs.dagster_plan import (
@@ -227,6 +227,20 @@ class Memo:
         steps = self._computing.values()
         return kept_out(self.decisions(), steps, self._knowledge.known, self._validation)
 
+    @property
+    def made_elsewhere(self) -> str | None:
+        """Which tables of other code locations the run replaces; None where it replaces none."""
+        if self._location is None:
+            return None
+        decided = self.decisions()
+        due = [
+            item.key
+            for step in self._computing.values()
+            if step.key in decided and decided[step.key].action in (Action.RUN, Action.WAIT)
+            for item in step.computations
+        ]
+        return made_elsewhere(due, self._knowledge.known, self._instance, self._location)
+
     def announce(self, storage: dg.DagsterInstance, run_id: str) -> None:
         """Say what is left out from the start, and hands fingerprints to the steps.
 
@@ -258,6 +272,8 @@ class Memo:
             )
         if (line := self.not_taken) is not None:
             self._log.info(line)
+        if (line := self.made_elsewhere) is not None:
+            self._log.warning(line)
         if (found := digests(list(self._computing.values()))) != "{}":
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
 

@@ -10,6 +10,7 @@ from data_pipeline.identity.run_resources import IDENTITY_METHOD
 from data_pipeline.instances import Instance
 from data_pipeline.memo.deciding.decisions import Decision, Key, Known, Step
 from data_pipeline.memo.run_steps import RunSteps
+from data_pipeline.store.orphans import CodeLocation
 
 
 def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> Iterator[str]:
@@ -32,6 +33,29 @@ def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> 
             "dg.ConfigurableResource or a frozen dataclass, or give its class a method "
             f"`{IDENTITY_METHOD}()` that returns a plain value, which differs when results would."
         )
+
+
+def made_elsewhere(
+    due: Iterable[Key], known: Mapping[Key, Known], instance: Instance, location: CodeLocation
+) -> str | None:
+    """Say which tables that a run replaces were made by other code locations, if any were.
+
+    It may be the same project under a new name, or another one that has the same names.
+    """
+    others: dict[str, list[str]] = {}
+    for key in due:
+        made_in = known[key].row.made_in if key in known else None
+        if made_in not in (None, location.name):
+            others.setdefault(str(made_in), []).append(f"`{key[1]}`")
+    if not others:
+        return None
+    whose = "; ".join(f"{few(names)} of `{name}`" for name, names in sorted(others.items()))
+    return (
+        f"Code location `{location.name}` replaces what others have made in instance "
+        f"`{instance.name}`: {whose}. If that is another project, keep the two apart: give one of "
+        "them another database, or other `instance_id`s in its instances.yaml. If it is this one "
+        "under an earlier name, there is nothing to do."
+    )
 
 
 class Course:

@@ -139,3 +139,20 @@ def test_the_module_that_makes_the_definitions_is_their_code_location() -> None:
 
     found = code_location(instance_definitions([constant("s/a", 1)]).resolve_job_def("full"))
     assert found == location(__name__, "a")
+
+
+def test_a_run_that_replaces_tables_of_another_project_says_so(
+    world: World, pipeline_database: sa.Engine, define: Callable[[dg.Definitions], None]
+) -> None:
+    assert world.made(lambda: [constant("s/kept", 1), constant("s/shared", 1)]).success
+    execute(pipeline_database, "UPDATE full_catalog.tables SET made_in = 'another.project'")
+    again = [constant("s/kept", 1), constant("s/shared", 2)]
+    define(instance_definitions(again, code_location=HERE))
+    said = (
+        f"Code location `{HERE}` replaces what others have made in instance `full`: `s/shared` of"
+    )
+    assert f"{said} `another.project`. If" in command("plan", "full").output
+    assert world.made(lambda: again).success
+    assert said in world.last.log
+    assert world.made(lambda: [constant("s/kept", 1), constant("s/shared", 3)]).success
+    assert "replaces what others" not in world.last.log

@@ -40,6 +40,8 @@ def plan(instance: str) -> None:
             click.echo(f"  {_in_short(decision)}")
     if (line := memo.not_taken) is not None:
         click.echo(line)
+    if (line := memo.made_elsewhere) is not None:
+        click.echo(line)
     if (refused := memo.refused) is not None:
         click.echo(f"a run would end before its first step: {refused}")
     if text := str(memo.orphans()):
