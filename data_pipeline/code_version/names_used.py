@@ -154,7 +154,7 @@ def references(
         nodes: Statements or expressions, at the top of a module or within one function.
         closure: Names that are bound by functions around the code.
         annotations: Whether annotations are more than the telling of types, although the function
-            has no decorators (as in `syntax.normalised`).
+            has no decorators (as in `normalised_syntax`).
     """
     walk = _Walk()
     for node in nodes:

@@ -21,7 +21,7 @@ def raw_partition_mapping(configuration: Configuration) -> dg.StaticPartitionMap
 
     So Dagster's lineage says less than what is done. What a run of `mini` reads, and whether it has
     something to do, goes by the catalog: there its sampled tables depend on those of `midi`, and
-    on no raw table (see `io_manager/upstream.py`). New raw data makes all of them stale in the UI,
+    on no raw table (see `identity/upstream.py`). New raw data makes all of them stale in the UI,
     but `mini` runs nothing before `midi` has taken them. The order in which they run is up
     to the user, as it is for `full` and `midi`.
 

@@ -134,7 +134,7 @@ CacheMode = Literal[
     "force_fresh_input",
     "force_cache_invalid",
 ]
-"""How results are validated; see `cache_validation.Validation`."""
+"""How results are validated; see `caching.Validation`."""
 
 
 class CacheValidation(_Settings):

@@ -139,7 +139,7 @@ def limit_of_hubs(setting: int | str, parents: Mapping[int, int]) -> int | None:
 
 
 def predicted_design_effect(setting: int | str, parents: Mapping[int, int]) -> float:
-    """Return the design effect of sampling children with their root; see `hub_limit.design_effect`.
+    """Return the design effect of sampling children with their root; see `design_effect`.
 
     Args:
         setting: `hubs` of the specification.
