@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
-from data_pipeline import sql_query, table_checks
+from data_pipeline import Stage, outside_input, sql_query, table_checks
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.pipelines.quickstart import assets as quickstart
@@ -78,6 +78,42 @@ def queued(name: str, executor: str, _generation: str) -> dg.JobDefinition:
         return pd.DataFrame({"v": [1]})
 
     return instance_definitions([t], executor=EXECUTORS[executor]()).resolve_job_def(name)
+
+
+@functools.lru_cache(maxsize=1)
+def growing(name: str, executor: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(increments(), executor=EXECUTORS[executor]())
+    return definitions.resolve_job_def(name)
+
+
+def increments() -> list[Any]:
+    """A table that is appended to, and one of sums of it that is merged into."""
+    shop = Stage("shop")
+    source = outside_input(_lines_there)
+
+    @shop.table(primary_key="k", write="append", code_version="1", metadata=source)
+    def lines(previous: sa.Table | None) -> Any:
+        there = "false" if previous is None else "k <= (SELECT max(k) FROM {previous})"
+        tables = {} if previous is None else {"previous": previous}
+        return sql_query(f"SELECT * FROM public.lines WHERE NOT ({there})", **tables)
+
+    @shop.table(primary_key="item", write="merge", code_version="1")
+    def sums(lines: sa.Table, previous: sa.Table | None) -> Any:
+        seen = "0" if previous is None else "(SELECT max(upto) FROM {previous})"
+        tables = {"lines": lines} | ({} if previous is None else {"previous": previous})
+        return sql_query(
+            "SELECT item, sum(amount)::bigint AS amount, max(k) AS upto FROM {lines} "
+            f"WHERE item IN (SELECT item FROM {{lines}} WHERE k > {seen}) GROUP BY item",
+            **tables,
+        )
+
+    return [lines, sums]
+
+
+def _lines_there() -> str:
+    engine = sa.create_engine(os.environ["DATA_PIPELINE_DATABASE_URL"], poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return str(connection.scalar(sa.text("SELECT max(k) FROM public.lines")))
 
 
 def assets() -> list[dg.AssetsDefinition]:

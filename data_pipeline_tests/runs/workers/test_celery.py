@@ -14,6 +14,7 @@ from data_pipeline_tests.io_manager.runs import rows, wait_until
 from data_pipeline_tests.memo.settings import table_store
 from data_pipeline_tests.runs.workers import project
 from data_pipeline_tests.runs.workers.conftest import Workers
+from data_pipeline_tests.runs.workers.grown import check_that_tables_grow
 from data_pipeline_tests.runs.workers.leader import lead
 
 SLEEPING = (
@@ -48,6 +49,12 @@ def test_the_shipped_pipeline_runs_on_all_instances(
     assert again.success
     assert executed(again) == set()
     assert rows(engine, "SELECT * FROM mini_catalog.leases") == []
+
+
+def test_tables_grow_by_what_steps_return(
+    workers: Workers, storage: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    check_that_tables_grow(storage, engine, "celery")
 
 
 def test_a_worker_that_loaded_older_code_refuses(

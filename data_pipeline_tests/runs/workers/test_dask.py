@@ -8,20 +8,28 @@ import sqlalchemy as sa
 
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.runs.workers import project
+from data_pipeline_tests.runs.workers.grown import check_that_tables_grow
 from data_pipeline_tests.runs.workers.leader import lead
 
 pytest.importorskip("dagster_dask", reason="NOT TESTED: install data_pipeline[dask]")
 
 
-@pytest.fixture
-def cluster(storage: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Two processes, which know the database of the test."""
+@pytest.fixture(scope="module")
+def _scheduler(place: dict[str, str]) -> Iterator[str]:
+    """Two processes, which know the database of the module."""
     from dask.distributed import LocalCluster
 
     settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(processes=True, **settings) as cluster:
-        monkeypatch.setenv(project.SCHEDULER, cluster.scheduler_address)
-        yield
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in place.items():
+            environment.setenv(name, value)
+        with LocalCluster(processes=True, **settings) as cluster:
+            yield cluster.scheduler_address
+
+
+@pytest.fixture
+def cluster(_scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(project.SCHEDULER, _scheduler)
 
 
 def test_the_shipped_pipeline_runs_by_dask(
@@ -34,3 +42,9 @@ def test_the_shipped_pipeline_runs_by_dask(
     again = lead(storage, "shipped", "dask", "mini")
     assert again.success
     assert not [event for event in again.all_events if event.is_step_success]
+
+
+def test_tables_grow_by_what_steps_return(
+    cluster: None, storage: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    check_that_tables_grow(storage, engine, "dask")
