@@ -6,7 +6,7 @@ All that the author of a pipeline needs is imported from here, and loaded when i
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from data_pipeline import moved
+from data_pipeline import deprecated_imports
 
 if TYPE_CHECKING:
     from data_pipeline import estimates as estimates
@@ -118,7 +118,7 @@ _MODULES = frozenset({"estimates", "testing"})
 
 __all__ = [*_PUBLIC, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
-moved.install()
+deprecated_imports.install()
 
 
 def __getattr__(name: str) -> Any:

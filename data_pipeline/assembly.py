@@ -42,7 +42,7 @@ from data_pipeline.identity.upstream import UNPARTITIONED_TAG
 from data_pipeline.instances import Configuration, load_configuration, project
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
 from data_pipeline.instances.instance import PIPELINE_JOB
-from data_pipeline.instances.located_values import problem, suggestion
+from data_pipeline.instances.merged_layers import problem, suggestion
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.io_manager.instance_resource import InstanceResource

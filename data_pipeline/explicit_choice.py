@@ -9,7 +9,7 @@ import dagster as dg
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Configuration, CopyFilter, Instance
-from data_pipeline.instances.located_values import problem, suggestion
+from data_pipeline.instances.merged_layers import problem, suggestion
 from data_pipeline.results.data_checks import referenced_table, relationship_name
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY
 from data_pipeline.store.table_properties import Properties, declared_properties

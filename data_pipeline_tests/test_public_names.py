@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import data_pipeline
-from data_pipeline import moved
+from data_pipeline import deprecated_imports
 
 PROMISED = [
     "Stage",
@@ -64,7 +64,7 @@ def test_importing_it_loads_nothing_that_takes_long(module: str, more: set[str])
     assert ended.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("path", sorted(moved._MOVED))
+@pytest.mark.parametrize("path", sorted(deprecated_imports._MOVED))
 def test_an_earlier_path_works_with_a_warning(path: str) -> None:
     code = f"import warnings; warnings.simplefilter('error'); import {path}"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -15,7 +15,7 @@ from data_pipeline.database.identifiers import RelationName, StageTable, op_name
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.explicit_choice import OWN_COPY
 from data_pipeline.instances import CopyFilter, Instance, load_configuration
-from data_pipeline.instances.located_values import suggestion
+from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.instances.settings.caching import Validation, validation
 from data_pipeline.results.build import build_from_batches
 from data_pipeline.results.table_query import compiled, is_query, unwrapped

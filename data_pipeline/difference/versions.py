@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.errors import ConfigurationError, TableNotFoundError
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.instances.located_values import suggestion
+from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.store import catalog, history, slots, staging
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from data_pipeline.instances import project
 from data_pipeline.instances.environment import Environment
 from data_pipeline.instances.instance import SAMPLE_STAGE, Instance
-from data_pipeline.instances.located_values import Located, locate, problem, shown, suggestion
+from data_pipeline.instances.merged_layers import Located, locate, problem, shown, suggestion
 from data_pipeline.instances.placeholders import Placeholders
 from data_pipeline.instances.resolution import Resolver, Sections
 from data_pipeline.instances.settings.sample import CheckSettings, RootSettings, SampleSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.instances import project
-from data_pipeline.instances.located_values import problem, shown
+from data_pipeline.instances.merged_layers import problem, shown
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.instances.settings.stores import (
     BlobStore,

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from data_pipeline.instances.environment import Environment
-from data_pipeline.instances.located_values import Located, problem, suggestion
+from data_pipeline.instances.merged_layers import Located, problem, suggestion
 
 _TOKEN = re.compile(
     r"(?P<literal>\{\{|\}\})"

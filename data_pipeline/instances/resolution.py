@@ -13,7 +13,7 @@ from data_pipeline.instances.instance import (
     check_name,
     check_schema_prefix,
 )
-from data_pipeline.instances.located_values import (
+from data_pipeline.instances.merged_layers import (
     Located,
     Tree,
     merge_all,

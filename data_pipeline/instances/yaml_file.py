@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from data_pipeline.instances import project
-from data_pipeline.instances.located_values import Located, problem, shown, suggestion
+from data_pipeline.instances.merged_layers import Located, problem, shown, suggestion
 from data_pipeline.instances.settings.stores import _Settings
 
 

@@ -6,12 +6,17 @@ started with, or have other settings. While it works, it goes by the lease of th
 
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
-from data_pipeline.identity.asked import Asked, asked, check_asked, without_resources
 from data_pipeline.identity.computation import (
     Identity,
     identity_of,
     op_context,
     resources_of_run,
+)
+from data_pipeline.identity.requested_computation import (
+    Asked,
+    asked,
+    check_asked,
+    without_resources,
 )
 from data_pipeline.instances import Instance
 from data_pipeline.runs.dagster_plan import PlanAtHand, check_versions, needs_leader

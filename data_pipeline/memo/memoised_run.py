@@ -14,8 +14,8 @@ from data_pipeline.dagster_internals import EngineEventData, ExecutionPlan, Reso
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable, few
 from data_pipeline.errors import ConfigurationError, DataPipelineError
-from data_pipeline.identity.asked import Asked, asked
 from data_pipeline.identity.computation import SOURCES_TAG
+from data_pipeline.identity.requested_computation import Asked, asked
 from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.instances import Configuration, project
 from data_pipeline.instances.settings.caching import validation

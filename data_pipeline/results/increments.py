@@ -16,7 +16,7 @@ from data_pipeline.database.relations import Shape, read_shapes
 from data_pipeline.database.row_hash import differs
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
 from data_pipeline.instances import Instance
-from data_pipeline.results.replaced import KEY
+from data_pipeline.results.table_changes import KEY
 from data_pipeline.store import staging
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed

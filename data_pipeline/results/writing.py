@@ -49,7 +49,7 @@ from data_pipeline.results.query_identity import QueryIdentity, with_earned_vers
 from data_pipeline.results.ranges import loads
 from data_pipeline.results.ranges.loading import Target, continues, load_ranges
 from data_pipeline.results.ranges.ranged_rows import RangedRows
-from data_pipeline.results.replaced import replaced_metadata
+from data_pipeline.results.table_changes import replaced_metadata
 from data_pipeline.results.table_query import check_supported, compiled, is_query, unwrapped
 from data_pipeline.results.ui_metadata import (
     TableFacts,

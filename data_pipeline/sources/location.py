@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import DatabaseUrl, project
 from data_pipeline.instances.environment import Environment
-from data_pipeline.instances.located_values import Located, problem
+from data_pipeline.instances.merged_layers import Located, problem
 from data_pipeline.instances.placeholders import Placeholders
 from data_pipeline.instances.yaml_file import read_url_attrs
 from data_pipeline.sources.source import Source

@@ -16,7 +16,7 @@ from data_pipeline.cli.planned_run import log_for_shell, planned
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import DataPipelineError, TableNotFoundError
 from data_pipeline.instances import Configuration
-from data_pipeline.instances.located_values import suggestion
+from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.memo.deciding.decisions import Action, Decision
 from data_pipeline.store.reading import fetch
 

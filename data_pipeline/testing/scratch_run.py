@@ -28,7 +28,7 @@ from data_pipeline.instances import (
     load_configuration,
 )
 from data_pipeline.instances.configuration import in_force
-from data_pipeline.instances.located_values import suggestion
+from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling.scratch_schema import scratch_instance_id, scratch_schema
 from data_pipeline.store import catalog

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.instances.located_values import locate, merge, merge_all
+from data_pipeline.instances.merged_layers import locate, merge, merge_all
 
 LEAVES = st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
 KEYS = st.sampled_from("abc")

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from data_pipeline.instances.located_values import suggestion
+from data_pipeline.instances.merged_layers import suggestion
 
 TableKey = Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)?$")]
 """A raw table, as `table` (in every stage that has one of that name) or as `stage/table`, where the

@@ -4,7 +4,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from data_pipeline import table_properties
-from data_pipeline.results.replaced import KEY
+from data_pipeline.results.table_changes import KEY
 from data_pipeline_tests.io_manager.runs import metadata, run, table_asset
 
 
