@@ -1,6 +1,7 @@
 """The code of a project: which modules belong to it, and what a reference in one of them means."""
 
 import builtins
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -30,7 +31,7 @@ class ProjectFiles:
     def holds(self, path: Path) -> bool:
         """Say whether a file belongs to the project; libraries in its folders do not."""
         if path not in self._known:
-            self._known[path] = self._is_inside(path.resolve())
+            self._known[path] = self._is_inside(_resolved(path))
         return self._known[path]
 
     def _is_inside(self, path: Path) -> bool:
@@ -41,6 +42,19 @@ class ProjectFiles:
             if not any(path.is_relative_to(folder) for folder in standard):
                 return True
         return False
+
+
+def _resolved(path: Path) -> Path:
+    """Follow links as `resolve` does, those of a folder once in this process.
+
+    It is asked for the file of every module that is loaded, thousands of times in a few folders.
+    """
+    return path.resolve() if path.is_symlink() else _resolved_folder(path.parent) / path.name
+
+
+@functools.cache
+def _resolved_folder(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def is_installed(roots: Sequence[Path]) -> bool:
