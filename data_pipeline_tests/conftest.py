@@ -2,9 +2,9 @@
 
 The pipelines connect as a role that owns its databases and may do nothing else.
 
-By default the tests start the embedded server in a temporary directory. `--test-url` or the
-environment variable DATA_PIPELINE_TEST_URL names another server, on which the tests create and
-drop databases of their own.
+By default the tests start the embedded server in a temporary directory, in memory where there is
+enough. `--test-url` or the environment variable DATA_PIPELINE_TEST_URL names another server, on
+which the tests create and drop databases of their own.
 """
 
 import gc
@@ -132,32 +132,35 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[["dg.Definition
 
 
 @pytest.fixture(scope="session")
-def superuser_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[sa.URL]:
+def superuser_url(request: pytest.FixtureRequest) -> Iterator[sa.URL]:
     """URL of the maintenance database of a running server, for its superuser."""
     url = request.config.getoption("--test-url")
     if url:
         yield sa.make_url(url).set(drivername="postgresql+psycopg2")
         return
     from data_pipeline.embedded import EmbeddedServer
+    from data_pipeline_tests.server_home import server_home
 
-    server = EmbeddedServer(Path(tmp_path_factory.mktemp("home")))
-    url = server.start().set(drivername="postgresql+psycopg2")
-    _let_go_of_safety(url)
-    yield url
-    server.stop()
+    with server_home() as home:
+        server = EmbeddedServer(home)
+        try:
+            _make_cheap(server.start().set(drivername="postgresql+psycopg2"))
+            server.stop()  # to begin with the new settings
+            yield server.start().set(drivername="postgresql+psycopg2")
+        finally:
+            server.stop()
 
 
-def _let_go_of_safety(url: sa.URL) -> None:
-    """Wait for no disk, and make passwords cheap to check.
+def _make_cheap(url: sa.URL) -> None:
+    """Wait for no disk, make passwords cheap to check, and keep few pages.
 
     What is written survives all but the end of the operating system. A password takes two thirds of
-    the time of a connection, and tests open a hundred thousand.
+    the time of a connection, and tests open a hundred thousand. Whenever a table or a database is
+    dropped, the server looks through all its pages.
     """
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
-        settings = ["fsync = off", "full_page_writes = off"]
+        settings = ["fsync = off", "full_page_writes = off", "shared_buffers = '64MB'"]
         if (connection.dialect.server_version_info or ()) >= (16,):
             settings.append("scram_iterations = 1")
             connection.exec_driver_sql("SET scram_iterations = 1")
