@@ -25,6 +25,9 @@ DAGSTER_HOME ?= $(DATA_PIPELINE_HOME)/dagster
 # Only what runs the user's pipeline knows the user's data; tests and benchmarks make their own.
 HOMES := DATA_PIPELINE_HOME="$(DATA_PIPELINE_HOME)" DAGSTER_HOME="$(DAGSTER_HOME)"
 
+# Images of Python set it; then each program that tests start would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo test screenshots soak deploy-test servers dev check format bench audit docs clean
 
 install: $(INSTALLED)
