@@ -1,5 +1,7 @@
 """`copy_inputs`: which rows an instance takes is a function of the user."""
 
+import functools
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,13 +84,14 @@ def weighted_pipeline() -> list[dg.AssetsDefinition]:
     return pipeline(weights=True)
 
 
-def job(name: str, kind: str) -> dg.JobDefinition:
+@functools.lru_cache(maxsize=1)  # a run asks for it several times
+def job(name: str, kind: str, _run: str) -> dg.JobDefinition:
     return instance_definitions(pipeline(weights=kind == "weighted")).resolve_job_def(name)
 
 
 def run(name: str, kind: str = "plain") -> set[str]:
     """Runs the job of an instance and gives what it made."""
-    made = dg.build_reconstructable_job(__name__, "job", (name, kind))
+    made = dg.build_reconstructable_job(__name__, "job", (name, kind, uuid.uuid4().hex))
     with dg.DagsterInstance.ephemeral() as storage, dg.execute_job(made, storage) as result:
         assert result.success
         return {
