@@ -38,11 +38,12 @@ from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed
 
-# One commit of an instance at a time.
+# One commit of an instance at a time, of a run that nobody takes for dead until it is over.
 _BEGINNING = """
 SET LOCAL lock_timeout = {timeout};
 SET LOCAL search_path = '';
-{lock}
+{lock};
+{alive}
 """
 
 # The session that looks at what is committed. Whoever locks a whole catalog may wait for the
@@ -110,8 +111,7 @@ def commit_stages(
             # The other session is opened now, while nobody has to wait for that.
             with session.database.begin() as outside, session.begin() as connection:
                 run(outside, _OUTSIDE.format(timeout=timeout))
-                lock = waiting_for_transaction(commit_lock_name(instance))
-                run(connection, _BEGINNING.format(timeout=timeout, lock=lock))
+                _begin(connection, session, timeout)
                 done, files = _Commit(connection, outside, session, stages, log).execute()
                 interrupts.check()
                 if done.broken:
@@ -135,6 +135,14 @@ def commit_stages(
         stages,
         f"For {limit:g} seconds (`table_store.commit_wait_seconds`) it had to wait: {reason()}",
     )
+
+
+def _begin(connection: sa.Connection, session: RunSession, timeout: int) -> None:
+    instance, run_id = session.instance, session.run_id
+    lock = waiting_for_transaction(commit_lock_name(instance))
+    alive = run_registry.registered_statement(instance, run_id)
+    if not run(connection, _BEGINNING.format(timeout=timeout, lock=lock, alive=alive)).all():
+        raise staging.taken_for_dead(instance, run_id)
 
 
 def _staying(session: RunSession, stages: Sequence[str]) -> set[StageTable]:
@@ -175,7 +183,6 @@ class _Commit:
     def execute(self) -> tuple[Committed, list[tuple[StageTable, str]]]:
         """Move everything; gives what was committed, and the files that nothing refers to."""
         connection, instance = self._connection, self._instance
-        staging.check_alive(connection, instance, self._run_id)
         earlier = replacement.read(connection, instance, self._run_id, self._stages)
         rows = earlier.staged
         if not rows:
@@ -315,11 +322,14 @@ class _Commit:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."
             raise _refused(instance, self._stages, reason)
         definitions = self._definitions(attached, aside, back)
-        user_objects.drop_objects(connection, attached)
         gone = attached.old.keys() - kept.relations.keys() - back.keys()
         move(
             connection,
-            [*kept.statements, *_drops({name: attached.old[name].relkind for name in gone})],
+            [
+                *user_objects.drop_statements(attached),
+                *kept.statements,
+                *_drops({name: attached.old[name].relkind for name in gone}),
+            ],
             {source: instance.schema(targets[name].stage) for name, source in sources.items()},
             frozenset(source for name, source in sources.items() if targets[name].kind == "view"),
         )

@@ -71,8 +71,8 @@ def have_ended(
         Whether the commit is to go ahead; False if it may still wait for somebody.
     """
     bound = session.instance.table_store.snapshot_wait_seconds
-    last = _last(session, stages, ()) if bound > 0 else None
-    if last is not None and _look(session, last):
+    last = _present(session, stages) if bound > 0 else None
+    if last is not None:
         last = _last(session, stages, stays())
     if last is None:
         return True
@@ -111,8 +111,25 @@ def _pending(waits: SnapshotWaits, found: Mapping[Holder, str], bound: float) ->
     return any(now - waits.since.setdefault(holder, now) < bound for holder in found)
 
 
+def _present(session: "RunSession", stages: Sequence[str]) -> sa.Row[Any] | None:
+    """Return who wrote the last of the rows, and when; None where nobody has an older snapshot."""
+    with session.begin() as connection:
+        last = _last_in(connection, session, stages, ())
+        return last if last is not None and _look_in(connection, session, last) else None
+
+
 def _last(
     session: "RunSession", stages: Sequence[str], stays: Collection[StageTable]
+) -> sa.Row[Any] | None:
+    with session.begin() as connection:
+        return _last_in(connection, session, stages, stays)
+
+
+def _last_in(
+    connection: sa.Connection,
+    session: "RunSession",
+    stages: Sequence[str],
+    stays: Collection[StageTable],
 ) -> sa.Row[Any] | None:
     """Return who wrote the last of the rows, and when; None where no rows replace others."""
     instance = session.instance
@@ -125,15 +142,20 @@ def _last(
         stages=", ".join(map(literal, stages)),
         stays=", ".join(["NULL", *(literal(str(table)) for table in stays)]),
     )
-    with session.begin() as connection:
-        return run(connection, text).first()
+    return run(connection, text).first()
 
 
 def _look(session: "RunSession", last: sa.Row[Any]) -> dict[Holder, str]:
+    with session.begin() as connection:
+        return _look_in(connection, session, last)
+
+
+def _look_in(
+    connection: sa.Connection, session: "RunSession", last: sa.Row[Any]
+) -> dict[Holder, str]:
     """Return those of the candidates who are still there, with their names."""
     parameters = {"writer": last.writer, "built": last.built, "program": PROGRAM}
-    with session.begin() as connection:
-        rows = connection.execute(_HOLDERS, parameters).all()
+    rows = connection.execute(_HOLDERS, parameters).all()
     found = {(row.pid, row.transaction, row.snapshot): row for row in rows}
     known = session.snapshots.candidates.setdefault(last.writer, frozenset(found))
     return {holder: _described(row) for holder, row in found.items() if holder in known}

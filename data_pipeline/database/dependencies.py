@@ -98,12 +98,17 @@ class Graph:
         edges: All dependencies on them and on what depends on them.
         others: Policies, rules and triggers of other relations, by the relations' oids.
         blockers: What can neither be dropped nor put up again.
+        walked: All whose dependents were looked for.
+        entries: How many entries of pg_depend that were, and the sum of the transactions that made
+            them.
     """
 
     roots: Mapping[Node, RelationName]
     edges: tuple[Edge, ...]
     others: Mapping[Node, int] = field(default_factory=dict)
     blockers: tuple[Blocker, ...] = ()
+    walked: frozenset[Node] = frozenset()
+    entries: tuple[int, int] = (0, 0)
 
     @cached_property
     def blocked(self) -> dict[RelationName, tuple[Blocker, ...]]:
@@ -294,21 +299,26 @@ def _walk(
     listed = ", ".join(f"to_regclass({literal(relation.quoted)})" for relation in relations)
     query = _EDGES.format(relations=listed, behind_parts=behind_parts)
     roots, edges, owners, parents = {}, [], {}, []
-    for of_class, of, columns, catalog, oid, number, is_part, kind, place, owner, parent in run(
-        connection, query
-    ):
+    walked, entries, entered = set(), 0, 0
+    for item in run(connection, query):
+        of_class, of, columns, catalog, oid, number, is_part, kind, place, *more = item
+        entries, entered = entries + more[0], entered + more[1]
+        owner, parent = more[2:]
         node = Node(catalog, oid)
         if owner is not None:
             owners[node] = owner
         if of_class == "-":
-            roots[node] = relations[place - 1]
+            walked.add(node)
+            if place is not None:
+                roots[node] = relations[place - 1]
             if parent is not None:
                 reason = f"has {relations[place - 1]} as a partition or an heir"
                 parents.append(Blocker(node, parent, None, reason))
         elif (of_class, of) != node:
             numbers = tuple(sorted(set(columns or ())))
             edges.append(Edge(Node(of_class, of), node, numbers, number, is_part, kind))
-    return Graph(roots, tuple(edges)), owners, parents
+    graph = Graph(roots, tuple(edges), walked=frozenset(walked), entries=(entries, entered))
+    return graph, owners, parents
 
 
 def _of_other_roles(connection: sa.Connection, owners: Mapping[Node, str]) -> list[Blocker]:

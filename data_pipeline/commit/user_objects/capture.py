@@ -6,7 +6,8 @@ from itertools import groupby
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.user_objects.default_privileges import Default, read_defaults
+from data_pipeline.commit.user_objects import default_privileges
+from data_pipeline.commit.user_objects.default_privileges import Default
 from data_pipeline.commit.user_objects.kinds import KINDS, files_of, query_of
 from data_pipeline.commit.user_objects.object_definitions import (
     Relation,
@@ -26,7 +27,7 @@ from data_pipeline.database.dependencies import (
     Node,
     read_graph,
 )
-from data_pipeline.database.identifiers import RelationName
+from data_pipeline.database.identifiers import RelationName, literal
 from data_pipeline.errors import CannotCarryError
 
 State = frozenset[tuple[str, int, str]]
@@ -55,19 +56,38 @@ SELECT '{catalog}', objoid::bigint, concat_ws(' ', classoid, objsubid, xmin)
 FROM {catalog} WHERE objoid = ANY ({oids})
 """
 
+# What `Graph.walked` and `Graph.entries` were told: whoever attaches something adds an entry.
+_ENTRIES = """
+SELECT 'pg_depend', count(*), coalesce(sum(d.xmin::text::bigint), 0)::text
+FROM unnest({catalogs}::regclass[], {oids}) AS node(class, oid)
+JOIN pg_depend d ON d.refclassid = node.class AND d.refobjid = node.oid
+"""
+
+_NAMES = """
+SELECT 'name', coalesce(to_regclass(name)::oid::bigint, 0), name FROM unnest(ARRAY[{names}]) name
+"""
+
 
 def read_state(connection: sa.Connection, graph: Graph) -> State:
-    """Return the fingerprint of relations, and of all that depends on them.
+    """Return the fingerprint of relations, of all that depends on them, and of default privileges.
 
     Args:
         connection: A transaction with an empty search path.
         graph: What depends on the relations.
     """
+    return _state(connection, _state_queries(graph))
+
+
+def _state(connection: sa.Connection, queries: Iterable[str]) -> State:
+    return frozenset(tuple(row) for row in run(connection, " UNION ALL ".join(queries)))
+
+
+def _state_queries(graph: Graph) -> list[str]:
     nodes = (
         set(graph.roots) | {edge.node for edge in graph.edges} | {edge.of for edge in graph.edges}
     )
     if not nodes:
-        return frozenset()
+        return [default_privileges.QUERY]
     nodes |= {Node(RELATION, oid) for oid in graph.others.values()}
     special = {RELATION: _RELATIONS, FUNCTION: _FUNCTIONS}
     queries = [
@@ -77,10 +97,13 @@ def read_state(connection: sa.Connection, graph: Graph) -> State:
         for catalog in sorted({node.catalog for node in nodes} - {TYPE})
     ]
     queries += [
-        _TEXTS.format(catalog=catalog, oids=oid_array(node.oid for node in nodes))
-        for catalog in ("pg_description", "pg_seclabel")
+        default_privileges.QUERY,
+        *(
+            _TEXTS.format(catalog=catalog, oids=oid_array(node.oid for node in nodes))
+            for catalog in ("pg_description", "pg_seclabel")
+        ),
     ]
-    return frozenset(tuple(row) for row in run(connection, " UNION ALL ".join(queries)))
+    return queries
 
 
 @dataclass(frozen=True)
@@ -210,7 +233,11 @@ def read(
         read_objects(connection, list(found), _files(graph, found.values()), others),
         graph,
         state,
-        read_defaults(connection),
+        tuple(
+            default_privileges.parsed(text)
+            for catalog, _, text in sorted(state)
+            if catalog == "pg_default_acl"
+        ),
         new,
     )
 
@@ -226,16 +253,25 @@ def check_unchanged(connection: sa.Connection, attached: UserObjects) -> None:
         attached: What was read.
 
     Raises:
-        CannotCarryError: Something depends on the relations now that cannot be put up again.
-        ChangedError: Somebody has changed something.
+        ChangedError: Somebody has changed something, or attached something.
     """
-    graph = read_graph(connection, attached.names)
-    _check_replaceable(graph)
-    if (
-        graph != attached.graph
-        or read_state(connection, graph) != attached.state
-        or set(read_defaults(connection)) != set(attached.defaults)
-    ):
+    graph = attached.graph
+    found = {name: node.oid for node, name in graph.roots.items()}
+    entries, entered = graph.entries
+    expected = {("pg_depend", entries, str(entered))}
+    expected |= {("name", found.get(name, 0), name.quoted) for name in attached.names}
+    walked = sorted(graph.walked)
+    queries = [
+        *_state_queries(graph),
+        _ENTRIES.format(
+            catalogs=f"'{{{','.join(node.catalog for node in walked)}}}'",
+            oids=f"'{{{','.join(str(node.oid) for node in walked)}}}'::oid[]",
+        ),
+    ]
+    if attached.names:
+        listed = ", ".join(literal(name.quoted) for name in attached.names)
+        queries.append(_NAMES.format(names=listed))
+    if _state(connection, queries) != attached.state | expected:
         raise ChangedError
 
 
@@ -272,21 +308,15 @@ def _files(graph: Graph, relations: Iterable[Relation]) -> set[str]:
     return files_of(catalogs).union(*(relation.has for relation in relations))
 
 
-def drop_objects(connection: sa.Connection, attached: UserObjects) -> None:
-    """Drop what depends on the relations, all in one go, and never more than was read.
+def drop_statements(attached: UserObjects) -> list[str]:
+    """Return the statements that drop what depends on relations, and free the names of parts.
 
-    Where somebody has built something on that in the meantime, PostgreSQL refuses (2BP01).
+    They drop never more than was read: where somebody has built something on that in the meantime,
+    PostgreSQL refuses (2BP01).
 
     Args:
-        connection: The transaction, with an empty search path.
-        attached: What was read.
+        attached: What was read; the transaction is to have an empty search path.
     """
-    if statements := _statements(attached):
-        run(connection, ";\n".join(statements))
-
-
-def _statements(attached: UserObjects) -> list[str]:
-    """Return the statements that drop what depends on relations, and free the names of parts."""
     loose = {node.oid for node in attached.graph.loose}
     roots = {node.oid for node in attached.graph.roots}
     first, then = [], []

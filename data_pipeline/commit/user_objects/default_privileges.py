@@ -1,22 +1,21 @@
 """Default privileges: what others may do with a relation that somebody creates in a schema."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
-from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, quoted
 
-_DEFAULTS = """
-SELECT n.nspname, d.defaclobjtype::text,
+QUERY = """
+SELECT 'pg_default_acl', d.oid::bigint, json_build_array(n.nspname, d.defaclobjtype::text,
        a.privilege_type, a.is_grantable, a.grantee = d.defaclrole,
-       CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END AS grantee
+       CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END)::text
 FROM pg_default_acl d
 CROSS JOIN LATERAL aclexplode(d.defaclacl) a
 LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
 WHERE d.defaclrole = to_regrole(quote_ident(current_user)) AND d.defaclobjtype IN ('r', 'f')
 """
+"""The default privileges that the current role has set up: a catalog, an oid, and `parsed` text."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,10 @@ class Default:
     grantee: str
 
 
-def read_defaults(connection: sa.Connection) -> tuple[Default, ...]:
-    """Return the default privileges that the current role has set up for what it creates."""
-    return tuple(
-        Default(schema, kind == "f", privilege, grantable, own, quoted(who) if who else "PUBLIC")
-        for schema, kind, privilege, grantable, own, who in run(connection, _DEFAULTS)
-    )
+def parsed(text: str) -> Default:
+    """Return a default privilege from what `QUERY` gives of it."""
+    schema, kind, privilege, grantable, own, who = json.loads(text)
+    return Default(schema, kind == "f", privilege, grantable, own, quoted(who) if who else "PUBLIC")
 
 
 def grantees(defaults: Iterable[Default], schema: str, *, functions: bool) -> list[str] | None:

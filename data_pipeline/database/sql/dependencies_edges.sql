@@ -1,3 +1,4 @@
+-- OFFSET 0 keeps PostgreSQL from reading whole catalogs for what a few look-ups by index give.
 WITH RECURSIVE root(oid, place) AS (
     SELECT relation::oid, place
     FROM unnest(ARRAY[{relations}]::regclass[]) WITH ORDINALITY AS r(relation, place)
@@ -7,7 +8,9 @@ WITH RECURSIVE root(oid, place) AS (
   UNION
     SELECT next.class, next.oid
     FROM node
-    JOIN pg_depend d ON d.refclassid = node.class AND d.refobjid = node.oid
+    CROSS JOIN LATERAL (
+        SELECT * FROM pg_depend WHERE refclassid = node.class AND refobjid = node.oid OFFSET 0
+    ) d
     CROSS JOIN LATERAL (
         SELECT d.classid AS class, d.objid AS oid
         WHERE d.classid = 'pg_proc'::regclass
@@ -20,14 +23,14 @@ WITH RECURSIVE root(oid, place) AS (
     ) next
 )
 SELECT e.of_class::regclass::text, e.of::bigint, e.columns::int[], e.class::regclass::text,
-       e.oid::bigint, e.number, e.is_part, c.relkind::text, e.place,
+       e.oid::bigint, e.number, e.is_part, c.relkind::text, e.place, e.entries, e.entered,
        CASE WHEN owned.owner IS NOT NULL AND NOT (
                 pg_has_role(owned.owner, 'USAGE')
                 AND CASE WHEN current_setting('server_version_num')::int >= 160000
                          THEN pg_has_role(owned.owner, 'SET') ELSE true END
                 AND (owned.schema IS NULL OR has_schema_privilege(owned.schema, 'CREATE')))
             THEN pg_get_userbyid(owned.owner) END,
-       CASE WHEN e.of_class = 0 THEN (
+       CASE WHEN e.place IS NOT NULL THEN (
            SELECT format('table %s (role %s)', inhparent::regclass, pg_get_userbyid(p.relowner))
            FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
            WHERE inhrelid = e.oid ORDER BY inhseqno LIMIT 1
@@ -37,16 +40,25 @@ FROM (
            array_agg(d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,
            CASE WHEN r.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass::oid END AS class,
            coalesce(r.ev_class, d.objid) AS oid, max(d.objsubid) AS number,
-           bool_or(d.deptype IN ('a', 'i', 'P', 'S')) AS is_part, NULL::int AS place
+           bool_or(d.deptype IN ('a', 'i', 'P', 'S')) AS is_part, NULL::int AS place,
+           count(*)::int AS entries, sum(d.xmin::text::bigint)::bigint AS entered
     FROM node
-    JOIN pg_depend d ON d.refclassid = node.class AND d.refobjid = node.oid
-    LEFT JOIN pg_rewrite r
-        ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
+    CROSS JOIN LATERAL (
+        SELECT *, xmin FROM pg_depend WHERE refclassid = node.class AND refobjid = node.oid OFFSET 0
+    ) d
+    LEFT JOIN LATERAL (
+        SELECT oid, ev_class FROM pg_rewrite
+        WHERE d.classid = 'pg_rewrite'::regclass AND oid = d.objid AND rulename = '_RETURN' OFFSET 0
+    ) r ON true
     GROUP BY 1, 2, 4, 5
   UNION ALL
-    SELECT 0, 0, NULL, 'pg_class'::regclass, oid, 0, false, place FROM root
+    SELECT 0, 0, NULL, class, node.oid, 0, false, place, 0, 0
+    FROM node LEFT JOIN root ON root.oid = node.oid AND class = 'pg_class'::regclass
 ) e
-LEFT JOIN pg_class c ON e.class = 'pg_class'::regclass AND c.oid = e.oid
+LEFT JOIN LATERAL (
+    SELECT relkind, relowner, relnamespace FROM pg_class
+    WHERE e.class = 'pg_class'::regclass AND oid = e.oid OFFSET 0
+) c ON true
 LEFT JOIN LATERAL (
     SELECT c.relowner AS owner, CASE WHEN e.of_class <> 0 THEN c.relnamespace END AS schema
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from data_pipeline.database import sessions
 from data_pipeline.database.advisory_locks import RUN_PREFIX, matches
+from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
 from data_pipeline.store.active_runs import leases
@@ -108,6 +109,14 @@ def is_registered(connection: sa.Connection, instance: Instance, run_id: str) ->
     if not catalog.exists(connection, instance.catalog_schema, RUNS):
         return False
     return connection.scalar(registered(instance.catalog_schema, sa.literal(run_id))) is not None
+
+
+def registered_statement(instance: Instance, run_id: str) -> str:
+    """Return the statement that gives a run if it is listed as at work, as `registered` does."""
+    table = quoted(instance.catalog_schema, RUNS)
+    return (
+        f"SELECT run_id FROM {table} WHERE run_id = {literal(run_id)} AND NOT is_buried FOR SHARE"
+    )
 
 
 def registered(

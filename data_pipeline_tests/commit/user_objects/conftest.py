@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.commit import user_objects
-from data_pipeline.commit.user_objects import Broken
+from data_pipeline.commit.user_objects import Broken, UserObjects
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName
 
@@ -63,7 +63,7 @@ class Stage:
         with self.engine.begin() as connection:
             run(connection, "SET LOCAL search_path = ''")
             hanging = user_objects.read(connection, names)
-            user_objects.drop_objects(connection, hanging)
+            drop_objects(connection, hanging)
             for name, kind in new.items():
                 if put_aside and name in old:
                     run(connection, f"ALTER TABLE s.{name} SET SCHEMA aside")
@@ -71,6 +71,12 @@ class Stage:
                     run(connection, f"DROP {old[name]} s.{name}")
                 run(connection, f"ALTER {kind} s__staging.{name} SET SCHEMA s")
             return user_objects.restore_objects(connection, hanging, policy, LOG, definitions or {})
+
+
+def drop_objects(connection: sa.Connection, hanging: UserObjects) -> None:
+    """Drops what hangs on relations, as a commit does."""
+    if statements := user_objects.drop_statements(hanging):
+        run(connection, ";".join(statements))
 
 
 _RELATIONS = """

@@ -8,7 +8,7 @@ from data_pipeline.commit.user_objects import UserObjects
 from data_pipeline.database.connection import run
 from data_pipeline.database.dependencies import ChangedError
 from data_pipeline.database.identifiers import RelationName
-from data_pipeline_tests.commit.user_objects.conftest import LOG, Stage
+from data_pipeline_tests.commit.user_objects.conftest import LOG, Stage, drop_objects
 
 T = RelationName("s", "t")
 
@@ -35,7 +35,7 @@ def test_a_view_built_on_a_view_in_the_meantime_is_not_dropped(stage: Stage) -> 
         with pytest.raises(
             sa.exc.InternalError, match=r"view users\.late depends on view users\.v"
         ):
-            user_objects.drop_objects(connection, hanging)
+            drop_objects(connection, hanging)
     assert stage.rows("SELECT a FROM users.late") == []
 
 
@@ -43,7 +43,7 @@ def test_a_view_built_on_a_table_in_the_meantime_is_seen(stage: Stage) -> None:
     stage.create("CREATE TABLE t (a int)", "CREATE VIEW users.v AS SELECT a FROM t")
     with stage.engine.begin() as connection, stage.engine.connect() as outside:
         hanging = begun(connection)
-        user_objects.drop_objects(connection, hanging)
+        drop_objects(connection, hanging)
         user_objects.check_unchanged(outside, hanging)
         stage.execute("CREATE VIEW users.late AS SELECT a FROM s.t")
         with pytest.raises(ChangedError):
@@ -79,7 +79,7 @@ def test_what_the_commit_takes_down_itself_is_no_change(stage: Stage) -> None:
     with stage.engine.begin() as connection, stage.engine.connect() as outside:
         run(connection, "SET LOCAL search_path = ''")
         hanging = user_objects.read(connection, [T, RelationName("s", "shown")])
-        user_objects.drop_objects(connection, hanging)
+        drop_objects(connection, hanging)
         run(connection, "DROP VIEW s.shown; DROP TABLE s.t")
         user_objects.check_unchanged(outside, hanging)
 
@@ -91,7 +91,7 @@ def test_a_lock_that_is_not_free_is_no_misfit(stage: Stage) -> None:
     with stage.engine.connect() as busy, stage.engine.connect() as connection:
         run(busy, "LOCK TABLE users.other IN ACCESS EXCLUSIVE MODE")
         hanging = begun(connection)
-        user_objects.drop_objects(connection, hanging)
+        drop_objects(connection, hanging)
         run(connection, "SET LOCAL lock_timeout = 5")
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
             user_objects.restore_objects(connection, hanging, "drop", LOG, other)

@@ -1,6 +1,6 @@
 -- kind: comment; step 13; at once; on any relation
 -- where: EXISTS (SELECT FROM pg_description
---                WHERE classoid = 'pg_class'::regclass AND objoid = c.oid)
+--                WHERE classoid = 'pg_class'::regclass AND objoid = c.oid OFFSET 0)
 SELECT rel.oid::bigint, 'comment', coalesce(attname, ''),
        CASE WHEN objsubid > 0 THEN ARRAY[attname::text] END,
        format('COMMENT ON %s IS %L', target, description),

@@ -5,7 +5,7 @@
 --                LEFT JOIN pg_description
 --                    ON classoid = 'pg_constraint'::regclass AND objoid = k.oid
 --                WHERE conrelid = c.oid
---                  AND (contype IN ('c', 'f') OR description IS NOT NULL))
+--                  AND (contype IN ('c', 'f') OR description IS NOT NULL) OFFSET 0)
 SELECT rel.oid::bigint, CASE contype WHEN 'f' THEN 'foreign key' ELSE 'constraint' END, conname,
        columns,
        format('ALTER TABLE %s ADD CONSTRAINT %I %s', x, conname, pg_get_constraintdef(k.oid)),

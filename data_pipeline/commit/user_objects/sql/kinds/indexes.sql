@@ -4,7 +4,7 @@
 -- where: EXISTS (SELECT FROM pg_index
 --                LEFT JOIN pg_description
 --                    ON classoid = 'pg_class'::regclass AND objoid = indexrelid
---                WHERE indrelid = c.oid AND (NOT indisprimary OR description IS NOT NULL))
+--                WHERE indrelid = c.oid AND (NOT indisprimary OR description IS NOT NULL) OFFSET 0)
 SELECT rel.oid::bigint, CASE WHEN indisprimary THEN 'primary key' ELSE 'index' END, c.relname,
        i.columns,
        CASE WHEN k.oid IS NULL THEN pg_get_indexdef(indexrelid)
