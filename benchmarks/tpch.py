@@ -7,6 +7,7 @@ their orders would come together, so that values by order would be less certain 
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,12 @@ import sqlalchemy as sa
 import yaml
 
 from data_pipeline import ForeignKey, instance_resources, table_properties
+from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.partitions import instance_partitions, raw_partition_mapping
 from data_pipeline.sampling import copy_filtered_inputs
-from data_pipeline.sampling.sampled_inputs import Request
+from data_pipeline.sampling.sample_request import Request
 from data_pipeline.store.table_properties import Properties, properties
 
 RAW, INPUTS, ROOT = "tpch_raw", "tpch", "orders"
@@ -75,6 +77,9 @@ _SAMPLES: dict[str, dict[str, Any]] = {
 }
 GROWN, MIDI_GROWN = "grown", "midi_grown"
 """An instance with 1 % more orders, written in another order, and its sample like midi."""
+
+_CHANGED = {"orders": "o_totalprice", "lineitem": "l_extendedprice"}
+"""The column of a table that gets other values."""
 
 _KEYS_OF_ORDERS = {"orders": "o_orderkey", "lineitem": "l_orderkey"}
 
@@ -136,6 +141,31 @@ class Tpch:
         )
         if not result.success:
             raise RuntimeError(f"the run of {name} failed")
+
+    def change(self, name: str) -> None:
+        """Give a hundredth of the rows of a raw table of full other values."""
+        full, column = self.instance("full"), _CHANGED[name]
+        key = DECLARED[name].primary_key[0]
+        committed = f"{full.schema(RAW)}.{name}"
+        with database(full).begin() as connection:
+            schema = full.schema(RAW)
+            names = [item["name"] for item in sa.inspect(connection).get_columns(name, schema)]
+        number = time.time_ns()
+        changed = f"CASE WHEN hashint8extended({key}, {number}) % 100 = 0 THEN -1 * {column}"
+        columns = ", ".join(
+            f"{changed} ELSE {column} END AS {column}" if c == column else c for c in names
+        )
+
+        @dg.asset(
+            key=[RAW, name],
+            partitions_def=instance_partitions(load_configuration(self.config)),
+            metadata=table_properties(**_DECLARED[name]),
+        )
+        def table() -> Any:
+            return sa.text(f"SELECT {columns} FROM {committed}")
+
+        resources = instance_resources("full", config=self.config)
+        dg.materialize([table], partition_key="full", resources=resources)
 
     def _raw(self, name: str, configuration: Configuration) -> dg.AssetsDefinition:
         full = configuration.instance("full").schema(RAW)

@@ -20,6 +20,11 @@ from data_pipeline.instances.settings.caching import Validation, validation
 from data_pipeline.results.build import build_from_batches
 from data_pipeline.results.table_query import compiled, is_query, unwrapped
 from data_pipeline.sampling.code_identity import sampling_version
+from data_pipeline.sampling.earlier.staying_tables import (
+    is_there,
+    log_not_taken,
+    recorded_versions,
+)
 from data_pipeline.sampling.filtered_frames import filtered
 from data_pipeline.sampling.input_step import (
     InputOutput,
@@ -30,12 +35,7 @@ from data_pipeline.sampling.input_step import (
 )
 from data_pipeline.sampling.plan.sample_plan import has_root
 from data_pipeline.sampling.plan.schema_graph import schema_graph
-from data_pipeline.sampling.sampled_inputs import (
-    OwnRows,
-    is_there,
-    log_not_taken,
-    recorded_versions,
-)
+from data_pipeline.sampling.sample_request import OwnRows
 from data_pipeline.sampling.scratch_schema import scratch_schema
 from data_pipeline.sampling.weights import (
     roles_without_selection,

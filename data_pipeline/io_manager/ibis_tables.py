@@ -21,7 +21,7 @@ def as_query(value: Any) -> Any:
     """
     if isinstance(value, Table):
         inner = as_query(value.obj)
-        return Table.of(inner, value.properties, value.inputs, value.written)
+        return Table.of(inner, value.properties, value.inputs, value.written, value.unchanged)
     if isinstance(value, View):
         return View(as_query(value.source))
     if isinstance(value, Tables):

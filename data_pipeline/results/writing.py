@@ -20,7 +20,7 @@ from data_pipeline.database.connection import (
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.database.lock_waiting import building
 from data_pipeline.database.sql_text import renamed
-from data_pipeline.errors import ConfigurationError, UnsupportedDataError
+from data_pipeline.errors import ConfigurationError, DatabaseError, UnsupportedDataError
 from data_pipeline.identity.computation import UNKNOWN, Identity
 from data_pipeline.instances import Instance, project
 from data_pipeline.results.build import (
@@ -86,6 +86,7 @@ class Origin:
         part_of: The asset that makes it as one of several tables; None: that of its name.
         previous: What the asset's code was told to be there; None: it did not ask.
         lineage: What went into each input besides data, of a table that grows by increments.
+        unchanged: The query key of the committed table, if that has the rows already.
     """
 
     run_id: str
@@ -96,6 +97,7 @@ class Origin:
     part_of: str | None = None
     previous: Previous | None = None
     lineage: Callable[[], Mapping[str, str]] = dict
+    unchanged: str | None = None
 
     @property
     def outside(self) -> dict[str, str | None]:
@@ -195,7 +197,8 @@ class Store:
 
         written = None
         if isinstance(obj, Table):
-            origin = replace(origin, inputs={**origin.inputs, **obj.inputs})
+            inputs = {**origin.inputs, **obj.inputs}
+            origin = replace(origin, inputs=inputs, unchanged=obj.unchanged)
             written = obj.written
         obj, properties = unwrapped(obj, declared)
         if not (optional and obj is None):
@@ -472,6 +475,11 @@ class Store:
         )
         if kept := self._kept(room, row, origin):
             return kept
+        if origin.unchanged is not None:
+            raise DatabaseError(
+                f"Table `{room.table}` was to stay as it is, but somebody has changed or replaced "
+                "it in the meantime. Run it again."
+            )
         if written is not None and properties.deleted is None:
             taken = (room.session, room.table, room.relation, written, properties)
             built = build_from_written(self._database, *taken)
@@ -586,26 +594,29 @@ class Store:
 
     def _kept(self, room: "_Room", row: CatalogRow, origin: Origin) -> Stored | None:
         """Leave a table as it is that was made by the same query of the same data."""
-        if origin.forced or row.query_key is None or row.query_key != room.look.query_key:
+        if origin.forced or row.query_key is None:
+            return None
+        keys = {row.query_key, origin.unchanged} - {None}
+        if room.look.query_key not in keys:
             return None
         started = time.monotonic()
         relation = committed(self._instance, row.table)
         with self._database.begin() as connection:
             staging.check_alive(connection, self._instance, origin.run_id)
             there = catalog.row(connection, self._instance.catalog_schema, row.table)
-            if there is None or there.query_key != row.query_key:
+            if there is None or there.query_key not in keys:
                 return None
             if not verdict_on(connection, relation, there).is_intact:
                 return None
             if origin.given not in (None, there.data_version):
                 return None
-            confirmed = (
-                row if row.kind == "table" else replace(row, inputs={**row.inputs, **there.inputs})
-            )
+            confirmed = row
+            if row.kind != "table" and origin.unchanged is None:
+                confirmed = replace(row, inputs={**row.inputs, **there.inputs})
             if row.declared.write:
                 begun = from_start(there, origin.lineage())
                 confirmed = replace(confirmed, increment=begun.increment)
-            catalog.confirm(connection, self._instance.catalog_schema, confirmed)
+            catalog.confirm(connection, self._instance.catalog_schema, confirmed, of_query=True)
             facts = read_facts(connection, relation, there.declared.primary_key)
             # What columns mean is no part of the query's identity.
             described = Properties(columns=row.declared.columns)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-_FOLDERS = (".", "plan", "engine", "prediction")
-_EARLIER = {"1064e7753c419b8e": "07ed43fd18fc6b5d"}
+_FOLDERS = (".", "plan", "engine", "prediction", "earlier")
+_EARLIER = {"1de869cc320b7b1a": "07ed43fd18fc6b5d"}
 """What earlier states of this package call code that chooses the same rows, by its hash."""
 
 

@@ -14,18 +14,15 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
 from data_pipeline.sampling.code_identity import sampling_version
-from data_pipeline.sampling.first_rows import selected_query
-from data_pipeline.sampling.prediction.predictions import log_names_of_weights
-from data_pipeline.sampling.sampled_inputs import (
-    Own,
-    Request,
-    SampledInputs,
-    Versions,
+from data_pipeline.sampling.earlier.staying_tables import (
     is_there,
     log_not_taken,
     recorded_versions,
-    sampled_inputs,
 )
+from data_pipeline.sampling.first_rows import selected_query
+from data_pipeline.sampling.prediction.predictions import log_names_of_weights
+from data_pipeline.sampling.sample_request import Own, Request, Versions
+from data_pipeline.sampling.sampled_inputs import SampledInputs, sampled_inputs
 from data_pipeline.sampling.weights import (
     roles_table,
     roles_without_selection,

@@ -16,7 +16,7 @@ from data_pipeline.sampling.first_rows import selected_frame
 from data_pipeline.sampling.input_step import InputOutput, OutputKind
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import SchemaGraph, schema_graph
-from data_pipeline.sampling.sampled_inputs import Request
+from data_pipeline.sampling.sample_request import Request
 from data_pipeline.sampling.scratch_schema import sampled_frames
 from data_pipeline.transfer.frames import is_frame
 

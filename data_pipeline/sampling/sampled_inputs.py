@@ -1,10 +1,8 @@
 """The input tables of an instance that samples: chosen together, in one state of the source."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -12,14 +10,16 @@ import sqlalchemy as sa
 from data_pipeline.database.connection import database, ensure_schema, run
 from data_pipeline.database.identifiers import RelationName, StageTable, few
 from data_pipeline.database.relations import relation_kind
-from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances import Instance
 from data_pipeline.instances.settings.sample import Budget
-from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.results.query_identity import QueryIdentity
 from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.copied_rows import columns_of, copied_rows, places_table
+from data_pipeline.sampling.earlier.copies import EarlierCopy
+from data_pipeline.sampling.earlier.kept_copies import How, MadeBy, keep_copies, kept_copies
+from data_pipeline.sampling.earlier.kept_facts import keep_facts, known_facts
+from data_pipeline.sampling.earlier.source_facts import SourceFacts
+from data_pipeline.sampling.earlier.staying_tables import log_not_taken, recorded_versions, stays
 from data_pipeline.sampling.engine.outputs import COMMON, OTHERS, OUTPUT, may_be_written
 from data_pipeline.sampling.engine.selection_state import (
     Workspace,
@@ -28,121 +28,30 @@ from data_pipeline.sampling.engine.selection_state import (
     lock_for_selection,
     work_table,
 )
-from data_pipeline.sampling.engine.source_facts import SourceFacts
 from data_pipeline.sampling.engine.source_tables import SourceTable
-from data_pipeline.sampling.kept_facts import keep_facts, known_facts
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, has_root, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.prediction.budget import sized_selection
 from data_pipeline.sampling.prediction.predictions import log_selection, log_sizes
+from data_pipeline.sampling.sample_request import Request, Versions
 from data_pipeline.sampling.weights import (
     marked,
     roles_of_chosen,
     roles_of_written,
     roles_table,
+    weighted_table,
     weighted_view,
     with_declared_key,
 )
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.lookup import committed, made_from
+from data_pipeline.store.lookup import committed
 from data_pipeline.store.reading import fetch, known_properties, properties_of
-from data_pipeline.store.relation_state import verdict_on
 from data_pipeline.store.table_properties import Properties, Table, Written
 from data_pipeline.transfer.stable_hash import fingerprint
 
 if TYPE_CHECKING:
     from data_pipeline.sampling.engine import Selection
-
-Versions = Mapping[str, str | None]
-"""Data versions by `instance/stage/table`; None where one is not known."""
-
-
-@dataclass(frozen=True)
-class OwnRows:
-    """The rows of a source table that a function of the user leaves to choose from.
-
-    Attributes:
-        query: The query for them.
-        reads: The input tables behind whose sources it looks.
-    """
-
-    query: sa.SelectBase | sa.TextClause | sa.FromClause
-    reads: frozenset[str]
-
-    def of(self, source: sa.Table) -> sa.Select[Any]:
-        """Return the query for them with the columns of the source, in their order."""
-        columns = [sa.column(column.name, column.type) for column in source.c]
-        rows = sa.text(f"(\n{compiled(self.query)}\n) AS own".replace(":", r"\:"))
-        return sa.select(*columns).select_from(rows)
-
-
-Own = Callable[[Mapping[str, sa.Table]], Mapping[str, OwnRows]]
-"""Gives, of the source tables, the rows of those of which not all are there to choose from."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a step is to give.
-
-    Attributes:
-        instance: The instance.
-        stage: The stage of the input tables.
-        raw: The raw table behind each input table, in order of declaration.
-        declared: What the raw assets declare of them.
-        tables: The input tables that are asked for.
-        roles: Those whose roles are asked for.
-        forced: Whether everything is to be chosen anew.
-        stable: Whether tables that are there stay as they are, whatever their source has become.
-        own: What the rows are chosen from; None: all rows.
-    """
-
-    instance: Instance
-    stage: str
-    raw: Mapping[str, StageTable]
-    declared: Mapping[str, Properties]
-    tables: frozenset[str]
-    roles: frozenset[str] = frozenset()
-    forced: bool = False
-    stable: bool = False
-    own: Own | None = None
-
-    @property
-    def source(self) -> Instance:
-        """The instance that the rows come from.
-
-        Raises:
-            ConfigurationError: It has only a part of the rows, so probabilities would be wrong.
-        """
-        source = self.instance.source
-        if source is None:
-            raise AssertionError("what loads for itself has no sample")
-        # Found out when everything is loaded, but for assets without `instance_definitions`.
-        if (thin := thinned_by(source, self.stage, self.raw)) is not None:
-            what, remedy = reason_and_remedy(self.instance, thin)
-            raise ConfigurationError(f"Stage `{self.stage}`: {what}. {remedy}")
-        return source
-
-    @property
-    def place(self) -> str:
-        """What tells its working tables from those of other pipelines that share the stage."""
-        return ", ".join([self.stage, *sorted(map(str, self.raw.values()))])
-
-    @property
-    def origins(self) -> Mapping[str, StageTable]:
-        """The table of the source behind each input table."""
-        return {
-            name: made_from(self.instance, raw, StageTable(self.stage, name))[1]
-            for name, raw in self.raw.items()
-        }
-
-
-class How(Enum):
-    """How the rows of a table came about."""
-
-    WRITTEN = "in a copy that was written while they were chosen"
-    CHOSEN = "known by their places"
-    WHOLE = "all of them"
 
 
 class SampledInputs:
@@ -163,6 +72,7 @@ class SampledInputs:
         self._relations: dict[str, sa.Table] = {}
         self._how: dict[str, How] = {}
         self._kept_versions: dict[str, Versions] = {}
+        self._unchanged: dict[StageTable, str] = {}
         self.selection: Selection | None = None
 
     def choose(self, log: logging.Logger) -> None:
@@ -192,6 +102,8 @@ class SampledInputs:
             facts = self._known_facts(connection)
             space = Workspace.open(connection, schema, self._request.place, facts)
             space.outputs = self._outputs(tables)
+            earlier = self._earlier(connection, tables, rows)
+            space.earlier = {name: copy for name, (_, copy) in earlier.items()}
             for name in tables:
                 if self._relations[name] is not self._sources[name]:
                     space.create(self._copied(name), "copy", name)
@@ -199,14 +111,71 @@ class SampledInputs:
             sized = sized_selection(space, self._plan.part(tables), relations)
             self.selection = sized.selection
             keep_facts(connection, self._request.instance, self._request.place, tables, facts)
+            self._note_ways(sized.selection)
+            self._keep_copies(connection, tables, sized.selection)
             if sized.selection.outputs and database(self._request.instance).keeps_sessions:
                 # Else the server would be told later what it has inserted.
                 run(connection, "SELECT pg_stat_force_next_flush()")
-        for name, chosen in self.selection.rows.items():
-            written = How.WRITTEN if name in self.selection.outputs else How.CHOSEN
-            self._how[name] = How.WHOLE if chosen is None else written
+        self._note_unchanged(earlier, rows)
         log_selection(log, self.selection)
         log_sizes(log, sized)
+
+    def _note_ways(self, selection: "Selection") -> None:
+        for name, chosen in selection.rows.items():
+            written = How.WRITTEN if name in selection.outputs else How.CHOSEN
+            self._how[name] = How.WHOLE if chosen is None else written
+
+    def _keep_copies(
+        self, connection: sa.Connection, tables: frozenset[str], selection: "Selection"
+    ) -> None:
+        made = {
+            name: (self._made_by(name, self._how[name]), identity)
+            for name in sorted(tables & self._request.tables)
+            if (identity := selection.identities[name]) is not None
+        }
+        keep_copies(connection, self._request.instance, self._request.place, made)
+
+    def _earlier(
+        self,
+        connection: sa.Connection,
+        tables: frozenset[str],
+        rows: Mapping[StageTable, CatalogRow],
+    ) -> dict[str, tuple[MadeBy, EarlierCopy]]:
+        """Return the copies that are still as an earlier draw has made them, with their roles."""
+        if self._request.forced:
+            return {}
+        instance, found = self._request.instance, {}
+        for name, (made, identity) in kept_copies(
+            connection, instance, self._request.place
+        ).items():
+            if name in tables & self._request.tables and self._stays(connection, name, made, rows):
+                row = rows[StageTable(self._request.stage, name)]
+                relation = committed(instance, row.table)
+                table = sa.table(relation.name, schema=relation.schema)
+                found[name] = made, EarlierCopy(table, row.row_count or 0, identity)
+        return found
+
+    def _note_unchanged(
+        self,
+        earlier: Mapping[str, tuple[MadeBy, EarlierCopy]],
+        rows: Mapping[StageTable, CatalogRow],
+    ) -> None:
+        """Note the copies that have the chosen rows already, with roles and weights."""
+        for name, (made, copy) in earlier.items():
+            if self.selection is None or self.selection.identities[name] != copy.identity:
+                continue
+            wanted = [table for table, *_ in self._wanted(name, made)]
+            weighted = weighted_table(StageTable(self._request.stage, name))
+            if self._shows_weights(rows.get(weighted), self._weighted(name, made)):
+                wanted.append(weighted)
+            self._unchanged |= {table: rows[table].query_key or "" for table in wanted}
+
+    def _shows_weights(self, row: CatalogRow | None, made: Table) -> bool:
+        """Whether a view is there as it was made; its inputs are rows and roles, too."""
+        if row is None or not made.inputs.items() <= row.inputs.items():
+            return False
+        view = QueryIdentity.of_query_view(compiled(made.obj.source), row.inputs)
+        return row.query_key == view.query_key
 
     def _known_facts(self, connection: sa.Connection) -> SourceFacts:
         in_place = {
@@ -217,18 +186,30 @@ class SampledInputs:
 
     def table(self, name: str) -> Table:
         """Return an input table: a query for its chosen rows."""
-        return self._table(name, self._how[name])
+        table = self._table(name, self._made_by(name, self._how[name]))
+        return self._as_it_is(StageTable(self._request.stage, name), table)
 
     def roles(self, name: str) -> Table:
         """Return the keys of its chosen rows with their roles and probabilities."""
-        return self._roles(name, self._how[name])
+        table = self._roles(name, self._made_by(name, self._how[name]))
+        return self._as_it_is(roles_table(StageTable(self._request.stage, name)), table)
 
     def weighted(self, name: str) -> Table:
         """Return the input table with weights."""
-        table = StageTable(self._request.stage, name)
-        source = self._sources[name]
-        version, inputs = self._version(name), self._inputs(name)
-        return weighted_view(self._request.instance, table, source, version, inputs)
+        table = self._weighted(name, self._made_by(name, self._how[name]))
+        return self._as_it_is(weighted_table(StageTable(self._request.stage, name)), table)
+
+    def _weighted(self, name: str, made: MadeBy) -> Table:
+        table, source = StageTable(self._request.stage, name), self._sources[name]
+        return weighted_view(self._request.instance, table, source, made.version, made.inputs)
+
+    def _as_it_is(self, name: StageTable, table: Table) -> Table:
+        """Return a table that stays, if it is there already as it would be made."""
+        table.unchanged = self._unchanged.get(name)
+        return table
+
+    def _made_by(self, name: str, how: How) -> MadeBy:
+        return MadeBy(how, self._version(name), self._inputs(name))
 
     def _outputs(self, tables: frozenset[str]) -> dict[str, bool]:
         """Return the tables that can be written while they are chosen, and if unlogged."""
@@ -245,13 +226,13 @@ class SampledInputs:
 
     def _written(self, name: str) -> Written | None:
         output = self.selection.outputs.get(name) if self.selection else None
-        if output is None:
+        if output is None or output.earlier is not None:
             return None
         relation = RelationName(output.table.schema or "public", output.table.name)
         return Written(relation, output.rows)
 
-    def _table(self, name: str, how: How) -> Table:
-        relation = self._relations[name]
+    def _table(self, name: str, made: MadeBy) -> Table:
+        relation, how = self._relations[name], made.how
         query = sa.select(relation)
         if how is How.WRITTEN:
             output = self._work(OUTPUT, name)
@@ -263,12 +244,12 @@ class SampledInputs:
             rows = SourceTable(name, relation, (), {}).rows_at(self._places(name), "rows")
             query = sa.select(*(rows.c[column.name] for column in relation.c))
         properties = properties_of(self._sources[name])
-        marked_query, written = marked(query, self._version(name)), self._written(name)
-        return Table.of(marked_query, properties, self._inputs(name), written)
+        marked_query, written = marked(query, made.version), self._written(name)
+        return Table.of(marked_query, properties, made.inputs, written)
 
-    def _roles(self, name: str, how: How) -> Table:
+    def _roles(self, name: str, made: MadeBy) -> Table:
+        how, version, inputs = made.how, made.version, made.inputs
         places = None if how is How.WHOLE else self._places(name)
-        version, inputs = self._version(name), self._inputs(name)
         table = StageTable(self._request.stage, name)
         if how is How.WRITTEN:
             work = self._work(OTHERS, name), self._work(COMMON, name)
@@ -343,83 +324,36 @@ class SampledInputs:
         self, connection: sa.Connection, name: str, rows: Mapping[StageTable, CatalogRow]
     ) -> bool:
         """Whether all that is asked for of a table is there already, as it would be made."""
-        instance, declared = self._request.instance, self._request.declared[name]
-        table = StageTable(self._request.stage, name)
-        wanted: list[tuple[StageTable, Callable[..., Table], Properties]] = []
-        if name in self._request.tables:
-            wanted.append((table, self._table, declared))
-        if name in self._request.roles:
-            wanted.append((roles_table(table), self._roles, Properties()))
         for how in How:
-            if how is How.WRITTEN and not may_be_written(self._plan, name, self._sources):
-                continue
-            if all(
-                _stays(connection, instance, rows.get(target), make(name, how), properties)
-                for target, make, properties in wanted
-            ):
+            made = self._made_by(name, how)
+            if self._may_be(name, how) and self._stays(connection, name, made, rows):
                 self._how[name] = how
                 return True
         return False
 
+    def _may_be(self, name: str, how: How) -> bool:
+        return how is not How.WRITTEN or may_be_written(self._plan, name, self._sources)
 
-def is_there(
-    connection: sa.Connection,
-    instance: Instance,
-    target: StageTable,
-    table: Table,
-    declared: Properties,
-) -> bool:
-    """Whether the store would keep a table, if it were given it."""
-    row = catalog.row(connection, instance.catalog_schema, target)
-    return _stays(connection, instance, row, table, declared)
+    def _stays(
+        self,
+        connection: sa.Connection,
+        name: str,
+        made: MadeBy,
+        rows: Mapping[StageTable, CatalogRow],
+    ) -> bool:
+        """Whether all that is asked for of a table is there as it was made."""
+        return all(
+            stays(connection, self._request.instance, rows.get(target), table, properties)
+            for target, table, properties in self._wanted(name, made)
+        )
 
-
-def _stays(
-    connection: sa.Connection,
-    instance: Instance,
-    row: CatalogRow | None,
-    table: Table,
-    declared: Properties,
-) -> bool:
-    """Whether that is so, given what the catalog says of what is there."""
-    if row is None or None in table.inputs.values():
-        return False
-    properties = declared.merged(table.properties).as_json()
-    made_by = QueryIdentity.of_table(compiled(table.obj), table.inputs, properties)
-    if row.query_key != made_by.query_key:
-        return False
-    return verdict_on(connection, committed(instance, row.table), row).is_intact
-
-
-def recorded_versions(
-    connection: sa.Connection, instance: Instance, table: StageTable, inputs: Versions
-) -> Versions:
-    """Return the data versions of inputs that a table was made of; the given ones without a table.
-
-    What is made of these again stays as it is.
-    """
-    row = catalog.row(connection, instance.catalog_schema, table)
-    return inputs if row is None else {name: row.inputs.get(name) for name in inputs}
-
-
-def log_not_taken(
-    log: logging.Logger, made: Mapping[str, Versions], current: Mapping[str, Versions]
-) -> None:
-    """Say which inputs have new data, although tables stay that were made of earlier ones.
-
-    Args:
-        log: The log of the run.
-        made: What the tables that stay were made of.
-        current: What they would be made of now.
-    """
-    names = [
-        f"`{name}`"
-        for table, versions in made.items()
-        for name, version in versions.items()
-        if version != current[table][name]
-    ]
-    if names:
-        log.info(f"input {', '.join(dict.fromkeys(names))} has new data that is not taken")
+    def _wanted(self, name: str, made: MadeBy) -> Iterator[tuple[StageTable, Table, Properties]]:
+        """Return what is asked for of a table, with what is declared of it."""
+        table = StageTable(self._request.stage, name)
+        if name in self._request.tables:
+            yield table, self._table(name, made), self._request.declared[name]
+        if name in self._request.roles:
+            yield roles_table(table), self._roles(name, made), Properties()
 
 
 @contextmanager

@@ -228,10 +228,20 @@ def forget_gone(connection: sa.Connection, schema: str, stages: Sequence[str]) -
     connection.execute(sa.delete(target).where(gone, target.c.stage.in_(stages)))
 
 
-def confirm(connection: sa.Connection, schema: str, row: CatalogRow) -> None:
-    """Note that a table, left as it is, is what another computation would have made too."""
+def confirm(
+    connection: sa.Connection, schema: str, row: CatalogRow, *, of_query: bool = False
+) -> None:
+    """Note that a table, left as it is, is what another computation would have made too.
+
+    Args:
+        connection: The transaction.
+        schema: The schema of the catalog.
+        row: The row that it would have got.
+        of_query: Whether it is made by a query, which may be another one.
+    """
     target = _table(schema)
-    names = ("cache_key", "code_version", "code_parts", "identity", "inputs", "increment")
+    names = ["cache_key", "code_version", "code_parts", "identity", "inputs", "increment"]
+    names += ["query_key", "query"] if of_query else []
     connection.execute(
         sa.update(target)
         .where(target.c.stage == row.stage, target.c.name == row.name)

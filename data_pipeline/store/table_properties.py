@@ -386,6 +386,7 @@ class Table:
         self.obj = obj
         self.inputs: Mapping[str, str | None] = {}
         self.written: Written | None = None
+        self.unchanged: str | None = None
         self.properties = properties(**declared)
 
     @classmethod
@@ -395,6 +396,7 @@ class Table:
         properties: Properties,
         inputs: Mapping[str, str | None] | None = None,
         written: "Written | None" = None,
+        unchanged: str | None = None,
     ) -> "Table":
         """Return a table with properties that were checked before.
 
@@ -403,10 +405,12 @@ class Table:
             properties: Its properties.
             inputs: Data versions of what it was made from besides the asset's inputs, by asset.
             written: Where the rows of the query are already.
+            unchanged: The `query_key` of the committed table, if that has these rows already.
         """
         table = cls(obj)
         table.properties = properties
         table.written = written
+        table.unchanged = unchanged
         table.inputs = inputs or {}
         return table
 

@@ -12,7 +12,8 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling import copy_filtered_inputs
-from data_pipeline.sampling.sampled_inputs import Request, sampled_inputs
+from data_pipeline.sampling.sample_request import Request
+from data_pipeline.sampling.sampled_inputs import sampled_inputs
 from data_pipeline.store.table_properties import properties
 from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, configured, rows, run
 

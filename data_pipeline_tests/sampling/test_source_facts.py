@@ -32,7 +32,8 @@ def shop(pipeline_database: sa.Engine, tmp_path: Path) -> Shop:
 
 def kept(engine: sa.Engine) -> dict[str, Any]:
     """Gives when each fact was taken, by what it is about."""
-    return dict(rows(engine, "SELECT about, taken_at FROM midi_catalog.source_facts"))
+    query = "SELECT about, taken_at FROM midi_catalog.source_facts WHERE about NOT LIKE 'copy of %'"
+    return dict(rows(engine, query))
 
 
 def drawn(engine: sa.Engine) -> list[Rows]:

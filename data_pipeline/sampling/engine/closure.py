@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.results.table_query import compiled
+from data_pipeline.sampling.earlier.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.closure_limit import check_limit, reference_reason
 from data_pipeline.sampling.engine.outputs import output_rows, write_referenced
 from data_pipeline.sampling.engine.sampling_number import own_hash
 from data_pipeline.sampling.engine.selection_state import SelectionState
-from data_pipeline.sampling.engine.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.source_tables import (
     TID,
     matches,
@@ -88,13 +88,17 @@ def _close_in_order(state: SelectionState, order: Sequence[str]) -> None:
 
 def _write(state: SelectionState, item: Relationship) -> None:
     """Write the rows of a table that chosen rows refer to, and that are not chosen already."""
-    source = state.sources[item.parent]
-    parent = source.all_rows("parent")
-    conditions = _are_missing(state, item, parent, None)
-    if conditions is not None:
-        query = sa.select(*(parent.c[column.name] for column in source.table.c)).where(*conditions)
-        count = write_referenced(state, item.parent, query, reference_reason(item))
-        state.brought[item.parent] = count
+
+    def missing() -> sa.Select[Any] | None:
+        source = state.sources[item.parent]
+        parent = source.all_rows("parent")
+        conditions = _are_missing(state, item, parent, None)
+        if conditions is None:
+            return None
+        return sa.select(*(parent.c[column.name] for column in source.table.c)).where(*conditions)
+
+    count = write_referenced(state, item, reference_reason(item), missing)
+    state.brought[item.parent] = count
 
 
 @dataclass
@@ -278,10 +282,12 @@ def _a_row(state: SelectionState, table: str) -> list[list[str]]:
 
 def _add_pairs(state: SelectionState, table: str, items: list[Relationship]) -> set[str]:
     """Add rows of a table that join; name the tables that they refer to."""
+    # A fact of its own, since it holds while other tables change.
+    places = state.fact(f"first rows of {table}", [table], [], partial(_candidates, state, table))
     joined = [str(item) for item in items]
     tables = [table, *(item.parent for item in items)]
     rows, done = state.fact(
-        f"joins of {table}", tables, joined, partial(_joining, state, table, items)
+        f"joins of {table}", tables, joined, partial(_joining, state, table, items, places)
     )
     _add_listed(state, table, rows)
     return {item.parent for item in items if str(item) in done}
@@ -293,16 +299,19 @@ def _add_listed(state: SelectionState, table: str, rows: list[list[str]]) -> Non
         state.add(table, listed, Role.WITNESS, listed.c.reason)
 
 
+def _candidates(state: SelectionState, table: str) -> list[list[str]]:
+    """Return the first rows of a table: their places, in order."""
+    rows = state.sources[table].rows("child")
+    query = sa.select(place_text(rows)).order_by(own_hash(state, table, rows), rows.c[TID])
+    return [[place] for place in state.connection.scalars(query.limit(_CORE_CANDIDATES))]
+
+
 def _joining(
-    state: SelectionState, table: str, items: list[Relationship]
+    state: SelectionState, table: str, items: list[Relationship], places: list[list[str]]
 ) -> tuple[list[list[str]], list[str]]:
     """Return rows of a table that join, with reasons, and the relationships that they hold for."""
-    rows = state.sources[table].rows("child")
-    query = (
-        sa.select(rows.c[TID], own_hash(state, table, rows).label("hash"))
-        .order_by("hash")
-        .limit(_CORE_CANDIDATES)
-    )
+    listed = listed_rows([[place, str(i)] for i, [place] in enumerate(places)], "number")
+    query = sa.select(listed.c[TID], sa.cast(listed.c.number, sa.Integer).label("number"))
     candidates, count = state.space.create(query, "candidates", table)
     names = [str(item) for item in items]
     found = _place(state, _first(state, table, items, candidates))
@@ -332,7 +341,7 @@ def _first(
     query: sa.Select[Any] = sa.select(rows.c[TID])
     if candidates is not None:
         query = query.join(candidates, candidates.c[TID] == rows.c[TID])
-        order = candidates.c.hash
+        order = candidates.c.number
     for number, item in enumerate(items):
         parent = state.sources[item.parent].all_rows(f"parent_{number}")
         query = query.where(sa.exists().select_from(parent).where(matches(item, rows, parent)))

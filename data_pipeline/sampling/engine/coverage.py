@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from data_pipeline.sampling.earlier.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.frontier import (
     HASH,
     NUMBER,
@@ -21,7 +22,6 @@ from data_pipeline.sampling.engine.frontier import (
     witnesses,
 )
 from data_pipeline.sampling.engine.selection_state import SelectionState
-from data_pipeline.sampling.engine.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.source_tables import TID
 from data_pipeline.sampling.plan.rules import Role
 

@@ -5,13 +5,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.engine.sampling_number import first_number, own_hash
+from data_pipeline.sampling.earlier.source_facts import listed_rows, place_text
+from data_pipeline.sampling.engine.sampling_number import first_number, is_direct, own_hash
 from data_pipeline.sampling.engine.selection_state import SelectionState
-from data_pipeline.sampling.engine.source_facts import listed_rows, place_text
-from data_pipeline.sampling.engine.source_tables import TID, matches, refers
+from data_pipeline.sampling.engine.source_tables import TID, Tid, hash_alike, matches, refers
+from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
 from data_pipeline.sampling.plan.rules import Role, limit_of_hubs
 from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.sampling.plan.table_plans import SamplePart
+
+_FirstReferences = list[list[list[str]]]
+"""The number and the sum of the hashes of values that are referred to, and of those that are
+referred to once, and most often, the first ones: how often, with the place of one reference."""
+
+_LOOKED_AT = 100
+"""So many of these are known."""
 
 _ALWAYS_BROUGHT = 100
 _SHARE_BROUGHT = 1_000
@@ -36,12 +44,13 @@ def _fan_outs(state: SelectionState, item: Relationship) -> list[tuple[int, int]
 
 
 def _references(state: SelectionState, item: Relationship) -> sa.TableClause:
-    """Return each value that is referred to, with the number of references."""
+    """Return each value that is referred to, with the number of references and one's place."""
     if item.number not in state.references:
         child = state.sources[item.child].rows("child")
         columns = [child.c[name] for name in item.columns]
         labels = [column.label(f"k{i}") for i, column in enumerate(columns)]
-        counted = sa.select(*labels, sa.func.count().label("n")).where(refers(item, child))
+        one = sa.func.min(child.c[TID], type_=Tid()).label(TID)
+        counted = sa.select(*labels, sa.func.count().label("n"), one).where(refers(item, child))
         with state.space.sorting(if_=_lie_together(state, item)):
             table, _ = state.space.create(
                 counted.group_by(*columns), "references", str(item.number)
@@ -131,6 +140,7 @@ def add_fan_out_witnesses(state: SelectionState) -> None:
     for item in state.plan.graph.relationships:
         if item.number not in state.fan_outs:
             continue
+        first_references(state, item)  # known also where no witness is looked for
         found = state.fact(
             f"fan-out witnesses of {item}",
             [item.child, item.parent],
@@ -147,14 +157,82 @@ def _witnesses(state: SelectionState, item: Relationship) -> tuple[list[list[str
     """Return the places of parents, and of children, that are to be there, with their reasons."""
     parents: list[list[str]] = []
     with_children: list[list[str]] = []
-    for children in sorted({0, 1, _most(state, item)}):
-        place = state.connection.scalar(_first_parent(state, item, children))
-        if place is not None:
-            words = {0: "no child", 1: "one child"}.get(children, "the most children")
-            row = [str(place), f"{words}: {item}"]
-            parents.append(row)
-            with_children += [row] if _brings_children(state, item, children) else []
+    for children, place in sorted(_first_parents(state, item).items()):
+        words = {0: "no child", 1: "one child"}.get(children, "the most children")
+        row = [place, f"{words}: {item}"]
+        parents.append(row)
+        with_children += [row] if _brings_children(state, item, children) else []
     return parents, _children(state, item, with_children) if with_children else []
+
+
+def _first_parents(state: SelectionState, item: Relationship) -> dict[int, str]:
+    """Return of the parents without a child, with one, and with the most the first ones' places."""
+    known = first_references(state, item)
+    if known is not None and (found := _of_references(state, item, known)) is not None:
+        return found
+    places = {n: _first_parent(state, item, n) for n in {0, 1, _most(state, item)}}
+    return {children: str(place) for children, place in places.items() if place is not None}
+
+
+def first_references(state: SelectionState, item: Relationship) -> _FirstReferences | None:
+    """Return what is known of references without a look at what they refer to, if that serves.
+
+    It serves where they hash as the parent's key, and that says which parents samples have first:
+    then nothing has to be counted again when the parent's rows have changed.
+    """
+    child, parent = (state.sources[name].table for name in (item.child, item.parent))
+    above = state.plan_of(item.parent).owner
+    is_drawn_with_root = above is not None and is_direct(state, above)
+    if is_drawn_with_root or not (item.refers_to_key and hash_alike(item, child, parent)):
+        return None
+    key = list(state.plan.graph.keys[item.parent])
+    about = f"first references of {item}"
+    return state.fact(about, [item.child], key, partial(_first_references, state, item))
+
+
+def _first_references(state: SelectionState, item: Relationship) -> _FirstReferences:
+    table, key = _references(state, item), state.plan.graph.keys[item.parent]
+    names = item.in_order_of(key)
+    value = [table.c[f"k{item.columns.index(name)}"] for name in names]
+    number, hashed = permanent_random_sql(value, state.salt), key_hash_sql(value, state.salt)
+    first = sa.select(table.c.n, place_text(table)).limit(_LOOKED_AT)
+    one = first.where(table.c.n == 1).order_by(number, hashed)
+    most = first.order_by(table.c.n.desc(), number, hashed)
+    lists = ([[str(n), place] for n, place in state.connection.execute(q)] for q in (one, most))
+    return [_sum(state, table, hashed), *lists]
+
+
+def _sum(
+    state: SelectionState, rows: sa.FromClause, hashed: sa.ColumnElement[int]
+) -> list[list[str]]:
+    """Return the number of rows, and the sum of their hashes: few other sets of keys have both."""
+    total = sa.func.sum(sa.cast(hashed, sa.Numeric))
+    found = state.connection.execute(sa.select(sa.func.count(), total).select_from(rows)).one()
+    return [[str(value) for value in found]]
+
+
+def _of_references(
+    state: SelectionState, item: Relationship, known: _FirstReferences
+) -> dict[int, str] | None:
+    """Return the places of the first parents by what is known of references; None: too little."""
+    keys, one, most = known
+    listed = listed_rows([[place] for place in sorted({place for _, place in one + most})])
+    child = state.sources[item.child].rows_at(listed, "child")
+    parent = state.sources[item.parent].rows("parent")
+    query = sa.select(place_text(child), place_text(parent)).join(
+        parent, matches(item, child, parent)
+    )
+    parents: dict[str, str] = {own: str(place) for own, place in state.connection.execute(query)}
+    found: dict[int, str] = {}
+    for rows in (one, most):
+        there = [(int(n), parents[place]) for n, place in rows if place in parents]
+        if not there and len(rows) == _LOOKED_AT:
+            return None
+        found |= dict(there[:1])
+    if keys != _sum(state, parent, own_hash(state, item.parent, parent)):
+        place = _first_parent(state, item, 0)
+        found |= {} if place is None else {0: place}
+    return found
 
 
 def _most(state: SelectionState, item: Relationship) -> int:
@@ -188,12 +266,14 @@ def _brings_children(state: SelectionState, item: Relationship, children: int) -
     return 0 < children <= max(_ALWAYS_BROUGHT, total // _SHARE_BROUGHT)
 
 
-def _first_parent(state: SelectionState, item: Relationship, children: int) -> sa.Select[Any]:
+def _first_parent(state: SelectionState, item: Relationship, children: int) -> str | None:
     """Return the place of the parent with a number of children that samples have first."""
     parent = state.sources[item.parent].rows("parent")
     number = first_number(state, item.parent, parent)
     order = (number, own_hash(state, item.parent, parent), parent.c[TID])
-    return _parents(state, item, children, parent).order_by(*order).limit(1)
+    query = _parents(state, item, children, parent).order_by(*order).limit(1)
+    place: str | None = state.connection.scalar(query)
+    return place
 
 
 def _children(

@@ -3,6 +3,8 @@
 That is possible where the columns of a row say whether it is drawn, or where all rows come by one
 relationship that leads to the table. Rows that come for other reasons are few; they are known by
 their places, as those of other tables are, and are added in the end.
+
+Rows that the copy of an earlier draw has are not written again: it stays, or is copied from there.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,11 +12,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from data_pipeline.sampling.engine.copy_identities import (
+    copy_identity,
+    identity_of_drawn,
+    identity_of_referred,
+)
 from data_pipeline.sampling.engine.selection_state import Output, SelectionState
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable, hash_alike, refers
 from data_pipeline.sampling.key_hash import key_hash_sql
 from data_pipeline.sampling.plan.rules import Role
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
+from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.sampling.plan.table_plans import SamplePart
 
 OUTPUT, OTHERS, COMMON = "output", "others", "common"
@@ -60,17 +68,48 @@ def write_drawn(
     query = sa.select(*_columns(state, table, rows)).where(condition(rows))
     state.drawn[table] = condition
     role = Role.CERTAIN if probability == 1.0 else Role.SAMPLED
-    _write(state, table, query, _common(role, probability, drawn, None))
+    common = _common(role, probability, drawn, None)
+    identity = identity_of_drawn(state, table, query, common)
+    state.space.create(common, COMMON, table, analyzed=False)
+    if not _take_earlier(state, table, identity):
+        _write(state, table, query, identity)
 
 
-def write_referenced(state: SelectionState, table: str, query: sa.Select[Any], reason: str) -> int:
-    """Write the rows of a query, which others refer to; return how many there are."""
-    return _write(state, table, query, _common(Role.REFERENCE, None, None, reason))
+def write_referenced(
+    state: SelectionState,
+    item: Relationship,
+    reason: str,
+    missing: Callable[[], sa.Select[Any] | None],
+) -> int:
+    """Write the rows of a table that chosen rows refer to; return how many there are.
+
+    Args:
+        state: The selection.
+        item: The relationship by which they come.
+        reason: The same in words.
+        missing: Gives the query for them; None: nothing is referred to.
+    """
+    table, identity = item.parent, identity_of_referred(state, item)
+    if not _take_earlier(state, table, identity):
+        if (query := missing()) is None:
+            return 0
+        _write(state, table, query, identity)
+    common = _common(Role.REFERENCE, None, None, reason)
+    state.space.create(common, COMMON, table, analyzed=False)
+    return state.outputs[table].rows
 
 
 def finish(state: SelectionState) -> None:
     """Add the rows that are known by their places, and keep their roles."""
     for table, output in state.outputs.items():
+        if output.earlier is not None:
+            if output.earlier.identity == copy_identity(state, table):
+                continue
+            rows = output_rows(state, table, "kept")
+            _write(state, table, sa.select(*_columns(state, table, rows)), output.drawn)
+    for table, output in state.outputs.items():
+        if output.earlier is not None:
+            continue
         source, chosen = state.sources[table], state.rows[table]
         rows = source.rows_at(chosen, "added")
         output.rows += state.space.insert(output.table, sa.select(*_columns(state, table, rows)))
@@ -85,7 +124,11 @@ def output_rows(state: SelectionState, table: str, alias: str) -> sa.Subquery:
     source, written = state.sources[table], state.outputs[table].table
     columns = [sa.Column(column.name, column.type) for column in source.table.c]
     relation = sa.Table(written.name, sa.MetaData(), *columns, schema=written.schema)
-    return SourceTable(table, relation, source.key, source.conditions).all_rows(alias)
+    copy = SourceTable(table, relation, source.key, source.conditions)
+    if state.outputs[table].earlier is None or table not in state.drawn:
+        return copy.all_rows(alias)
+    rows = copy.all_rows("copied")
+    return sa.select(rows).where(state.drawn[table](rows)).subquery(alias)
 
 
 def drawn_unit(plan: SamplePlan, source: SourceTable, rows: sa.FromClause) -> sa.ColumnElement[int]:
@@ -102,12 +145,19 @@ def _columns(state: SelectionState, table: str, rows: sa.FromClause) -> list[Any
     return [rows.c[column.name] for column in state.sources[table].table.c]
 
 
-def _write(state: SelectionState, table: str, query: sa.Select[Any], common: sa.Select[Any]) -> int:
+def _take_earlier(state: SelectionState, table: str, drawn: str | None) -> bool:
+    """Take the copy of an earlier draw, if it has the drawn rows."""
+    earlier = state.space.earlier.get(table)
+    if earlier is None or drawn is None or earlier.identity.drawn != drawn:
+        return False
+    state.outputs[table] = Output(earlier.table, earlier.rows, drawn, earlier)
+    return True
+
+
+def _write(state: SelectionState, table: str, query: sa.Select[Any], drawn: str | None) -> None:
     unlogged = state.space.outputs[table]
     written, rows = state.space.write(query, OUTPUT, table, unlogged=unlogged)
-    state.space.create(common, COMMON, table, analyzed=False)
-    state.outputs[table] = Output(written, rows)
-    return rows
+    state.outputs[table] = Output(written, rows, drawn)
 
 
 def _common(

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import DIALECT
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.sampling.earlier.copies import CopyIdentity
 from data_pipeline.sampling.engine.closure import add_core, close
+from data_pipeline.sampling.engine.copy_identities import copy_identity
 from data_pipeline.sampling.engine.coverage import cover
 from data_pipeline.sampling.engine.fan_outs import add_fan_out_witnesses, count_what_is_needed
 from data_pipeline.sampling.engine.frontier import check_coverage
@@ -146,6 +148,7 @@ class Selection:
         fan_outs: By the number of a relationship, how many values are referred to by the number of
             references, as far as they were counted.
         outputs: The copies that are written already.
+        identities: The identity of each copy; None where nothing tells the state of its source.
     """
 
     plan: SamplePlan
@@ -156,6 +159,7 @@ class Selection:
     brought: Mapping[str, int]
     fan_outs: Mapping[int, Mapping[int, int]]
     outputs: Mapping[str, Output]
+    identities: Mapping[str, CopyIdentity | None]
 
 
 def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]) -> Selection:
@@ -189,6 +193,7 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
         brought=state.brought,
         fan_outs=state.fan_outs,
         outputs=state.outputs,
+        identities={name: copy_identity(state, name) for name in plan.graph.keys},
     )
 
 

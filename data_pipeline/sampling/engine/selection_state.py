@@ -19,7 +19,8 @@ from data_pipeline.database.connection import ensure_schema, run
 from data_pipeline.database.identifiers import MAX_IDENTIFIER_BYTES, RelationName, quoted
 from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.code_identity import sampling_version
-from data_pipeline.sampling.engine.source_facts import Fact, SourceFacts
+from data_pipeline.sampling.earlier.copies import CopyIdentity, EarlierCopy
+from data_pipeline.sampling.earlier.source_facts import Fact, SourceFacts
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable, Tid
 from data_pipeline.sampling.key_hash import check_hashable
 from data_pipeline.sampling.plan.rules import Role, SampleThreshold
@@ -54,6 +55,7 @@ class Workspace:
         facts: What is known of the source.
         outputs: The tables whose copies may be written while their rows are chosen, and whether
             they are to be unlogged.
+        earlier: Copies that are there as an earlier draw has made them.
     """
 
     connection: sa.Connection
@@ -61,6 +63,7 @@ class Workspace:
     stage: str
     facts: SourceFacts = field(default_factory=SourceFacts)
     outputs: Mapping[str, bool] = field(default_factory=dict)
+    earlier: Mapping[str, EarlierCopy] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -226,10 +229,14 @@ class Output:
     Attributes:
         table: The table that it will be.
         rows: So many rows it has.
+        drawn: Identity of its drawn rows; None where it is not known.
+        earlier: The copy of an earlier draw that it is; None: it is written.
     """
 
     table: sa.TableClause
     rows: int
+    drawn: str | None = None
+    earlier: EarlierCopy | None = None
 
 
 @dataclass
@@ -258,6 +265,7 @@ class SelectionState:
         outputs: The copies that are written already; of these tables, `rows` are only those that
             come for other reasons than most.
         drawn: The conditions of the drawn rows of such tables.
+        identities: The identity of copies, as far as they are known.
     """
 
     plan: SamplePlan
@@ -278,6 +286,7 @@ class SelectionState:
     drawn: dict[str, Callable[[sa.FromClause], sa.ColumnElement[bool]]] = field(
         default_factory=dict
     )
+    identities: dict[str, CopyIdentity | None] = field(default_factory=dict)
 
     @property
     def connection(self) -> sa.Connection:

@@ -6,7 +6,7 @@ were taken before a column was masked are gone with the next sample.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 
 from data_pipeline.database.identifiers import RelationName
 from data_pipeline.instances import Instance
-from data_pipeline.sampling.engine.source_facts import SourceFacts
+from data_pipeline.sampling.earlier.source_facts import SourceFacts
 from data_pipeline.store import catalog
 from data_pipeline.store.reading import catalog_row_of
 from data_pipeline.transfer.stable_hash import fingerprint
@@ -54,11 +54,7 @@ def known_facts(
         for name, table in sources.items()
         if (state := _state(connection, table, versions[name])) is not None
     }
-    if not catalog.exists(connection, instance.catalog_schema, _TABLE):
-        return SourceFacts(states)
-    facts = _facts(instance)
-    query = sa.select(facts.c.key, facts.c.content).where(facts.c.stage == stage)
-    return SourceFacts(states, {row.key: row.content for row in connection.execute(query)})
+    return SourceFacts(states, dict(_kept(connection, instance, stage, "key")))
 
 
 def keep_facts(
@@ -88,6 +84,46 @@ def keep_facts(
     rows = list(_rows(stage, facts))
     if rows:
         connection.execute(insert(target).on_conflict_do_nothing(), rows)
+
+
+def fact_rows(
+    connection: sa.Connection, instance: Instance, stage: str
+) -> Iterator[tuple[str, Any]]:
+    """Return all that is kept, with what it is about; arguments as for `known_facts`."""
+    return _kept(connection, instance, stage, "about")
+
+
+def put_fact(
+    connection: sa.Connection,
+    instance: Instance,
+    stage: str,
+    about: str,
+    tables: Sequence[str],
+    content: Mapping[str, Any],
+) -> None:
+    """Keep what is known by its name alone, in place of what was kept under it.
+
+    Args:
+        connection: A transaction.
+        instance: The instance that samples.
+        stage: What tells its samples of these tables from others.
+        about: Its name.
+        tables: The tables that it is about; the next draw of these drops it.
+        content: What is known.
+    """
+    row = {"stage": stage, "key": about, "about": about, "tables": list(tables), "content": content}
+    put = insert(_facts(instance)).values(row)
+    new = {"tables": put.excluded.tables, "content": put.excluded.content}
+    connection.execute(put.on_conflict_do_update(index_elements=["stage", "key"], set_=new))
+
+
+def _kept(
+    connection: sa.Connection, instance: Instance, stage: str, name: str
+) -> Iterator[tuple[str, Any]]:
+    if catalog.exists(connection, instance.catalog_schema, _TABLE):
+        facts = _facts(instance)
+        query = sa.select(facts.c[name], facts.c.content).where(facts.c.stage == stage)
+        yield from ((row[0], row[1]) for row in connection.execute(query))
 
 
 def _rows(stage: str, facts: SourceFacts) -> Iterator[dict[str, Any]]:
