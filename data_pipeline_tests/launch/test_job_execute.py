@@ -1,14 +1,36 @@
-"""`dagster job execute`: whole pipelines from the command line, one instance after another."""
+"""`dagster job execute`: whole pipelines from the command line, one instance after another.
+
+The fixture `full` starts a program anew; these are copies of a process.
+"""
 
 import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from data_pipeline_tests.launch import quickstart
+from data_pipeline_tests.launch import forked, quickstart
 from data_pipeline_tests.launch.conftest import JOB_EXECUTE, NOTHING_EXECUTED, Place
-from data_pipeline_tests.launch.processes import execute, succeed
+from data_pipeline_tests.launch.processes import CHECKOUT
 
 LAUNCH = ("dg", "launch", "-m", quickstart.__name__, "--job")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_forkserver() -> Iterator[None]:
+    with forked.ready():
+        yield
+
+
+def execute(*command: str, env: Any) -> subprocess.CompletedProcess[str]:
+    return forked.execute(*command, env=env, cwd=CHECKOUT)
+
+
+def succeed(*command: str, env: Any) -> str:
+    ended = execute(*command, env=env)
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout
 
 
 def test_the_job_of_an_instance_needs_no_more_than_its_name(full: Place) -> None:
