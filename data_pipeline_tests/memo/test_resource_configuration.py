@@ -215,21 +215,18 @@ def test_environment_variables_in_fields_count(
     assert runs(world, {"mine": nesting}) == [True]
 
 
-@pytest.mark.parametrize(
-    ("resource", "same", "other"),
-    [
-        (Settings(), {"factor": 1}, {"factor": 2}),
-        (legacy, {"x": 1}, {"x": 2}),
-        (doubled, {"twice": 4}, {"twice": 6}),
-    ],
-    ids=["fields", "legacy", "mapped"],
-)
-def test_run_configuration_of_resources_counts(
-    world: World, resource: object, same: dict[str, int], other: dict[str, int]
-) -> None:
-    for config, again in ((same, True), (same, False), (other, True), (other, False)):
-        settings = {"resources": {"mine": {"config": config}}}
-        assert runs(world, resource, run_config=settings) == [again]
+def test_run_configuration_of_resources_counts(world: World) -> None:
+    kinds: dict[str, tuple[Any, dict[str, int], dict[str, int]]] = {
+        "fields": (Settings(), {"factor": 1}, {"factor": 2}),
+        "legacy": (legacy, {"x": 1}, {"x": 2}),
+        "mapped": (doubled, {"twice": 4}, {"twice": 6}),
+    }
+    given = {f"of_{kind}": resource for kind, (resource, *_) in kinds.items()}
+    assets = [_asking(kind, kind, f"of_{kind}") for kind in kinds]
+    for changed, again in ((False, True), (False, False), (True, True), (True, False)):
+        config = {f"of_{kind}": {"config": said[changed]} for kind, (_, *said) in kinds.items()}
+        assert world.made(lambda: [*assets, given], run_config={"resources": config}).success
+        assert world.calls == (dict.fromkeys(kinds, 1) if again else {})
 
 
 def test_run_configuration_of_what_is_nested_counts(world: World) -> None:
@@ -347,7 +344,7 @@ def test_the_instance_counts_by_its_attrs_only(world: World) -> None:
     assert runs(world, Mine(), Mine(instance="full"), Mine(factor=2)) == [True, False, True]
 
 
-def unstable(kind: str) -> object:
+def unstable() -> dict[str, object]:
     client = Client("h")
     return {
         "object": client,
@@ -359,39 +356,31 @@ def unstable(kind: str) -> object:
         "legacy": dg.ResourceDefinition(lambda _: client),
         "frame": pd.DataFrame({"a": [1]}),
         "lambda": lambda: client,
-    }[kind]
+    }
 
 
-@pytest.mark.parametrize(
-    "kind", ["object", "mock", "held", "field", "failing", "unstable", "legacy", "frame", "lambda"]
-)
-def test_what_has_no_stable_identity_is_named_once_and_never_unchanged(
-    world: World, kind: str
-) -> None:
-    given = {"client": unstable(kind), "named": 1}
+def test_what_has_no_stable_identity_is_named_once_and_never_unchanged(world: World) -> None:
+    clients = {f"{kind}_client": client for kind, client in unstable().items()}
 
     def things() -> list[Any]:
-        @dg.asset(key=["s", "b"], required_resource_keys={"client", "named"}, **FIXED)
-        def b() -> pd.DataFrame:
-            called("b")
-            return pd.DataFrame({"v": [1]})
-
-        @dg.asset(key=["s", "c"], required_resource_keys={"named"}, **FIXED)
-        def c() -> pd.DataFrame:
-            called("c")
-            return pd.DataFrame({"v": [1]})
-
-        return [asking("client"), b, c, given]
+        both = [
+            _asking(f"{name}_{key}", f"{name}_{key}", *keys)
+            for key in clients
+            for name, keys in (("a", [key]), ("b", [key, "named"]))
+        ]
+        return [*both, _asking("c", "c", "named"), {**clients, "named": 1}]
 
     world.made(things)
     assert world.made(things).success
-    assert world.calls == {"a": 1, "b": 1}
-    assert "s__a: resource `client` has no stable identity" in world.last.log
-    warned = [text for text in world.last.messages if text and text.startswith("Resource `client`")]
-    assert len(warned) == 1
-    assert "`s/a`, `s/b` never count as unchanged" in warned[0]
-    assert "dg.ConfigurableResource or a frozen dataclass" in warned[0]
-    assert "`cache_identity()`" in warned[0]
+    assert world.calls == {f"{name}_{key}": 1 for name in "ab" for key in clients}
+    for key in clients:
+        assert f"s__a_{key}: resource `{key}` has no stable identity" in world.last.log
+        [warned] = [
+            text for text in world.last.messages if text and text.startswith(f"Resource `{key}`")
+        ]
+        assert f"`s/a_{key}`, `s/b_{key}` never count as unchanged" in warned
+        assert "dg.ConfigurableResource or a frozen dataclass" in warned
+        assert "`cache_identity()`" in warned
 
 
 def test_plan_says_what_has_no_stable_identity(
