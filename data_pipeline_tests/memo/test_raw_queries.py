@@ -27,7 +27,7 @@ FORMS: dict[str, Callable[[], Any]] = {
     "view of a table": lambda: View(THEIRS),
     "view of a query": lambda: View(sql_query("SELECT id FROM theirs.items WHERE id > 0")),
 }
-forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+"""What a raw table is made by; each has stages of its own, and all are of one pipeline."""
 FINGERPRINTS: dict[str, Callable[[World], dict[str, Any]]] = {
     "fingerprint": lambda world: outside_input(lambda: world.state["source"]),
     "no fingerprint": lambda _: outside_input(),
@@ -44,14 +44,15 @@ def _source(pipeline_database: sa.Engine) -> None:
     )
 
 
-def pipeline(
-    world: World, form: Callable[[], Any], source: Callable[[World], dict[str, Any]]
-) -> Callable[[], list[Any]]:
-    """Gives `load/items`, what reads it directly, and what reads its input table."""
+def pipeline(world: World, source: Callable[[World], dict[str, Any]]) -> Callable[[], list[Any]]:
+    """Gives for each form `load/items`, what reads it directly, and what reads its input table."""
 
-    def items() -> Any:
-        called("items")
-        return form()
+    def items(form: Callable[[], Any]) -> Callable[[], Any]:
+        def items() -> Any:
+            called("items")
+            return form()
+
+        return items
 
     def direct(items: sa.Table) -> Any:
         called("direct")
@@ -62,24 +63,32 @@ def pipeline(
         return pd.DataFrame({"n": [len(items)]})
 
     def things() -> list[Any]:
-        metadata = {**source(world), **table_properties(primary_key="id")}
-        if form in (FORMS["view of a table"], FORMS["view of a query"]):
-            metadata = source(world)
-        raw = asset("load/items", items, metadata=metadata)
-        inputs = copy_filtered_inputs(stage="shop", raw=[raw])
-        return [
-            raw,
-            inputs,
-            asset("sums/direct", direct, "load/items"),
-            asset("sums/behind", behind, "shop/items"),
-        ]
+        made: list[Any] = []
+        for number, (name, form) in enumerate(FORMS.items()):
+            key = {} if name.startswith("view") else table_properties(primary_key="id")
+            metadata = {**source(world), **key}
+            raw = asset(f"load_{number}/items", items(form), metadata=metadata)
+            made += [
+                raw,
+                copy_filtered_inputs(stage=f"shop_{number}", raw=[raw]),
+                asset(f"sums_{number}/direct", direct, f"load_{number}/items"),
+                asset(f"sums_{number}/behind", behind, f"shop_{number}/items"),
+            ]
+        return made
 
     return things
 
 
-def counts(engine: sa.Engine, instance: str = "full") -> list[int]:
-    query = "SELECT n FROM {0}_sums.direct UNION ALL SELECT n FROM {0}_sums.behind"
-    return [n for (n,) in rows(engine, query.format(instance))]
+def counts(engine: sa.Engine) -> dict[str, list[int]]:
+    query = "SELECT n FROM full_sums_{0}.direct UNION ALL SELECT n FROM full_sums_{0}.behind"
+    return {
+        name: [n for (n,) in rows(engine, query.format(number))]
+        for number, name in enumerate(FORMS)
+    }
+
+
+def everywhere(expected: int) -> dict[str, list[int]]:
+    return {name: [expected, expected] for name in FORMS}
 
 
 def more(world: World, engine: sa.Engine) -> None:
@@ -88,49 +97,35 @@ def more(world: World, engine: sa.Engine) -> None:
 
 
 @pytest.mark.parametrize("source", FINGERPRINTS.values(), ids=FINGERPRINTS)
-@forms
 def test_new_rows_of_the_source_reach_everything_behind(
-    world: World,
-    pipeline_database: sa.Engine,
-    form: Callable[[], Any],
-    source: Callable[[World], dict[str, Any]],
+    world: World, pipeline_database: sa.Engine, source: Callable[[World], dict[str, Any]]
 ) -> None:
-    things = pipeline(world, form, source)
+    things = pipeline(world, source)
     assert world.made(things).success
     for expected in (5, 6):
         more(world, pipeline_database)
         assert world.made(things).success
-        assert counts(pipeline_database) == [expected, expected]
+        assert counts(pipeline_database) == everywhere(expected)
 
 
-@forms
-def test_nothing_is_done_while_the_fingerprint_is_the_same(
-    world: World, form: Callable[[], Any]
+def test_while_the_fingerprint_is_the_same_nothing_is_done_unless_it_is_forced(
+    world: World, pipeline_database: sa.Engine
 ) -> None:
-    things = pipeline(world, form, FINGERPRINTS["fingerprint"])
-    for _ in range(2):
-        assert world.made(things).success
-    assert not world.calls
-
-
-@forms
-def test_fresh_input_can_be_forced_though_the_fingerprint_is_the_same(
-    world: World, pipeline_database: sa.Engine, form: Callable[[], Any]
-) -> None:
-    things = pipeline(world, form, FINGERPRINTS["fingerprint"])
+    things = pipeline(world, FINGERPRINTS["fingerprint"])
     assert world.made(things).success
+    assert world.made(things).success
+    assert not world.calls
     execute(pipeline_database, "INSERT INTO theirs.items VALUES (7)")
     assert world.made(things).success
     assert not world.calls
     assert world.made(things, tags={MODE: "force_fresh_input"}).success
-    assert counts(pipeline_database) == [5, 5]
+    assert counts(pipeline_database) == everywhere(5)
 
 
-@forms
 def test_fresh_input_is_not_taken_where_that_is_ruled_out(
-    world: World, pipeline_database: sa.Engine, form: Callable[[], Any]
+    world: World, pipeline_database: sa.Engine
 ) -> None:
-    things = pipeline(world, form, FINGERPRINTS["fingerprint"])
+    things = pipeline(world, FINGERPRINTS["fingerprint"])
     assert world.made(things).success
     more(world, pipeline_database)
     for mode in ("ignore_fresh_input", "assert_no_fresh_input"):
