@@ -234,6 +234,7 @@ class CheckSettings(_SampleSettings):
         join_retention: How far the share of a join's rows that are kept is from what is expected,
             beyond four standard errors.
         design_effect: How many times the variance is that of as many independent rows.
+        uncertain_means: Means, of all rows and of groups, whose intervals rest on few units.
     """
 
     reference_violations: _Limit = Threshold(error=0)
@@ -243,6 +244,7 @@ class CheckSettings(_SampleSettings):
     estimates: _Limit = Threshold(warn=4, error=6)
     join_retention: _Limit = Threshold(warn=0.05)
     design_effect: _Limit = Threshold(warn=25)
+    uncertain_means: _Limit = Threshold(warn=0)
 
 
 def _report(value: object) -> object:

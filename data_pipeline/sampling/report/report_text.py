@@ -120,7 +120,7 @@ _TITLES: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("Relationships", _is("reference violations", "references cut", "join retention")),
     ("Coverage", _is("coverage", "left out of coverage")),
     ("Distributions", _is("KS distance", "total variation")),
-    ("Estimates", _is("weighted", "effective sample size")),
+    ("Estimates", _is("weighted", "effective sample size", "uncertain means")),
     ("Design effects", _is("design effect")),
     ("Notes", _is("source has changed", "nothing compared", "masked column")),
 )

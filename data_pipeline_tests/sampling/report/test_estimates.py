@@ -109,3 +109,20 @@ def _strata(frame: pd.DataFrame, *, is_srs: bool) -> list[Stratum]:
         rows, squared = float(n.sum()), float((n * n).sum())
         found.append(Stratum(float(p), len(units), drawn, rows, squared, {"y": sums}))  # type: ignore[arg-type] # a group's label
     return found
+
+
+def test_means_that_rest_on_few_units_are_named(engine: sa.Engine) -> None:
+    source = [(i, float(i % 7), "rare" if i % 50 == 1 else "common") for i in range(1, 401)]
+    source[201] = (202, 5_000.0, "common")
+    columns = "id int, amount double precision, kind text"
+    all_sampled = {"sales": Made(columns, source, sampled(*range(1, 401)))}
+    found = one(report_of(engine, all_sampled, ROOT), "uncertain means", "sales")
+    assert (found.value, found.passed, found.severity) == (3, False, "warn")
+    # Of all rows a single one dominates; the rare ones are eight.
+    assert "amount (400 units, 1.0)" in found.text
+    assert "amount where kind = 'rare' (8 units, " in found.text
+    without = {"sales": Made(columns, source[:150], sampled(*range(1, 151)))}
+    text = one(report_of(engine, without, ROOT), "uncertain means", "sales").text
+    assert "common" not in text
+    settings = {**ROOT, "checks": {"uncertain_means": "off"}}
+    assert one(report_of(engine, without, settings), "uncertain means", "sales").passed is None

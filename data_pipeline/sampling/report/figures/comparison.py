@@ -25,6 +25,7 @@ from data_pipeline.sampling.report.figures.references import (
     joins,
     violations,
 )
+from data_pipeline.sampling.report.figures.uncertain_means import uncertain_means
 
 _ROLES = {
     "certain": "rows that every sample has: hubs, and tables that come whole",
@@ -172,6 +173,9 @@ class _Comparison:
                 yield from joins(self.connection, self.tables, items, found.moments, checks)
         yield from design_effects(name, found.moments, checks)
         yield from accuracy(found, checks, columns)
+        if found.moments.rows and not self._is_whole(table):
+            rows = table.weighted_rows("weighted")
+            yield from uncertain_means(self.connection, name, rows, found.columns, checks)
 
     def _coverage(self, name: str) -> Iterator[Figure]:
         checks, table, columns = self.plan.settings.checks, self.tables[name], self.plan.columns
