@@ -95,3 +95,23 @@ def test_no_value_of_a_masked_column_is_kept(
     masked = MIDI | {"mask": {"clicks": {"page": "'x'"}}}
     run(shop.assets(), "midi", configured(tmp_path, midi=masked))
     assert rows(pipeline_database, secret) == [(0,)]
+
+
+def test_instances_of_a_database_share_what_they_know(
+    shop: Shop, pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    config = configured(tmp_path, midi=MIDI, mini=LOWER)
+    drawn_before = kept(pipeline_database)
+    taken = (
+        "SELECT key, about, content FROM {}_catalog.source_facts WHERE about LIKE 'witnesses of%'"
+    )
+    marked = """jsonb_set(content, '{0,0,1}', '"marked"') WHERE about = 'witnesses of orders'"""
+    execute(pipeline_database, f"UPDATE midi_catalog.source_facts SET content = {marked}")
+    run(shop.assets(weights=True), "mini", config)
+    midi, mini = (
+        rows(pipeline_database, f"{taken.format(i)} ORDER BY 1") for i in ("midi", "mini")
+    )
+    assert midi == mini
+    reasons = rows(pipeline_database, "SELECT DISTINCT reason FROM mini_sample.inputs__orders")
+    assert ("marked",) in reasons
+    assert kept(pipeline_database) == drawn_before

@@ -1,6 +1,7 @@
 """Facts of a source that an instance keeps in its catalog, in the table `source_facts`.
 
-The next draw of a state of the source has them already, at whatever rate. Nothing is kept of masked
+The next draw of a state of the source has them already, at whatever rate, and so have the first
+draws of other instances of the database. Nothing is kept of masked
 columns, since no fact is about them. A draw drops the facts that it has no use for, so those that
 were taken before a column was masked are gone with the next sample.
 """
@@ -32,6 +33,14 @@ _FILE = sa.text(
     "SELECT oid::text, pg_relation_filenode(oid)::text FROM pg_class WHERE oid = to_regclass(:name)"
 )
 
+_CATALOGS = sa.text("""
+SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relname = :table AND relkind = 'r' AND nspname LIKE '%\\_catalog' AND nspname <> :own
+AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+ORDER BY nspname
+""")
+"""The catalogs of other instances, as far as they may be read."""
+
 
 def known_facts(
     connection: sa.Connection,
@@ -40,7 +49,7 @@ def known_facts(
     sources: Mapping[str, sa.Table],
     versions: Mapping[str, str | None],
 ) -> SourceFacts:
-    """Return what an instance knows of its source.
+    """Return what an instance, and others of its database, know of its source.
 
     Args:
         connection: A transaction.
@@ -54,7 +63,11 @@ def known_facts(
         for name, table in sources.items()
         if (state := _state(connection, table, versions[name])) is not None
     }
-    return SourceFacts(states, dict(_kept(connection, instance, stage, "key")))
+    own = dict(_kept(connection, instance, stage, "key"))
+    schemas = connection.scalars(_CATALOGS, {"table": _TABLE, "own": instance.catalog_schema}).all()
+    others = [dict(_kept_in(connection, schema, stage, "key")) for schema in schemas]
+    known = {key: content for facts in [*others, own] for key, content in facts.items()}
+    return SourceFacts(states, known, frozenset(own))
 
 
 def keep_facts(
@@ -74,7 +87,7 @@ def keep_facts(
         facts: What is known, and was used.
     """
     catalog.ensure(connection, instance.catalog_schema)
-    target = _facts(instance)
+    target = _facts(instance.catalog_schema)
     unused = sa.and_(
         target.c.stage == stage,
         target.c.tables.contained_by(sa.cast(sorted(tables), ARRAY(sa.Text))),
@@ -112,7 +125,7 @@ def put_fact(
         content: What is known.
     """
     row = {"stage": stage, "key": about, "about": about, "tables": list(tables), "content": content}
-    put = insert(_facts(instance)).values(row)
+    put = insert(_facts(instance.catalog_schema)).values(row)
     new = {"tables": put.excluded.tables, "content": put.excluded.content}
     connection.execute(put.on_conflict_do_update(index_elements=["stage", "key"], set_=new))
 
@@ -121,14 +134,20 @@ def _kept(
     connection: sa.Connection, instance: Instance, stage: str, name: str
 ) -> Iterator[tuple[str, Any]]:
     if catalog.exists(connection, instance.catalog_schema, _TABLE):
-        facts = _facts(instance)
-        query = sa.select(facts.c[name], facts.c.content).where(facts.c.stage == stage)
-        yield from ((row[0], row[1]) for row in connection.execute(query))
+        yield from _kept_in(connection, instance.catalog_schema, stage, name)
+
+
+def _kept_in(
+    connection: sa.Connection, schema: str, stage: str, name: str
+) -> Iterator[tuple[str, Any]]:
+    facts = _facts(schema)
+    query = sa.select(facts.c[name], facts.c.content).where(facts.c.stage == stage)
+    yield from ((row[0], row[1]) for row in connection.execute(query))
 
 
 def _rows(stage: str, facts: SourceFacts) -> Iterator[dict[str, Any]]:
     for key, (about, tables) in facts.used.items():
-        if key in facts.taken:
+        if key not in facts.kept:
             content = facts.known[key]
             row = {"stage": stage, "key": key, "about": about, "tables": sorted(tables)}
             yield {**row, "content": json.loads(json.dumps(content))}
@@ -144,6 +163,6 @@ def _state(connection: sa.Connection, table: sa.Table, version: str | None) -> s
     return fingerprint(version, dict(row.relation), *file)
 
 
-def _facts(instance: Instance) -> sa.TableClause:
+def _facts(schema: str) -> sa.TableClause:
     columns = (sa.column(name, type_) for name, type_ in _COLUMNS)
-    return sa.table(_TABLE, *columns, schema=instance.catalog_schema)
+    return sa.table(_TABLE, *columns, schema=schema)

@@ -6,14 +6,18 @@ the witnesses is to add what is missing, whatever the rate.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.engine.source_tables import TID, Tid
+from data_pipeline.transfer.stable_hash import fingerprint
 
 Fact = TypeVar("Fact")
 
@@ -26,14 +30,14 @@ class SourceFacts:
         versions: For each table, what changes with its rows and with their places; facts about a
             table that has none are not kept for later.
         known: Facts by their keys, as JSON can hold them.
-        taken: The keys of those that were not known before.
+        kept: The keys of those that the instance keeps itself.
         used: What each fact that was asked for, and may be kept, is about: in words, and which
             tables; by key.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
+    kept: frozenset[str] = frozenset()
     used: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
 
     def fact(self, key: str, about: str, tables: Iterable[str], take: Callable[[], Fact]) -> Fact:
@@ -48,11 +52,39 @@ class SourceFacts:
         names = frozenset(tables)
         if key not in self.known:
             self.known[key] = take()
-            self.taken.add(key)
         if names <= self.versions.keys():
             self.used[key] = (about, names)
         found: Fact = self.known[key]
         return found
+
+    def answer(
+        self, connection: sa.Connection, query: sa.Select[Any], about: str, tables: Iterable[str]
+    ) -> list[list[Any]]:
+        """Return the rows of a query that reads tables of the source alone, of numbers and texts.
+
+        Args:
+            connection: To the database.
+            query: The query.
+            about: What it asks for, in words.
+            tables: The tables that it reads.
+        """
+        names = sorted(set(tables))
+        states = [self.versions.get(name) for name in names]
+        text = compiled(query)
+        key = fingerprint("answer-1", text, states)
+        rows = self.fact(
+            key,
+            about,
+            names,
+            lambda: [[_as_json(value) for value in row] for row in connection.execute(query)],
+        )
+        if any(isinstance(v, float) and not math.isfinite(v) for row in rows for v in row):
+            self.used.pop(key, None)  # JSON holds none of these
+        return rows
+
+
+def _as_json(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def listed_rows(rows: Sequence[Sequence[str]], *columns: str) -> sa.Subquery:

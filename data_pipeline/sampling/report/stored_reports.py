@@ -11,6 +11,7 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import TableNotFoundError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
+from data_pipeline.sampling.earlier.kept_facts import keep_facts, known_facts
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.report.figures.comparison import (
@@ -167,7 +168,13 @@ def report_of_instance(
             for name in found
         }
         tables = {name: Compared(name, *found[name], conditions[name]) for name in found}
-        report = compared_sample(connection, plan, tables)
+        place = ", ".join([f"report of {inputs.stage}", *sorted(map(str, inputs.raw.values()))])
+        sources = {name: table.source for name, table in tables.items()}
+        rows_of = {name: catalog_row_of(table) for name, table in sources.items()}
+        versions = {name: row.data_version if row else None for name, row in rows_of.items()}
+        facts = known_facts(connection, instance, place, sources, versions)
+        report = compared_sample(connection, plan, tables, facts)
+        keep_facts(connection, instance, place, frozenset(tables), facts)
     origins = {
         name: made_from(instance, raw, StageTable(inputs.stage, name))
         for name, raw in inputs.raw.items()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
+from data_pipeline.sampling.earlier.source_facts import SourceFacts
 from data_pipeline.sampling.engine.population import Populations
 from data_pipeline.sampling.plan.rules import Role
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
@@ -14,6 +15,7 @@ from data_pipeline.sampling.report.figures.coverage_figures import coverage, pre
 from data_pipeline.sampling.report.figures.figure import ROLE, WEIGHT, Compared, Figure, number_of
 from data_pipeline.sampling.report.figures.moments import moments
 from data_pipeline.sampling.report.figures.profile import (
+    Ask,
     KeyColumns,
     as_measure,
     key_columns,
@@ -111,7 +113,16 @@ class _Comparison:
     connection: sa.Connection
     plan: SamplePlan
     tables: Mapping[str, Compared]
+    facts: SourceFacts
     whole: dict[str, bool] = field(default_factory=dict)
+
+    def _ask_source(self, name: str, *others: str) -> Ask:
+        """Return what asks for rows of the source of some tables, unless they are known."""
+        names = {name, *others}
+        if any(self.tables[table].restriction for table in names):
+            names |= self.tables.keys()
+        about = f"report of {name}"
+        return lambda query: self.facts.answer(self.connection, query, about, names)
 
     def accuracy(self, name: str) -> Accuracy:
         """Compare source and weighted sample of a table."""
@@ -124,21 +135,22 @@ class _Comparison:
         rows = table.weighted_rows("weighted")
         measures = {column: as_measure(rows.c[column]) for column in columns.measures}
         found = moments(self.connection, rows, measures, self._drawn(name))
-        source = profile(self.connection, table.source_rows("source"), columns)
-        sample = profile(self.connection, rows, columns, rows.c[WEIGHT])
+        source = profile(self._ask_source(name), table.source_rows("source"), columns)
+        sample = profile(self.connection.execute, rows, columns, rows.c[WEIGHT])
         return Accuracy(name, columns, source, sample, found)
 
     def _is_whole(self, table: Compared) -> bool:
         """Whether a table has all rows of its source, so that there is nothing to compare."""
         whole = self.whole.get(table.name)
         if whole is None:
-            counts = [
-                sa.select(sa.func.count()).select_from(t).scalar_subquery()
-                for t in (table.sample, table.source_rows("source"))
-            ]
             others = sa.exists().where(table.fact("role") != Role.CERTAIN.word)
-            row = self.connection.execute(sa.select(counts[0] == counts[1], ~others)).one()
-            whole = self.whole[table.name] = all(row)
+            count = sa.select(sa.func.count())
+            whole = not self.connection.scalar(sa.select(others))
+            if whole:
+                rows = count.select_from(table.source_rows("source"))
+                [[number]] = self._ask_source(table.name)(rows)
+                whole = number == self.connection.scalar(count.select_from(table.sample))
+            self.whole[table.name] = whole
         return whole
 
     def _drawn(self, name: str) -> tuple[float, int] | None:
@@ -170,7 +182,9 @@ class _Comparison:
         if not self.plan.is_minimal and not self._is_whole(table):
             yield from self._coverage(name)
             if items and found.moments.rows:
-                yield from joins(self.connection, self.tables, items, found.moments, checks)
+                source = self._ask_source(name, *(item.parent for item in items))
+                asks = source, self.connection.execute
+                yield from joins(asks, self.tables, items, found.moments, checks)
         yield from design_effects(name, found.moments, checks)
         yield from accuracy(found, checks, columns)
         if found.moments.rows and not self._is_whole(table):
@@ -183,23 +197,28 @@ class _Comparison:
         altered = self.plan.altered(name)
         names = [column for column in names if column not in altered]
         limit = self.plan.cover.category_limit
-        yield from coverage(self.connection, table, names, limit, checks)
+        ask = self._ask_source(name)
+        yield from coverage(self.connection, ask, table, names, limit, checks)
         predicates = self.plan.predicates.get(name, {})
-        yield from predicate_coverage(self.connection, table, predicates, checks)
+        yield from predicate_coverage(self.connection, ask, table, predicates, checks)
 
 
 def compared_sample(
-    connection: sa.Connection, plan: SamplePlan, tables: Mapping[str, Compared]
+    connection: sa.Connection,
+    plan: SamplePlan,
+    tables: Mapping[str, Compared],
+    facts: SourceFacts | None = None,
 ) -> Report:
     """Compare a sample with its source, inside the database.
 
     The source of a table that is not whole is read a few times: for its distributions, for what the
-    sample does not cover, and for its references.
+    sample does not cover, and for its references. What is known of it is not looked for again.
 
     Args:
         connection: A transaction. Meanwhile, the tables must not be replaced.
         plan: What the sample was chosen by.
         tables: Its tables.
+        facts: What is known of the source.
     """
     for setting in _SETTINGS:
         connection.exec_driver_sql(setting)
@@ -208,7 +227,7 @@ def compared_sample(
         name: replace(table, restriction=populations.restriction(name))
         for name, table in tables.items()
     }
-    comparison = _Comparison(connection, plan, tables)
+    comparison = _Comparison(connection, plan, tables, facts or SourceFacts())
     found = {name: comparison.accuracy(name) for name in tables}
     weighted = [item for item in found.values() if item.moments.rows]
     columns = sum(item.compared_columns for item in weighted)

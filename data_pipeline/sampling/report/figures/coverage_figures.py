@@ -11,6 +11,7 @@ from data_pipeline.sampling.engine.frontier import Seen, is_grouped, is_ordered,
 from data_pipeline.sampling.engine.source_tables import is_true
 from data_pipeline.sampling.plan.schema_graph import type_kind
 from data_pipeline.sampling.report.figures.figure import Compared, Figure
+from data_pipeline.sampling.report.figures.profile import Ask
 
 _EXAMPLE_LENGTH = 40
 
@@ -40,6 +41,7 @@ class _Beyond:
 
 def coverage(
     connection: sa.Connection,
+    ask: Ask,
     table: Compared,
     columns: list[str],
     limit: int,
@@ -49,6 +51,7 @@ def coverage(
 
     Args:
         connection: To the database.
+        ask: Asks it for rows of the source.
         table: The table.
         columns: The columns to be covered.
         limit: With more values than this, a column need not show each.
@@ -57,25 +60,30 @@ def coverage(
     if not columns:
         return
     seen = {name: _seen(connection, table, name, limit) for name in columns}
-    beyond = _beyond(connection, table, seen)
+    beyond = _beyond(ask, table, seen)
     for name, item in seen.items():
         yield from _column(table.name, item, beyond[name], limit, checks)
 
 
 def predicate_coverage(
-    connection: sa.Connection, table: Compared, predicates: Mapping[str, str], checks: CheckSettings
+    connection: sa.Connection,
+    ask: Ask,
+    table: Compared,
+    predicates: Mapping[str, str],
+    checks: CheckSettings,
 ) -> Iterator[Figure]:
     """Say of each predicate whether a row of the sample satisfies it, if any of the source does.
 
     Args:
         connection: To the database.
+        ask: Asks it for rows of the source.
         table: The table.
         predicates: SQL conditions by name.
         checks: How many may be left open.
     """
     for name, text in predicates.items():
-        here = _any(connection, table.sample, text)
-        wanted = here or _any(connection, table.source_rows("rows"), text)
+        here = _any(connection.execute, table.sample, text)
+        wanted = here or _any(ask, table.source_rows("rows"), text)
         words = "a row satisfies it" if here else "no row satisfies it"
         figure = Figure(
             table.name, "coverage", float(here), float(wanted), item=name, text=f"{words}: {text}"
@@ -108,9 +116,7 @@ def _seen(connection: sa.Connection, table: Compared, name: str, limit: int) -> 
     return Seen(table.source.c[name], values, int(count), row[0], row[1], row[2], row[3])
 
 
-def _beyond(
-    connection: sa.Connection, table: Compared, seen: Mapping[str, Seen]
-) -> dict[str, _Beyond]:
+def _beyond(ask: Ask, table: Compared, seen: Mapping[str, Seen]) -> dict[str, _Beyond]:
     """Look for what the sample does not show, in one scan of the source."""
     rows = table.source.alias("s")
     conditions: list[sa.ColumnElement[bool]] = []
@@ -131,8 +137,8 @@ def _beyond(
         ]
     new = sa.or_(sa.false(), *conditions)
     query = sa.select(*parts).where(new, *table.within(rows)).select_from(rows)
-    values = list(connection.execute(query).one())
-    found = {}
+    [row] = ask(query)
+    values, found = list(row), {}
     for i, name in enumerate(seen):
         *flags_found, count, example = values[7 * i : 7 * i + 7]
         less, greater, null, value, empty = map(bool, flags_found)
@@ -185,7 +191,8 @@ def _column(
         yield Figure(table, "left out of coverage", None, column=name, text=text)
 
 
-def _any(connection: sa.Connection, table: sa.FromClause, text: str) -> bool:
+def _any(ask: Ask, table: sa.FromClause, text: str) -> bool:
     rows = table.alias("s")
     query = sa.select(sa.exists(sa.select(sa.literal(1)).select_from(rows).where(is_true(text))))
-    return bool(connection.scalar(query))
+    [[found]] = ask(query)
+    return bool(found)

@@ -1,7 +1,7 @@
 """The profile of a table: its distribution over bins and categories, in one scan."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,8 +190,12 @@ class Profile:
     groups: Mapping[str, Mapping[str | None, float]]
 
 
+Ask = Callable[[sa.Select[Any]], Iterable[Sequence[Any]]]
+"""Gives the rows of a query."""
+
+
 def profile(
-    connection: sa.Connection,
+    ask: Ask,
     rows: sa.FromClause,
     columns: KeyColumns,
     weight: sa.ColumnElement[float] | None = None,
@@ -199,7 +203,7 @@ def profile(
     """Return the profile of some rows.
 
     Args:
-        connection: To the database.
+        ask: Asks the database.
         rows: The rows.
         columns: What is compared.
         weight: How many rows each stands for; None: one.
@@ -228,7 +232,7 @@ def profile(
         query = query.group_by(
             sa.func.grouping_sets(sa.tuple_(), *(sa.tuple_(key) for key in keys))
         )
-    found = [tuple(row) for row in connection.execute(query)]
+    found = [tuple(row) for row in ask(query)]
     return _read(found, list(binned), list(columns.categories), names)
 
 

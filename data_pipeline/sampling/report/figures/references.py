@@ -19,6 +19,7 @@ from data_pipeline.sampling.report.figures.figure import (
     number_of,
 )
 from data_pipeline.sampling.report.figures.moments import Moments
+from data_pipeline.sampling.report.figures.profile import Ask
 from data_pipeline.store.table_properties import ForeignKey
 
 Tables = Mapping[str, Compared]
@@ -66,7 +67,7 @@ def cut_references(
 
 
 def joins(
-    connection: sa.Connection,
+    asks: tuple[Ask, Ask],
     tables: Tables,
     items: list[Relationship],
     moments: Moments,
@@ -75,15 +76,15 @@ def joins(
     """Return the rows of a child's joins that are kept, over what is expected, in one scan.
 
     Args:
-        connection: To the database.
+        asks: Ask the database for rows of the source, and of the sample.
         tables: All tables.
         items: The relationships by which a child refers to others.
         moments: The moments of the child.
         checks: How far the share may be from 1.
     """
     child = tables[items[0].child]
-    full = _joined(connection, child.source_rows("child"), tables, items, in_sample=False)
-    sample = _joined(connection, child.weighted_rows("child"), tables, items, in_sample=True)
+    full = _joined(asks[0], child.source_rows("child"), tables, items, in_sample=False)
+    sample = _joined(asks[1], child.weighted_rows("child"), tables, items, in_sample=True)
     chance = 4 / math.sqrt(moments.effective_size)
     for item, expected, kept in zip(items, full, sample, strict=True):
         if expected:
@@ -94,7 +95,7 @@ def joins(
 
 
 def _joined(
-    connection: sa.Connection,
+    ask: Ask,
     child: sa.Subquery,
     tables: Tables,
     items: list[Relationship],
@@ -110,7 +111,7 @@ def _joined(
         joined = joined.outerjoin(values, _is_value(item, child, values))
         count = sa.func.sum(child.c[WEIGHT]) if in_sample else sa.func.count()
         counts.append(count.filter(values.c.k0.is_not(None)))
-    row = connection.execute(sa.select(*counts).select_from(joined)).one()
+    [row] = ask(sa.select(*counts).select_from(joined))
     return [number_of(value) for value in row]
 
 

@@ -25,7 +25,7 @@ _LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True)
-class _Mean:
+class _NamedMean:
     """A mean, and what its interval rests on."""
 
     measure: str
@@ -75,7 +75,7 @@ def uncertain_means(
 
 def _means(
     connection: sa.Connection, rows: sa.FromClause, columns: KeyColumns, by: str | None
-) -> Iterator[_Mean]:
+) -> Iterator[_NamedMean]:
     """Return the means of all measures, of all rows or by the categories of a column."""
     measures = {name: as_measure(rows.c[name]) for name in columns.measures}
     nothing = sa.cast(sa.literal("", sa.Text), sa.Text)
@@ -91,7 +91,7 @@ def _means(
         shown = "" if by is None else f"{by} = {value!r}"
         for name, count, squares_found in zip(measures, found[::2], found[1::2], strict=True):
             if squares_found:
-                yield _Mean(name, shown, int(count), max(1.0, 1 / squares_found - 1))
+                yield _NamedMean(name, shown, int(count), max(1.0, 1 / squares_found - 1))
 
 
 def _units(
