@@ -32,6 +32,7 @@ from data_pipeline.errors import DatabaseError, MissingRightError, SharedSession
 from data_pipeline.instances import DatabaseUrl, Instance, project
 
 if TYPE_CHECKING:
+    from adbc_driver_manager import AdbcDatabase
     from adbc_driver_manager.dbapi import Connection as AdbcConnection
 
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -323,17 +324,22 @@ class Database:
         The first one reads the server's types, which takes longer than connecting.
         """
         import adbc_driver_manager.dbapi
-        import adbc_driver_postgresql.dbapi
 
         with self._adbc_lock:
             if self._adbc is None:
                 interrupts.let_through(adbc_driver_manager.dbapi)
-                self._adbc = interrupts.abandonable(
-                    lambda: adbc_driver_postgresql.dbapi.connect(self._uri(), autocommit=True)
-                )
+                self._adbc = interrupts.abandonable(self._adbc_connection)
                 # The driver cannot close them any more when the interpreter is gone.
                 atexit.register(self._close_adbc)
             return self._adbc
+
+    def _adbc_connection(self) -> "AdbcConnection":
+        import adbc_driver_manager.dbapi
+        import adbc_driver_postgresql
+
+        types = _types_read.get(self.adbc_uri) or adbc_driver_postgresql.connect(self.adbc_uri)
+        connection = adbc_driver_manager.AdbcConnection(types)
+        return adbc_driver_manager.dbapi.Connection(types, connection, autocommit=True)
 
     def close(self) -> None:
         """Close what nobody uses; whoever asks again opens it anew."""
@@ -347,7 +353,9 @@ class Database:
         self._idle_adbc.clear()
         self._adbc = None
 
-    def _uri(self) -> str:
+    @property
+    def adbc_uri(self) -> str:
+        """The URL for ADBC, with the password."""
         uri = self.url.set(
             drivername="postgresql",
             query={
@@ -485,6 +493,22 @@ def ensure_schema(connection: sa.Connection, schema: str) -> None:
         return
     lock_for_transaction(connection, schema_lock_name(schema))
     run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+
+
+_types_read: dict[str, "AdbcDatabase"] = {}
+
+
+def read_types(adbc_uri: str) -> None:
+    """Read a server's types for ADBC, without staying connected.
+
+    Copies of this process need not do so, which would take each longer than connecting.
+
+    Args:
+        adbc_uri: That of the database.
+    """
+    import adbc_driver_postgresql
+
+    _types_read[adbc_uri] = adbc_driver_postgresql.connect(adbc_uri)
 
 
 def database(instance: Instance) -> Database:

@@ -161,6 +161,8 @@ class MemoisedExecutor(Executor):
             for wave in memo.waves(step_by_step=here is not None):
                 part = only(led_by(plan_context, self._inner), plan, config, memo.members(wave))
                 memo.hand_out(part[1])
+                if self._by_fork_server:
+                    fork_server.start(plan_context.job, memo.database.adbc_uri)
                 events = here.execute(part[1]) if here else self._inner.execute(*part)
                 try:
                     yield from _followed(plan_context.run_id, events, memo, in_process=bool(here))

@@ -74,6 +74,9 @@ class Memo:
         resources: The resources of the run.
         log: The run's log.
         storage: Gives Dagster's storage, below which IO managers keep values by default.
+
+    Attributes:
+        database: The database of the instance.
     """
 
     def __init__(
@@ -105,10 +108,10 @@ class Memo:
         )
         self._others.storage = storage
         self._computing = {step.key: self._located(step) for step in self._fingerprinted(job)}
-        self._database = database(self._instance)
+        self.database = database(self._instance)
         self._commits: StageCommits | None = None
         self._knowledge = RunKnowledge(
-            self._database,
+            self.database,
             configuration,
             self._instance,
             self._steps,
@@ -130,7 +133,7 @@ class Memo:
         self._swapped_in: set[str] = set()
         self._run_id = ""
         self._recorder: Recorder | None = None
-        self._check_results = CheckResults(self._database, self._instance, self._steps)
+        self._check_results = CheckResults(self.database, self._instance, self._steps)
         self._made = MadeResults(self._knowledge, self._computing, self._others, self._skipped, log)
         self._open: Sequence[str] = self._steps.order
         self._decisions: Decisions | None = None
@@ -179,7 +182,7 @@ class Memo:
 
     def _kept_results(self) -> KeptResults:
         if self._kept is None:
-            self._kept = kept_results(self._database, self._instance)
+            self._kept = kept_results(self.database, self._instance)
         return self._kept
 
     def restorable(self) -> set[str]:
@@ -252,7 +255,7 @@ class Memo:
         beside = partial(side_by_side, self._configuration, self._instance, run_id)
         limit = self._instance.table_store.step_wait_seconds
         self._queue = StepQueue(self._log, limit, storage, run_id)
-        self._recorder = Recorder(storage, self._database, self._instance, self._steps, beside)
+        self._recorder = Recorder(storage, self.database, self._instance, self._steps, beside)
         self._others.storage = lambda: storage
         for key in self._computing.keys() & self._steps.blocking.keys():
             reason = self._unpassed(self._steps.blocking[key], evaluated=True)
@@ -288,12 +291,12 @@ class Memo:
         Raises:
             ConfigurationError: The configured reader role does not exist.
         """
-        let_read_committed(self._database, self._instance)
-        remember(self._database, self._instance, self._knowledge.known)
-        rows = inherited(self._database, self._instance, self._steps, before)
+        let_read_committed(self.database, self._instance)
+        remember(self.database, self._instance, self._knowledge.known)
+        rows = inherited(self.database, self._instance, self._steps, before)
 
         def work() -> Work:
-            rows[:] = inherited(self._database, self._instance, self._steps, before)
+            rows[:] = inherited(self.database, self._instance, self._steps, before)
             return self._work([row.asset for row in rows])
 
         checks_only = elsewhere and len(self._steps.order) > len(self._computing)
@@ -301,7 +304,7 @@ class Memo:
             self._settle_what_is_not_locked()
             return
         self._commits = StageCommits(
-            self._database, self._instance, run_id, self._log, self._location
+            self.database, self._instance, run_id, self._log, self._location
         )
         self._knowledge.run_id = run_id
         self._commits.lock(work)
@@ -318,7 +321,7 @@ class Memo:
         self._settle_what_is_not_locked()
         if elsewhere:
             self._lease = LeaderLease(
-                self._database, self._instance, run_id, self._asked(), self._queue
+                self.database, self._instance, run_id, self._asked(), self._queue
             )
 
     def _asked(self) -> Mapping[str, Asked]:
@@ -359,7 +362,7 @@ class Memo:
             if decision.action not in (Action.REUSE, Action.SKIP)
             for item in self._computing[key].computations
         }
-        stages = stages_with_leftovers(self._database, self._instance, planned)
+        stages = stages_with_leftovers(self.database, self._instance, planned)
         return Work(frozenset(due.union(others)), frozenset(stages))
 
     def _settle_what_is_not_locked(self) -> None:
@@ -436,7 +439,7 @@ class Memo:
 
         Names those that it has no more.
         """
-        with self._database.begin() as connection:
+        with self.database.begin() as connection:
             if not catalog.is_readable(connection, self._instance.catalog_schema):
                 return
             history.note_end(connection, self._instance.catalog_schema, self._run_id)
@@ -453,7 +456,7 @@ class Memo:
         """Return the results of the instance that no asset of the code location makes any more."""
         if self._location is None:
             return Orphans()
-        with self._database.begin() as connection:
+        with self.database.begin() as connection:
             return orphans(connection, self._instance, self._location)
 
     def close(self) -> None:

@@ -11,12 +11,16 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 
+from data_pipeline.dagster_internals import ReconstructableRepository
 from data_pipeline.runs import fork_server
 from data_pipeline_tests.memo.world import World, shared_storage
 
+LOADED = "import sys, data_pipeline.runs.fork_project; print('project' in sys.modules)"
+
 
 @pytest.fixture
-def own_server() -> Iterator[None]:
+def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(fork_server, "_with_project", set())
     server: Any = fork_server._server()
     server._stop()
     yield
@@ -36,11 +40,48 @@ def test_a_changed_environment_gets_another_one(
         assert run.success, run.log
         return fork_server._server()._forkserver_pid
 
-    first = server(a=1)
-    assert first is not None
-    assert server(a=2) == first
+    with_project = server(a=1)
+    assert with_project is not None
+    first = server(a=2)  # the code may be another one by now
+    assert first not in (None, with_project)
+    assert server(a=3) == first
     monkeypatch.setenv("SOME_NEW_VARIABLE", "1")
-    assert server(a=3) not in (None, first)
+    assert server(a=4) not in (None, first)
+
+
+def loads(folder: Path, code: str) -> tuple[bool, int]:
+    """Whether a fork server has the project of a job with some code, and how often it loaded it."""
+    file, log = folder / "project.py", folder / "log"
+    log.touch()
+    note = f"open({str(log)!r}, 'a').write('.')"
+    job = "job = dg.GraphDefinition('nothing').to_job()"
+    file.write_text(f"import dagster as dg\n{note}\n{code}\n{job}\n")
+    made = ReconstructableRepository.for_file(str(file), "job", str(folder))
+    offer = fork_server.Offer(made.get_reconstructable_job("nothing"), None)
+    with fork_server._offered(offer):
+        found = subprocess.run(
+            [sys.executable, "-c", LOADED], check=True, capture_output=True, text=True
+        )
+    return found.stdout == "True\n", len(log.read_text())
+
+
+def test_a_project_is_loaded_once(tmp_path: Path) -> None:
+    assert loads(tmp_path, "import random; random.Random(1).random()") == (True, 1)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "import socket; opened = socket.socket()",
+        "opened = open(__file__)",
+        "import random; random.seed(1)",
+        "import numpy.random; numpy.random.seed(1)",
+        "raise ValueError",
+    ],
+)
+def test_what_copies_would_share_or_lack_is_not_kept(tmp_path: Path, code: str) -> None:
+    assert loads(tmp_path, code) == (False, 1)
 
 
 def test_what_is_configured_stays(monkeypatch: pytest.MonkeyPatch) -> None:
