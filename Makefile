@@ -15,7 +15,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-EXTRAS := embedded,flights,polars,test,dev
+EXTRAS := embedded flights polars test dev
 # The first Python that fits, unless PYTHON names one.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -34,9 +34,9 @@ install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found. Install one, or name it: make PYTHON=/path/to/python"; exit 1; }
-	@echo "Installing into $(VENV) (a minute or two)"
+	@echo "Installing into $(VENV) (half a minute to two)"
 	@"$(PYTHON)" -m venv $(VENV) || { echo "Cannot create $(VENV): install the venv module of $(PYTHON) (Debian: python3-venv)"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@$(BIN)/python install.py $(EXTRAS)
 	@touch $@
 
 demo: install
