@@ -18,6 +18,7 @@ def main() -> None:
             in_place,
             increments,
             memory,
+            overhead,
             runs,
             sampling,
             sources,
@@ -36,6 +37,8 @@ def main() -> None:
         url = EmbeddedServer(folder).start().render_as_string(hide_password=False)
         for comparison in runs.comparisons(folder, url):
             print(comparison, flush=True)
+        for gate in overhead.gates(folder, url):
+            print(gate, flush=True)
         for comparison in growth.comparisons(folder, url):
             print(comparison, flush=True)
         for comparison in commit.comparisons(load_configuration().instance("full")):

@@ -11,7 +11,7 @@ from benchmarks.measure import Comparison
 from benchmarks.runs import Runs
 
 STAGES = 20
-SIZES = (500, 1000)
+SIZES = (500, 1000, 2000)
 LEAST = 100
 
 

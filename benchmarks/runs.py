@@ -34,6 +34,8 @@ class Runs:
         self._home("ours").mkdir()
         shutil.copy(SETTINGS, self._home("ours"))
         self._home("plain").mkdir()
+        self._home("plain_fast").mkdir()
+        shutil.copy(SETTINGS, self._home("plain_fast"))
 
     def ours(self) -> None:
         """Run the pipeline as it is now."""
@@ -59,6 +61,10 @@ class Runs:
     def plain(self) -> None:
         """Run the same in plain Dagster, which has no cache."""
         self._dagster("plain", "plain", self._home("plain"))
+
+    def plain_same_storage(self) -> None:
+        """Run the same in plain Dagster, with our storage for its events."""
+        self._dagster("plain", "plain", self._home("plain_fast"))
 
     def trivial(self) -> None:
         """Execute one op in plain Dagster, with a hundred assets loaded."""

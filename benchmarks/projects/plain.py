@@ -1,11 +1,15 @@
-"""The tables of `chain` in plain Dagster: the same SQL, by hand."""
+"""The tables of `queries` in plain Dagster: the same SQL, or frames, by hand."""
 
 import os
+from io import StringIO
 
 import dagster as dg
 import psycopg2
 
 TABLES = int(os.environ.get("BENCH_TABLES", "100"))
+FRAMES = os.environ.get("BENCH_FRAMES") == "1"
+if FRAMES:  # queries start without it
+    import pandas as pd
 
 
 def link(number: int) -> dg.AssetsDefinition:
@@ -18,7 +22,14 @@ def link(number: int) -> dg.AssetsDefinition:
         with psycopg2.connect(os.environ["BENCH_URL"]) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE SCHEMA IF NOT EXISTS plain")
             cursor.execute(f'DROP TABLE IF EXISTS plain."t{number}"')
-            cursor.execute(f'CREATE TABLE plain."t{number}" AS {query}')
+            if not FRAMES:
+                cursor.execute(f'CREATE TABLE plain."t{number}" AS {query}')
+                return
+            cursor.execute(query)
+            frame = pd.DataFrame(cursor.fetchall(), columns=["x"])
+            cursor.execute(f'CREATE TABLE plain."t{number}" (x bigint)')
+            text = StringIO(frame.to_csv(index=False, header=False))
+            cursor.copy_expert(f'COPY plain."t{number}" FROM STDIN (FORMAT csv)', text)
 
     return table
 
