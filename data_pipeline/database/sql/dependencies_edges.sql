@@ -1,7 +1,9 @@
 -- OFFSET 0 keeps PostgreSQL from reading whole catalogs for what a few look-ups by index give.
+-- What comes out of arrays is taken for few rows: for more, it would compile the query (`jit`), which
+-- takes longer than all else in a commit.
 WITH RECURSIVE root(oid, place) AS (
     SELECT relation::oid, place
-    FROM unnest(ARRAY[{relations}]::regclass[]) WITH ORDINALITY AS r(relation, place)
+    FROM unnest((SELECT ARRAY[{relations}]::regclass[])) WITH ORDINALITY AS r(relation, place)
     WHERE relation IS NOT NULL
 ), node(class, oid) AS (
     SELECT 'pg_class'::regclass::oid, oid FROM root
@@ -21,6 +23,10 @@ WITH RECURSIVE root(oid, place) AS (
         SELECT 'pg_class'::regclass::oid, r.ev_class FROM pg_rewrite r
         WHERE d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
     ) next
+), walked(class, oid) AS (
+    SELECT n.class, n.oid
+    FROM (SELECT array_agg(class) AS classes, array_agg(oid) AS oids FROM node) all_nodes
+    CROSS JOIN LATERAL unnest(classes, oids) AS n(class, oid)
 )
 SELECT e.of_class::regclass::text, e.of::bigint, e.columns::int[], e.class::regclass::text,
        e.oid::bigint, e.number, e.is_part, c.relkind::text, e.place, e.entries, e.entered,
@@ -42,9 +48,10 @@ FROM (
            coalesce(r.ev_class, d.objid) AS oid, max(d.objsubid) AS number,
            bool_or(d.deptype IN ('a', 'i', 'P', 'S')) AS is_part, NULL::int AS place,
            count(*)::int AS entries, sum(d.xmin::text::bigint)::bigint AS entered
-    FROM node
+    FROM walked
     CROSS JOIN LATERAL (
-        SELECT *, xmin FROM pg_depend WHERE refclassid = node.class AND refobjid = node.oid OFFSET 0
+        SELECT *, xmin FROM pg_depend
+        WHERE refclassid = walked.class AND refobjid = walked.oid OFFSET 0
     ) d
     LEFT JOIN LATERAL (
         SELECT oid, ev_class FROM pg_rewrite
@@ -52,8 +59,8 @@ FROM (
     ) r ON true
     GROUP BY 1, 2, 4, 5
   UNION ALL
-    SELECT 0, 0, NULL, class, node.oid, 0, false, place, 0, 0
-    FROM node LEFT JOIN root ON root.oid = node.oid AND class = 'pg_class'::regclass
+    SELECT 0, 0, NULL, class, walked.oid, 0, false, place, 0, 0
+    FROM walked LEFT JOIN root ON root.oid = walked.oid AND class = 'pg_class'::regclass
 ) e
 LEFT JOIN LATERAL (
     SELECT relkind, relowner, relnamespace FROM pg_class

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline.database.connection import run
+from data_pipeline.database.dependencies import read_graph
+from data_pipeline.database.identifiers import RelationName
 from data_pipeline_tests.commit.user_objects.conftest import Stage
 
 
@@ -56,3 +59,15 @@ def test_a_table_on_which_nothing_hangs_takes_four_queries(
     dropped = next(i for i, s in enumerate(reading) if s.startswith("DROP TABLE"))
     assert dropped == 3
     assert len(reading[dropped + 2 :]) == 1
+
+
+def test_the_walk_is_never_compiled(stage: Stage, counted: list[str]) -> None:
+    """PostgreSQL compiles what it takes to be costly, which here takes 50 times the query."""
+    stage.create(*tables(2))
+    names = [RelationName("s", f"t{number % 2}") for number in range(1000)]
+    with stage.engine.begin() as connection:
+        read_graph(connection, names)
+        walk = next(text for text in counted if "WITH RECURSIVE" in text)
+        (explained,) = run(connection, f"EXPLAIN (FORMAT json) {walk}").one()
+        above = float(run(connection, "SHOW jit_above_cost").scalar_one())
+    assert explained[0]["Plan"]["Total Cost"] < above / 2
