@@ -44,11 +44,13 @@ from data_pipeline.instances.dagster_resource import PARTITION_TAG
 from data_pipeline.instances.instance import PIPELINE_JOB
 from data_pipeline.instances.merged_layers import problem, suggestion
 from data_pipeline.instances.settings.sample import SampleSettings
+from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.io_manager.instance_resource import InstanceResource
 from data_pipeline.io_manager.io_manager import InstanceIOManager
 from data_pipeline.memo.executor import memoised
 from data_pipeline.memo.run_messages import STEPS_OF_RUN
+from data_pipeline.sliced_assets import check_slices, jobs_of_slices, slice_jobs
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY
 from data_pipeline.store.orphans import CodeLocation
 
@@ -193,6 +195,7 @@ def instance_definitions(
     """Return definitions in which the assets run on every instance.
 
     There is a job for each instance, tagged with its partition, and the job `pipeline` for any.
+    Assets with slices (`MultiPartitionsDefinition`) have jobs of their own, such as `by_day`.
 
     Args:
         assets: Assets that are partitioned by instance. Others (`dg.AssetSpec`, observable source
@@ -221,6 +224,7 @@ def instance_definitions(
     raw = _raw_tables(found.of_instances)
     check_alone(found.alone, found.of_instances, configuration)
     tables = stored_tables(found.of_instances)
+    check_slices(found.of_instances, tables, list(configuration.instances))
     tables += [StageTable.of_key(key.path) for asset in found.alone for key in asset.keys]
     known = [key for asset in assets for key in asset_keys(asset)]
     specs = [spec for asset in found.computed for spec in asset.specs]
@@ -255,7 +259,7 @@ def instance_definitions(
         asset_checks=asset_checks,
         executor=memoised(
             executor,
-            CodeLocation(location, frozenset(tables)),
+            CodeLocation(location, frozenset(tables), jobs_of_slices(found.of_instances)),
             {str(key): version for key, version in checked.items()},
         ),
         loggers={PROGRESS: progress_logger, **others.pop("loggers", {})},
@@ -380,7 +384,9 @@ def _check_sample(where: str, sample: SampleSettings, inputs: Sequence[StageTabl
 
 def _jobs(configuration: Configuration, assets: Sequence[dg.AssetsDefinition]) -> list[Any]:
     # Not all: other definitions that are merged with these have assets of their own.
-    keys = [key for asset in assets for key in asset.keys]
+    keys = [key for asset in assets if not is_sliced(asset.partitions_def) for key in asset.keys]
+    if not keys:
+        return [*slice_jobs(assets).values()]
     selection = dg.AssetSelection.assets(*keys)
     jobs = [
         dg.define_asset_job(
@@ -398,6 +404,7 @@ def _jobs(configuration: Configuration, assets: Sequence[dg.AssetsDefinition]) -
             selection=selection,
             description="The whole pipeline on any instance: choose its partition.",
         ),
+        *slice_jobs(assets).values(),
     ]
 
 

@@ -31,6 +31,7 @@ from dagster._core.definitions.scoped_resources_builder import (
     ScopedResourcesBuilder as ScopedResourcesBuilder,
 )
 from dagster._core.events import EngineEventData as EngineEventData
+from dagster._core.events import StepMaterializationData as StepMaterializationData
 from dagster._core.execution.api import create_execution_plan as create_execution_plan
 from dagster._core.execution.compute_logs import (
     create_compute_log_file_key as create_compute_log_file_key,

@@ -17,6 +17,7 @@ from data_pipeline.explicit_choice import OWN_COPY
 from data_pipeline.instances import CopyFilter, Instance, load_configuration
 from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.instances.settings.caching import Validation, validation
+from data_pipeline.instances.slice_dimensions import copy_mapping, instances_of
 from data_pipeline.results.build import build_from_batches
 from data_pipeline.results.table_query import compiled, is_query, unwrapped
 from data_pipeline.sampling.code_identity import sampling_version
@@ -32,6 +33,7 @@ from data_pipeline.sampling.input_step import (
     OutputKind,
     in_order,
     input_outputs,
+    output_names,
 )
 from data_pipeline.sampling.plan.sample_plan import has_root
 from data_pipeline.sampling.plan.schema_graph import schema_graph
@@ -134,7 +136,7 @@ def copy_inputs(
     def decorate(function: Filter) -> dg.AssetsDefinition:
         outputs = _outputs(stage, specs, owners, function, options, weights=weights)
         step = _Step(stage, specs, function)
-        ins, outs = op_names(specs), op_names(outputs)
+        ins, outs = op_names(specs), output_names(outputs, specs.values())
         name = getattr(function, "__name__", "")
         name = name if name.isidentifier() else "copy_inputs"  # it may be a lambda
 
@@ -142,10 +144,13 @@ def copy_inputs(
             name=f"{stage}__{name}",
             description=function.__doc__,
             ins={
-                ins[n]: dg.AssetIn(key=s.key, partition_mapping=mapping) for n, s in specs.items()
+                ins[n]: dg.AssetIn(
+                    key=s.key, partition_mapping=copy_mapping(s.partitions_def, mapping)
+                )
+                for n, s in specs.items()
             },
             outs={outs[n]: output.out for n, output in outputs.items()},
-            partitions_def=next(iter(specs.values())).partitions_def,
+            partitions_def=instances_of(next(iter(specs.values())).partitions_def),
             internal_asset_deps={outs[n]: set(item.depends_on) for n, item in outputs.items()},
             required_resource_keys={"instance"},
             can_subset=True,

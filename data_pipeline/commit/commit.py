@@ -16,6 +16,7 @@ from data_pipeline.commit import (
     older_snapshots,
     replacement,
     row_increment,
+    slice_swap,
     user_objects,
 )
 from data_pipeline.commit.in_place import InPlace
@@ -198,6 +199,8 @@ class _Commit:
             remedy = "Give one of them another name, or materialize that asset without it first."
             raise _refused(instance, self._stages, f"{'; '.join(taken)}. {remedy}")
         row_increment.check_bases(connection, instance, rows, earlier.rows)
+        slices = slice_swap.swap_of(rows, earlier.rows)
+        slices.begin(connection, instance)
         for stage in earlier.missing:
             ensure_schema(connection, instance.schema(stage))
         rows, shown = self._as_shown(rows, earlier)
@@ -206,14 +209,16 @@ class _Commit:
             for row in rows
             if (old := earlier.rows.get(row.table)) is not None
             and row.table in earlier.intact
-            and not row.is_increment
+            and not (row.is_increment or row.slice)
             and slots.is_kept(instance, old, row)
         ]
         stays = self._in_place(rows, earlier)
         kept = slots.aside(connection, instance, keeping, stays.tables)
         states = stays.replace_rows(connection, self._log)
         broken, views, attached = self._replace(rows, earlier, kept, stays)
+        slices.attach(connection, instance)
         replacement.publish(connection, instance, self._run_id, self._stages, self._code_location)
+        self._show_slices(slices.describe(connection, instance, self._run_id))
         if any(row.is_gone for row in rows):
             catalog.forget_gone(connection, self._schema, self._stages)
         replacement.remember_states(connection, instance, rows, states)
@@ -226,6 +231,19 @@ class _Commit:
         files = [(row.table, row.location) for row in gone if row.location in unused]
         user_objects.check_unchanged(self._outside, attached)
         return Committed(rows, broken), [(table, file) for table, file in files if file]
+
+    def _show_slices(self, wholes: Sequence[CatalogRow]) -> None:
+        """Let the catalog say of views what it says of the tables with slices that they show."""
+        if not wholes:
+            return
+        views = [r for r in catalog.rows(self._connection, self._schema).values() if r.location]
+        behind = list(wholes)
+        while behind:
+            names = {str(committed(self._instance, row.table)): row for row in behind}
+            behind = [
+                _shown(self._instance, v, names[v.location]) for v in views if v.location in names
+            ]
+            catalog.put(self._connection, self._schema, behind)
 
     def staying(self) -> set[StageTable]:
         """Return the tables that stay, with their rows replaced in place and nothing rewritten."""

@@ -65,6 +65,8 @@ def _zone(value: dt.datetime | dt.time) -> str:
 
 
 MAX_IDENTIFIER_BYTES = 63
+SLICE_MARK = "@"
+"""What stands between a table and the key of its slice; asset keys cannot have it."""
 """PostgreSQL cuts longer identifiers off in silence (NAMEDATALEN - 1)."""
 
 # Not the psycopg2 dialect: it would double every percent sign.
@@ -140,6 +142,26 @@ class StageTable:
                 f"{MAX_IDENTIFIER_BYTES}. Shorten the last part of the asset key."
             )
         return cls(stage, name)
+
+    @property
+    def slice(self) -> str | None:
+        """The key of the slice that it is of its table; None for a whole table."""
+        return self.name.partition(SLICE_MARK)[2] or None
+
+    @property
+    def whole(self) -> "StageTable":
+        """The table that it is a slice of, or itself."""
+        return StageTable(self.stage, self.name.partition(SLICE_MARK)[0])
+
+    def of_slice(self, key: str | None) -> "StageTable":
+        """Return a slice of a table, which is a table of its own; without a key, the table.
+
+        Raises:
+            ConfigurationError: Its name is longer than PostgreSQL allows.
+        """
+        if key is None:
+            return self
+        return StageTable.from_path([self.stage, f"{self.name}{SLICE_MARK}{key}"])
 
 
 def few(names: Sequence[str], most: int = 3, separator: str = ", ") -> str:

@@ -27,6 +27,7 @@ from data_pipeline.difference.versions import (
 )
 from data_pipeline.errors import ConfigurationError, TableNotFoundError
 from data_pipeline.instances import Instance, load_configuration
+from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.results.data_checks import Finding
 
 PREVIOUS = "previous"
@@ -73,6 +74,13 @@ def compared_with(
     options = ComparisonOptions(tuple(ignore), tolerance, slices=False)
     limits = {"changed": max_changed, "added": max_added}
     several = [assets] if isinstance(assets, dg.AssetsDefinition) else list(assets)
+    for asset in several:
+        if is_sliced(asset.partitions_def):
+            raise ConfigurationError(
+                f"compared_with: `{', '.join(sorted('/'.join(k.path) for k in asset.keys))}` has "
+                "slices, of which no earlier ones are kept to be compared with. Compare a table "
+                "without slices that is made of it."
+            )
     check_name = name or f"compared_with_{version}"
     return [
         _check(spec, version, check_name, limits, options, blocking=blocking)

@@ -132,7 +132,11 @@ def find_version(connection: sa.Connection, name: VersionName) -> Version:
 def _current(
     connection: sa.Connection, instance: Instance, rows: Mapping[StageTable, CatalogRow]
 ) -> dict[StageTable, TableVersion]:
-    names = {table: committed(instance, table) for table, row in rows.items() if row.is_relation}
+    names = {
+        table: committed(instance, table)
+        for table, row in rows.items()
+        if row.is_relation and not row.slice.get("key")  # its table shows it
+    }
     states = read_states(connection, names.values())
     items = [(name, rows[table], states[name]) for table, name in names.items()]
     found = {}

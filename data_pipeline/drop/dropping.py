@@ -34,6 +34,7 @@ from data_pipeline.store import catalog
 from data_pipeline.store.active_runs import run_registry
 from data_pipeline.store.blobs import blob_files, remote_blobs
 from data_pipeline.store.check_results import CHECKS
+from data_pipeline.store.sliced_tables import refresh_whole
 from data_pipeline.store.slots import SLOTS
 from data_pipeline.store.staging import STAGED
 
@@ -144,6 +145,10 @@ def _drop(connection: sa.Connection, order: DropOrder, parts: Sequence[Inventory
             run(connection, f"DROP {word} IF EXISTS {names} {behaviour}")
     for part in parts:
         _forget(connection, instance, part)
+        rows = {row.table: row for row in part.rows}
+        wholes = {table.whole for table, row in rows.items() if row.slice.get("key")}
+        for whole in sorted(wholes - rows.keys(), key=str):
+            refresh_whole(connection, instance, whole, None)
         for schema in part.schemas:
             # What others made there may have gone along.
             if schema.goes or (part.everything and is_empty(connection, schema.name)):

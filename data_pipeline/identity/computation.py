@@ -10,7 +10,9 @@ from data_pipeline.code_version.run_time_values import SOURCE_KEY
 from data_pipeline.definition_metadata import kept_value
 from data_pipeline.identity.run_resources import RunResources, SeenResources, objects_of_run
 from data_pipeline.instances import Instance
+from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.sliced_tables import SliceBounds
 from data_pipeline.store.table_properties import declared_properties, declared_version
 from data_pipeline.transfer.stable_hash import fingerprint, stable_hash
 
@@ -165,9 +167,17 @@ def identity_of(spec: dg.AssetSpec, context: OpContext, instance: Instance) -> I
         code_parts=kept_value(spec.metadata, CODE_PARTS_KEY) or {},
         config=stable_hash(context.config),
         wiring=stable_hash({name: key.path for name, key in context.wiring.items()}),
-        declared=declared_version(declared_properties(spec.metadata)),
+        declared=_declared(spec, instance),
         attrs=stable_hash(instance.attrs) if context.resources.instance else None,
         resources=context.resources.digests,
         takes_outside_input=source is not None or RAW_TAG in spec.tags,
         allow_fresh_input=bool((source or {}).get("allow_fresh_input")),
     )
+
+
+def _declared(spec: dg.AssetSpec, instance: Instance) -> str:
+    """Return a digest of what is declared of a table; of a slice, of its bounds too."""
+    declared = declared_version(declared_properties(spec.metadata))
+    if instance.slice is None or not is_sliced(spec.partitions_def):
+        return declared
+    return fingerprint("slice-1", declared, SliceBounds.of(spec, instance.slice).as_json())

@@ -9,7 +9,8 @@ import dagster as dg
 
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.store.lookup import read_instead
+from data_pipeline.instances.slice_dimensions import is_sliced
+from data_pipeline.store.lookup import input_table, read_instead
 
 
 def upstream(
@@ -29,8 +30,22 @@ def upstream(
     node = graph.get(key)
     for parent in sorted(node.parent_keys):
         for source in _instances(graph, key, parent, configuration, instance):
-            table = StageTable.of_key(parent.path)
+            table = table_of(graph, parent, instance)
             yield parent, *read_instead(node.assets_def, instance, source, table)
+
+
+def table_of(graph: Any, key: dg.AssetKey, instance: Instance) -> StageTable:
+    """Return the table of an asset, or of a sliced one the slice that a run computes.
+
+    Args:
+        graph: The asset graph of the job.
+        key: The asset.
+        instance: The instance of the run.
+    """
+    table = StageTable.of_key(key.path)
+    if instance.slice is None or not graph.has(key) or not is_sliced(graph.get(key).partitions_def):
+        return table
+    return table.of_slice(instance.slice)
 
 
 UNPARTITIONED_TAG = "data_pipeline/unpartitioned"
@@ -65,6 +80,10 @@ def _instances(
         home = configuration.of_unpartitioned
         is_own = home is None or not is_computed_alone(graph, parent)
         return [instance if home is None or is_own else configuration.read_by(instance, home.name)]
+    if is_sliced(source.partitions_def) or is_sliced(node.partitions_def):
+        # An instance reads its own slices; what copies raw tables, or compares, those of the root.
+        is_copy = input_table(node.assets_def, StageTable.of_key(parent.path)) is not None
+        return [instance.root_source if is_copy else instance]
     own = node.partitions_def and node.partitions_def.subset_with_partition_keys([instance.name])
     mapped = graph.get_partition_mapping(
         key, parent

@@ -1,9 +1,9 @@
 """The configuration: all instances of one file, validated as a whole."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from data_pipeline.instances import project
 from data_pipeline.instances.environment import Environment
-from data_pipeline.instances.instance import SAMPLE_STAGE, Instance
+from data_pipeline.instances.instance import SAMPLE_STAGE, Instance, key_parts
 from data_pipeline.instances.merged_layers import Located, locate, problem, shown, suggestion
 from data_pipeline.instances.placeholders import Placeholders
 from data_pipeline.instances.resolution import Resolver, Sections
@@ -186,15 +186,27 @@ class Configuration:
     _neighbours: tuple[Instance, ...] = field(repr=False)
 
     def instance(self, name: str) -> Instance:
-        """Return an instance by its name, which is its partition key.
+        """Return an instance by its name, which is its partition key, or a part of that.
+
+        A key with the slice of a table beside it gives the instance for a run of that slice.
 
         Raises:
-            ConfigurationError: There is none of that name.
+            ConfigurationError: There is none of that name; or two parts of the key are instances.
         """
+        if len(parts := key_parts(name)) > 1:
+            return replace(self.instance(self._named_in(name, parts)), sliced_by=name)
         if name not in self.instances:
             what = f"there is no instance {shown(name)}"
             raise problem(self.file, "instances", what, suggestion(name, self.instances))
         return self.instances[name]
+
+    def _named_in(self, key: str, parts: Sequence[str]) -> str:
+        """Name the one instance in a partition key of several parts."""
+        if len(named := [part for part in parts if part in self.instances]) == 1:
+            return named[0]
+        what = "several instances" if named else "no instance"
+        remedy = f"One part is an instance ({', '.join(self.instances)}), the other a slice."
+        raise problem(self.file, "instances", f"partition key {shown(key)} names {what}", remedy)
 
     @property
     def of_unpartitioned(self) -> Instance | None:

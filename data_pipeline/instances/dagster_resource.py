@@ -7,7 +7,7 @@ from pydantic import PrivateAttr
 
 from data_pipeline.errors import ConfigurationError, IsolationError
 from data_pipeline.instances.configuration import load_configuration
-from data_pipeline.instances.instance import Instance
+from data_pipeline.instances.instance import Instance, key_parts
 
 PARTITION_TAG = "dagster/partition"
 """The run tag that holds the partition key, that is: the instance's name."""
@@ -41,13 +41,13 @@ class InstanceOfRun(dg.ConfigurableResource):  # type: ignore[type-arg] # itself
         """
         run = context.run
         partition = run.tags.get(PARTITION_TAG) if run else None
-        if self.instance is not None and partition not in (None, self.instance):
+        if self.instance is not None and self.instance not in key_parts(partition or self.instance):
             raise IsolationError(
                 f"The run is for instance `{partition}`, but the resources are those of "
                 f"`{self.instance}`. Use partition_key={self.instance!r}, or "
                 f"instance_resources({partition!r})."
             )
-        self._name = self.instance or partition
+        self._name = partition or self.instance
 
     @property
     def current(self) -> Instance:
@@ -63,6 +63,11 @@ class InstanceOfRun(dg.ConfigurableResource):  # type: ignore[type-arg] # itself
                 "with a partition (an instance's name), or use instance_resources(name)."
             )
         return load_configuration(self.config, per_user=self.per_user).instance(self._name)
+
+    @property
+    def slice(self) -> str | None:
+        """The key of the slice that is computed, such as its day; None: of no slice."""
+        return self.current.slice
 
     @property
     def attrs(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ _RULE = (
     "Use lower-case letters, digits and single underscores, with a letter first and no "
     "underscore last, such as 'midi' or 'full_2024'."
 )
+_BETWEEN_DIMENSIONS = "|"  # as Dagster writes keys of two dimensions
+
 PIPELINE_JOB = "pipeline"
 """Name of the job that runs any instance; every instance has a job of its own name beside it."""
 
@@ -68,6 +70,8 @@ class Instance:
             per-user `midi`.
         environment: The variables of the shell in which a command means it, also where it is such
             a one: `DATA_PIPELINE_PER_USER=0 ` or nothing.
+        sliced_by: The partition key of a run that computes slices of tables, which names the slice
+            beside the instance; None: a run of whole tables. It is the same instance.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Instance:
     environment: str
     _copying: CopyAttrs = field(hash=False)
     _attrs: Mapping[str, Any] = field(hash=False)
+    sliced_by: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         copied = f", copies {self.source.instance_id!r}" if self.source else ""
@@ -93,7 +98,21 @@ class Instance:
     @property
     def build_command(self) -> str:
         """The shell command that builds it."""
+        if self.slice is not None:
+            return f"{self.environment}{project.command('run', self.name, '--slices', self.slice)}"
         return f"{self.environment}{project.build_command(self.name)}"
+
+    @property
+    def slice(self) -> str | None:
+        """The key of the slices that the run computes, such as its day; None: whole tables."""
+        if self.sliced_by is None:
+            return None
+        return next(part for part in key_parts(self.sliced_by) if part != self.name)
+
+    @property
+    def partition_key(self) -> str:
+        """The partition key of the run: the instance's name, and the slice where it has one."""
+        return self.sliced_by or self.name
 
     @property
     def sample(self) -> SampleSettings | None:
@@ -188,6 +207,11 @@ class Instance:
             filters[stage] = self.copy_filter(stage)
         all_kept = not chosen and all(keep.keeps_all_rows for keep in filters.values())
         return all_kept or not self.copies
+
+
+def key_parts(partition_key: str) -> list[str]:
+    """Return the parts of a partition key: the instance's name, and a slice where it has one."""
+    return partition_key.split(_BETWEEN_DIMENSIONS)
 
 
 def check_name(file: Path, name: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,10 +24,17 @@ from data_pipeline.identity.computation import (
 )
 from data_pipeline.identity.observed_versions import is_outside, observed_version
 from data_pipeline.identity.run_resources import remember_objects
-from data_pipeline.identity.upstream import InputVersions, is_computed_alone, upstream
+from data_pipeline.identity.upstream import (
+    InputVersions,
+    is_computed_alone,
+    table_of,
+    upstream,
+)
 from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceOfRun
+from data_pipeline.instances.instance import key_parts
 from data_pipeline.instances.settings.caching import validation
+from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.io_manager.annotations import Wanted, wanted, without_none
 from data_pipeline.io_manager.ibis_tables import as_query
 from data_pipeline.io_manager.op_values import OpValues, is_table_like
@@ -57,9 +65,10 @@ from data_pipeline.runs.step_reads import (
 from data_pipeline.schema_types import schema_of
 from data_pipeline.store import staging
 from data_pipeline.store.active_runs import run_registry
-from data_pipeline.store.lookup import SOURCE_METADATA_KEY, read_instead
+from data_pipeline.store.lookup import SOURCE_METADATA_KEY, input_table, read_instead
 from data_pipeline.store.reading import fetch, is_in_memory, known_version, shown
 from data_pipeline.store.several_tables import Tables, is_several
+from data_pipeline.store.sliced_tables import SliceBounds
 from data_pipeline.store.table_properties import (
     Properties,
     columns_of_text,
@@ -123,6 +132,8 @@ class TableIOManager(dg.IOManager):
         obj = as_query(obj)
         table = StageTable.from_path(context.asset_key.path)
         instance = self._instance_of_output(context, table)
+        if is_sliced(context.asset_spec.partitions_def):
+            table = table.of_slice(instance.slice)
         self._configuration.check_stages(_stages(context))
         step = context.step_context
         run = self._enter(step, instance, context.log)
@@ -167,6 +178,8 @@ class TableIOManager(dg.IOManager):
 
     def _partitions(self, context: dg.InputContext) -> Sequence[str | None]:
         """Return the names of the instances that an input comes from; None: that of the reader."""
+        if context.has_asset_partitions and is_sliced(context.asset_partitions_def):
+            return self._of_slices(context)
         if context.has_asset_partitions:
             return context.asset_partition_keys
         home = self._configuration.of_unpartitioned
@@ -174,11 +187,33 @@ class TableIOManager(dg.IOManager):
             return [None]
         return [home.name if _is_computed_alone(context) else None]
 
+    def _of_slices(self, context: dg.InputContext) -> Sequence[str | None]:
+        """Return the instance whose table is read, as `upstream` does; of all of its slices."""
+        if not _is_in_run(context):
+            keys = context.asset_partition_keys
+            return keys if len(keys) == 1 else sorted({self._named(key) for key in keys})
+        step = context.step_context
+        writer, asset = self._writer(step.run_tags), step.job_def.asset_layer
+        node = asset.get_assets_def_for_node(step.node_handle)
+        raw = StageTable.of_key(context.asset_key.path)
+        if writer is None or node is None or input_table(node, raw) is None:
+            return [writer.name if writer else None]
+        return [writer.root_source.name]
+
+    def _named(self, key: str) -> str:
+        return self._configuration.instance(key).name
+
     def _loaded(
         self, context: dg.InputContext, names: Sequence[str | None], writer: Instance | None
     ) -> Any:
         """Return a table, or those of several instances by name."""
         table = StageTable.from_path(context.asset_key.path)
+        if _is_in_run(context):
+            graph = context.step_context.job_def.asset_layer.asset_graph
+            reader = self._writer(context.step_context.run_tags)
+            table = table if reader is None else table_of(graph, context.asset_key, reader)
+        elif len(names) == 1 and names[0] is not None and len(key_parts(names[0])) > 1:
+            table = table.of_slice(self._configuration.instance(names[0]).slice)
         what = f"Input `{context.name}` (`{table}`)" if context.has_input_name else f"`{table}`"
         asked = wanted(context.dagster_type.typing_type, names, what)
         values = {}
@@ -293,14 +328,17 @@ class TableIOManager(dg.IOManager):
 
     def _writer(self, tags: Mapping[str, str]) -> Instance | None:
         """Return the instance that a run writes, None where it does not say."""
-        if self._pinned is not None:
-            return self._pinned
         name = tags.get(PARTITION_TAG)
+        if self._pinned is not None:
+            is_sliced = name is not None and len(key_parts(name)) > 1
+            return replace(self._pinned, sliced_by=name) if is_sliced else self._pinned
         return None if name is None else self._configuration.instance(name)
 
     def _instance_of_output(self, context: dg.OutputContext, table: StageTable) -> Instance:
         name = context.asset_partition_key if context.has_asset_partitions else None
-        if self._pinned is not None and name not in (None, self._pinned.name):
+        if self._pinned is not None and self._pinned.name not in key_parts(
+            name or self._pinned.name
+        ):
             raise IsolationError(
                 f"Asset `{table}` is computed for instance `{name}`, but the resources are those "
                 f"of `{self._pinned.name}`. Use partition_key={self._pinned.name!r}, or "
@@ -339,8 +377,8 @@ class TableIOManager(dg.IOManager):
         return self._configuration.read_by(writer, name)
 
     def _instance(self, name: str | None, table: StageTable) -> Instance:
-        if self._pinned is not None and name in (None, self._pinned.name):
-            return self._pinned
+        if self._pinned is not None and (name is None or self._pinned.name in key_parts(name)):
+            return replace(self._pinned, sliced_by=name if name != self._pinned.name else None)
         if name is None:
             known = ", ".join(self._configuration.instances)
             raise ConfigurationError(
@@ -382,6 +420,7 @@ class TableIOManager(dg.IOManager):
             inputs,
             forced,
             given_version(),
+            bounds=SliceBounds.of(context.asset_spec, instance.slice) if instance.slice else None,
             previous=told(step, table),
             lineage=partial(lineage_of_inputs, step, self._configuration, instance, inputs),
         )

@@ -5,7 +5,6 @@ started with, or have other settings. While it works, it goes by the lease of th
 """
 
 from data_pipeline.database.connection import database
-from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import (
     Identity,
     identity_of,
@@ -18,6 +17,7 @@ from data_pipeline.identity.requested_computation import (
     check_asked,
     without_resources,
 )
+from data_pipeline.identity.upstream import table_of
 from data_pipeline.instances import Instance
 from data_pipeline.runs.dagster_plan import PlanAtHand, check_versions, needs_leader
 from data_pipeline.runs.lease import StepLease, lease_of, not_led
@@ -73,7 +73,7 @@ def _found(key: str, instance: Instance, run_id: str, planned: PlanAtHand, wante
     graph = job.asset_layer.asset_graph
     identities: dict[str, Identity] = {}
     for asset in definition.keys if definition else ():
-        name = str(StageTable.of_key(asset.path))
+        name = str(table_of(graph, asset, instance))
         if f"`{name}`" in wanted:
             identities[name] = identity_of(graph.get(asset).to_asset_spec(), sees, instance)
     versions = check_versions(job)

@@ -18,6 +18,7 @@ from data_pipeline.identity.computation import SOURCES_TAG
 from data_pipeline.identity.requested_computation import Asked, asked
 from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.instances import Configuration, project
+from data_pipeline.instances.instance import PIPELINE_JOB
 from data_pipeline.instances.settings.caching import validation
 from data_pipeline.memo.deciding.catalog_state import observed, remember
 from data_pipeline.memo.deciding.check_steps import of_checks, unpassed
@@ -60,6 +61,8 @@ from data_pipeline.runs.step_queue import StepQueue
 from data_pipeline.store import catalog, history, staging
 from data_pipeline.store.orphans import Orphans, note_seen, orphans
 
+_BACKFILL_TAG = "dagster/backfill"
+
 
 class Memo:
     """What is known of a run, from its plan and the catalogs to its last step.
@@ -99,6 +102,8 @@ class Memo:
         for warning in without_identity(self._steps.computing, resources.problems):
             log.warning(warning)
         self._location = code_location(job)
+        self._is_backfill = _BACKFILL_TAG in tags
+        self._is_whole = job.name in (*configuration.instances, PIPELINE_JOB)
         self._others = OtherIOManagers(
             job,
             (run_config.original_config_dict or {}).get("resources") or {},
@@ -142,10 +147,10 @@ class Memo:
     def _fingerprinted(self, job: dg.JobDefinition) -> list[Step]:
         sources = declared_sources(job.asset_layer.asset_graph)
         asked = {
-            str(item.key[1]): sources[str(item.key[1])]
+            name: sources[name]
             for step in self._steps.computing
             for item in step.computations
-            if str(item.key[1]) in sources
+            if (name := str(item.key[1].whole)) in sources
             and (self._validation.asks_sources or item.identity.allow_fresh_input)
         }
         return with_fingerprints(self._steps.computing, asked, self._instance, self._log.warning)
@@ -219,6 +224,15 @@ class Memo:
         return self._steps.raw_loads
 
     @property
+    def left_to_slices(self) -> str | None:
+        """Say which tables the job of an instance leaves to the jobs of their slices, if any."""
+        jobs = self._location.sliced if self._location else {}
+        if self._instance.slice is not None or not self._is_whole or not jobs:
+            return None
+        named = [f"`{table}` (job `{job}`)" for table, job in jobs.items()]
+        return f"Left out {few(named)}: tables with slices are built slice by slice"
+
+    @property
     def refused(self) -> str | None:
         """Why nothing of the run may be executed, from what is known now; None where it may."""
         steps, name = self._computing.values(), self._instance.name
@@ -266,6 +280,8 @@ class Memo:
                 f"Left out {few(self.left_out)}: instance `{self._instance.name}` does not "
                 f"load raw tables but copies from `{self._instance.source.name}`"
             )
+        if (line := self.left_to_slices) is not None:
+            self._log.info(line)
         if (refused := self.refused) is not None:
             running = [str(d) for d in self.decisions().values() if d.action is Action.RUN]
             raise DataPipelineError(
@@ -594,7 +610,7 @@ class Memo:
         return unpassed(
             checks,
             {key for keys in self._steps.blocking.values() for key in keys},
-            self._instance.instance_id,
+            self._instance,
             self._knowledge.known,
             self._check_results.known,
             evaluated=evaluated,
@@ -637,8 +653,12 @@ class Memo:
         if self._recorder is None or is_temporary(storage):
             return
         items = [item for key in self._reused for item in self._made.by(key)]
-        self._recorder.record(items, self._knowledge.known)
-        if self._failed:
+        run = storage.get_run_by_id(self._run_id) if self._is_backfill else None
+        if run is not None:
+            self._recorder.record_in_run(items, self._knowledge.known, run)
+        else:
+            self._recorder.record(items, self._knowledge.known)
+        if self._failed and run is None:
             self._recorder.record_again(items, self._knowledge.known)
         self._check_results.record_last(storage, self._run_id)
 

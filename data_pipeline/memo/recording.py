@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from data_pipeline.dagster_internals import StepMaterializationData
 from data_pipeline.database.connection import Database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Instance
@@ -126,6 +127,22 @@ class Recorder:
                 if item.key not in self._recorded and row.kind not in WITHOUT_VALUE:
                     self._report(item, known, staged=False)
 
+    def record_in_run(
+        self, items: Iterable[Computation], known: Mapping[Key, Known], run: dg.DagsterRun
+    ) -> None:
+        """Record them as materialized by their run, of a backfill: it fails without that."""
+        for item in items:
+            if known[item.key].row.kind in WITHOUT_VALUE:
+                continue
+            event = dg.DagsterEvent(
+                event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+                job_name=run.job_name,
+                message=f"`{known[item.key].row.table}` is up to date",
+                event_specific_data=StepMaterializationData(self._event(item, known)),
+                step_key=self._steps.outputs[item.key].step,
+            )
+            self._storage.report_dagster_event(event, run.run_id)
+
     def _versions(self, item: Computation, known: Mapping[Key, Known]) -> Mapping[str, str | None]:
         """Return the tags by which Dagster tells what a result is and what it was made of."""
         row = known[item.key].row
@@ -175,16 +192,27 @@ class Recorder:
             key: last
             for key in keys
             if (last := found.get(self._steps.keys[key])) is not None
-            and last.partition_key == self._steps.instances[key[0]].name
+            and last.partition_key == self._partition(key)
         }
 
     def _latest(self, key: Key, until: int | None = None) -> dg.EventLogRecord | None:
         if until is None and key in self._fetched:
             return self._fetched[key]
-        name = self._steps.instances[key[0]].name
-        return latest(self._storage, self._steps.keys[key], name, until)
+        return latest(self._storage, self._steps.keys[key], self._partition(key), until)
+
+    def _partition(self, key: Key) -> str:
+        """Return the partition key of a result: of slices, a run knows those of its own."""
+        instance = self._instance if key[1].slice else self._steps.instances[key[0]]
+        return instance.partition_key if key[1].slice else instance.name
 
     def _report(self, item: Computation, known: Mapping[Key, Known], *, staged: bool) -> None:
+        self._storage.report_runless_asset_event(self._event(item, known, staged=staged))
+        self._fetched.pop(item.key, None)
+        self._recorded.add(item.key)
+
+    def _event(
+        self, item: Computation, known: Mapping[Key, Known], *, staged: bool = False
+    ) -> dg.AssetMaterialization:
         row = known[item.key].row
         versions = self._versions(item, known)
         tags = {name: version for name, version in versions.items() if version is not None}
@@ -194,16 +222,13 @@ class Recorder:
                 is_same = found and version_tag(found) == known[source].row.data_version
                 pointer = str(found.storage_id) if found and is_same else "NULL"
                 tags[_INPUT_POINTER + self._steps.keys[source].to_user_string()] = pointer
-        event = dg.AssetMaterialization(
+        return dg.AssetMaterialization(
             self._steps.keys[item.key],
-            partition=self._instance.name,
+            partition=self._partition(item.key),
             description="Up to date in the database; recorded from its catalog.",
             metadata=self._metadata(row, staged=staged),
             tags=tags,
         )
-        self._storage.report_runless_asset_event(event)
-        self._fetched.pop(item.key, None)
-        self._recorded.add(item.key)
 
     def _metadata(self, row: CatalogRow, *, staged: bool) -> dict[str, Any]:
         facts = self._facts(row, staged=staged) if row.is_relation else {"bytes": row.bytes}

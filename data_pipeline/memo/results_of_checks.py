@@ -72,7 +72,8 @@ class CheckResults:
                 found |= dict.fromkeys(self._of_step(event.step_key))
             found |= self._found.pop(event.step_key, {})
             self._evaluated |= {key for key, said in found.items() if said is not None}
-            results = [_result(key, said, run_id, version_of) for key, said in found.items()]
+            part = self._instance.slice
+            results = [_result(key, part, said, run_id, version_of) for key, said in found.items()]
             if results:
                 with self._database.begin() as connection:
                     check_results.put(connection, self._instance, results)
@@ -94,7 +95,7 @@ class CheckResults:
             return
         self.look_anew()
         run = storage.get_run_by_id(run_id)
-        made = cache(lambda key: latest(storage, key, self._instance.name))
+        made = cache(lambda key: latest(storage, key, self._instance.partition_key))
         is_known = cache(storage.has_run)
         for key, step in missing.items():
             last = self._last(key, step)
@@ -116,7 +117,7 @@ class CheckResults:
 
     def _last(self, key: dg.AssetCheckKey, step: str) -> CheckResult | None:
         """Return the last result of a check; of a raw table, that of the instance copied from."""
-        table = StageTable.of_key(key.asset_key.path)
+        table = StageTable.of_key(key.asset_key.path).of_slice(self._instance.slice)
         if step not in self._steps.raw:
             return self.known.get((self._instance.instance_id, table, key.name))
         found = (self.known.get((item.instance_id, table, key.name)) for item in self._sources())
@@ -150,17 +151,18 @@ class CheckResults:
             severity=said.severity,
             description=said.description,
             blocking=said.blocking,
-            partition=said.partition and self._instance.name,
+            partition=said.partition and self._instance.partition_key,
         )
 
 
 def _result(
     key: dg.AssetCheckKey,
+    part: str | None,
     said: dg.AssetCheckEvaluation | None,
     run_id: str,
     version_of: Callable[[StageTable], str | None],
 ) -> CheckResult:
-    table = StageTable.of_key(key.asset_key.path)
+    table = StageTable.of_key(key.asset_key.path).of_slice(part)
     version = version_of(table)
     if said is None:
         return CheckResult(table, key.name, version, run_id=run_id)

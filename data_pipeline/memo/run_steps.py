@@ -17,8 +17,9 @@ from data_pipeline.dagster_internals import (
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import RAW_TAG, OpContext, identity_of, op_context
 from data_pipeline.identity.run_resources import RunResources
-from data_pipeline.identity.upstream import upstream
+from data_pipeline.identity.upstream import table_of, upstream
 from data_pipeline.instances import Configuration, Instance
+from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.memo.deciding.decisions import Computation, Key, Step
 from data_pipeline.runs.dagster_plan import CommitOrder, StepStages
 from data_pipeline.store.lookup import takes_rows
@@ -222,10 +223,11 @@ class _Reader:
 
     def _computation(self, key: dg.AssetKey, context: OpContext) -> Computation:
         spec = self._graph.get(key).to_asset_spec()
-        own = (self._instance.instance_id, StageTable.of_key(key.path))
+        own = (self._instance.instance_id, table_of(self._graph, key, self._instance))
         self._keys[own] = key
         identity = identity_of(spec, context, self._instance)
-        inputs, copied = [], []
+        inputs, copied, sliced = [], [], set()
+        is_whole = not is_sliced(spec.partitions_def)
         for parent, source, table in upstream(
             self._graph, key, self._configuration, self._instance
         ):
@@ -234,7 +236,16 @@ class _Reader:
             inputs.append((source.instance_id, table))
             if self._is_raw(parent) and source.instance_id in self._copied:
                 copied.append(inputs[-1])
-        return Computation(own, identity, inputs, frozenset(copied), takes_rows(spec))
+            if is_whole and is_sliced(self._graph.get(parent).partitions_def):
+                sliced.add(inputs[-1])
+        return Computation(
+            own,
+            identity,
+            inputs,
+            frozenset(copied),
+            takes_rows(spec),
+            sliced=frozenset(sliced),
+        )
 
 
 def node_name(step: str) -> str:

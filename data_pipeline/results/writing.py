@@ -49,6 +49,7 @@ from data_pipeline.results.query_identity import QueryIdentity, with_earned_vers
 from data_pipeline.results.ranges import loads
 from data_pipeline.results.ranges.loading import Target, continues, load_ranges
 from data_pipeline.results.ranges.ranged_rows import RangedRows
+from data_pipeline.results.slice_rows import check_slice, fit_slice
 from data_pipeline.results.table_changes import replaced_metadata
 from data_pipeline.results.table_query import check_supported, compiled, is_query, unwrapped
 from data_pipeline.results.ui_metadata import (
@@ -66,6 +67,7 @@ from data_pipeline.store.lookup import committed
 from data_pipeline.store.reading import catalog_row_of, properties_of
 from data_pipeline.store.relation_state import verdict_on
 from data_pipeline.store.several_tables import NAMES, check_names, member_key, members
+from data_pipeline.store.sliced_tables import SliceBounds
 from data_pipeline.store.staging import Look
 from data_pipeline.store.staging import relation_of as staged
 from data_pipeline.store.table_properties import Properties, Table, View, Written
@@ -87,6 +89,7 @@ class Origin:
         previous: What the asset's code was told to be there; None: it did not ask.
         lineage: What went into each input besides data, of a table that grows by increments.
         unchanged: The query key of the committed table, if that has the rows already.
+        bounds: Which rows belong to it, of a slice of a table; None: it is a whole one.
     """
 
     run_id: str
@@ -98,6 +101,7 @@ class Origin:
     previous: Previous | None = None
     lineage: Callable[[], Mapping[str, str]] = dict
     unchanged: str | None = None
+    bounds: SliceBounds | None = None
 
     @property
     def outside(self) -> dict[str, str | None]:
@@ -137,6 +141,7 @@ class Origin:
             code_parts=self.identity.code_parts,
             identity=self.identity.as_json(),
             inputs=self.inputs,
+            slice=self.bounds.as_json() if self.bounds else {},
             run_id=self.run_id,
             **facts,
         )
@@ -203,6 +208,8 @@ class Store:
         obj, properties = unwrapped(obj, declared)
         if not (optional and obj is None):
             check_supported(table, obj, properties)
+        if origin.bounds is not None:
+            check_slice(table, obj, properties, origin.bounds)
         check_asked(table, properties, origin.previous)
         with self._building(table, origin) as (session, look):
             if isinstance(obj, RangedRows):
@@ -564,6 +571,8 @@ class Store:
     def _stage_table(self, room: "_Room", row: CatalogRow, built: Built, origin: Origin) -> Stored:
         facts = table_facts(room.session, room.relation, built.facts, row.declared.primary_key)
         row = replace(row, row_count=built.rows, bytes=facts.bytes, relation=built.state)
+        if row.slice:
+            row = fit_slice(room.session, self._instance, row)
         if origin.given is None:
             row = with_earned_version(
                 room.session,
@@ -604,7 +613,7 @@ class Store:
         with self._database.begin() as connection:
             staging.check_alive(connection, self._instance, origin.run_id)
             there = catalog.row(connection, self._instance.catalog_schema, row.table)
-            if there is None or there.query_key not in keys:
+            if there is None or there.query_key not in keys or there.slice != row.slice:
                 return None
             if not verdict_on(connection, relation, there).is_intact:
                 return None

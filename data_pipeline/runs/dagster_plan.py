@@ -19,7 +19,7 @@ from data_pipeline.dagster_internals import (
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.identity.computation import wiring
-from data_pipeline.identity.upstream import upstream
+from data_pipeline.identity.upstream import table_of, upstream
 from data_pipeline.instances import Configuration, Instance
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
 from data_pipeline.runs.step_reads import Source
@@ -193,7 +193,7 @@ def planned_steps(step: Any, configuration: Configuration, instance: Instance) -
         found_here = {o.properties.asset_key: o.name for o in outputs if o.properties.asset_key}
         assets = {asset: name for asset, name in found_here.items() if len(asset.path) == 2}
         if assets:
-            tables = {StageTable.from_path(asset.path): name for asset, name in assets.items()}
+            tables = {table_of(graph, asset, instance): name for asset, name in assets.items()}
             sources = _upstream(graph, list(assets), configuration, instance)
             found.append(PlannedStep(key, tables, sources, instance))
     return found
@@ -249,16 +249,15 @@ def step_sources(step: Any, configuration: Configuration, instance: Instance) ->
     """
     layer = step.job_def.asset_layer
     if only_checks(step.step):
-        loaded = [key.path for key in wiring(step.job_def, step.node_handle).values()]
-        return [(instance, StageTable.from_path(path)) for path in loaded if len(path) == 2]
+        loaded = wiring(step.job_def, step.node_handle).values()
+        graph = layer.asset_graph
+        return [(instance, table_of(graph, key, instance)) for key in loaded if len(key.path) == 2]
     assets = _assets(step.step)
     if not assets and (definition := layer.get_assets_def_for_node(step.node_handle)):
         assets = sorted(definition.keys)  # one of the ops of a graph asset
-    own = {(instance.instance_id, "/".join(asset.path)) for asset in assets}
+    own = {(instance.instance_id, table_of(layer.asset_graph, key, instance)) for key in assets}
     found = _upstream(layer.asset_graph, assets, configuration, instance)
-    return [
-        (source, table) for source, table in found if (source.instance_id, str(table)) not in own
-    ]
+    return [(source, table) for source, table in found if (source.instance_id, table) not in own]
 
 
 def later_steps(step: Any, *, same_asset: bool = False) -> list[str]:

@@ -205,7 +205,12 @@ def _look(
 
 
 def _lock_relations(connection: sa.Connection, found: Iterable[FoundTable]) -> None:
-    each = [part for item in found for part in (item, *item.members.values())]
+    # With a table, PostgreSQL locks its partitions.
+    each = [
+        part
+        for item in found
+        for part in (item, *(item.members.values() if item.is_several else ()))
+    ]
     names = {
         item.relation.quoted
         for item in each

@@ -1,7 +1,7 @@
 """The step that makes the input tables of an instance: whole, filtered or as a sample."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -10,9 +10,10 @@ import dagster as dg
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import database
-from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.identifiers import StageTable, op_names
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
+from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.staying_tables import (
     is_there,
@@ -154,6 +155,17 @@ def _add(found: dict[str, InputOutput], name: str, output: InputOutput) -> None:
             f"`{output.table}` need, is that of another raw table. Rename that one."
         )
     found[name] = output
+
+
+def output_names(
+    outputs: Mapping[str, InputOutput], specs: Iterable[dg.AssetSpec]
+) -> dict[str, str]:
+    """Return the names that the outputs have for Dagster.
+
+    It takes an output for what is read, where that has slices and the same name.
+    """
+    mark = "__copy" if any(is_sliced(spec.partitions_def) for spec in specs) else ""
+    return {name: f"{output}{mark}" for name, output in op_names(outputs).items()}
 
 
 def in_order(outputs: Mapping[str, InputOutput]) -> list[tuple[str, InputOutput]]:

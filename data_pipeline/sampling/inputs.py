@@ -9,7 +9,8 @@ from data_pipeline.database.identifiers import StageTable, op_names
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
 from data_pipeline.instances.settings.caching import validation
-from data_pipeline.sampling.input_step import InputStep, input_outputs
+from data_pipeline.instances.slice_dimensions import copy_mapping, instances_of
+from data_pipeline.sampling.input_step import InputStep, input_outputs, output_names
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY
 from data_pipeline.store.table_properties import declared_properties
 
@@ -59,7 +60,7 @@ def copy_filtered_inputs(
     mapping = partition_mapping or RAW_TO_SAMPLED
     options = {"automation_condition": automation_condition, "freshness_policy": freshness_policy}
     outputs = input_outputs(stage, specs, owners, weights=weights, options=options)
-    ins, outs = op_names(specs), op_names(outputs)
+    ins, outs = op_names(specs), output_names(outputs, specs.values())
     step = InputStep(
         stage,
         {name: StageTable.from_path(spec.key.path) for name, spec in specs.items()},
@@ -69,11 +70,13 @@ def copy_filtered_inputs(
     @dg.multi_asset(
         name=f"{stage}__copy_filtered_inputs",
         ins={
-            ins[name]: dg.AssetIn(key=spec.key, partition_mapping=mapping)
+            ins[name]: dg.AssetIn(
+                key=spec.key, partition_mapping=copy_mapping(spec.partitions_def, mapping)
+            )
             for name, spec in specs.items()
         },
         outs={outs[name]: output.out for name, output in outputs.items()},
-        partitions_def=next(iter(specs.values())).partitions_def,
+        partitions_def=instances_of(next(iter(specs.values())).partitions_def),
         internal_asset_deps={outs[n]: set(output.depends_on) for n, output in outputs.items()},
         required_resource_keys={"instance"},
         can_subset=True,

@@ -15,17 +15,17 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from data_pipeline.database.identifiers import StageTable, literal, quoted
+from data_pipeline.database.identifiers import SLICE_MARK, StageTable, literal, quoted
 from data_pipeline.store.catalog_versions import ensure as ensure
 from data_pipeline.store.catalog_versions import is_readable as is_readable
 from data_pipeline.store.table_properties import Properties
 
 TABLES = "tables"
 
-Kind = Literal["table", "view", "blob", "tables", "none", "elsewhere", "absent"]
+Kind = Literal["table", "view", "blob", "tables", "sliced", "none", "elsewhere", "absent"]
 """What a result is: of the last three, nothing but the row is kept here."""
 
-RELATIONS = frozenset({"table", "view"})
+RELATIONS = frozenset({"table", "view", "sliced"})
 """The kinds that are relations."""
 
 WITHOUT_VALUE = frozenset({"none", "elsewhere", "absent"})
@@ -44,7 +44,8 @@ class CatalogRow:
         name: The second part.
         kind: `table`, `view` (a query, or another table under this name), `blob` (a file), `none`
             (its asset stores nothing), `elsewhere` (another IO manager keeps it), `tables` (its
-            asset has several, each with a row of its own) or `absent` (an optional output that the
+            asset has several, each with a row of its own), `sliced` (a table whose slices have
+            rows of their own, named `table@key`) or `absent` (an optional output that the
             last run of its step did not make).
         part_of: The name of the asset that made it as one of several tables; None: its own.
         data_version: Identity of the data in it.
@@ -60,6 +61,8 @@ class CatalogRow:
         inputs: Data version of every input that was read, by asset.
         properties: Primary key, indexes, types and more that it was made with.
         increment: Of a table that grows by increments, what these rest on; see `increments`.
+        slice: Of a slice, which rows belong to it (see `SliceBounds`); of a sliced table, by which
+            column it is cut.
         relation: What the relation was when it was built, see `relation_state`; of a value that
             another IO manager keeps, that, and the file.
         row_count: Number of rows; None for a blob.
@@ -90,6 +93,7 @@ class CatalogRow:
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
     increment: Mapping[str, Any] = field(default_factory=dict)
+    slice: Mapping[str, Any] = field(default_factory=dict)
     relation: Mapping[str, Any] = field(default_factory=dict)
     row_count: int | None = None
     bytes: int | None = None
@@ -118,7 +122,7 @@ class CatalogRow:
 
     @property
     def is_relation(self) -> bool:
-        """Whether it is a table or a view."""
+        """Whether it is a table, whole or sliced, or a view."""
         return self.kind in RELATIONS
 
     @property
@@ -138,7 +142,7 @@ class CatalogRow:
 
 
 _FIELDS = [item.name for item in fields(CatalogRow)]
-_MAPPINGS = ("code_parts", "identity", "inputs", "properties", "increment", "relation")
+_MAPPINGS = ("code_parts", "identity", "inputs", "properties", "increment", "slice", "relation")
 _NUMBERS = ("row_count", "bytes")
 _TIMES = ("built_at", "committed_at")
 
@@ -173,6 +177,25 @@ def row_in(connection: sa.Connection, schema: str, table: StageTable) -> Catalog
     query = sa.select(target).where(target.c.stage == table.stage, target.c.name == table.name)
     found = connection.execute(query).one_or_none()
     return None if found is None else row_of(found)
+
+
+def slices(connection: sa.Connection, schema: str, whole: StageTable) -> list[CatalogRow]:
+    """Return the rows of the slices of a table."""
+    target = _table(schema)
+    name = sa.func.split_part(target.c.name, SLICE_MARK, 1)
+    is_slice = target.c.slice.op("?")("key")
+    own = sa.and_(target.c.stage == whole.stage, is_slice, name == whole.name)
+    query = sa.select(target).where(own).order_by(target.c.name)
+    return list(map(row_of, connection.execute(query)))
+
+
+def forget(connection: sa.Connection, schema: str, tables: Sequence[StageTable]) -> None:
+    """Delete the rows of tables."""
+    target = _table(schema)
+    names = [(table.stage, table.name) for table in tables]
+    if names:
+        gone = sa.tuple_(target.c.stage, target.c.name).in_(names)
+        connection.execute(sa.delete(target).where(gone))
 
 
 def keep(connection: sa.Connection, schema: str, table: StageTable) -> None:

@@ -290,6 +290,11 @@ def _source_facts(schema: str) -> Iterator[str]:
     yield f"COMMENT ON TABLE {name} IS {literal(comment)}"
 
 
+def _slices(schema: str) -> Iterator[str]:
+    """Add which rows belong to a slice of a table."""
+    yield from _of_results(schema, "slice jsonb")
+
+
 _STEPS: Sequence[Callable[[str], Iterator[str]]] = (
     _unversioned,
     _relation_states,
@@ -301,6 +306,7 @@ _STEPS: Sequence[Callable[[str], Iterator[str]]] = (
     _loads,
     _increments,
     _source_facts,
+    _slices,
 )
 
 VERSION = len(_STEPS)
@@ -310,7 +316,8 @@ _EXPLANATIONS = {
     "stage": "Stage: the first part of the asset key",
     "name": "Table or blob: the second part of the asset key",
     "kind": "table, view (a query, or another table under this name), blob (a file), none (nothing "
-    "is stored), elsewhere (another IO manager keeps it), tables (several, each with a row) or "
+    "is stored), elsewhere (another IO manager keeps it), tables (several, each with a row), "
+    "sliced (a table whose slices have rows of their own, named table@key) or "
     "absent (an optional output, not made)",
     "part_of": "Asset that made it as one of several tables; NULL: the asset of its name",
     "location": "Relation behind a view, or file of a blob, below the blob store",
@@ -328,6 +335,7 @@ _EXPLANATIONS = {
     "increment": "Of a table that grows by increments: how (write), the version that was built "
     "from the start (base), how often it has grown since (number), by which code its inputs were "
     "made (lineage)",
+    "slice": "Of a slice, which rows belong to it; of a sliced table, by which column it is cut",
     "relation": "What tells that the relation and its rows are still those that were built",
     "row_count": "Number of rows; NULL for a blob",
     "bytes": "Size on disk with indexes, in bytes",

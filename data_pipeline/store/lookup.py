@@ -25,7 +25,7 @@ class FoundTable:
         change: What somebody did to it by hand since it was committed.
         is_own: Whether the run has staged it, in this process.
         is_as_built: Whether it was found to be the very relation that was built, unchanged.
-        members: Of an asset with several tables, these by name.
+        members: Of an asset with several tables, or a table with slices, these by name.
     """
 
     relation: RelationName
@@ -74,11 +74,20 @@ def find_table(
     else:
         row = catalog.row(connection, instance.catalog_schema, table)
         found = FoundTable(committed(instance, table), row)
+    if found.row is not None and found.row.kind == "sliced":
+        return replace(found, members=_slices(connection, instance, table))
     if found.row is None or not found.is_several:
         return found
     own = members(table, names_of(found.row.relation))
     each = {item.name: find_table(connection, instance, item, run_id) for item in own}
     return replace(found, members=each)
+
+
+def _slices(
+    connection: sa.Connection, instance: Instance, whole: StageTable
+) -> dict[str, FoundTable]:
+    rows = catalog.slices(connection, instance.catalog_schema, whole)
+    return {row.name: FoundTable(committed(instance, row.table), row) for row in rows}
 
 
 def checked_for_changes(connection: sa.Connection, found: Sequence[FoundTable]) -> list[FoundTable]:
@@ -106,9 +115,9 @@ def checked_for_changes(connection: sa.Connection, found: Sequence[FoundTable]) 
 
 
 def _with_members(found: FoundTable, members: Sequence[FoundTable]) -> FoundTable:
-    """Return an asset with several tables, with what became of each."""
+    """Return an asset with several tables, or slices, with what became of each."""
     each = dict(zip(found.members, members, strict=True))
-    changes = [item.change for item in members if item.change is not None]
+    changes = [item.change for item in (found, *members) if item.change is not None]
     row = found.row
     if changes and row is not None:
         versions = [item.row and item.row.data_version for item in members]
@@ -154,7 +163,7 @@ def read_instead(
     """
     if instance.source is None or source.instance_id != instance.root_source.instance_id:
         return source, table
-    own = _input_table(asset, table) if instance.source.copies else None
+    own = input_table(asset, table) if instance.source.copies else None
     return (source, table) if own is None else (instance.source, own)
 
 
@@ -163,7 +172,7 @@ def takes_rows(spec: dg.AssetSpec) -> bool:
     return COMPARED_KEY not in spec.metadata
 
 
-def _input_table(asset: dg.AssetsDefinition, raw: StageTable) -> StageTable | None:
+def input_table(asset: dg.AssetsDefinition, raw: StageTable) -> StageTable | None:
     """Return the input table of a raw table that a step makes or compares; None if it has none."""
     name = str(raw)
     for spec in asset.specs:

@@ -5,12 +5,12 @@ asset of its name (`seen_in`). Several code locations may write to one instance:
 what it was the last to have, and has no more.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.identifiers import SLICE_MARK, StageTable
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
@@ -23,10 +23,12 @@ class CodeLocation:
     Attributes:
         name: Its name, the same for all who run it: the module that makes the definitions.
         tables: The tables and blobs of all of its assets.
+        sliced: The job that builds the slices of each table that has some.
     """
 
     name: str
     tables: frozenset[StageTable]
+    sliced: Mapping[StageTable, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Orphans:
     unknown: Sequence[CatalogRow] = ()
 
     def __str__(self) -> str:
-        names = [f"`{row.table}`" for row in self.own]
-        names += [f"`{row.table}` (of unknown origin)" for row in self.unknown]
+        names = [f"`{row.table}`" for row in self.own if not row.slice.get("key")]
+        unknown = (row for row in self.unknown if not row.slice.get("key"))
+        names += [f"`{row.table}` (of unknown origin)" for row in unknown]
         return ", ".join(names)
 
 
@@ -55,7 +58,8 @@ def note_seen(connection: sa.Connection, instance: Instance, location: CodeLocat
     """
     table = catalog.origins(instance.catalog_schema)
     key = sa.tuple_(table.c.stage, table.c.name)
-    asset = sa.tuple_(table.c.stage, sa.func.coalesce(table.c.part_of, table.c.name))
+    name = sa.func.split_part(sa.func.coalesce(table.c.part_of, table.c.name), SLICE_MARK, 1)
+    asset = sa.tuple_(table.c.stage, name)
     has = asset.in_(sorted((item.stage, item.name) for item in location.tables))
     other = table.c.seen_in.is_distinct_from(location.name)
     free = sa.select(table.c.stage, table.c.name).where(has, other)
@@ -67,7 +71,7 @@ def note_seen(connection: sa.Connection, instance: Instance, location: CodeLocat
 def orphans(connection: sa.Connection, instance: Instance, location: CodeLocation) -> Orphans:
     """Return what no asset of a code location makes any more, or of which nobody knows."""
     rows = catalog.rows(connection, instance.catalog_schema).values()
-    gone = [row for row in rows if row.asset not in location.tables]
+    gone = [row for row in rows if row.asset.whole not in location.tables]
     return Orphans(
         [row for row in gone if row.seen_in == location.name],
         [row for row in gone if row.seen_in is None],

@@ -280,13 +280,14 @@ def shown(annotation: Any) -> str:
 def _missing(
     instance: Instance, table: StageTable, relation: RelationName, row: CatalogRow | None
 ) -> TableNotFoundError:
+    whole = instance if table.slice else replace(instance, sliced_by=None)
     state = (
         "has been dropped since it was built"
         if row is not None
         else f"has not been built yet in instance `{instance.name}`"
     )
     return TableNotFoundError(
-        f"Table `{table}` ({relation}) {state}. Build it: {instance.build_command}"
+        f"Table `{table}` ({relation}) {state}. Build it: {whole.build_command}"
     )
 
 

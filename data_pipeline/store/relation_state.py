@@ -30,10 +30,11 @@ State = Mapping[str, Any]
 """What identifies a relation and its rows.
 
 `database`: the cluster and the database. `oid`, `kind`, `file`, `columns`: the relation. `heirs`:
-whether other tables add rows to it by inheritance. `inserted`, `updated`, `deleted`: what was
-counted since `since`. `writer`: the transaction of all rows; a list where several have written
-them, NULL where that is not known. Of a view, `rule`: the version of its query, `shows`: the names
-of what it reads (it follows a table that is renamed away), `definition`: a digest of its query.
+whether other tables add rows to it by inheritance. `attached`: whether it is a partition.
+`inserted`, `updated`, `deleted`: what was counted since `since`. `writer`: the transaction of all
+rows; a list where several have written them, NULL where that is not known. Of a view, `rule`: the
+version of its query, `shows`: the names of what it reads (it follows a table that is renamed away),
+`definition`: a digest of its query.
 """
 
 STATE = stored_query(__file__, "relation_state")
@@ -148,6 +149,13 @@ def filtered(row: CatalogRow, state: State | None) -> Verdict | None:
         return GONE
     large = state["pages"] > SMALL_PAGES
     known = row.relation
+    if row.kind == "sliced":
+        # What became of its rows, its slices tell.
+        is_other = state["kind"] != "p"
+        change = f"another relation has taken the place of `{row.table}`" if is_other else None
+        return Verdict(True, change, state if is_other else None)
+    if row.slice and row.committed_at is not None and not state["attached"]:
+        return Verdict(True, f"slice `{row.table}` was detached by hand", state, large)
     if state["kind"] != ("v" if row.kind == "view" else "r"):
         return Verdict(True, f"another relation has taken the place of `{row.table}`", state)
     if known.get("database") != state["database"]:

@@ -30,6 +30,7 @@ from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.memo.deciding.sources import outside_input
 from data_pipeline.pipelines.quickstart import assets as quickstart
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline_tests.launch import sliced
 
 STATE = "TEST_STATE"
 
@@ -53,6 +54,12 @@ def changing(name: str, _generation: str) -> dg.JobDefinition:
 @functools.lru_cache(maxsize=1)
 def changing_by_processes(name: str, _generation: str) -> dg.JobDefinition:
     definitions = instance_definitions(changing_assets(), executor=dg.multiprocess_executor)
+    return definitions.resolve_job_def(name)
+
+
+@functools.lru_cache(maxsize=1)
+def sliced_by_processes(name: str, _generation: str) -> dg.JobDefinition:
+    definitions = instance_definitions(sliced.assets, executor=dg.multiprocess_executor)
     return definitions.resolve_job_def(name)
 
 

@@ -39,7 +39,11 @@ SELECT e.of_class::regclass::text, e.of::bigint, e.columns::int[], e.class::regc
        CASE WHEN e.place IS NOT NULL THEN (
            SELECT format('table %s (role %s)', inhparent::regclass, pg_get_userbyid(p.relowner))
            FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
-           WHERE inhrelid = e.oid ORDER BY inhseqno LIMIT 1
+           WHERE inhrelid = e.oid
+             -- A slice of a table may go, and come again.
+             AND NOT (c.relispartition AND p.relnamespace = c.relnamespace
+                      AND p.relname = split_part(c.relname, '@', 1))
+           ORDER BY inhseqno LIMIT 1
        ) END
 FROM (
     SELECT d.refclassid AS of_class, d.refobjid AS of,
@@ -63,7 +67,7 @@ FROM (
     FROM walked LEFT JOIN root ON root.oid = walked.oid AND class = 'pg_class'::regclass
 ) e
 LEFT JOIN LATERAL (
-    SELECT relkind, relowner, relnamespace FROM pg_class
+    SELECT relkind, relname, relispartition, relowner, relnamespace FROM pg_class
     WHERE e.class = 'pg_class'::regclass AND oid = e.oid OFFSET 0
 ) c ON true
 LEFT JOIN LATERAL (

@@ -100,7 +100,8 @@ def _query(connection: sa.Connection, instances: list[Instance]) -> dict[Key, Kn
         for key, (row, _) in found.items()
     }
     several = [key for key, item in each.items() if item.row.kind == "tables"]
-    return each | {key: _of_several(key[0], each[key].row, each) for key in several}
+    each |= {key: _of_several(key[0], each[key].row, each) for key in several}
+    return each | _of_sliced(each)
 
 
 def _of_several(instance: str, row: CatalogRow, found: Mapping[Key, Known]) -> Known:
@@ -116,6 +117,25 @@ def _of_several(instance: str, row: CatalogRow, found: Mapping[Key, Known]) -> K
     versions = {table.name: item.row.data_version for table, item in there.items()}
     seen = replace(row, data_version=fingerprint("changed", row.data_version, versions))
     return Known(seen, True, "; ".join(sorted(changes)))
+
+
+def _of_sliced(found: Mapping[Key, Known]) -> dict[Key, Known]:
+    """Return what became of tables of which slices were changed or dropped by hand."""
+    broken: dict[Key, dict[str, Known]] = {}
+    for (instance, table), item in found.items():
+        if item.row.slice.get("key") and not item.is_intact:
+            broken.setdefault((instance, table.whole), {})[table.name] = item
+    return {key: _with_broken(found[key], slices) for key, slices in broken.items() if key in found}
+
+
+def _with_broken(whole: Known, slices: Mapping[str, Known]) -> Known:
+    changes = [item.change or f"slice `{name}` was dropped" for name, item in slices.items()]
+    versions = {
+        name: item.row.data_version if item.exists else None for name, item in slices.items()
+    }
+    version = fingerprint("changed", whole.row.data_version, versions)
+    seen = replace(whole.row, data_version=version)
+    return replace(whole, row=seen, change="; ".join(sorted(changes)))
 
 
 def _rows(instance: Instance) -> sa.Select[tuple[object, ...]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Set
 import dagster as dg
 
 from data_pipeline.database.identifiers import StageTable
+from data_pipeline.instances import Instance
 from data_pipeline.memo.deciding.decisions import Action, Decision, Key, Known
 from data_pipeline.memo.run_steps import RunSteps
 from data_pipeline.store.catalog import CatalogRow
@@ -60,7 +61,7 @@ def of_checks(
 def unpassed(
     checks: Iterable[dg.AssetCheckKey],
     blocking: Collection[dg.AssetCheckKey],
-    instance_id: str,
+    instance: Instance,
     known: Mapping[Key, Known],
     results: Mapping[tuple[str, StageTable, str], CheckResult],
     *,
@@ -71,17 +72,17 @@ def unpassed(
     Args:
         checks: The checks of a step.
         blocking: The blocking ones of them, which must have passed.
-        instance_id: The instance of the run.
+        instance: The instance of the run.
         known: What the catalogs know of tables.
         results: What they know of checks.
         evaluated: Whether only checks count that were evaluated and failed.
     """
     for check in checks:
-        table = StageTable.of_key(check.asset_key.path)
-        found = known.get((instance_id, table))
+        table = StageTable.of_key(check.asset_key.path).of_slice(instance.slice)
+        found = known.get((instance.instance_id, table))
         if found is not None and found.row.is_absent:
             continue
-        last = results.get((instance_id, table, check.name))
+        last = results.get((instance.instance_id, table, check.name))
         current = last is not None and is_of(last, found.row if found else None)
         what = f"blocking check `{check.name}`" if check in blocking else f"check `{check.name}`"
         if last is not None and current and check in blocking and last.blocks:

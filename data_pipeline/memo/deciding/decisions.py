@@ -38,6 +38,7 @@ class Computation:
             input tables in their place.
         takes_rows: Whether it takes rows of these, or only looks at them.
         copies: Whether its step copies anything.
+        sliced: Those of the inputs that are tables with slices, of which it reads all.
         lost: Says why what its catalog row speaks of cannot be used; None where it can.
     """
 
@@ -47,6 +48,7 @@ class Computation:
     copied: frozenset[Key] = frozenset()
     takes_rows: bool = True
     copies: bool = False
+    sliced: frozenset[Key] = frozenset()
     lost: Callable[[CatalogRow], str | None] = field(default=lambda row: None, compare=False)
 
 
@@ -236,6 +238,9 @@ def _if_made(
     own = {item.key for item in step.computations}
     inputs = {key for item in step.computations for key in item.inputs} - own
     reasons = not_made(inputs, known, pending)
+    sliced = {key for item in step.computations for key in item.sliced}
+    if none := sorted((k for k in sliced if k not in known or not known[k].exists), key=str):
+        reasons.append(f"not run, since no slice of {_listed(none)} is built yet")
     if decision.action is Action.REUSE or not reasons:
         return decision
     return Decision(step.key, Action.SKIP, reasons)

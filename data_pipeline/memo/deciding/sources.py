@@ -222,7 +222,8 @@ def with_fingerprints(
             step,
             computations=[
                 replace(
-                    item, identity=_asked(item.identity, str(item.key[1]), sources, instance, warn)
+                    item,
+                    identity=_asked(item.identity, str(item.key[1].whole), sources, instance, warn),
                 )
                 for item in step.computations
             ],
@@ -258,7 +259,7 @@ def _asked(
 def digests(steps: Sequence[Step]) -> str:
     """Return the fingerprints as text, for a run's tag; see `SOURCES_TAG`."""
     found = {
-        str(item.key[1]): item.identity.source
+        str(item.key[1].whole): item.identity.source
         for step in steps
         for item in step.computations
         if item.identity.source is not None

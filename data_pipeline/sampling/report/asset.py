@@ -13,6 +13,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
+from data_pipeline.instances.slice_dimensions import copy_mapping, instances_of
 from data_pipeline.sampling.code_identity import code_version
 from data_pipeline.sampling.inputs import copy_filtered_inputs
 from data_pipeline.sampling.report.figures.comparison import Report
@@ -120,7 +121,7 @@ def sample_report(
         {name: declared_properties(spec.metadata) for name, spec in specs.items()},
     )
     key = _key(report_table(stage))
-    partitions = next(iter(specs.values())).partitions_def
+    partitions = instances_of(next(iter(specs.values())).partitions_def)
 
     @dg.asset(
         key=key,
@@ -167,7 +168,9 @@ def _ins(
     found: dict[str, dg.AssetIn] = {}
     for i, (name, spec) in enumerate(specs.items()):
         table = StageTable(stage, name)
-        found[f"source_{i}"] = dg.AssetIn(key=spec.key, partition_mapping=mapping)
+        found[f"source_{i}"] = dg.AssetIn(
+            key=spec.key, partition_mapping=copy_mapping(spec.partitions_def, mapping)
+        )
         found[f"rows_{i}"] = dg.AssetIn(key=_key(table))
         found[f"roles_{i}"] = dg.AssetIn(key=_key(roles_table(table)))
     return found

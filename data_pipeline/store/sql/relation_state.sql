@@ -5,6 +5,7 @@
     'kind', of_state.relkind,
     'file', of_state.relfilenode::bigint,
     'heirs', EXISTS (SELECT FROM pg_inherits WHERE inhparent = of_state.oid),
+    'attached', of_state.relispartition,
     'columns', described.columns,
     'since', (
         SELECT concat_ws(' ', pg_stat_get_bgwriter_stat_reset_time(),

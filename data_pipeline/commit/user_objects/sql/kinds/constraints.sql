@@ -16,7 +16,7 @@ CROSS JOIN LATERAL (
     SELECT array_agg(attname::text) AS columns FROM pg_attribute
     WHERE attrelid = rel.oid AND attnum = ANY (conkey)
 ) c
-WHERE contype IN ('c', 'f')
+WHERE contype IN ('c', 'f') AND conparentid = 0  -- a slice gets those of its table with it
 UNION ALL
 SELECT rel.oid::bigint, 'comment of constraint', conname, NULL,
        format('COMMENT ON CONSTRAINT %I ON %s IS %L', conname, x, description),

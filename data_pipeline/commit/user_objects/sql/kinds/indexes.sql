@@ -19,6 +19,7 @@ CROSS JOIN LATERAL (
     FROM unnest(indkey) WITH ORDINALITY p(attnum, place)
     JOIN pg_attribute a ON a.attrelid = rel.oid AND a.attnum = p.attnum
 ) i
+WHERE NOT c.relispartition OR indisprimary  -- a slice gets those of its table with it
 UNION ALL
 SELECT rel.oid::bigint, 'comment of index', c.relname, NULL,
        format('COMMENT ON INDEX %I.%I IS %L', nspname, c.relname, description),

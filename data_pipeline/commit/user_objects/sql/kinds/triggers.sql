@@ -10,5 +10,5 @@ SELECT c.oid::bigint, 'trigger', tgname, NULL::text[],
        format('DROP TRIGGER %I ON %s', tgname, x), t.oid::bigint
 FROM pg_trigger t
 JOIN every c ON c.oid = tgrelid
-WHERE NOT tgisinternal
+WHERE NOT tgisinternal AND tgparentid = 0  -- of a slice, those of its table come by themselves
   AND (c.inside OR t.oid = ANY ({others}))

@@ -1,0 +1,45 @@
+"""A code location with slices: sales by day -> turnover by day -> their total."""
+
+import os
+
+import dagster as dg
+import pandas as pd
+import sqlalchemy as sa
+
+from data_pipeline import INSTANCE_PARTITIONS, Stage, instance_definitions, sql_query
+
+DAYS = dg.MultiPartitionsDefinition(
+    {
+        "instance": INSTANCE_PARTITIONS,
+        "day": dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-31"),
+    }
+)
+raw = Stage("sliced_raw", partitions_def=DAYS)
+daily = Stage("sliced_daily", reads=raw, partitions_def=DAYS)
+total = Stage("sliced_total", reads=daily)
+
+
+def factor() -> int:
+    """What the source says of all days now."""
+    return int(os.environ.get("SLICED_FACTOR", "1"))
+
+
+@raw.table(primary_key=("day", "number"), source=lambda instance: [instance.slice, factor()])
+def sales(context: dg.AssetExecutionContext) -> pd.DataFrame:
+    day = context.partition_time_window.start.date()
+    numbers = list(range(day.day * factor()))
+    return pd.DataFrame({"day": [day] * len(numbers), "number": numbers})
+
+
+@daily.table(primary_key="day")
+def turnover(sales: sa.Table) -> sa.TextClause:
+    return sql_query("SELECT day, count(*) AS sold FROM {sales} GROUP BY day", sales=sales)
+
+
+@total.table
+def everything(turnover: sa.Table) -> sa.TextClause:
+    return sql_query("SELECT sum(sold)::bigint AS sold FROM {turnover}", turnover=turnover)
+
+
+assets = [*raw.assets, *daily.assets, *total.assets]
+defs = instance_definitions(assets)
