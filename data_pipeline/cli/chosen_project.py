@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dagster import AssetSpec, JobDefinition
 
     from data_pipeline.dagster_internals import ReconstructableJob, ReconstructableRepository
+    from data_pipeline.database.identifiers import StageTable
     from data_pipeline.instances import Configuration
 
 _GIVEN = f"{__name__}.given"
@@ -93,6 +94,16 @@ def reconstructable_job(name: str) -> "ReconstructableJob":
             "`instance_definitions(assets)`, which gives each instance a job of its name."
         )
     return repository.get_reconstructable_job(name)
+
+
+def sliced_tables() -> "Mapping[StageTable, str]":
+    """Return the tables that have slices, each with the job that builds these."""
+    from data_pipeline.runs.dagster_plan import code_location
+
+    names = _repository().get_definition().job_names
+    locations = (code_location(job(name)) for name in names)
+    found = next((location for location in locations if location is not None), None)
+    return found.sliced if found else {}
 
 
 def asset_specs() -> Sequence["AssetSpec"]:

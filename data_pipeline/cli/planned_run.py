@@ -9,6 +9,7 @@ import click
 import dagster as dg
 
 from data_pipeline.cli import chosen_project
+from data_pipeline.cli.chosen_slices import SliceRun
 from data_pipeline.code_version.run_time_values import unseen_inputs
 from data_pipeline.dagster_internals import ResolvedRunConfig, create_execution_plan
 from data_pipeline.database.connection import database
@@ -22,19 +23,23 @@ from data_pipeline.store.orphans import Orphans, orphans
 # fails when it changes.
 
 
-def planned(configuration: Configuration, name: str, log: logging.Logger) -> Memo:
-    """Return the memo of a run of the job of an instance, before its first step."""
-    job = chosen_project.job(name)
+def planned(
+    configuration: Configuration, name: str, log: logging.Logger, of: SliceRun | None = None
+) -> Memo:
+    """Return the memo of a run of the job of an instance, or of a slice, before its first step."""
+    job = chosen_project.job(of.job if of else name)
     for line in unseen_inputs(job.asset_layer.asset_graph):
         log.warning(line)
-    plan = create_execution_plan(job, run_config=job.run_config, tags=dict(job.tags))
+    tags = {**job.tags, **(of.tags if of else {})}
+    plan = create_execution_plan(job, run_config=job.run_config, tags=tags)
     config = ResolvedRunConfig.build(job, job.run_config)
     resources = RunResources(job.resource_defs, config.resources)
-    storage = partial(_storage, configuration.home)
-    return Memo(plan, job, config, job.tags, configuration, name, resources, log, storage)
+    storage = partial(storage_of_shell, configuration.home)
+    key = of.partition_key if of else name
+    return Memo(plan, job, config, tags, configuration, key, resources, log, storage)
 
 
-def _storage(home: Path) -> dg.DagsterInstance | None:
+def storage_of_shell(home: Path) -> dg.DagsterInstance | None:
     """Return the storage that a run from the shell would use, None where there is none yet."""
     folder = os.environ.get("DAGSTER_HOME") or str(home.absolute() / "dagster")
     return dg.DagsterInstance.from_config(folder) if Path(folder).is_dir() else None

@@ -1,6 +1,7 @@
 """`data-pipeline instances`: what exists in every instance."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -23,7 +24,12 @@ def instances(names: tuple[str, ...]) -> None:
         with database(instance).begin() as connection:
             rows = catalog.rows(connection, instance.catalog_schema).values()
             kept = [slot.row for slot in slots.all_slots(connection, instance)]
-        lines += [_line(instance.instance_id, row, row.kind) for row in rows]
+        slices = Counter(row.table.whole for row in rows if row.slice.get("key"))
+        lines += [
+            _line(instance.instance_id, row, _kind(row, slices))
+            for row in rows
+            if not row.slice.get("key")
+        ]
         lines += [_line(instance.instance_id, row, f"kept {row.kind}") for row in kept]
         if not rows:
             lines.append((instance.instance_id, "(nothing built yet)", "", "", "", "", ""))
@@ -32,6 +38,10 @@ def instances(names: tuple[str, ...]) -> None:
     for instance in chosen:
         if text := str(orphans_of(instance)):
             click.echo(f"no asset makes any more, of {instance.name}: {text}")
+
+
+def _kind(row: Any, slices: Mapping[Any, int]) -> str:
+    return f"{slices[row.table]} slices" if row.kind == "sliced" else str(row.kind)
 
 
 _HEADER = ("instance", "stage", "table", "kind", "rows", "size", "last commit")

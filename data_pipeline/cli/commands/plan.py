@@ -5,25 +5,44 @@ from typing import TYPE_CHECKING
 import click
 
 from data_pipeline.cli import chosen_project
+from data_pipeline.cli.chosen_slices import SLICES, chosen_slices
 
 if TYPE_CHECKING:
     from data_pipeline.memo.deciding.decisions import Decision
+    from data_pipeline.memo.memoised_run import Memo
 
 
 @click.command()
 @click.argument("instance")
-def plan(instance: str) -> None:
+@SLICES
+def plan(instance: str, slices: str | None) -> None:
     """Say what a run of INSTANCE would compute and why, and what it would not.
+
+    With --slices: what runs of slices would compute.
 
     Sources are asked whether they have new data; nothing is computed or written.
     """
-    from data_pipeline.cli.planned_run import log_for_shell, planned
-    from data_pipeline.memo.deciding.decisions import Action
+    from data_pipeline.cli.planned_run import log_for_shell, planned, storage_of_shell
     from data_pipeline.sources.declared_sources import source_changes
 
     configuration = chosen_project.configuration()
     configuration.instance(instance)
-    memo = planned(configuration, instance, log_for_shell())
+    log = log_for_shell()
+    if slices is None:
+        _tell(planned(configuration, instance, log), instance)
+        if configuration.instance(instance).source is None:
+            for line in source_changes(chosen_project.asset_specs()):
+                click.echo(line)
+        return
+    storage = storage_of_shell(configuration.home)
+    for item in chosen_slices(slices, instance, storage):
+        click.secho(f"{instance} {item.key} ({item.job})", bold=True)
+        _tell(planned(configuration, instance, log, item), instance)
+
+
+def _tell(memo: "Memo", instance: str) -> None:
+    from data_pipeline.memo.deciding.decisions import Action
+
     decisions = memo.decisions().values()
     restored = memo.restorable()
     memo.close()
@@ -46,9 +65,8 @@ def plan(instance: str) -> None:
         click.echo(f"a run would end before its first step: {refused}")
     if text := str(memo.orphans()):
         click.echo(f"no asset makes any more: {text}")
-    if configuration.instance(instance).source is None:
-        for line in source_changes(chosen_project.asset_specs()):
-            click.echo(line)
+    if (line := memo.left_to_slices) is not None:
+        click.echo(line)
     if memo.left_out:
         click.echo(f"left out ({len(memo.left_out)}), raw tables that `{instance}` does not load:")
         click.echo(f"  {', '.join(memo.left_out)}")

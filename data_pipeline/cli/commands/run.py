@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from data_pipeline.cli import chosen_project
+from data_pipeline.cli.chosen_slices import SLICES, chosen_slices
 from data_pipeline.embedded.home_layout import create_private
 from data_pipeline.errors import DataPipelineError
 from data_pipeline.instances import project
@@ -27,8 +28,11 @@ storage:
 @click.option(
     "--fresh", is_flag=True, help="Take fresh input, whatever mode the configuration says."
 )
-def run(instances: tuple[str, ...], fresh: bool) -> None:
+@SLICES
+def run(instances: tuple[str, ...], fresh: bool, slices: str | None) -> None:
     """Run the pipeline on INSTANCES, one after the other.
+
+    With --slices: build slices of the tables that have some, one after the other.
 
     Runs are recorded where `make dev` (or `dagster dev` with DAGSTER_HOME there) shows them.
     """
@@ -38,12 +42,30 @@ def run(instances: tuple[str, ...], fresh: bool) -> None:
     for name in instances:
         configuration.instance(name)
     os.environ.setdefault("DAGSTER_HOME", str(dagster_home(configuration.home)))
+    tags = {MODE_TAG: "normal"} if fresh else {}
     for name in instances:
-        if not _execute(name, {MODE_TAG: "normal"} if fresh else {}):
-            raise click.ClickException(
-                f"The run of instance `{name}` failed; see above. What was committed before is "
-                "unchanged."
-            )
+        for job, of_slice in _runs(name, slices):
+            if not _execute(job, {**tags, **of_slice}):
+                raise click.ClickException(
+                    f"The run of instance `{name}` failed; see above. What was committed before is "
+                    "unchanged."
+                )
+        if slices is not None:
+            click.echo(f"What reads all slices: {project.command('run', name)}")
+
+
+def _runs(instance: str, slices: str | None) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Return the runs for an instance: each with its job, and the tags that say its slice."""
+    import dagster as dg
+
+    if slices is None:
+        yield instance, {}
+        return
+    with dg.DagsterInstance.get() as storage:
+        found = list(chosen_slices(slices, instance, storage))
+    for item in found:
+        click.secho(f"{instance} {item.key} ({item.job})", bold=True)
+        yield item.job, item.tags
 
 
 def dagster_home(home: Path) -> Path:

@@ -1,0 +1,156 @@
+"""The slices of tables that a command is to work on: `--slices 2026-01-01..2026-01-30`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from data_pipeline.cli import chosen_project
+from data_pipeline.database.identifiers import StageTable
+from data_pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_TO = ".."
+
+SLICES = click.option(
+    "--slices",
+    metavar="[DIMENSION=]KEY[..KEY][,...]",
+    help="Slices of tables instead: 2026-01-01..2026-01-30, or zone=north,south.",
+)
+
+
+@dataclass(frozen=True)
+class SliceRun:
+    """One run of a slice.
+
+    Attributes:
+        job: The job that builds slices.
+        key: The slice.
+        partition_key: The partition of instance and slice.
+        tags: The tags of the run that say it.
+    """
+
+    job: str
+    key: str
+    partition_key: str
+    tags: Mapping[str, str]
+
+
+def chosen_slices(
+    said: str, instance: str, storage: "dg.DagsterInstance | None"
+) -> Iterator[SliceRun]:
+    """Return the runs that build slices of an instance, slice by slice.
+
+    Args:
+        said: What the option says.
+        instance: The instance.
+        storage: Where Dagster keeps dynamic partitions; None: nowhere yet.
+
+    Raises:
+        ConfigurationError: There are no such slices.
+    """
+    import dagster as dg
+
+    from data_pipeline.instances.dagster_resource import PARTITION_TAG
+    from data_pipeline.instances.slice_dimensions import (
+        INSTANCE_DIMENSION,
+        partition_key_of,
+        slice_dimension,
+    )
+
+    names = dict.fromkeys(chosen_project.sliced_tables().values())
+    jobs = {name: chosen_project.job(name) for name in names}
+    by = {
+        name: job.partitions_def
+        for name, job in jobs.items()
+        if isinstance(job.partitions_def, dg.MultiPartitionsDefinition)
+    }
+    dimensions = {name: slice_dimension(partitions) for name, partitions in by.items()}
+    dimension, wanted = _dimension(said, sorted({item[0] for item in dimensions.values()}))
+    keys = {
+        name: _keys(found, storage)
+        for name, (other, found) in dimensions.items()
+        if other == dimension
+    }
+    every = list(dict.fromkeys(key for found in keys.values() for key in found))
+    for key in _chosen(wanted, dimension, every):
+        for name in (name for name, known in keys.items() if key in known):
+            partition = partition_key_of(instance, key, by[name])
+            tags = {
+                PARTITION_TAG: partition,
+                f"{PARTITION_TAG}/{dimension}": key,
+                f"{PARTITION_TAG}/{INSTANCE_DIMENSION}": instance,
+            }
+            yield SliceRun(name, key, partition, tags)
+
+
+def known_slices(storage: "dg.DagsterInstance | None") -> dict[StageTable, list[str]]:
+    """Return the keys that the slices of each table may have.
+
+    Args:
+        storage: Where Dagster keeps dynamic partitions; None: nowhere yet, so that of tables with
+            such slices nothing is known.
+    """
+    import dagster as dg
+
+    from data_pipeline.instances.slice_dimensions import slice_dimension
+
+    found = {}
+    for table, name in chosen_project.sliced_tables().items():
+        partitions = chosen_project.job(name).partitions_def
+        if isinstance(partitions, dg.MultiPartitionsDefinition):
+            _, by = slice_dimension(partitions)
+            if storage is not None or not isinstance(by, dg.DynamicPartitionsDefinition):
+                found[table] = _keys(by, storage)
+    return found
+
+
+def _keys(
+    partitions: "dg.PartitionsDefinition[Any]", storage: "dg.DagsterInstance | None"
+) -> list[str]:
+    import dagster as dg
+
+    if storage is None and isinstance(partitions, dg.DynamicPartitionsDefinition):
+        return []
+    return [str(key) for key in partitions.get_partition_keys(dynamic_partitions_store=storage)]
+
+
+def _dimension(said: str, known: Sequence[str]) -> tuple[str, str]:
+    """Return the dimension, and what is said of its keys."""
+    if not known:
+        raise ConfigurationError(
+            "--slices: no table of this project has slices. Give an asset "
+            'partitions_def=dg.MultiPartitionsDefinition({"instance": INSTANCE_PARTITIONS, '
+            '"day": dg.DailyPartitionsDefinition(...)}).'
+        )
+    name, mark, wanted = said.partition("=")
+    if mark and name in known:
+        return name, wanted
+    if len(known) == 1:
+        return known[0], said
+    listed = " or ".join(f"--slices {name}=..." for name in known)
+    raise ConfigurationError(f"--slices {said}: tables have slices by several things. Say {listed}")
+
+
+def _chosen(wanted: str, dimension: str, known: Sequence[str]) -> Iterator[str]:
+    for part in wanted.split(","):
+        first, mark, last = part.partition(_TO)
+        for key in (first, last) if mark else (first,):
+            if key not in known:
+                raise ConfigurationError(_unknown(key, dimension, known))
+        start = known.index(first)
+        end = known.index(last) if mark else start
+        if end < start:
+            raise ConfigurationError(f"--slices {part}: `{first}` comes after `{last}`.")
+        yield from known[start : end + 1]
+
+
+def _unknown(key: str, dimension: str, known: Sequence[str]) -> str:
+    there = f"They go from `{known[0]}` to `{known[-1]}`." if known else "There are none yet."
+    return (
+        f"--slices: `{dimension}` has no slice `{key}`. {there} Dynamic partitions are added in "
+        'the web UI, or by DagsterInstance.get().add_dynamic_partitions("name", ["key"]).'
+    )
