@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline_tests.io_manager.runs import execute
-from data_pipeline_tests.memo.step_processes import fresh_forkserver
+from data_pipeline_tests.memo.step_processes import SharedForkserver
 from data_pipeline_tests.memo.world import World
 
 
@@ -28,8 +28,11 @@ def counters_may_begin_anew(superuser: sa.Engine) -> None:
     execute(superuser, "GRANT EXECUTE ON FUNCTION pg_stat_reset() TO PUBLIC")
 
 
+_FORKSERVER = SharedForkserver()
+
+
 @pytest.fixture
 def forkserver(world: World) -> Iterator[None]:
-    """Lets processes of steps know the environment of this test."""
-    with fresh_forkserver():
+    """Lets processes of steps be copies of one that has imported what they need."""
+    with _FORKSERVER.in_use():
         yield

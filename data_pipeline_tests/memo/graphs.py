@@ -1,5 +1,6 @@
 """Graph assets of every kind, for runs in one process and in several (`test_graph_assets.py`)."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,10 +15,12 @@ from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline_tests.memo.jobs import called, state
 
 
+@functools.lru_cache(maxsize=1)
 def in_process(name: str, _generation: str) -> dg.JobDefinition:
     return definitions().resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def by_processes(name: str, _generation: str) -> dg.JobDefinition:
     found = instance_definitions([fanned, handed_on], executor=dg.multiprocess_executor)
     return found.resolve_job_def(name)
@@ -198,6 +201,7 @@ def resumed() -> Any:
     return breaking(noted(summed(files().map(load).collect())))
 
 
+@functools.lru_cache(maxsize=1)
 def breaking_in_process(name: str, _generation: str) -> dg.JobDefinition:
     return instance_definitions([resumed]).resolve_job_def(name)
 
@@ -207,10 +211,12 @@ def unpicklable() -> Any:
     return apply(function())
 
 
+@functools.lru_cache(maxsize=1)
 def unpicklable_in_process(name: str, _generation: str) -> dg.JobDefinition:
     return instance_definitions([unpicklable]).resolve_job_def(name)
 
 
+@functools.lru_cache(maxsize=1)
 def unpicklable_by_processes(name: str, _generation: str) -> dg.JobDefinition:
     found = instance_definitions([unpicklable], executor=dg.multiprocess_executor)
     return found.resolve_job_def(name)

@@ -103,6 +103,7 @@ DEFINED: list[Callable[[], dg.Definitions]] = []
 """What gives the definitions of the job `defined`: the last one."""
 
 
+@functools.lru_cache(maxsize=1)
 def defined(name: str, _generation: str) -> dg.JobDefinition:
     return DEFINED[-1]().resolve_job_def(name)
 
@@ -223,6 +224,7 @@ def changing_assets() -> list[dg.AssetsDefinition]:
     return [t, copy_filtered_inputs(stage="stage_1", raw=[t]), b, c, query]
 
 
+@functools.lru_cache(maxsize=1)
 def led_by_nobody(name: str, _generation: str) -> dg.JobDefinition:
     """Gives `job`, of `s/a` and `s/b`, and `one`, of the first: plain Dagster with processes.
 
