@@ -20,9 +20,10 @@ from data_pipeline.runs.run_session import RunSession
 from data_pipeline.runs.step_reads import StepReads
 from data_pipeline.store import catalog
 from data_pipeline.store.active_runs import run_registry
+from data_pipeline_tests.dagster_storages import open_storage, prepare_storage
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until, write
 from data_pipeline_tests.memo.stages import constant
-from data_pipeline_tests.memo.world import Run, World, shared_storage
+from data_pipeline_tests.memo.world import Run, World
 from data_pipeline_tests.patience import PATIENCE
 
 SILENT = logging.Logger("silent")
@@ -164,8 +165,7 @@ def test_a_commit_waits_for_a_reader(world: World, superuser: sa.Engine) -> None
 
 def run_changing(name: str, folder: Path) -> None:
     """Runs the pipeline in a process of its own."""
-    folder.mkdir()
-    sys.exit(not Run(shared_storage(folder), "changing", name).success)
+    sys.exit(not Run(open_storage(folder), "changing", name).success)
 
 
 @pytest.mark.usefixtures("forkserver")
@@ -174,12 +174,12 @@ def test_runs_at_once_get_along(world: World, superuser: sa.Engine, tmp_path: Pa
     assert world.run().success
     world.state["source"] = 5
     world.save()
-    processes = [
-        multiprocessing.get_context("forkserver").Process(
-            target=run_changing, args=(name, tmp_path / f"storage_{number}")
-        )
-        for number, name in enumerate(["full", "full", "mini"])
-    ]
+    processes = []
+    for number, name in enumerate(["full", "full", "mini"]):
+        folder = tmp_path / f"storage_{number}"
+        prepare_storage(folder)
+        context = multiprocessing.get_context("forkserver")
+        processes.append(context.Process(target=run_changing, args=(name, folder)))
     for process in processes:
         process.start()
     for process in processes:

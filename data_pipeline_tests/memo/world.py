@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from data_pipeline_tests.dagster_storages import open_storage, prepare_storage
 from data_pipeline_tests.memo import jobs
 
 CHECKOUT = Path(__file__).parents[2]
@@ -131,5 +132,5 @@ def new_storage() -> dg.DagsterInstance:
 def shared_storage(folder: Path) -> dg.DagsterInstance:
     """Gives one in files, that several processes can use."""
     place = folder / f"storage_{len(list(folder.iterdir()))}"
-    place.mkdir()
-    return dg.DagsterInstance.local_temp(str(place), overrides={"telemetry": {"enabled": False}})
+    prepare_storage(place)
+    return open_storage(place)

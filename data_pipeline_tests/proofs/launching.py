@@ -11,8 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-
+from data_pipeline_tests.dagster_storages import open_storage, prepare_storage
 from data_pipeline_tests.memo.step_processes import PRELOADED
 from data_pipeline_tests.proofs.launched import Launched, ProcessGroup, storage_of
 from data_pipeline_tests.proofs.runs import (
@@ -64,7 +63,6 @@ class _Command:
     ) -> None:
         module, name, *_ = command
         home = storage_of(output)
-        home.mkdir()
         (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         program = Path(sys.executable).parent / "dagster"
         with output.open("wb") as log:
@@ -109,6 +107,7 @@ def launch(
     """
     output = folder / f"{uuid.uuid4().hex}.log"
     output.touch()
+    prepare_storage(storage_of(output))
     starts = _Command if by_command else _Copy
     storage = resumes.storage if resumes else None
     group = ProcessGroup()
@@ -131,10 +130,7 @@ def _in_copy(
     log = os.open(output, os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    folder = resumed or storage_of(Path(output))
-    folder.mkdir(exist_ok=True)
-    settings = {"telemetry": {"enabled": False}}
-    with dg.DagsterInstance.local_temp(str(folder), overrides=settings) as storage:
+    with open_storage(resumed or storage_of(Path(output))) as storage:
         resumes = storage.get_runs(limit=1)[0].run_id if resumed else None
         ended = execute(module, name, storage=storage, selection=selection, resumes=resumes)
     sys.exit(0 if ended.success else 1)

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline_tests.dagster_storages import open_storage, prepare_storage
 from data_pipeline_tests.io_manager.runs import wait_until
 from data_pipeline_tests.runs.workers import project
 from data_pipeline_tests.runs.workers.broker import Broker
@@ -62,9 +63,8 @@ def storage(
     """Dagster's storage, which workers reach by the run that they are handed."""
     for name, value in place.items():
         monkeypatch.setenv(name, value)
-    with dg.DagsterInstance.local_temp(
-        str(tmp_path), overrides={"telemetry": {"enabled": False}}
-    ) as storage:
+    prepare_storage(tmp_path)
+    with open_storage(tmp_path) as storage:
         yield storage
 
 
