@@ -1,4 +1,4 @@
-"""Dagster storages in files, which several processes can use."""
+"""Dagster storages in files, which several processes can use: those that `dagster.yaml` names."""
 
 import functools
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-_SETTINGS: dict[str, Any] = {"telemetry": {"enabled": False}}
+from data_pipeline.dagster_storage import LocalStorage
 
 
 def prepare_storage(folder: Path) -> None:
@@ -21,7 +21,13 @@ def prepare_storage(folder: Path) -> None:
 
 def open_storage(folder: Path) -> dg.DagsterInstance:
     """Open the storage of a folder, or make one."""
-    return dg.DagsterInstance.local_temp(str(folder), overrides=_SETTINGS)
+    kept: dict[str, Any] = {
+        "module": LocalStorage.__module__,
+        "class": LocalStorage.__name__,
+        "config": {"base_dir": str(folder)},
+    }
+    settings = {"telemetry": {"enabled": False}, "storage": {"custom": kept}}
+    return dg.DagsterInstance.local_temp(str(folder), overrides=settings)
 
 
 @functools.cache
