@@ -14,8 +14,6 @@ from data_pipeline.database.connection import (
     Database,
     database,
     ensure_schema,
-    run,
-    transaction,
 )
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.database.lock_waiting import building
@@ -33,21 +31,17 @@ from data_pipeline.results.build import (
 )
 from data_pipeline.results.discard_staged import make_room
 from data_pipeline.results.figures import figure_metadata
+from data_pipeline.results.increment_staging import stage_increment
 from data_pipeline.results.increments import (
     Previous,
     check_asked,
     from_start,
-    grown,
-    increment_metadata,
-    look_at,
     marked_out,
     marked_out_of_batches,
-    of_delta,
-    whole_view,
 )
 from data_pipeline.results.query_identity import QueryIdentity, with_earned_version
-from data_pipeline.results.ranges import loads
-from data_pipeline.results.ranges.loading import Target, continues, load_ranges
+from data_pipeline.results.ranges.loading import Target
+from data_pipeline.results.ranges.range_staging import stage_ranges
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.results.slice_rows import check_slice, fit_slice
 from data_pipeline.results.table_changes import replaced_metadata
@@ -171,10 +165,10 @@ class Store:
         log: logging.Logger,
         check_inputs: Callable[[], None] = lambda: None,
     ) -> None:
-        self._instance = instance
-        self._log = log
+        self.instance = instance
+        self.log = log
         self._check_inputs = check_inputs
-        self._database: Database = database(instance)
+        self.database: Database = database(instance)
 
     def put(
         self,
@@ -214,13 +208,13 @@ class Store:
         with self._building(table, origin) as (session, look):
             if isinstance(obj, RangedRows):
                 run_id = origin.run_id
-                target = Target(self._database, self._instance, run_id, table, properties)
-                return self._put_ranges(session, look, obj, target, origin)
-            room = self._make_room(session, look, table, origin)
+                target = Target(self.database, self.instance, run_id, table, properties)
+                return stage_ranges(self, session, look, obj, target, origin)
+            room = self.make_room(session, look, table, origin)
             if isinstance(obj, View):
                 return self._put_view(room, obj, properties, origin)
             if properties.write and origin.previous and origin.previous.row:
-                return self._put_increment(room, obj, properties, origin, origin.previous.row)
+                return stage_increment(self, room, obj, properties, origin, origin.previous.row)
             if is_query(obj):
                 return self._put_query(room, compiled(obj), properties, origin, written)
             if is_frame(obj):
@@ -283,20 +277,20 @@ class Store:
             relation={NAMES: sorted(tables)},
             row_count=facts["dagster/row_count"],
         )
-        with self._database.begin() as connection:
-            left = staging.of_asset(connection, self._instance, asset)
+        with self.database.begin() as connection:
+            left = staging.of_asset(connection, self.instance, asset)
         for table in (table for table in left if table.name not in tables):
-            make_room(self._database, self._instance, table, origin.run_id, self._log)
+            make_room(self.database, self.instance, table, origin.run_id, self.log)
         with self._building(asset, origin) as (session, look):
-            self._list(self._make_room(session, look, asset, origin), row, origin)
+            self.put_on_list(self.make_room(session, look, asset, origin), row, origin)
         return Stored(row.data_version, facts)
 
     def _check_free(self, asset: StageTable, names: Collection[str]) -> None:
         """Refuse names of tables that others have made, or are making."""
         own = members(asset, names)
-        locks = {table_lock_name(self._instance, table): table for table in own}
-        with self._database.begin() as connection:
-            rows = catalog.rows(connection, self._instance.catalog_schema)
+        locks = {table_lock_name(self.instance, table): table for table in own}
+        with self.database.begin() as connection:
+            rows = catalog.rows(connection, self.instance.catalog_schema)
             busy = [locks[name] for name in held(connection, locks)]
         taken = [
             table
@@ -310,50 +304,51 @@ class Store:
             raise ConfigurationError(
                 f"Asset `{asset}` returned {listed}, which another asset has made, or makes just "
                 f"now. Give it another name; or, if no asset makes it any more, drop that one: "
-                f"{project.command('gc', self._instance.name, '--orphans')}."
+                f"{project.command('gc', self.instance.name, '--orphans')}."
             )
 
     @contextmanager
     def _building(self, table: StageTable, origin: Origin) -> Iterator[tuple[sa.Connection, Look]]:
         """Keep others from building a table; gives the session for it, and what there is."""
-        relation = committed(self._instance, table)
-        query = staging.look_query(self._instance, table, origin.run_id)
-        with self._database.explained(), ExitStack() as stack:
-            with staging.needing_catalog(self._instance, origin.run_id):
-                locked = building(self._database, relation, self._log, query)
+        relation = committed(self.instance, table)
+        query = staging.look_query(self.instance, table, origin.run_id)
+        with self.database.explained(), ExitStack() as stack:
+            with staging.needing_catalog(self.instance, origin.run_id):
+                locked = building(self.database, relation, self.log, query)
                 session, found = stack.enter_context(locked)
             yield session, staging.look_of(found)
 
-    def _make_room(
+    def make_room(
         self, session: sa.Connection, look: Look, table: StageTable, origin: Origin
-    ) -> "_Room":
+    ) -> "Room":
+        """Take away what was staged of a table, and return its place."""
         if not look.is_alive:
-            raise staging.taken_for_dead(self._instance, origin.run_id)
+            raise staging.taken_for_dead(self.instance, origin.run_id)
         if look.other_case:
             raise ConfigurationError(
                 f"Table `{table}` differs only by upper and lower case from "
-                f"`{self._instance.schema(table.stage)}.{look.other_case}`, which exists; unquoted "
+                f"`{self.instance.schema(table.stage)}.{look.other_case}`, which exists; unquoted "
                 "SQL would mix them up. Rename the asset, or drop the other table."
             )
         if look.is_taken:
-            make_room(self._database, self._instance, table, origin.run_id, self._log)
+            make_room(self.database, self.instance, table, origin.run_id, self.log)
         if not look.has_schema:
-            with self._database.begin() as connection:
-                ensure_schema(connection, self._instance.staging_schema(table.stage))
-        return _Room(table, staged(self._instance, table), session, look)
+            with self.database.begin() as connection:
+                ensure_schema(connection, self.instance.staging_schema(table.stage))
+        return Room(table, staged(self.instance, table), session, look)
 
     def _put_frame(
-        self, room: "_Room", frame: Any, properties: Properties, origin: Origin
+        self, room: "Room", frame: Any, properties: Properties, origin: Origin
     ) -> Stored:
-        built, checksum = self._built_of_frame(room, frame, properties, properties.deleted)
+        built, checksum = self.built_of_frame(room, frame, properties, properties.deleted)
         version = fingerprint(checksum, properties.as_json()["types"])
         row = origin.row(
             room.table, "table", version, checksum=checksum, properties=properties.as_json()
         )
-        return self._stage_table(room, row, built, origin)
+        return self.stage_table(room, row, built, origin)
 
-    def _built_of_frame(
-        self, room: "_Room", frame: Any, properties: Properties, deleted: str | None = None
+    def built_of_frame(
+        self, room: "Room", frame: Any, properties: Properties, deleted: str | None = None
     ) -> tuple[Built, str]:
         """Build a table of a frame, without rows that are marked as deleted; hash its content."""
         from data_pipeline.transfer.content_hash import ContentHash
@@ -363,112 +358,39 @@ class Store:
             reader = marked_out_of_batches(to_reader(frame), deleted)
             content = ContentHash(reader.schema)
             built = build_from_batches(
-                self._database,
+                self.database,
                 room.table,
                 room.relation,
                 content.watch(reader),
                 properties,
-                unlogged=self._instance.table_store.unlogged,
-                on_progress=reporter(self._log, f"Writing `{room.table}`"),
+                unlogged=self.instance.table_store.unlogged,
+                on_progress=reporter(self.log, f"Writing `{room.table}`"),
             )
         return built, content.version()
 
-    def _built_of_query(self, room: "_Room", query: str, properties: Properties) -> Built:
+    def built_of_query(self, room: "Room", query: str, properties: Properties) -> Built:
+        """Build a table of a query."""
         return build_from_query(
-            self._database,
+            self.database,
             room.session,
             room.table,
             room.relation,
             query,
             properties,
-            unlogged=self._instance.table_store.unlogged,
+            unlogged=self.instance.table_store.unlogged,
         )
-
-    def _put_increment(
-        self, room: "_Room", obj: Any, properties: Properties, origin: Origin, before: CatalogRow
-    ) -> Stored:
-        """Stage the rows of an increment alone, with a view of what becomes of the table."""
-        own, query = of_delta(properties), None
-        if is_query(obj):
-            query, text = self._shown_and_run(room, compiled(obj))
-            made = QueryIdentity.of_table(query, origin.inputs, own.as_json(), **origin.outside)
-            built, identity = self._built_of_query(room, text, own), made.data_version
-        else:
-            built, identity = self._built_of_frame(room, obj, own)
-        changes = look_at(
-            room.session,
-            self._instance,
-            before,
-            properties,
-            built.rows,
-            is_empty=built.rows == 0 and origin.given is None,
-        )
-        version = fingerprint("increment-1", before.data_version, properties.write, identity)
-        row = origin.row(
-            room.table,
-            "table",
-            version if changes else before.data_version,
-            query=query,
-            properties=properties.as_json(),
-            relation=built.state,
-            bytes=built.facts["bytes"],
-        )
-        row = grown(before, row, changes, built.rows, origin.lineage())
-        if row.data_version == before.data_version:
-            return self._stays(room, row, before, origin, built.seconds)
-        with transaction(room.session):
-            run(room.session, whole_view(room.session, self._instance, row))
-            self._list(room, row, origin)
-        facts = read_facts(
-            room.session, committed(self._instance, row.table), properties.primary_key
-        )
-        stored = self._stored(
-            room.session, row, replace(facts, bytes=row.bytes or 0), built.seconds
-        )
-        shown = increment_metadata(before, row, changes)
-        return replace(stored, metadata={**stored.metadata, **shown})
-
-    def _stays(
-        self, room: "_Room", row: CatalogRow, before: CatalogRow, origin: Origin, seconds: float
-    ) -> Stored:
-        """Leave a table as it is to which an increment does nothing."""
-        make_room(self._database, self._instance, row.table, origin.run_id, self._log)
-        increment = {**before.increment, "lineage": row.increment["lineage"]}
-        there = replace(row, increment=increment, row_count=before.row_count, bytes=before.bytes)
-        with self._database.begin() as connection:
-            staging.check_alive(connection, self._instance, origin.run_id)
-            catalog.confirm(connection, self._instance.catalog_schema, there)
-            relation = committed(self._instance, row.table)
-            facts = read_facts(connection, relation, row.declared.primary_key)
-        self._log.info(f"`{row.table}`: the increment changes no row, it stays as it is")
-        return self._stored(room.session, there, facts, seconds)
-
-    def _put_ranges(
-        self, session: sa.Connection, look: Look, rows: RangedRows, target: Target, origin: Origin
-    ) -> Stored:
-        if look.is_taken and continues(session, target, rows, self._log):
-            look = replace(look, is_taken=False)
-        room = self._make_room(session, look, target.table, origin)
-        report = reporter(self._log, f"Loading `{target.table}`")
-        built = load_ranges(session, target, rows, report)
-        properties = target.properties.as_json()
-        made_by = QueryIdentity.of_table(rows.identity, origin.inputs, properties, **origin.outside)
-        row = origin.row(target.table, "table", made_by.data_version, properties=properties)
-        stored = self._stage_table(room, row, built, origin)
-        loads.forget(session, self._instance, target.table)
-        return stored
 
     def _put_query(
         self,
-        room: "_Room",
+        room: "Room",
         query: str,
         properties: Properties,
         origin: Origin,
         written: Written | None = None,
     ) -> Stored:
-        shown, query = self._shown_and_run(room, query)
-        if self._instance.table_store.print_sql:
-            self._log.info(f"Query of `{room.table}`:\n{shown}")
+        shown, query = self.shown_and_run(room, query)
+        if self.instance.table_store.print_sql:
+            self.log.info(f"Query of `{room.table}`:\n{shown}")
         made_by = QueryIdentity.of_table(
             shown, origin.inputs, properties.as_json(), **origin.outside
         )
@@ -489,15 +411,13 @@ class Store:
             )
         if written is not None and properties.deleted is None:
             taken = (room.session, room.table, room.relation, written, properties)
-            built = build_from_written(self._database, *taken)
-            return self._stage_table(room, row, built, origin)
+            built = build_from_written(self.database, *taken)
+            return self.stage_table(room, row, built, origin)
         query = marked_out(room.session, query, properties.deleted)
-        built = self._built_of_query(room, query, properties)
-        return self._stage_table(room, row, built, origin)
+        built = self.built_of_query(room, query, properties)
+        return self.stage_table(room, row, built, origin)
 
-    def _put_view(
-        self, room: "_Room", view: View, properties: Properties, origin: Origin
-    ) -> Stored:
+    def _put_view(self, room: "Room", view: View, properties: Properties, origin: Origin) -> Stored:
         described = Properties(columns=properties.columns)
         # A version that was given does not go with that of the table.
         if not isinstance(view.source, sa.Table) or origin.given is not None:
@@ -524,9 +444,9 @@ class Store:
         return self._stage_view(room, row, f"SELECT * FROM {source.quoted}", origin)
 
     def _put_query_view(
-        self, room: "_Room", query: str, described: Properties, origin: Origin
+        self, room: "Room", query: str, described: Properties, origin: Origin
     ) -> Stored:
-        shown, query = self._shown_and_run(room, query)
+        shown, query = self.shown_and_run(room, query)
         made_by = QueryIdentity.of_query_view(shown, origin.inputs, **origin.outside)
         key = made_by.query_key
         row = origin.row(
@@ -541,19 +461,17 @@ class Store:
             return kept
         return self._stage_view(room, row, query, origin)
 
-    def _stage_view(self, room: "_Room", row: CatalogRow, query: str, origin: Origin) -> Stored:
+    def _stage_view(self, room: "Room", row: CatalogRow, query: str, origin: Origin) -> Stored:
         described = row.declared.columns
-        built = build_view(
-            self._database, room.session, room.table, room.relation, query, described
-        )
+        built = build_view(self.database, room.session, room.table, room.relation, query, described)
         row = replace(row, relation=built.state)
-        self._list(room, row, origin)
+        self.put_on_list(room, row, origin)
         facts = table_facts(room.session, room.relation, built.facts, row.declared.primary_key)
-        return self._stored(room.session, row, facts, built.seconds)
+        return self.stored(room.session, row, facts, built.seconds)
 
-    def _put_blob(self, room: "_Room", obj: Any, origin: Origin) -> Stored:
+    def _put_blob(self, room: "Room", obj: Any, origin: Origin) -> Stored:
         started = time.monotonic()
-        saved = blob_files.save(self._instance, room.table, obj)
+        saved = blob_files.save(self.instance, room.table, obj)
         row = origin.row(
             room.table,
             "blob",
@@ -562,21 +480,22 @@ class Store:
             location=saved.location,
             bytes=saved.bytes,
         )
-        self._list(room, row, origin)
-        path = str(blob_files.directory(self._instance) / saved.location)
+        self.put_on_list(room, row, origin)
+        path = str(blob_files.directory(self.instance) / saved.location)
         seconds = time.monotonic() - started
         facts = blob_metadata(obj, path=path, size=saved.bytes, seconds=seconds, kind=saved.suffix)
         return Stored(row.data_version, {**facts, **figure_metadata(obj)})
 
-    def _stage_table(self, room: "_Room", row: CatalogRow, built: Built, origin: Origin) -> Stored:
+    def stage_table(self, room: "Room", row: CatalogRow, built: Built, origin: Origin) -> Stored:
+        """List a table that was built, with the version that its data have earned."""
         facts = table_facts(room.session, room.relation, built.facts, row.declared.primary_key)
         row = replace(row, row_count=built.rows, bytes=facts.bytes, relation=built.state)
         if row.slice:
-            row = fit_slice(room.session, self._instance, row)
+            row = fit_slice(room.session, self.instance, row)
         if origin.given is None:
             row = with_earned_version(
                 room.session,
-                self._instance,
+                self.instance,
                 row,
                 [column.name for column in facts.columns],
                 is_first=not room.look.is_committed,
@@ -584,24 +503,24 @@ class Store:
             )
         if row.declared.write:
             row = from_start(row, origin.lineage())
-        self._list(room, row, origin)
-        stored = self._stored(room.session, row, facts, built.seconds)
+        self.put_on_list(room, row, origin)
+        stored = self.stored(room.session, row, facts, built.seconds)
         before = replaced_metadata(
             room.session,
-            self._instance.name,
+            self.instance.name,
             row,
-            (committed(self._instance, row.table), room.relation),
+            (committed(self.instance, row.table), room.relation),
             facts.columns,
             room.look.before,
         )
         return replace(stored, metadata={**stored.metadata, **before})
 
-    def _list(self, room: "_Room", row: CatalogRow, origin: Origin) -> None:
+    def put_on_list(self, room: "Room", row: CatalogRow, origin: Origin) -> None:
         """List what was built; from here on it can be committed, by another run too."""
         self._check_inputs()
-        staging.put(room.session, self._instance, row, origin.run_id)
+        staging.put(room.session, self.instance, row, origin.run_id)
 
-    def _kept(self, room: "_Room", row: CatalogRow, origin: Origin) -> Stored | None:
+    def _kept(self, room: "Room", row: CatalogRow, origin: Origin) -> Stored | None:
         """Leave a table as it is that was made by the same query of the same data."""
         if origin.forced or row.query_key is None:
             return None
@@ -609,10 +528,10 @@ class Store:
         if room.look.query_key not in keys:
             return None
         started = time.monotonic()
-        relation = committed(self._instance, row.table)
-        with self._database.begin() as connection:
-            staging.check_alive(connection, self._instance, origin.run_id)
-            there = catalog.row(connection, self._instance.catalog_schema, row.table)
+        relation = committed(self.instance, row.table)
+        with self.database.begin() as connection:
+            staging.check_alive(connection, self.instance, origin.run_id)
+            there = catalog.row(connection, self.instance.catalog_schema, row.table)
             if there is None or there.query_key not in keys or there.slice != row.slice:
                 return None
             if not verdict_on(connection, relation, there).is_intact:
@@ -625,22 +544,23 @@ class Store:
             if row.declared.write:
                 begun = from_start(there, origin.lineage())
                 confirmed = replace(confirmed, increment=begun.increment)
-            catalog.confirm(connection, self._instance.catalog_schema, confirmed, of_query=True)
+            catalog.confirm(connection, self.instance.catalog_schema, confirmed, of_query=True)
             facts = read_facts(connection, relation, there.declared.primary_key)
             # What columns mean is no part of the query's identity.
             described = Properties(columns=row.declared.columns)
             check_columns(row.table, described, [column.name for column in facts.columns])
-        self._log.debug(f"`{row.table}`: query and inputs unchanged, it stays as it is")
+        self.log.debug(f"`{row.table}`: query and inputs unchanged, it stays as it is")
         shown = replace(there, query=row.query, inputs=confirmed.inputs)
-        return self._stored(room.session, shown, facts, time.monotonic() - started)
+        return self.stored(room.session, shown, facts, time.monotonic() - started)
 
-    def _stored(
+    def stored(
         self, session: sa.Connection, row: CatalogRow, facts: TableFacts, seconds: float
     ) -> Stored:
-        shown = relation_metadata(session, self._instance, row, facts, seconds)
+        """Return what became of a table, with what the web UI shows of it."""
+        shown = relation_metadata(session, self.instance, row, facts, seconds)
         return Stored(row.data_version, shown)
 
-    def _shown_and_run(self, room: "_Room", query: str) -> tuple[str, str]:
+    def shown_and_run(self, room: "Room", query: str) -> tuple[str, str]:
         """Return a query with the names of committed tables, and as it is run.
 
         Its identity, and what people see of it, does not depend on what is staged; but it reads
@@ -650,18 +570,18 @@ class Store:
         shown = renamed(query, {new: old for old, new in names.items()})
         return shown, renamed(query, names)
 
-    def _names(self, room: "_Room") -> dict[RelationName, RelationName]:
+    def _names(self, room: "Room") -> dict[RelationName, RelationName]:
         """Return where tables lie that the run has staged, by where they will be."""
         return {
-            committed(self._instance, table): (staging.whole_relation if grows else staged)(
-                self._instance, table
+            committed(self.instance, table): (staging.whole_relation if grows else staged)(
+                self.instance, table
             )
             for table, grows in room.look.own_relations.items()
         }
 
 
 @dataclass(frozen=True)
-class _Room:
+class Room:
     """The place of a table in staging, which a step has for itself.
 
     Attributes:

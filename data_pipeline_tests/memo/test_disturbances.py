@@ -45,7 +45,7 @@ def test_a_listing_goes_with_the_relation_that_it_speaks_of(
         raise RuntimeError("ends here")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "_stage_table", end_here)
+        patch.setattr(Store, "stage_table", end_here)
         assert not world.made(lambda: [constant("s/a", 2), constant("s/b", 2)]).success
     assert world.made(lambda: [constant("s/a", 1), constant("s/b", 2)]).success
     assert rows(pipeline_database, "SELECT v FROM full_s.a") == [(1,)]
