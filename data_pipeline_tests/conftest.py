@@ -98,9 +98,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _migrations_read_once() -> Iterator[None]:
-    """Reads the migrations of Dagster's storages once, not again for each storage that is made."""
+def _storages_made_once() -> Iterator[None]:
+    """Reads migrations and makes tables of Dagster's storages once, not again for each storage."""
+    from data_pipeline_tests.ephemeral_storages import make_cheap
+
     patch = pytest.MonkeyPatch()
+    make_cheap(patch)
     known: dict[str | None, ScriptDirectory] = {}
     read = ScriptDirectory.from_config
 
