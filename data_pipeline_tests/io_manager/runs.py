@@ -139,7 +139,8 @@ def by_hand(engine: sa.Engine, *statements: str) -> None:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Returns when a condition holds."""
-    deadline = time.monotonic() + PATIENCE
+    deadline, pause = time.monotonic() + PATIENCE, 0.01
     while not condition():
         assert time.monotonic() < deadline, "waiting in vain"
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.05)  # most conditions ask the server, by a new session

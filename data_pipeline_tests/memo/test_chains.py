@@ -105,8 +105,10 @@ def test_new_data_stay_at_the_source_until_they_are_asked_for(
         assert world.last.steps == set(), world.last.log
 
 
+@pytest.mark.parametrize("stable", STABLE[:1], indirect=True)
+@pytest.mark.usefixtures("stable")
 def test_of_two_tables_only_that_with_new_data_is_copied(
-    world: World, built: Built, pipeline_database: sa.Engine, stable: str
+    world: World, built: Built, pipeline_database: sa.Engine
 ) -> None:
     desk = Desk()
     built(desk, "base", "shown", "part", "least")
@@ -383,6 +385,7 @@ def test_a_storage_that_learns_from_the_catalog_shows_copies_of_copies_as_fresh(
         assert {resolver.get_status(key, name) for key in keys} == {StaleStatus.FRESH}
 
 
+@pytest.mark.parametrize("stable", STABLE[1:], indirect=True)
 @pytest.mark.usefixtures("stable")
 def test_without_a_memoising_executor_a_chain_reads_the_same(
     world: World, built: Built, pipeline_database: sa.Engine

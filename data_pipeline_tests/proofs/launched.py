@@ -85,7 +85,7 @@ class Launched:
         while not check():
             assert self.is_running, f"run {self.pid} ended before {what}:\n{self.log[-4000:]}"
             assert time.monotonic() < deadline, f"waiting in vain until {what}"
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def finish(self) -> Outcome:
         """Waits for the end of the run, and of all that it has started."""
