@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+from filelock import FileLock, Timeout
 
 from data_pipeline.embedded import EmbeddedServer
 
 _IN_MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 4 * 1024**3
-_PREFIX = "data_pipeline_tests."
+_PREFIX = f"data_pipeline_tests_{os.getuid()}."
 
 
 @contextmanager
@@ -23,18 +23,33 @@ def server_home() -> Iterator[Path]:
     A database is several hundred files. To make one takes 85 ms of a processor on ext4 and 10 ms in
     memory, and tests make thousands.
     """
-    enough = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ENOUGH_BYTES
-    if enough:
+    if not _IN_MEMORY.is_dir() or shutil.disk_usage(_IN_MEMORY).free < _ENOUGH_BYTES:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+        return
+    with FileLock(_IN_MEMORY / f"{_PREFIX}lock"):
         _remove_left()
-    name = f"{_PREFIX}{os.getpid()}."
-    with tempfile.TemporaryDirectory(prefix=name, dir=_IN_MEMORY if enough else None) as folder:
-        yield Path(folder)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_IN_MEMORY))
+        in_use = _in_use(folder)
+        in_use.acquire()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        in_use.release()
+
+
+def _in_use(folder: Path) -> FileLock:
+    """The lock that the tests of a folder hold, until they end in whatever way."""
+    return FileLock(folder / "in_use")
 
 
 def _remove_left() -> None:
-    """Ends what processes have left that were killed: their servers hold memory."""
-    for folder in _IN_MEMORY.glob(f"{_PREFIX}*"):
-        pid = int(folder.name.split(".")[1])
-        if folder.stat().st_uid == os.getuid() and not psutil.pid_exists(pid):
-            EmbeddedServer(folder).stop()
-            shutil.rmtree(folder, ignore_errors=True)
+    """End what killed tests have left: their servers hold memory."""
+    for folder in _IN_MEMORY.glob(f"{_PREFIX}*/"):
+        try:
+            with _in_use(folder).acquire(timeout=0):
+                EmbeddedServer(folder).stop()
+                shutil.rmtree(folder)
+        except Timeout:
+            continue
