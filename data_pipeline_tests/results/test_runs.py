@@ -1,5 +1,6 @@
 """Checks in runs: for the instance of the run, after its tables, and only where there are any."""
 
+import functools
 from collections.abc import Callable
 
 import dagster as dg
@@ -17,6 +18,7 @@ def broken() -> pd.DataFrame:
     raise RuntimeError("no source today")
 
 
+@functools.lru_cache(maxsize=1)  # a run asks for it several times
 def job_of(instance: str, *also: dg.AssetsDefinition) -> dg.JobDefinition:
     """Gives the job of an instance, with all checks."""
     raw = raw_tables()

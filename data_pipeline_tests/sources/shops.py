@@ -1,5 +1,7 @@
 """Sources, as short as tests need them."""
 
+import functools
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,14 @@ def definitions(raw: list[dg.AssetsDefinition]) -> dg.Definitions:
     return instance_definitions([*raw, copy_filtered_inputs(stage="inputs", raw=raw)])
 
 
-def job(name: str, url: str, folder: str) -> dg.JobDefinition:
+@functools.lru_cache(maxsize=1)  # a run asks for it several times
+def job(name: str, url: str, folder: str, _run: str) -> dg.JobDefinition:
     return definitions(known(url, Path(folder))).resolve_job_def(name)
 
 
 def run(name: str, url: str, folder: Path) -> set[str]:
     """Runs the job of an instance and gives what it made."""
-    made = dg.build_reconstructable_job(__name__, "job", (name, url, str(folder)))
+    made = dg.build_reconstructable_job(__name__, "job", (name, url, str(folder), uuid.uuid4().hex))
     with dg.DagsterInstance.ephemeral() as storage, dg.execute_job(made, storage) as result:
         assert result.success
         return {
