@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from data_pipeline import definitions
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.cli import main
+from data_pipeline.cli.commands.run import dagster_home
 from data_pipeline_tests.cli.test_plan import section
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo import jobs
@@ -18,8 +19,7 @@ from data_pipeline_tests.memo.chains import Desk, configured, copy_of
 @pytest.fixture
 def desk(pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """The pipeline of the project, on `base`, on `shown`, which is stable, and on copies of it."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-    (tmp_path / "dagster").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path)))
     monkeypatch.setenv(jobs.STATE, str(tmp_path / "state.json"))
     configured(
         tmp_path,
