@@ -27,6 +27,7 @@ def gates(folder: Path) -> Iterator[Gate]:
         yield from sampling_accuracy.gates(connection, tpch)
     yield from sampling_structure.unchanged_refresh(tpch)
     yield from sampling_speed.gates(tpch)
+    yield from sampling_speed.refreshes(tpch)
     for name in (GROWN, MIDI_GROWN):
         tpch.run(name)
     with database(tpch.instance("full")).begin() as connection:

@@ -3,10 +3,12 @@
 All with primary keys; samples with roles, too. (Weights are views.)
 """
 
+import json
 import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -54,14 +56,46 @@ def gates(tpch: Tpch) -> Iterator[Gate]:
     yield Gate.within("time to know a source, once, over that copy", profile, 0, 5, " x")
 
 
-def _sample(tpch: Tpch, name: str, *, forgetting: bool = False) -> float:
+def refreshes(tpch: Tpch) -> Iterator[Gate]:
+    """Measure midi when a hundredth of a table's rows has changed, over drawing all of it again.
+
+    Once with what is known of the other tables, once without: as a source that nobody has sampled.
+    """
+    for name in ("orders", "lineitem"):
+        tpch.run("midi")
+        tpch.change(name)
+        facts = quoted(tpch.instance("midi").catalog_schema, "source_facts")
+        with database(tpch.instance("midi")).begin() as connection:
+            saved = [tuple(row) for row in run(connection, f"TABLE {facts}")]
+        seconds: dict[str, list[float]] = {"refresh": [], "draw": [], "unknown": []}
+        for _ in range(ROUNDS):
+            seconds["refresh"].append(_sample(tpch, "midi", forced=False))
+            _restore(tpch, facts, saved)
+            seconds["draw"].append(_sample(tpch, "midi"))
+            seconds["unknown"].append(_sample(tpch, "midi", forgetting=True))
+            _restore(tpch, facts, saved)
+        median = {key: statistics.median(values) for key, values in seconds.items()}
+        criterion = f"refresh, 1 % of {name} changed, over a draw"
+        for key, words in (("draw", ""), ("unknown", " of an unknown source")):
+            yield Gate.within(criterion + words, median["refresh"] / median[key], 0, 1, " x")
+
+
+def _restore(tpch: Tpch, facts: str, saved: list[tuple[Any, ...]]) -> None:
+    with database(tpch.instance("midi")).begin() as connection:
+        run(connection, f"TRUNCATE {facts}")
+        rows = [(*row[:4], json.dumps(row[4]), row[5]) for row in saved]
+        cursor = connection.connection.cursor()
+        cursor.executemany(f"INSERT INTO {facts} VALUES (%s, %s, %s, %s, %s, %s)", rows)
+
+
+def _sample(tpch: Tpch, name: str, *, forced: bool = True, forgetting: bool = False) -> float:
     """Choose the rows of a sample, and make its tables and those with roles."""
     instance = tpch.instance(name)
     if forgetting:
         with database(instance).begin() as connection:
             run(connection, f"TRUNCATE {quoted(instance.catalog_schema, 'source_facts')}")
     started = time.perf_counter()
-    with sampled_inputs(tpch.request(name, forced=True), _LOG) as sample:
+    with sampled_inputs(tpch.request(name, forced=forced), _LOG) as sample:
         if sample is None:
             raise AssertionError(f"{name} is no sample")
         made = {RelationName(_SCHEMA, table): sample.table(table) for table in DECLARED}
@@ -98,6 +132,8 @@ def _made(
     with database(tpch.instance("full")).begin() as connection:
         _empty(connection)
         for target, table in tables.items():
+            if table.unchanged is not None:
+                continue
             if table.written is not None:
                 relation = table.written.relation
                 moved = quoted(target.schema, relation.name)

@@ -17,20 +17,27 @@ def made(engine: sa.Engine) -> dict[str, Any]:
     return {name: rows(engine, f"SELECT * FROM {name} AS t ORDER BY t") for name in tables}
 
 
-@pytest.mark.parametrize(
-    "roots",
-    [{"customers": {"rate": 0.2}}, {"customers": {"rows": 12}}, {"regions": {"rows": 2}}],
-    ids=["rate", "rows", "grandchildren"],
-)
+ROOTS: dict[str, dict[str, Any]] = {
+    "rate": {"roots": {"customers": {"rate": 0.2}}},
+    "rows": {"roots": {"customers": {"rows": 12}}},
+    "grandchildren": {"roots": {"regions": {"rows": 2}}},
+    "masks": {
+        "roots": {"customers": {"rate": 0.2}},
+        "mask": {"orders": {"amount": "-amount -- x"}},
+    },
+}
+
+
+@pytest.mark.parametrize("name", ROOTS)
 def test_they_have_the_same_rows_and_roles(
-    pipeline_database: sa.Engine, tmp_path: Path, roots: dict[str, Any]
+    pipeline_database: sa.Engine, tmp_path: Path, name: str
 ) -> None:
     shop = Shop(customers=60)
     shop.frames["orders"]["customer"] = shop.frames["orders"]["customer"].astype("Int64")
     shop.frames["orders"].loc[::9, "customer"] = None
     shop.frames["orders"].loc[7, "customer"] = 1_000_000
     midi: dict[str, Any] = {
-        "roots": roots,
+        **ROOTS[name],
         "small_table_rows": 2,
         "hubs": "off",
         "pins": {"orders": [{"number": 5}, {"number": 6}]},
@@ -47,3 +54,17 @@ def test_they_have_the_same_rows_and_roles(
     assert "sampled" in roles
     assert len(roles) > 1
     assert len(written["midi_sample.inputs__orders"]) == len(written["midi_inputs.orders"])
+
+
+def test_another_mask_makes_other_copies(pipeline_database: sa.Engine, tmp_path: Path) -> None:
+    shop = Shop(customers=60)
+    shop.frames["regions"]["sales"] = [1, 2, 3]
+    midi: dict[str, Any] = {"roots": {"customers": {"rate": 0.4}}, "small_table_rows": 2}
+    run(shop.assets(), "full", configured(tmp_path, midi=midi))
+    for sales in ("sales", "0 * sales", "sales + 10"):
+        masked = midi | {"mask": {"regions": {"sales": sales}}}
+        run(shop.assets(weights=True), "midi", configured(tmp_path, midi=masked))
+        of_full = f"SELECT region, {sales} FROM full_raw.regions"
+        others = f"SELECT region, sales FROM midi_inputs.regions EXCEPT {of_full}"
+        assert rows(pipeline_database, others) == []
+        assert rows(pipeline_database, "SELECT count(*) FROM midi_inputs.regions") == [(3,)]

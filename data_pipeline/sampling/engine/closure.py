@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.earlier.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.closure_limit import check_limit, reference_reason
-from data_pipeline.sampling.engine.outputs import output_rows, write_referenced
+from data_pipeline.sampling.engine.outputs import columns_of_copy, output_rows, write_referenced
 from data_pipeline.sampling.engine.sampling_number import own_hash
 from data_pipeline.sampling.engine.selection_state import SelectionState
 from data_pipeline.sampling.engine.source_tables import (
@@ -90,12 +90,11 @@ def _write(state: SelectionState, item: Relationship) -> None:
     """Write the rows of a table that chosen rows refer to, and that are not chosen already."""
 
     def missing() -> sa.Select[Any] | None:
-        source = state.sources[item.parent]
-        parent = source.all_rows("parent")
+        parent = state.sources[item.parent].all_rows("parent")
         conditions = _are_missing(state, item, parent, None)
         if conditions is None:
             return None
-        return sa.select(*(parent.c[column.name] for column in source.table.c)).where(*conditions)
+        return sa.select(*columns_of_copy(state, item.parent, parent)).where(*conditions)
 
     count = write_referenced(state, item, reference_reason(item), missing)
     state.brought[item.parent] = count

@@ -43,8 +43,9 @@ def identity_of_referred(state: SelectionState, item: Relationship) -> str | Non
     child, version = copy_identity(state, item.child), state.space.facts.versions.get(item.parent)
     if child is None or version is None:
         return None
-    others = _rows_hash(state, state.rows[item.parent])
-    return fingerprint("referred-1", sampling_version(), version, str(item), child.every, others)
+    others, masks = _rows_hash(state, state.rows[item.parent]), _masks(state, item.parent)
+    chosen_by = str(item), child.every, others, masks
+    return fingerprint("referred-1", sampling_version(), version, *chosen_by)
 
 
 def copy_identity(state: SelectionState, table: str) -> CopyIdentity | None:
@@ -68,11 +69,15 @@ def _identity(state: SelectionState, table: str) -> CopyIdentity | None:
         if output.drawn is None:
             return None
         return CopyIdentity(output.drawn, fingerprint("written-1", output.drawn, rows))
-    masks = sorted(state.plan.masks.get(table, {}).items())
+    masks = _masks(state, table)
     cuts = [_cut_hash(state, table, column) for column in state.plan.cuts.get(table, ())]
     key = list(state.plan.graph.keys[table])
     every = fingerprint("chosen-1", sampling_version(), version, key, masks, cuts, rows)
     return CopyIdentity(None, every)
+
+
+def _masks(state: SelectionState, table: str) -> list[list[str]]:
+    return [list(item) for item in sorted(state.plan.masks.get(table, {}).items())]
 
 
 def _cut_hash(state: SelectionState, table: str, column: str) -> list[str]:

@@ -17,9 +17,11 @@ from data_pipeline.sampling.engine.copy_identities import (
     identity_of_drawn,
     identity_of_referred,
 )
+from data_pipeline.sampling.engine.masks import masked
 from data_pipeline.sampling.engine.selection_state import Output, SelectionState
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable, hash_alike, refers
 from data_pipeline.sampling.key_hash import key_hash_sql
+from data_pipeline.sampling.plan.masked_keys import key_columns
 from data_pipeline.sampling.plan.rules import Role
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
@@ -34,7 +36,7 @@ def may_be_written(plan: SamplePlan, table: str, sources: Mapping[str, sa.Table]
     settings = plan.settings
     if plan.is_minimal or plan.cuts or settings.closure_limit is not None:
         return False
-    if not plan.graph.keys[table] or plan.altered(table):
+    if not plan.graph.keys[table] or not _may_be_masked(plan, table):
         return False
     item, part = plan.tables[table].owner, plan.tables[table].part
     if table in plan.where or (item is not None and item.parent in plan.where):
@@ -46,6 +48,15 @@ def may_be_written(plan: SamplePlan, table: str, sources: Mapping[str, sa.Table]
     if part is SamplePart.REFERENCED:
         return len(list(plan.graph.of_parent(table))) == 1 and plan.graph.order is not None
     return part is SamplePart.ROOT
+
+
+def _may_be_masked(plan: SamplePlan, table: str) -> bool:
+    """Whether the copy has still all that rows are told and chosen by."""
+    masks, items = plan.masks.get(table, {}), list(plan.graph.of_child(table))
+    if not masks:
+        return True
+    of_key = masks.keys() & key_columns(plan.graph, table)
+    return not of_key and all(item.where is None for item in items)
 
 
 def write_drawn(
@@ -65,7 +76,7 @@ def write_drawn(
         condition: The condition of drawn rows.
     """
     rows = state.sources[table].rows("drawn")
-    query = sa.select(*_columns(state, table, rows)).where(condition(rows))
+    query = sa.select(*columns_of_copy(state, table, rows)).where(condition(rows))
     state.drawn[table] = condition
     role = Role.CERTAIN if probability == 1.0 else Role.SAMPLED
     common = _common(role, probability, drawn, None)
@@ -106,13 +117,16 @@ def finish(state: SelectionState) -> None:
             if output.earlier.identity == copy_identity(state, table):
                 continue
             rows = output_rows(state, table, "kept")
-            _write(state, table, sa.select(*_columns(state, table, rows)), output.drawn)
+            names = state.sources[table].table.c.keys()
+            _write(state, table, sa.select(*(rows.c[name] for name in names)), output.drawn)
     for table, output in state.outputs.items():
         if output.earlier is not None:
             continue
         source, chosen = state.sources[table], state.rows[table]
         rows = source.rows_at(chosen, "added")
-        output.rows += state.space.insert(output.table, sa.select(*_columns(state, table, rows)))
+        output.rows += state.space.insert(
+            output.table, sa.select(*columns_of_copy(state, table, rows))
+        )
         keys = [rows.c[name].label(f"k{i}") for i, name in enumerate(source.key)]
         others = sa.select(*keys, chosen.c.role, chosen.c.reason)
         joined = others.join(chosen, chosen.c[TID] == rows.c[TID])
@@ -141,8 +155,15 @@ def drawn_unit(plan: SamplePlan, source: SourceTable, rows: sa.FromClause) -> sa
     return sa.case((sa.not_(refers(owner, rows)), own), else_=of_root)
 
 
-def _columns(state: SelectionState, table: str, rows: sa.FromClause) -> list[Any]:
-    return [rows.c[column.name] for column in state.sources[table].table.c]
+def columns_of_copy(state: SelectionState, table: str, rows: sa.FromClause) -> list[Any]:
+    """Return the columns of a copy, of rows of the source: some may be masked."""
+    masks = state.plan.masks.get(table, {})
+    return [
+        masked(masks[column.name], column.type).label(column.name)
+        if column.name in masks
+        else rows.c[column.name]
+        for column in state.sources[table].table.c
+    ]
 
 
 def _take_earlier(state: SelectionState, table: str, drawn: str | None) -> bool:

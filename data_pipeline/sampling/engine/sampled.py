@@ -1,6 +1,8 @@
 """The sampled rows: of roots by the hash of their key, of children with their root."""
 
 from collections.abc import Callable
+from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -110,30 +112,48 @@ def find_threshold(state: SelectionState, root: str, settings: RootSettings) -> 
             "Declare one, `@dg.asset(metadata=table_properties(primary_key=...))`, or give a rate "
             "instead."
         )
-    source = state.sources[root].rows("root")
+    hubs = _places_of_hubs(state, root)
+    found = state.fact(
+        f"{settings.rows} rows of {root}",
+        [root],
+        [settings.rows, hubs],
+        partial(_threshold_of_rows, state, root, settings.rows, len(hubs)),
+    )
+    return SampleThreshold(*found)
+
+
+def _places_of_hubs(state: SelectionState, root: str) -> list[str]:
+    hubs = state.hubs.get(root)
+    return (
+        [] if hubs is None else sorted(map(str, state.connection.scalars(sa.select(hubs.c[TID]))))
+    )
+
+
+def _threshold_of_rows(state: SelectionState, root: str, rows: int, hubs: int) -> list[Any]:
+    """Return the threshold for a number of rows of a root, as JSON can hold it."""
+    stage, source = state.plan.graph.stage, state.sources[root].rows("root")
     others: sa.Select[Any] = sa.select(own_number(state, root, source).label("number"))
-    count = sa.select(sa.func.count()).select_from(source)
-    hubs = 0
     if (table := state.hubs.get(root)) is not None:
         others = others.where(~sa.exists().where(table.c[TID] == source.c[TID]))
-        hubs = int(state.connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+    count = sa.select(sa.func.count()).select_from(source)
     total = int(state.connection.scalar(count) or 0) - hubs
-    if settings.rows > total + hubs:
+    if rows > total + hubs:
         raise ConfigurationError(
-            f"sample.roots: {settings.rows:,} rows of `{graph.stage}/{root}` cannot be drawn: it "
-            f"has {total + hubs:,}. Ask for fewer, or for all: {{rate: 1}}."
+            f"sample.roots: {rows:,} rows of `{stage}/{root}` cannot be drawn: it has "
+            f"{total + hubs:,}. Ask for fewer, or for all: {{rate: 1}}."
         )
-    if settings.rows - hubs == total:
-        return SampleThreshold(None, 1.0, 1.0)
-    wanted = settings.rows - hubs
+    if rows - hubs == total:
+        return list(astuple(SampleThreshold(None, 1.0, 1.0)))
+    wanted = rows - hubs
     if wanted < 1:
         raise ConfigurationError(
-            f"sample.roots: {settings.rows} rows of `{graph.stage}/{root}` are too few: {hubs} of "
-            "its rows are hubs, which come for certain. Ask for more rows, or set sample.hubs to a "
-            "larger number of children, or to off."
+            f"sample.roots: {rows} rows of `{stage}/{root}` are too few: {hubs} of its rows are "
+            "hubs, which come for certain. Ask for more rows, or set sample.hubs to a larger "
+            "number of children, or to off."
         )
     last = others.order_by("number").offset(wanted - 1).limit(1)
-    return SampleThreshold.of_rows(wanted, total, int(state.connection.execute(last).scalar_one()))
+    number = int(state.connection.execute(last).scalar_one())
+    return list(astuple(SampleThreshold.of_rows(wanted, total, number)))
 
 
 def _below(number: sa.ColumnElement[int], threshold: SampleThreshold) -> _Condition:
@@ -196,8 +216,7 @@ def _child(
         return [_direct(state, table.owner, threshold)]
     return [
         _with_parents(state, table.owner, threshold),
-        _without_reference(state, table.owner, threshold),
-        _dangling(state, table.owner, threshold),
+        _without_parent(state, table.owner, threshold),
     ]
 
 
@@ -292,27 +311,20 @@ def _chosen_parents(
     return sa.select(above, *facts).join(chosen, chosen.c[TID] == above.c[TID])
 
 
-def _without_reference(
+def _without_parent(
     state: SelectionState, item: Relationship, threshold: SampleThreshold
 ) -> sa.Select[Any]:
-    rows = state.sources[item.child].rows("child")
-    own, unit = own_number(state, item.child, rows), _own_unit(state, item, rows, threshold)
-    return sa.select(*_row(state, item.child, rows, threshold.share, unit)).where(
-        sa.not_(refers(item, rows)), _below(own, threshold)
-    )
-
-
-def _dangling(
-    state: SelectionState, item: Relationship, threshold: SampleThreshold
-) -> sa.Select[Any]:
+    """Choose children that refer to nothing by themselves; those that dangle, by what they name."""
     rows = state.sources[item.child].rows("child")
     parent = state.sources[item.parent].all_rows("parent")
-    value = reference_columns(state, item, rows)
+    alone, value = sa.not_(refers(item, rows)), reference_columns(state, item, rows)
+    own = own_number(state, item.child, rows), _own_unit(state, item, rows, threshold)
+    named = permanent_random_sql(value, state.salt)
     unit = key_hash_sql(value, threshold.salt_of_others(state.salt))
+    unit = sa.case((alone, own[1]), else_=unit)
+    low = sa.case((alone, _below(own[0], threshold)), else_=_below(named, threshold))
     return sa.select(*_row(state, item.child, rows, threshold.share, unit)).where(
-        refers(item, rows),
-        _below(permanent_random_sql(value, state.salt), threshold),
-        ~sa.exists().select_from(parent).where(matches(item, rows, parent)),
+        low, ~sa.exists().select_from(parent).where(matches(item, rows, parent))
     )
 
 
