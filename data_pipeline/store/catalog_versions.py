@@ -55,9 +55,11 @@ def is_readable(connection: sa.Connection, schema: str) -> bool:
     Raises:
         DatabaseError: A newer version of this package wrote it.
     """
-    if version(connection, schema) is None:
+    found = version(connection, schema)
+    if found is None:
         return False
-    ensure(connection, schema)
+    if not _is_current(schema, found):
+        ensure(connection, schema)
     return True
 
 
