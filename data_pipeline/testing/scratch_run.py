@@ -30,6 +30,7 @@ from data_pipeline.instances import (
 from data_pipeline.instances.configuration import in_force
 from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.sampling.scratch_schema import scratch_instance_id, scratch_schema
 from data_pipeline.store import catalog
 from data_pipeline.store.reading import fetch
@@ -53,6 +54,7 @@ def run_in_scratch(
     """Run assets, see `materialize`."""
     given = {dg.AssetKey(_path(key)): value for key, value in inputs.items()}
     runnable = _with_inputs(assets, given)
+    _check_whole(runnable)
     with _ONE_AT_A_TIME, _scratch_configuration(load_configuration(config)) as configuration:
         instance = configuration.instance(name)
         means = {**instance_resources(), **resources}
@@ -66,6 +68,18 @@ def run_in_scratch(
                 selection=sorted(keys),
             )
         return _values(plan, form, set(given))
+
+
+def _check_whole(assets: Sequence[Any]) -> None:
+    """Refuse assets with slices: a run has one slice of them, or none."""
+    for asset in assets:
+        if isinstance(asset, dg.AssetsDefinition) and is_sliced(asset.partitions_def):
+            keys = sorted("/".join(key.path) for key in asset.keys)
+            raise ConfigurationError(
+                f"materialize: asset `{', '.join(keys)}` has slices. Give its rows by `inputs`; or "
+                "build one slice: dg.materialize([...], partition_key=dg.MultiPartitionKey({...}), "
+                "resources=instance_resources(...))."
+            )
 
 
 def _path(key: str) -> list[str]:

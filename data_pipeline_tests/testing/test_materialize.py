@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import (
+    INSTANCE_PARTITIONS,
     InstanceResource,
     Stage,
     Table,
@@ -184,3 +185,23 @@ def test_in_memory_an_asset_that_wants_a_reference_names_it(pipeline_database: s
     message = str(caught.value)
     assert "A pandas.DataFrame is no sa.Table" in message
     assert "data_pipeline.testing.materialize([...]" in message
+
+
+def test_tables_with_slices_are_given_or_built_one_slice_at_a_time() -> None:
+    days = dg.MultiPartitionsDefinition(
+        {"instance": INSTANCE_PARTITIONS, "day": dg.DailyPartitionsDefinition("2026-01-01")}
+    )
+    stage = Stage("s")
+
+    @stage.table(partitions_def=days)
+    def sales() -> pd.DataFrame:
+        raise AssertionError
+
+    @stage.table
+    def total(sales: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"sold": [int(sales["sold"].sum())]})
+
+    with pytest.raises(ConfigurationError, match=r"asset `s/sales` has slices. Give its rows by"):
+        materialize(stage.assets)
+    given = {"s/sales": pd.DataFrame({"sold": [1, 2]})}
+    assert materialize(stage.assets, inputs=given)["s/total"]["sold"].to_list() == [3]
