@@ -14,7 +14,6 @@ from data_pipeline.instances.settings.sample import Budget
 from data_pipeline.results.query_identity import QueryIdentity
 from data_pipeline.results.table_query import compiled
 from data_pipeline.sampling.code_identity import sampling_version
-from data_pipeline.sampling.copied_rows import columns_of, copied_rows, places_table
 from data_pipeline.sampling.earlier.copies import EarlierCopy
 from data_pipeline.sampling.earlier.kept_copies import How, MadeBy, keep_copies, kept_copies
 from data_pipeline.sampling.earlier.kept_facts import keep_facts, known_facts
@@ -29,6 +28,7 @@ from data_pipeline.sampling.engine.selection_state import (
     work_table,
 )
 from data_pipeline.sampling.engine.source_tables import SourceTable
+from data_pipeline.sampling.masked_and_cut_rows import columns_of, copied_rows, places_table
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, has_root, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.prediction.budget import sized_selection

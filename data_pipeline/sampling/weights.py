@@ -13,9 +13,10 @@ from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.sampling.engine.outputs import drawn_unit
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable
 from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql
-from data_pipeline.sampling.plan.rules import WEIGHT_COLUMNS, Role, fact_prefix, listed
+from data_pipeline.sampling.plan.rules import Role, listed
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.table_plans import SamplePart
+from data_pipeline.sampling.plan.weight_columns import WEIGHT_COLUMNS, fact_prefix
 from data_pipeline.store.lookup import committed
 from data_pipeline.store.table_properties import Properties, Table, View
 

@@ -149,21 +149,6 @@ def predicted_design_effect(setting: int | str, parents: Mapping[int, int]) -> f
     return design_effect(with_children, limit_of_hubs(setting, with_children))
 
 
-WEIGHT_COLUMNS = ("role", "probability", "unit", "design", "sample_size", "weight")
-"""What stands beside the columns of a table with weights."""
-
-
-def fact_prefix(columns: Iterable[str]) -> str:
-    """Return what the names of weights and roles begin with beside columns of a table.
-
-    That is nothing, or, where the table has a column of one of these names, `sample_`.
-    """
-    there, prefix = set(columns), ""
-    while any(f"{prefix}{name}" in there for name in (*WEIGHT_COLUMNS, "reason")):
-        prefix += "sample_"
-    return prefix
-
-
 def listed(names: Iterable[str]) -> str:
     """List names, for messages."""
     return ", ".join(f"`{name}`" for name in names)

@@ -7,14 +7,11 @@ import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import few
 from data_pipeline.sampling.engine import Selection
-from data_pipeline.sampling.plan.rules import (
-    fact_prefix,
-    limit_of_hubs,
-    predicted_design_effect,
-)
+from data_pipeline.sampling.plan.rules import limit_of_hubs, predicted_design_effect
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.sampling.plan.table_plans import SamplePart
+from data_pipeline.sampling.plan.weight_columns import fact_prefix
 from data_pipeline.sampling.prediction.budget import Sized
 from data_pipeline.sampling.prediction.sizes import as_lines
 

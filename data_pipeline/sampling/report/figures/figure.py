@@ -12,7 +12,7 @@ from data_pipeline.instances.settings.sample import CheckSettings, Threshold
 from data_pipeline.sampling.engine.population import Restriction
 from data_pipeline.sampling.engine.source_tables import is_true
 from data_pipeline.sampling.key_hash import key_hash_sql
-from data_pipeline.sampling.plan.rules import fact_prefix
+from data_pipeline.sampling.plan.weight_columns import fact_prefix
 from data_pipeline.sampling.weights import ROW_HASH
 
 Severity = Literal["warn", "error"]
