@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from data_pipeline.cli import chosen_project
-from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from data_pipeline.database.identifiers import StageTable
 
 _TO = ".."
 
@@ -87,7 +88,7 @@ def chosen_slices(
             yield SliceRun(name, key, partition, tags)
 
 
-def known_slices(storage: "dg.DagsterInstance | None") -> dict[StageTable, list[str]]:
+def known_slices(storage: "dg.DagsterInstance | None") -> "dict[StageTable, list[str]]":
     """Return the keys that the slices of each table may have.
 
     Args:
