@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline_tests.plain_roles import drop_database
+
 BeginWith: TypeAlias = Callable[[Hashable, Callable[[], Any]], Any]
 """Lets the database of a test be as a function leaves it, and gives what that returns.
 
@@ -25,12 +27,14 @@ class Beginnings:
 
     Attributes:
         url: The maintenance database, for the role of the pipelines.
+        superuser_url: The same for the superuser.
         folder: Where the patterns of homes lie.
         cheaply: How databases are made, as an option of the statement.
         made: By what they are for, the name of each pattern and what its function has returned.
     """
 
     url: sa.URL
+    superuser_url: sa.URL
     folder: Path
     cheaply: str
     made: dict[Hashable, tuple[str, Any]] = field(default_factory=dict)
@@ -40,10 +44,8 @@ class Beginnings:
         if key not in self.made:
             self.made[key] = self._built(build)
         pattern, returned = self.made[key]
-        self._execute(
-            f"DROP DATABASE {database} WITH (FORCE)",
-            f"CREATE DATABASE {database} TEMPLATE {pattern} {self.cheaply}",
-        )
+        drop_database(self.superuser_url, database)
+        self._execute(f"CREATE DATABASE {database} TEMPLATE {pattern} {self.cheaply}")
         if (self.folder / pattern).exists():
             shutil.copytree(self.folder / pattern, home, dirs_exist_ok=True)
         return returned
@@ -64,7 +66,8 @@ class Beginnings:
 
     def drop(self) -> None:
         """Drop the databases."""
-        self._execute(*(f"DROP DATABASE {name} WITH (FORCE)" for name, _ in self.made.values()))
+        for name, _ in self.made.values():
+            drop_database(self.superuser_url, name)
 
     def _execute(self, *statements: str) -> None:
         engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)

@@ -209,11 +209,10 @@ def database_url(server_url: sa.URL, superuser_url: sa.URL) -> Iterator[sa.URL]:
         connection.exec_driver_sql(f"CREATE DATABASE {name} {cheaply(connection)}")
     yield server_url.set(database=name)
     from data_pipeline.database.connection import close_databases
+    from data_pipeline_tests.plain_roles import drop_database
 
     close_databases(name)  # a process has a thousand files at most
-    admin = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    drop_database(superuser_url, name)
 
 
 @pytest.fixture
@@ -238,14 +237,14 @@ def pipeline_database(
 
 @pytest.fixture(scope="session")
 def beginnings(
-    server_url: sa.URL, tmp_path_factory: pytest.TempPathFactory
+    server_url: sa.URL, superuser_url: sa.URL, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator["Beginnings"]:
     """Patterns of databases, for `begin_with`."""
     from data_pipeline_tests.beginnings import Beginnings
 
     with sa.create_engine(server_url, poolclass=sa.NullPool).connect() as connection:
         how = cheaply(connection)
-    made = Beginnings(server_url, tmp_path_factory.mktemp("beginnings"), how)
+    made = Beginnings(server_url, superuser_url, tmp_path_factory.mktemp("beginnings"), how)
     yield made
     made.drop()
 

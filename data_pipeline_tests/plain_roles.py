@@ -12,6 +12,14 @@ from data_pipeline_tests.io_manager.runs import execute
 PASSWORD = "plain_password"
 
 
+def drop_database(superuser_url: sa.URL, name: str) -> None:
+    """Drop a database, whoever is at work in it: its owner may not end an autovacuum there."""
+    admin = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    quoted = admin.dialect.identifier_preparer.quote_identifier(name)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+
+
 @dataclass
 class PlainRoles:
     """Roles without any attribute but LOGIN, made for one test.

@@ -8,17 +8,15 @@ import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database
 from data_pipeline.errors import DatabaseError
+from data_pipeline_tests.plain_roles import drop_database
 
 
 @pytest.fixture
-def missing(server_url: sa.URL) -> Iterator[sa.URL]:
+def missing(server_url: sa.URL, superuser_url: sa.URL) -> Iterator[sa.URL]:
     """The URL of a database with a name to quote that does not exist."""
     name = f'new "{uuid.uuid4().hex[:8]}"'
     yield server_url.set(database=name)
-    engine = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    quoted = engine.dialect.identifier_preparer.quote_identifier(name)
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)"))
+    drop_database(superuser_url, name)
 
 
 def test_it_is_created_when_it_is_first_used(missing: sa.URL) -> None:

@@ -16,6 +16,7 @@ from data_pipeline.pipelines.flights import raw
 from data_pipeline.pipelines.flights.features import split_by_time
 from data_pipeline.pipelines.flights.metrics import roc_auc
 from data_pipeline.pipelines.flights.source import read_source
+from data_pipeline_tests.plain_roles import drop_database
 
 SAMPLED = [asset for asset in flights.assets if asset not in raw.assets]
 TABLES = {
@@ -35,7 +36,9 @@ REFERENCES = {
 
 
 @pytest.fixture(scope="module")
-def database(server_url: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
+def database(
+    server_url: sa.URL, superuser_url: sa.URL, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[sa.Engine]:
     """A database with the raw tables of full, and all of midi and mini but the raw tables."""
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     name = f"test_flights_{np.random.default_rng().integers(10**9)}"
@@ -51,7 +54,7 @@ def database(server_url: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> It
                 run(instance, SAMPLED)
             yield sa.create_engine(url, poolclass=sa.NullPool)
         finally:
-            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+            drop_database(superuser_url, name)
 
 
 def run(instance: str, assets: list[dg.AssetsDefinition]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline_tests.launch.processes import environment, succeed
+from data_pipeline_tests.plain_roles import drop_database
 
 _JOB_EXECUTE = ("dagster", "job", "execute", "-m")
 JOB_EXECUTE = (*_JOB_EXECUTE, "data_pipeline_tests.launch.quickstart", "-j")
@@ -26,7 +27,7 @@ class Databases(Protocol):
 
 
 @pytest.fixture(scope="session")
-def databases(server_url: sa.URL) -> Databases:
+def databases(server_url: sa.URL, superuser_url: sa.URL) -> Databases:
     """A factory of empty databases, each of which is dropped at its end."""
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
 
@@ -38,8 +39,7 @@ def databases(server_url: sa.URL) -> Databases:
         try:
             yield server_url.set(database=name)
         finally:
-            with admin.connect() as connection:
-                connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+            drop_database(superuser_url, name)
 
     return database
 

@@ -10,13 +10,17 @@ import sqlalchemy as sa
 from data_pipeline.embedded.binaries import find_psql
 from data_pipeline_tests.io_manager.runs import by_hand, rows
 from data_pipeline_tests.memo.world import World
+from data_pipeline_tests.plain_roles import drop_database
 
 Restore = Callable[..., sa.Engine]
 
 
 @pytest.fixture
 def restored(
-    pipeline_database: sa.Engine, server_url: sa.URL, monkeypatch: pytest.MonkeyPatch
+    pipeline_database: sa.Engine,
+    server_url: sa.URL,
+    superuser_url: sa.URL,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Restore]:
     """Dumps and restores the database of the test; runs then go to the new one."""
     made: list[str] = []
@@ -39,7 +43,7 @@ def restored(
 
     yield restore
     for name in made:
-        by_hand(admin, f'DROP DATABASE "{name}" WITH (FORCE)')
+        drop_database(superuser_url, name)
 
 
 def _dsn(url: sa.URL) -> str:
@@ -86,7 +90,11 @@ def test_what_was_not_restored_is_computed_again(world: World, restored: Restore
 
 
 def test_nothing_is_computed_again_in_a_copy_of_the_database(
-    world: World, pipeline_database: sa.Engine, server_url: sa.URL, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    pipeline_database: sa.Engine,
+    server_url: sa.URL,
+    superuser_url: sa.URL,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from data_pipeline.database.connection import database
     from data_pipeline.instances import load_configuration
@@ -104,4 +112,4 @@ def test_nothing_is_computed_again_in_a_copy_of_the_database(
             assert world.run().success
             assert not world.calls
     finally:
-        by_hand(admin, f'DROP DATABASE "{copy.database}" WITH (FORCE)')
+        drop_database(superuser_url, str(copy.database))

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 import yaml
 
 from data_pipeline_tests.io_manager.runs import execute
+from data_pipeline_tests.plain_roles import drop_database
 
 
 @pytest.fixture
-def source(server_url: sa.URL) -> Iterator[sa.Engine]:
+def source(server_url: sa.URL, superuser_url: sa.URL) -> Iterator[sa.Engine]:
     """An empty database that is the source of this test alone."""
     from data_pipeline.database.connection import close_databases
 
@@ -22,8 +23,7 @@ def source(server_url: sa.URL) -> Iterator[sa.Engine]:
         connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
     yield sa.create_engine(server_url.set(database=name), poolclass=sa.NullPool)
     close_databases(name)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    drop_database(superuser_url, name)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from data_pipeline.transfer.copy_in import LoadResult, load
 from data_pipeline.transfer.copy_out import read
 from data_pipeline.transfer.frames import from_reader, to_reader
+from data_pipeline_tests.plain_roles import drop_database
 
 
 class Transfer:
@@ -56,7 +57,7 @@ class Transfer:
 
 
 @pytest.fixture(scope="package")
-def transfer_dsn(server_url: sa.URL) -> Iterator[str]:
+def transfer_dsn(server_url: sa.URL, superuser_url: sa.URL) -> Iterator[str]:
     """One database for all tests here: none of them commits."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
@@ -64,8 +65,7 @@ def transfer_dsn(server_url: sa.URL) -> Iterator[str]:
         connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
     url = server_url.set(database=name, drivername="postgresql")
     yield url.render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    drop_database(superuser_url, name)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline_tests.plain_roles import drop_database
 from data_pipeline_tests.proofs.launched import Launched
 from data_pipeline_tests.proofs.launching import launch
 from data_pipeline_tests.runs.interrupts import project
@@ -61,7 +62,9 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(server_url: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+def runs(
+    server_url: sa.URL, superuser_url: sa.URL, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
     """The pipeline after a first run of `full`."""
     name = f"interrupts_{uuid.uuid4().hex[:12]}"
     admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
@@ -79,5 +82,4 @@ def runs(server_url: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     found = Runs(Held(engine), environment, tmp_path_factory.mktemp("runs"))
     found.succeed(project.__name__, "full")
     yield found
-    with admin.connect() as connection:
-        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    drop_database(superuser_url, name)
