@@ -187,6 +187,7 @@ def test_in_memory_an_asset_that_wants_a_reference_names_it(pipeline_database: s
     assert "data_pipeline.testing.materialize([...]" in message
 
 
+@pytest.mark.usefixtures("pipeline_database")
 def test_tables_with_slices_are_given_or_built_one_slice_at_a_time() -> None:
     days = dg.MultiPartitionsDefinition(
         {"instance": INSTANCE_PARTITIONS, "day": dg.DailyPartitionsDefinition("2026-01-01")}
