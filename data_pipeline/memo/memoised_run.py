@@ -26,6 +26,7 @@ from data_pipeline.memo.deciding.decisions import (
     Action,
     Decision,
     Decisions,
+    Key,
     Known,
     Step,
     not_taken,
@@ -249,14 +250,16 @@ class Memo:
         """Which tables of other code locations the run replaces; None where it replaces none."""
         if self._location is None:
             return None
-        decided = self.decisions()
-        due = [
+        return made_elsewhere(self._due(), self._knowledge.known, self._instance, self._location)
+
+    def _due(self) -> list[Key]:
+        """Name the results that the run may make anew, from what is known now."""
+        return [
             item.key
-            for step in self._computing.values()
-            if step.key in decided and decided[step.key].action in (Action.RUN, Action.WAIT)
-            for item in step.computations
+            for key, decision in self.decisions().items()
+            if decision.action not in (Action.REUSE, Action.SKIP)
+            for item in self._computing[key].computations
         ]
-        return made_elsewhere(due, self._knowledge.known, self._instance, self._location)
 
     def announce(self, storage: dg.DagsterInstance, run_id: str) -> None:
         """Say what is left out from the start, and hands fingerprints to the steps.
@@ -372,12 +375,7 @@ class Memo:
         """Say what the run may write, with others, and which stages it is to clean up."""
         self._look_anew()
         planned = {item.key[1] for step in self._steps.computing for item in step.computations}
-        due = {
-            item.key[1]
-            for key, decision in self.decisions().items()
-            if decision.action not in (Action.REUSE, Action.SKIP)
-            for item in self._computing[key].computations
-        }
+        due = {table for _, table in self._due()}
         stages = stages_with_leftovers(self.database, self._instance, planned)
         return Work(frozenset(due.union(others)), frozenset(stages))
 
