@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.embedded.binaries import BINDIR_VARIABLE
+from data_pipeline_tests.plain_roles import drop_database
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
 
@@ -70,9 +71,7 @@ def built_on(
     shutil.copytree(pattern.home, made.home, dirs_exist_ok=True)
     yield made
     made.end()
-    superuser = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with superuser.connect() as connection:  # others than its owner may be at work there
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    drop_database(superuser_url, name)
 
 
 def use_binaries(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from data_pipeline_tests.dagster_storages import open_storage, prepare_storage
 from data_pipeline_tests.io_manager.runs import wait_until
+from data_pipeline_tests.plain_roles import drop_database
 from data_pipeline_tests.runs.workers import project
 from data_pipeline_tests.runs.workers.broker import Broker
 
@@ -38,9 +39,7 @@ def place(
     from data_pipeline.database.connection import close_databases
 
     close_databases(name)
-    admin = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    drop_database(superuser_url, name)
 
 
 @pytest.fixture
