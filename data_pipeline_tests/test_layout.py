@@ -1,6 +1,7 @@
 """A stranger opens the right file first: no name stands for two things, no folder for too much."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,3 +37,10 @@ def test_no_two_classes_have_the_same_name() -> None:
 def test_no_folder_has_too_many_modules() -> None:
     counts = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in modules())
     assert not {folder: count for folder, count in counts.items() if count > MOST_FILES}
+
+
+def test_the_map_names_files_that_are_there() -> None:
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    there = [f"/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*")]
+    named = re.findall(r"`((?:\w+/)*\w+\.(?:py|yaml|sql))`", text)
+    assert not [name for name in named if not any(path.endswith(f"/{name}") for path in there)]

@@ -1,11 +1,8 @@
 """What a step is asked to compute, so that a process with other code or settings can refuse it."""
 
-import os
-import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from data_pipeline.errors import ConfigurationError
 from data_pipeline.identity.computation import Identity
 from data_pipeline.instances import Instance
 from data_pipeline.transfer.stable_hash import stable_hash
@@ -64,42 +61,3 @@ def _of_instance(instance: Instance) -> dict[str, str | None]:
         "cache_validation.cache_slots": instance.cache_validation.cache_slots,
     }
     return {name: stable_hash(value) for name, value in found.items()}
-
-
-def check_asked(step: str, instance: Instance, wanted: Asked, found: Asked) -> None:
-    """Refuse a step that this process would not compute as its run means it.
-
-    Args:
-        step: The step.
-        instance: The instance of the run.
-        wanted: What the leader of the run asks for.
-        found: What this process has loaded.
-
-    Raises:
-        ConfigurationError: The two differ.
-    """
-    differences = list(_differences(wanted, found))
-    if differences:
-        raise ConfigurationError(
-            f"Step `{step}` of instance `{instance.name}` was not computed: process {os.getpid()} "
-            f"on {socket.gethostname()} has loaded other code or settings than the run was started "
-            f"with ({'; '.join(differences)}). Restart this worker, or deploy the image of the run "
-            "to it, and run again. Nothing was stored."
-        )
-
-
-def _differences(wanted: Asked, found: Asked) -> Iterable[str]:
-    for name in sorted(wanted.keys() | found.keys()):
-        one, other = wanted.get(name), found.get(name)
-        if one is None or other is None:
-            yield f"{name}: {'not asked for' if one is None else 'not there'}"
-            continue
-        for aspect in sorted(one.keys() | other.keys()):
-            if one.get(aspect) != other.get(aspect):
-                yield f"{aspect} of {name}{_versions(aspect, one, other)}"
-
-
-def _versions(aspect: str, one: Mapping[str, str | None], other: Mapping[str, str | None]) -> str:
-    if aspect != "code":
-        return ""
-    return f": asked for version {one.get(aspect)}, has {other.get(aspect)}"

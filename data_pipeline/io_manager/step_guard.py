@@ -4,25 +4,25 @@ It refuses to compute what it is not asked for: a worker may have loaded older c
 started with, or have other settings. While it works, it goes by the lease of the run.
 """
 
+import os
+import socket
+from collections.abc import Iterable, Mapping
+
 from data_pipeline.database.connection import database
+from data_pipeline.errors import ConfigurationError
 from data_pipeline.identity.computation import (
     Identity,
     identity_of,
     op_context,
     resources_of_run,
 )
-from data_pipeline.identity.requested_computation import (
-    Asked,
-    asked,
-    check_asked,
-    without_resources,
-)
+from data_pipeline.identity.requested_computation import Asked, asked, without_resources
 from data_pipeline.identity.upstream import table_of
 from data_pipeline.instances import Instance
 from data_pipeline.runs.dagster_plan import PlanAtHand, check_versions, needs_leader
 from data_pipeline.runs.lease import StepLease, lease_of, not_led
 from data_pipeline.runs.step_reads import is_started_by_leader, leads_steps
-from data_pipeline.store.active_runs.leases import Lease
+from data_pipeline.store.active_runs.lease_rows import Lease
 
 
 def begin_steps(instance: Instance, run_id: str, planned: PlanAtHand) -> StepLease | None:
@@ -61,7 +61,7 @@ def _check(key: str, instance: Instance, run_id: str, planned: PlanAtHand, lease
     found = _found(key, instance, run_id, planned, wanted)
     if is_started_by_leader():  # it has the leader's environment, and objects of its own
         wanted, found = without_resources(wanted), without_resources(found)
-    check_asked(key, instance, wanted, found)
+    _refuse_other_work(key, instance, wanted, found)
 
 
 def _found(key: str, instance: Instance, run_id: str, planned: PlanAtHand, wanted: Asked) -> Asked:
@@ -81,6 +81,45 @@ def _found(key: str, instance: Instance, run_id: str, planned: PlanAtHand, wante
     checks = {str(check): versions.get(str(check)) for check in outputs if check is not None}
     evaluated = {name: said for name, said in checks.items() if f"check {name}" in wanted}
     return asked(instance, identities, evaluated)
+
+
+def _refuse_other_work(step: str, instance: Instance, wanted: Asked, found: Asked) -> None:
+    """Refuse a step that this process would not compute as its run means it.
+
+    Args:
+        step: The step.
+        instance: The instance of the run.
+        wanted: What the leader of the run asks for.
+        found: What this process has loaded.
+
+    Raises:
+        ConfigurationError: The two differ.
+    """
+    differences = list(_differences(wanted, found))
+    if differences:
+        raise ConfigurationError(
+            f"Step `{step}` of instance `{instance.name}` was not computed: process {os.getpid()} "
+            f"on {socket.gethostname()} has loaded other code or settings than the run was started "
+            f"with ({'; '.join(differences)}). Restart this worker, or deploy the image of the run "
+            "to it, and run again. Nothing was stored."
+        )
+
+
+def _differences(wanted: Asked, found: Asked) -> Iterable[str]:
+    for name in sorted(wanted.keys() | found.keys()):
+        one, other = wanted.get(name), found.get(name)
+        if one is None or other is None:
+            yield f"{name}: {'not asked for' if one is None else 'not there'}"
+            continue
+        for aspect in sorted(one.keys() | other.keys()):
+            if one.get(aspect) != other.get(aspect):
+                yield f"{aspect} of {name}{_versions(aspect, one, other)}"
+
+
+def _versions(aspect: str, one: Mapping[str, str | None], other: Mapping[str, str | None]) -> str:
+    if aspect != "code":
+        return ""
+    return f": asked for version {one.get(aspect)}, has {other.get(aspect)}"
 
 
 def _node(step: str) -> str:

@@ -21,7 +21,7 @@ from data_pipeline.database.connection import Database, run
 from data_pipeline.errors import DatabaseError, DataPipelineError
 from data_pipeline.instances import Instance
 from data_pipeline.runs.step_queue import StepQueue
-from data_pipeline.store.active_runs import leases
+from data_pipeline.store.active_runs import lease_rows
 
 _RENEWALS = 6
 """How often the lease is renewed, and read, while it lasts."""
@@ -61,7 +61,7 @@ class LeaderLease:
         queue: StepQueue | None = None,
     ) -> None:
         self._database, self._instance, self._run_id = database, instance, run_id
-        self._seconds = leases.SECONDS
+        self._seconds = lease_rows.SECONDS
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._ended: set[str] = set()
@@ -71,7 +71,7 @@ class LeaderLease:
         self._queue = queue
         self.lost: str | None = None
         with database.begin() as connection:
-            leases.grant(connection, instance, run_id, {"steps": dict(asked)})
+            lease_rows.grant(connection, instance, run_id, {"steps": dict(asked)})
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
 
@@ -106,18 +106,18 @@ class LeaderLease:
         self._closed.set()
         self._thread.join(self._seconds)
         with suppress(*_FAILURES), self._database.begin() as connection:
-            leases.end(connection, self._instance, self._run_id)
+            lease_rows.end(connection, self._instance, self._run_id)
 
     def _renew(self) -> None:
         while not self._closed.wait(self._seconds / _RENEWALS):
             with suppress(*_FAILURES), self._database.begin() as connection:
                 if interrupts.is_asked():  # the run ends, and its steps with it
-                    leases.end(connection, self._instance, self._run_id)
+                    lease_rows.end(connection, self._instance, self._run_id)
                     return
                 retried, self._retried = self._retried, set()
-                leases.forget(connection, self._instance, self._run_id, retried)
+                lease_rows.forget(connection, self._instance, self._run_id, retried)
                 arguments = (self._instance, self._run_id, self._seconds)
-                at_work, gone = leases.renew(connection, *arguments)
+                at_work, gone = lease_rows.renew(connection, *arguments)
                 self._look_after(gone)
                 if self._queue is not None and (problem := self._queue.look(at_work)) is not None:
                     self._wake(problem)
@@ -186,7 +186,7 @@ class StepLease:
             # The lock of a machine that vanished is not to stay for hours.
             run(self._connection, _KEEPALIVES)
             self._connection.execute(TRY, {"name": step_lock_name(self._run_id, self._step)})
-            leases.begin(self._connection, self._instance, self._run_id, self._step)
+            lease_rows.begin(self._connection, self._instance, self._run_id, self._step)
 
     def _watch(self) -> None:
         heard = time.monotonic()
@@ -205,8 +205,8 @@ class StepLease:
             self._connection = self._database.private_connection()
             self._begin()
         with self._connection.begin():
-            leases.begin(self._connection, self._instance, self._run_id, self._step)
-            lease = leases.find(self._connection, self._instance, self._run_id, self._step)
+            lease_rows.begin(self._connection, self._instance, self._run_id, self._step)
+            lease = lease_rows.find(self._connection, self._instance, self._run_id, self._step)
         return lease is not None and lease.is_valid
 
     def _end_step(self) -> None:
@@ -244,7 +244,7 @@ def raise_in(thread: int, kind: type[BaseException]) -> None:
 
 def lease_of(
     database: Database, instance: Instance, run_id: str, node: str, step: str
-) -> leases.Lease | None:
+) -> lease_rows.Lease | None:
     """Return the lease of a run that another process leads; None where there is none.
 
     Args:
@@ -258,7 +258,7 @@ def lease_of(
         DatabaseError: The leader is gone.
     """
     with database.begin() as connection:
-        lease = leases.find(connection, instance, run_id, node)
+        lease = lease_rows.find(connection, instance, run_id, node)
     if lease is not None and not lease.is_valid:
         raise not_led(instance, run_id, step)
     return lease

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import Phase, settings
 from hypothesis.stateful import rule, run_state_machine_as_test
 
-from data_pipeline.store.active_runs import leases
+from data_pipeline.store.active_runs import lease_rows
 from data_pipeline_tests.proofs.celery_workers import CeleryWorkers
 from data_pipeline_tests.proofs.runs import SHORT_BY_CELERY
 from data_pipeline_tests.proofs.tally import TALLY
@@ -41,7 +41,7 @@ class CeleryHistories(Histories):
         self.generation += 1
         with pytest.MonkeyPatch.context() as patch:
             # Until the lease has lapsed, Dagster's loop asks for the lost step without a pause.
-            patch.setattr(leases, "SECONDS", 2.0)
+            patch.setattr(lease_rows, "SECONDS", 2.0)
             ended = self.world.run_here(self.generation, PROOF_KILL=asset, PROOF_REPLACE=way)
         assert not ended.success
         TALLY.kills += 1

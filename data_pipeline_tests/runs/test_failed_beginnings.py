@@ -10,7 +10,7 @@ from data_pipeline.database.connection import database
 from data_pipeline.instances import load_configuration
 from data_pipeline.runs.lease import StepLease
 from data_pipeline.runs.run_session import RunSession
-from data_pipeline.store.active_runs import leases, run_registry
+from data_pipeline.store.active_runs import lease_rows, run_registry
 from data_pipeline_tests.io_manager.runs import rows, wait_until
 
 LOCKS = """
@@ -31,7 +31,7 @@ def begin_step() -> None:
 
 @pytest.mark.parametrize(
     ("begin", "module", "name"),
-    [(begin_run, run_registry, "register"), (begin_step, leases, "begin")],
+    [(begin_run, run_registry, "register"), (begin_step, lease_rows, "begin")],
     ids=["run", "step"],
 )
 def test_no_lock_is_left(

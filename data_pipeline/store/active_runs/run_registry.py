@@ -1,7 +1,7 @@
 """The list of runs that are at work on an instance, `<instance_id>_catalog.runs`.
 
 A run holds a session lock of its own (see `run_session.py`), so one that is listed without its lock
-is dead, and so is one that lets its lease lapse (see `leases.py`).
+is dead, and so is one that lets its lease lapse (see `lease_rows.py`).
 """
 
 import getpass
@@ -21,7 +21,7 @@ from data_pipeline.database.advisory_locks import RUN_PREFIX, matches
 from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
-from data_pipeline.store.active_runs import leases
+from data_pipeline.store.active_runs import lease_rows
 
 RUNS = "runs"
 
@@ -143,7 +143,7 @@ def active(connection: sa.Connection, instance: Instance) -> list[ActiveRun]:
     # Named one by one: a catalog of an earlier version lacks what later ones have added.
     told = [table.c[name] for name in _TOLD]
     query = sa.select(*told, held.label("is_alive")).order_by(table.c.started_at)
-    lapsed = leases.known(connection, instance)
+    lapsed = lease_rows.known(connection, instance)
     return [
         ActiveRun(
             item.run_id,
@@ -211,9 +211,9 @@ def bury(connection: sa.Connection, instance: Instance) -> None:
     if dead:
         table = _table(instance.catalog_schema)
         connection.execute(sa.update(table).where(table.c.run_id.in_(dead)).values(is_buried=True))
-        for run_id in leases.known(connection, instance).keys() & dead:
+        for run_id in lease_rows.known(connection, instance).keys() & dead:
             sessions.end_sessions(connection, run_id)
-            leases.end(connection, instance, run_id)
+            lease_rows.end(connection, instance, run_id)
 
 
 def cleared(connection: sa.Connection, instance: Instance, stages: Iterable[str]) -> None:

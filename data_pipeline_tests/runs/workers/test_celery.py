@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.store.active_runs import leases
+from data_pipeline.store.active_runs import lease_rows
 from data_pipeline_tests.io_manager.runs import rows, wait_until
 from data_pipeline_tests.memo.settings import table_store
 from data_pipeline_tests.runs.workers import project
@@ -24,7 +24,7 @@ SLEEPING = (
 
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "SECONDS", 2.0)
+    monkeypatch.setattr(lease_rows, "SECONDS", 2.0)
 
 
 def executed(result: Any) -> set[str]:
@@ -119,8 +119,8 @@ def test_a_run_that_no_worker_takes_says_what_to_start_and_fails(
 ) -> None:
     """Nobody listens to that queue, however fast or slow everybody is."""
     monkeypatch.setenv(project.BROKER, redis)
-    monkeypatch.setattr(leases, "SECONDS", 1.0)
-    monkeypatch.setattr(leases, "WAIT", 0.1)
+    monkeypatch.setattr(lease_rows, "SECONDS", 1.0)
+    monkeypatch.setattr(lease_rows, "WAIT", 0.1)
     table_store("step_wait_seconds: 2", tmp_path, monkeypatch)
     alone = lead(storage, "queued", "celery")
     assert not alone.success
