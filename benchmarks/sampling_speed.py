@@ -17,7 +17,7 @@ from benchmarks.tpch import DECLARED, INPUTS, RAW, Tpch
 from data_pipeline.database.connection import database, ensure_schema, run
 from data_pipeline.database.identifiers import RelationName, quoted
 from data_pipeline.database.sql_text import renamed
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.sampled_inputs import sampled_inputs
 from data_pipeline.store.table_properties import Table, key_name, key_statement
 

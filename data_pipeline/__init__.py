@@ -35,30 +35,32 @@ if TYPE_CHECKING:
         RAW_TO_SAMPLED as RAW_TO_SAMPLED,
     )
     from data_pipeline.io_manager.instance_resource import InstanceResource as InstanceResource
-    from data_pipeline.memo.deciding.sources import (
+    from data_pipeline.memo.deciding.source_fingerprints import (
         fingerprint_of_files as fingerprint_of_files,
     )
-    from data_pipeline.memo.deciding.sources import (
+    from data_pipeline.memo.deciding.source_fingerprints import (
         fingerprint_of_frame as fingerprint_of_frame,
     )
-    from data_pipeline.memo.deciding.sources import (
+    from data_pipeline.memo.deciding.source_fingerprints import (
         fingerprint_of_table as fingerprint_of_table,
     )
-    from data_pipeline.memo.deciding.sources import (
+    from data_pipeline.memo.deciding.source_fingerprints import (
         outside_input as outside_input,
     )
-    from data_pipeline.memo.deciding.sources import (
+    from data_pipeline.memo.deciding.source_fingerprints import (
         shared_output as shared_output,
     )
     from data_pipeline.memo.executor import memoised as memoised
-    from data_pipeline.results.table_query import (
+    from data_pipeline.results.sql_query import (
         sql_file as sql_file,
     )
-    from data_pipeline.results.table_query import (
+    from data_pipeline.results.sql_query import (
         sql_query as sql_query,
     )
     from data_pipeline.sampling.checks.asset_checks import table_checks as table_checks
-    from data_pipeline.sampling.inputs import copy_filtered_inputs as copy_filtered_inputs
+    from data_pipeline.sampling.copy_filtered_inputs import (
+        copy_filtered_inputs as copy_filtered_inputs,
+    )
     from data_pipeline.sampling.report.asset import (
         sampled_inputs_with_report as sampled_inputs_with_report,
     )
@@ -92,25 +94,25 @@ _PUBLIC = {
     "check_samples": "data_pipeline.assembly",
     "compared_with": "data_pipeline.difference.checks",
     "copy_inputs": "data_pipeline.authoring.copy_inputs",
-    "copy_filtered_inputs": "data_pipeline.sampling.inputs",
+    "copy_filtered_inputs": "data_pipeline.sampling.copy_filtered_inputs",
     "database_tables": "data_pipeline.sources.database_tables",
     "diff": "data_pipeline.difference.diff",
     "file_tables": "data_pipeline.sources.database_tables",
-    "fingerprint_of_files": "data_pipeline.memo.deciding.sources",
-    "fingerprint_of_frame": "data_pipeline.memo.deciding.sources",
-    "fingerprint_of_table": "data_pipeline.memo.deciding.sources",
+    "fingerprint_of_files": "data_pipeline.memo.deciding.source_fingerprints",
+    "fingerprint_of_frame": "data_pipeline.memo.deciding.source_fingerprints",
+    "fingerprint_of_table": "data_pipeline.memo.deciding.source_fingerprints",
     "instance_definitions": "data_pipeline.assembly",
     "instance_resources": "data_pipeline.assembly",
     "load_configuration": "data_pipeline.instances.configuration",
     "memoised": "data_pipeline.memo.executor",
-    "outside_input": "data_pipeline.memo.deciding.sources",
+    "outside_input": "data_pipeline.memo.deciding.source_fingerprints",
     "read_stage": "data_pipeline.difference.tables_of_versions",
     "read_table": "data_pipeline.difference.tables_of_versions",
     "sampled_inputs": "data_pipeline.sampling.sampled_inputs",
     "sampled_inputs_with_report": "data_pipeline.sampling.report.asset",
-    "shared_output": "data_pipeline.memo.deciding.sources",
-    "sql_file": "data_pipeline.results.table_query",
-    "sql_query": "data_pipeline.results.table_query",
+    "shared_output": "data_pipeline.memo.deciding.source_fingerprints",
+    "sql_file": "data_pipeline.results.sql_query",
+    "sql_query": "data_pipeline.results.sql_query",
     "table_checks": "data_pipeline.sampling.checks.asset_checks",
     "table_properties": "data_pipeline.store.table_properties",
 }

@@ -11,16 +11,16 @@ from typing import Any
 _MOVED = {
     "data_pipeline.caching": "data_pipeline",
     "data_pipeline.caching.executor": "data_pipeline.memo.executor",
-    "data_pipeline.caching.sources": "data_pipeline.memo.deciding.sources",
+    "data_pipeline.caching.sources": "data_pipeline.memo.deciding.source_fingerprints",
     "data_pipeline.instances.resource": "data_pipeline.io_manager.instance_resource",
     "data_pipeline.instances.url": "data_pipeline.instances.environment",
     "data_pipeline.resources": "data_pipeline.assembly",
-    "data_pipeline.sampling.copy_inputs": "data_pipeline.sampling.inputs",
+    "data_pipeline.sampling.copy_inputs": "data_pipeline.sampling.copy_filtered_inputs",
     "data_pipeline.sampling.estimates": "data_pipeline.estimates",
     "data_pipeline.sampling.estimates.estimate": "data_pipeline.estimates.estimate",
     "data_pipeline.tables": "data_pipeline",
     "data_pipeline.tables.embedded": "data_pipeline.embedded",
-    "data_pipeline.tables.sql": "data_pipeline.results.table_query",
+    "data_pipeline.tables.sql": "data_pipeline.results.sql_query",
     "data_pipeline.tables.table": "data_pipeline.store.table_properties",
 }
 """Where modules are now that a README named, or whose classes a pickled blob may name."""

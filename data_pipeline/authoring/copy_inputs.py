@@ -19,7 +19,7 @@ from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.instances.settings.caching import Validation, validation
 from data_pipeline.instances.slice_dimensions import copy_mapping, instances_of
 from data_pipeline.results.build import build_from_batches
-from data_pipeline.results.table_query import compiled, is_query, unwrapped
+from data_pipeline.results.sql_query import compiled, is_query, unwrapped
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.staying_tables import (
     is_there,

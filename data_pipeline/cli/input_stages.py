@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def input_stages() -> dict[str, "Inputs"]:
     """Return the input tables of the project, by stage."""
     from data_pipeline.database.identifiers import StageTable
-    from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
+    from data_pipeline.sampling.copy_filtered_inputs import SOURCE_METADATA_KEY
     from data_pipeline.sampling.report.stored_reports import Inputs
     from data_pipeline.store.table_properties import declared_properties
 

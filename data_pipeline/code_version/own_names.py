@@ -8,13 +8,13 @@ with the same code would be computed again. Only code that results can depend on
 _MODULES = {
     "data_pipeline.database.identifiers": "data_pipeline.tables.names",
     "data_pipeline.database.sql_text": "data_pipeline.tables.sql_text",
-    "data_pipeline.results.table_query": "data_pipeline.tables.sql",
+    "data_pipeline.results.sql_query": "data_pipeline.tables.sql",
     "data_pipeline.store.table_properties": "data_pipeline.tables.table",
     "data_pipeline.estimates.estimate": "data_pipeline.sampling.estimates.estimate",
     "data_pipeline.estimates.measures": "data_pipeline.sampling.estimates.measures",
     "data_pipeline.estimates.sql": "data_pipeline.sampling.estimates.in_database",
     "data_pipeline.estimates.frame_sums": "data_pipeline.sampling.estimates.in_memory",
-    "data_pipeline.memo.deciding.sources": "data_pipeline.caching.sources",
+    "data_pipeline.memo.deciding.source_fingerprints": "data_pipeline.caching.sources",
     "data_pipeline.instances.dagster_resource": "data_pipeline.instances.resource",
 }
 """What modules were called when their code was named."""
@@ -29,7 +29,7 @@ _FROM_OTHERS = {
         "_IDENTIFIER _QUALIFIED _plain _written renamed",
     ),
     "data_pipeline.tables.results": (
-        "data_pipeline.results.table_query",
+        "data_pipeline.results.sql_query",
         "_RETURN check_supported is_query unwrapped",
     ),
     "data_pipeline.tables.declarations": (

@@ -21,7 +21,7 @@ from data_pipeline.code_version.project_code import (
 SQL_LOADERS = frozenset(
     {
         "data_pipeline.sql_file",
-        "data_pipeline.results.table_query.sql_file",
+        "data_pipeline.results.sql_query.sql_file",
         "data_pipeline.tables.sql_file",
     }
 )

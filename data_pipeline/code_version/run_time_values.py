@@ -21,7 +21,7 @@ from data_pipeline.code_version.value_origins import OURS, PATH, Origins
 from data_pipeline.definition_metadata import kept_value
 
 SOURCE_KEY = "data_pipeline/source"
-"""The metadata of an asset that declares its source; see `data_pipeline.memo.deciding.sources`."""
+"""The metadata of an asset that declares its source; see `memo/deciding/source_fingerprints.py`."""
 
 
 @dataclass(frozen=True, order=True)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from data_pipeline.commit import (
     in_place,
-    members,
+    obsolete_tables,
     older_snapshots,
     replacement,
     row_increment,
@@ -190,12 +190,12 @@ class _Commit:
             return Committed(), []
         if not {row.asset for row in rows} <= self._locked:
             raise AssertionError(f"not all tables of {self._stages} are locked: {self._locked}")
-        if leaving := members.gone(connection, instance, earlier, self._run_id):
+        if leaving := obsolete_tables.gone(connection, instance, earlier, self._run_id):
             for row in leaving:
                 staging.put(connection, instance, row, self._run_id)
             earlier = replacement.read(connection, instance, self._run_id, self._stages)
             rows = earlier.staged
-        if taken := list(members.taken(earlier)):
+        if taken := list(obsolete_tables.taken(earlier)):
             remedy = "Give one of them another name, or materialize that asset without it first."
             raise _refused(instance, self._stages, f"{'; '.join(taken)}. {remedy}")
         row_increment.check_bases(connection, instance, rows, earlier.rows)

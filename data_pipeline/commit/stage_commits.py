@@ -20,8 +20,8 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import DatabaseError, DataPipelineError
 from data_pipeline.instances import Instance
 from data_pipeline.results.discard_staged import make_room
+from data_pipeline.runs.commit_order import CommitOrder
 from data_pipeline.runs.dagster_plan import (
-    CommitOrder,
     PlannedStep,
     made_outputs,
     skipped_steps,

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, libpq_uri
 from data_pipeline.errors import UnsupportedDataError
-from data_pipeline.results.table_query import sql_query
+from data_pipeline.results.sql_query import sql_query
 from data_pipeline.store.several_tables import Tables
 from data_pipeline.store.table_properties import Table, View
 from data_pipeline.transfer.loaded_modules import loaded_module

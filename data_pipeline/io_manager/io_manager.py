@@ -36,6 +36,7 @@ from data_pipeline.instances.instance import key_parts
 from data_pipeline.instances.settings.caching import validation
 from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.io_manager.annotations import Wanted, wanted, without_none
+from data_pipeline.io_manager.docstring_columns import columns_of_text
 from data_pipeline.io_manager.ibis_tables import as_query
 from data_pipeline.io_manager.op_values import OpValues, is_table_like
 from data_pipeline.io_manager.previous import close_run, lineage_of_inputs, open_run, told
@@ -53,11 +54,11 @@ from data_pipeline.runs.dagster_plan import (
     step_sources,
 )
 from data_pipeline.runs.run_end import run_ended
+from data_pipeline.runs.step_process import end_with_leader
 from data_pipeline.runs.step_reads import (
     Source,
     StepReads,
     close_reads,
-    end_with_leader,
     open_reads,
     reads_of,
     versions_read_by_code,
@@ -71,7 +72,6 @@ from data_pipeline.store.several_tables import Tables, is_several
 from data_pipeline.store.sliced_tables import SliceBounds
 from data_pipeline.store.table_properties import (
     Properties,
-    columns_of_text,
     declared_properties,
 )
 

@@ -14,7 +14,7 @@ import dagster as dg
 
 from data_pipeline.errors import TableNotFoundError, UnsupportedDataError
 from data_pipeline.results.ranges.ranged_rows import RangedRows
-from data_pipeline.results.table_query import is_query
+from data_pipeline.results.sql_query import is_query
 from data_pipeline.runs.dagster_plan import later_steps
 from data_pipeline.store.several_tables import Tables
 from data_pipeline.store.table_properties import Table, View

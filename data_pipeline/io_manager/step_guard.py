@@ -21,7 +21,7 @@ from data_pipeline.identity.upstream import table_of
 from data_pipeline.instances import Instance
 from data_pipeline.runs.dagster_plan import PlanAtHand, check_versions, needs_leader
 from data_pipeline.runs.lease import StepLease, lease_of, not_led
-from data_pipeline.runs.step_reads import is_started_by_leader, leads_steps
+from data_pipeline.runs.step_process import is_started_by_leader, leads_steps
 from data_pipeline.store.active_runs.lease_rows import Lease
 
 

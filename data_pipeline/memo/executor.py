@@ -29,7 +29,8 @@ from data_pipeline.memo.memoised_run import Memo
 from data_pipeline.memo.pruned_plan import led_by, only
 from data_pipeline.runs import fork_server
 from data_pipeline.runs.dagster_plan import STEP_ENDS, LeadingExecutors, assets_of, has_assets
-from data_pipeline.runs.step_reads import close_reads, lead_steps
+from data_pipeline.runs.step_process import lead_steps
+from data_pipeline.runs.step_reads import close_reads
 from data_pipeline.store.orphans import CodeLocation
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from data_pipeline.commit.reader_role import let_read_committed
 from data_pipeline.commit.stage_commits import StageCommits, Work
 from data_pipeline.dagster_internals import EngineEventData, ExecutionPlan, ResolvedRunConfig
 from data_pipeline.database.connection import database
-from data_pipeline.database.identifiers import StageTable, few
+from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError, DataPipelineError
 from data_pipeline.identity.computation import SOURCES_TAG
 from data_pipeline.identity.requested_computation import Asked, asked
 from data_pipeline.identity.run_resources import RunResources
-from data_pipeline.instances import Configuration, project
+from data_pipeline.instances import Configuration
 from data_pipeline.instances.instance import PIPELINE_JOB
 from data_pipeline.instances.settings.caching import validation
 from data_pipeline.memo.deciding.catalog_state import observed, remember
@@ -32,7 +32,11 @@ from data_pipeline.memo.deciding.decisions import (
     not_taken,
 )
 from data_pipeline.memo.deciding.fresh_input import kept_out, refusal
-from data_pipeline.memo.deciding.sources import declared_sources, digests, with_fingerprints
+from data_pipeline.memo.deciding.source_fingerprints import (
+    declared_sources,
+    digests,
+    with_fingerprints,
+)
 from data_pipeline.memo.made_results import MadeResults
 from data_pipeline.memo.other_io_managers import (
     OtherIOManagers,
@@ -47,12 +51,22 @@ from data_pipeline.memo.restoring import (
 )
 from data_pipeline.memo.results_of_checks import CheckResults
 from data_pipeline.memo.run_knowledge import RunKnowledge
-from data_pipeline.memo.run_messages import Course, made_elsewhere, without_identity
-from data_pipeline.memo.run_steps import commit_order, node_name, run_steps
+from data_pipeline.memo.run_messages import (
+    Course,
+    left_to_copies,
+    left_to_slices,
+    made_elsewhere,
+    no_asset_makes,
+    not_executed,
+    nothing_was_run,
+    without_identity,
+)
+from data_pipeline.memo.run_steps import commit_order, run_steps
+from data_pipeline.memo.step_outcomes import StepOutcomes
 from data_pipeline.results.side_by_side import side_by_side
+from data_pipeline.runs.commit_order import CommitOrder
 from data_pipeline.runs.dagster_plan import (
     STEP_ENDS,
-    CommitOrder,
     check_versions,
     code_location,
 )
@@ -123,16 +137,9 @@ class Memo:
             self._steps,
             observed(storage(), job.asset_layer.asset_graph, self._steps),
         )
-        self._done: set[str] = set()
-        self._failed: set[str] = set()
-        self._reused: dict[str, Decision] = {}
-        self._nothing_to_do: dict[str, Decision] = {}
+        self._outcomes = StepOutcomes(self._steps)
         self._continued: set[str] = set()
         self._course = Course()
-        self._skipped: dict[str, Decision] = {}
-        self._succeeded: set[str] = set()
-        self._passed_over: set[str] = set()
-        self._tried: set[str] = set()
         self._checks = check_versions(job)
         self._lease: LeaderLease | None = None
         self._queue: StepQueue | None = None
@@ -140,7 +147,9 @@ class Memo:
         self._run_id = ""
         self._recorder: Recorder | None = None
         self._check_results = CheckResults(self.database, self._instance, self._steps)
-        self._made = MadeResults(self._knowledge, self._computing, self._others, self._skipped, log)
+        self._made = MadeResults(
+            self._knowledge, self._computing, self._others, self._outcomes.skipped, log
+        )
         self._open: Sequence[str] = self._steps.order
         self._decisions: Decisions | None = None
         self._kept: KeptResults | None = None
@@ -168,8 +177,7 @@ class Memo:
         """Return the decision for every step that is not settled yet, from what is known now."""
         if self._decisions is None:
             self._decisions = Decisions(self._computing.values(), self._validation)
-        settled = self._done | self._failed | self._reused.keys() | self._nothing_to_do.keys()
-        return self._decisions.update(self._knowledge.known, settled)
+        return self._decisions.update(self._knowledge.known, self._outcomes.decided)
 
     def decisions_on_tables(self) -> Mapping[StageTable, Decision]:
         """Return the same by the tables and blobs that the steps make."""
@@ -217,7 +225,7 @@ class Memo:
     @property
     def has_failed(self) -> bool:
         """Whether a step has failed so far."""
-        return bool(self._failed)
+        return bool(self._outcomes.failed)
 
     @property
     def left_out(self) -> Sequence[str]:
@@ -230,8 +238,7 @@ class Memo:
         jobs = self._location.sliced if self._location else {}
         if self._instance.slice is not None or not self._is_whole or not jobs:
             return None
-        named = [f"`{table}` (job `{job}`)" for table, job in jobs.items()]
-        return f"Left out {few(named)}: tables with slices are built slice by slice"
+        return left_to_slices(jobs)
 
     @property
     def refused(self) -> str | None:
@@ -280,18 +287,12 @@ class Memo:
             self._decisions = None
         if self.left_out and self._instance.source:
             self._log.info(
-                f"Left out {few(self.left_out)}: instance `{self._instance.name}` does not "
-                f"load raw tables but copies from `{self._instance.source.name}`"
+                left_to_copies(self.left_out, self._instance.name, self._instance.source.name)
             )
         if (line := self.left_to_slices) is not None:
             self._log.info(line)
         if (refused := self.refused) is not None:
-            running = [str(d) for d in self.decisions().values() if d.action is Action.RUN]
-            raise DataPipelineError(
-                f"Nothing was run: {refused}. What loads from a source system may do so in every "
-                "mode where it is declared: outside_input(..., allow_fresh_input=True). What would "
-                "run, and why:\n" + "\n".join(running)
-            )
+            raise DataPipelineError(nothing_was_run(refused, self.decisions().values()))
         if (line := self.not_taken) is not None:
             self._log.info(line)
         if (line := self.made_elsewhere) is not None:
@@ -381,7 +382,7 @@ class Memo:
 
     def _settle_what_is_not_locked(self) -> None:
         """Let what has nothing to do now stay so, whatever others make of it from here on."""
-        self._nothing_to_do = {
+        self._outcomes.nothing_to_do = {
             key: decision
             for key, decision in self.decisions().items()
             if decision.action in (Action.REUSE, Action.SKIP)
@@ -400,17 +401,13 @@ class Memo:
             self._lease.ended(event.step_key, again=again)
         if event.step_key in self._made.misfits:
             return
-        if event.event_type is dg.DagsterEventType.STEP_SUCCESS:
-            self._succeeded.add(event.step_key)
-            self._end(node_name(event.step_key))
-        elif event.event_type is dg.DagsterEventType.STEP_SKIPPED:
-            self._passed_over.add(event.step_key)
-            self._end(node_name(event.step_key))
+        if (name := self._outcomes.note(event)) is not None:
+            self._end(name)
 
     def _version_seen(self, table: StageTable) -> str | None:
         """Return the data version of a table that this run does not compute."""
         key = self._instance.instance_id, table
-        open_steps = self._computing.keys() - self._reused.keys()
+        open_steps = self._computing.keys() - self._outcomes.reused.keys()
         if any(item.key == key for step in open_steps for item in self._made.by(step)):
             return None
         found = self._knowledge.known.get(key)
@@ -418,18 +415,18 @@ class Memo:
 
     def _end(self, name: str) -> None:
         """Stage what a step has not stored by itself, and commit stages complete with it."""
-        results = set(self._steps.results.get(name, ()))
-        if not results or not results <= self._succeeded | self._passed_over:
-            return
-        if results <= self._passed_over and (reasons := self._made.lacks(name)):
+        outcomes = self._outcomes
+        if outcomes.is_passed_over(name) and (reasons := self._made.lacks(name)):
             self._skip(Decision(name, Action.SKIP, reasons))
-        elif self._commits is not None and (name in self._computing or results <= self._succeeded):
+        elif self._commits is not None and (
+            name in self._computing or outcomes.has_succeeded(name)
+        ):
             self._made.stage(self._commits.session, name)
             self._commits.done(name)
 
     def _skip(self, decision: Decision) -> None:
         """Leave out a step whose inputs were not made: its stage does not wait for it."""
-        self._skipped[decision.step] = decision
+        self._outcomes.skipped[decision.step] = decision
         if self._commits is not None:
             self._commits.done(decision.step)
 
@@ -442,7 +439,7 @@ class Memo:
         """
         if self._commits is not None:
             planned = {item.key[1] for step in self._steps.computing for item in step.computations}
-            self._commits.finish(planned, success=not self._failed)
+            self._commits.finish(planned, success=not self._outcomes.failed)
             self._look_anew()
         self._note_end()
         if self._made.misfits:
@@ -461,10 +458,7 @@ class Memo:
                 return
             note_seen(connection, self._instance, self._location)
         if own := self.orphans().own:
-            self._log.info(
-                f"No asset makes {Orphans(own)} any more. `{project.command('gc', '--orphans')}` "
-                "drops it."
-            )
+            self._log.info(no_asset_makes(own))
 
     def orphans(self) -> Orphans:
         """Return the results of the instance that no asset of the code location makes any more."""
@@ -484,7 +478,7 @@ class Memo:
     @property
     def due(self) -> Sequence[str]:
         """The steps that may be executed, in their order."""
-        return [key for key in self._steps.order if key not in self._nothing_to_do]
+        return [key for key in self._steps.order if key not in self._outcomes.nothing_to_do]
 
     def members(self, wave: Sequence[str]) -> list[str]:
         """Return the steps of the plan behind those of a wave."""
@@ -502,35 +496,38 @@ class Memo:
 
     def _next_wave(self, *, step_by_step: bool) -> list[str]:
         self._restore()
-        decided = {k: d for k, d in self._nothing_to_do.items() if k not in self._reused}
-        decisions = {**self.decisions(), **decided}
+        outcomes = self._outcomes
+        settled = {k: d for k, d in outcomes.nothing_to_do.items() if k not in outcomes.reused}
+        decisions = {**self.decisions(), **settled}
         wave: list[str] = []
-        self._open = [k for k in self._open if not self._is_settled(k) and k not in self._failed]
+        self._open = [
+            k for k in self._open if not outcomes.is_settled(k) and k not in outcomes.failed
+        ]
         due: set[str] = set()
         reused: list[str] = []
         for key in self._open:
             steps = self._steps.dependencies
             before = [item for item in steps[key] if item in steps]
-            if failed := [item for item in before if item in self._failed]:
-                self._failed.add(key)
-                self._log.error(f"Not executed: {key}, since {', '.join(failed)} failed")
+            if failed := [item for item in before if item in outcomes.failed]:
+                outcomes.failed.add(key)
+                self._log.error(not_executed(key, failed))
                 continue
             decision = decisions.get(key) or self._of_checks(key, decisions)
             action = decision.action
             if action is Action.WAIT and not step_by_step:
                 action = Action.RUN
             if action is Action.REUSE:
-                self._reused[key] = decision
+                outcomes.reused[key] = decision
                 reused.append(key)
             elif action is Action.SKIP:
                 self._skip(decision)
-            elif action is Action.RUN and all(k in due or self._is_settled(k) for k in before):
+            elif action is Action.RUN and all(k in due or outcomes.is_settled(k) for k in before):
                 wave.append(key)
                 due.add(key)
                 self._course.begin(decision)
         self._record(reused)
         self._made.wave = wave
-        waiting = sum(1 for key in self._open if key not in due and not self._is_settled(key))
+        waiting = sum(1 for key in self._open if key not in due and not outcomes.is_settled(key))
         if wave and (line := self._course.outlook(waiting)):
             self._log.info(line)
         return wave
@@ -583,16 +580,13 @@ class Memo:
             if decision.action is Action.RUN and not pending & self._steps.dependencies[key]
         ]
 
-    def _is_settled(self, key: str) -> bool:
-        return key in self._done or key in self._reused or key in self._skipped
-
     def _of_checks(self, key: str, decisions: Mapping[str, Decision]) -> Decision:
         return of_checks(
             key,
             self._steps,
             decisions,
-            reused=self._reused.keys(),
-            skipped=self._skipped.keys(),
+            reused=self._outcomes.reused.keys(),
+            skipped=self._outcomes.skipped.keys(),
             continued=self._continued,
             absent={
                 self._steps.keys[found]
@@ -616,19 +610,11 @@ class Memo:
 
     def settle(self, wave: Sequence[str]) -> None:
         """Take note of what became of a wave: steps that have not succeeded have failed."""
-        results = self._steps.results
-        ended = self._succeeded | self._passed_over
-        failed = {key for key in wave if not ended.issuperset(results[key])}
-        self._failed |= failed
-        again = {key for key in wave if key in self._steps.checks and self._is_passed_over(key)}
-        self._done |= set(wave) - failed - again - self._skipped.keys()
-        if again or any(not self._is_settled(key) for key in self._computing):
+        again, given_up = self._outcomes.settle(wave)
+        if again or given_up or any(not self._outcomes.is_settled(key) for key in self._computing):
             self._learn(wave)
-        for key in again:
-            self._passed_over -= set(results[key])
-            if key in self._tried:
-                self._skip(Decision(key, Action.SKIP, ["what it checks was not made"]))
-        self._tried |= again
+        for key in given_up:
+            self._skip(Decision(key, Action.SKIP, ["what it checks was not made"]))
 
     def _learn(self, wave: Sequence[str]) -> None:
         """Know what a wave has made: from what it has staged, or else from the catalogs."""
@@ -639,35 +625,22 @@ class Memo:
         else:
             self._knowledge.learn({key: Known(staged[key], True) for key in made})
 
-    def _is_passed_over(self, key: str) -> bool:
-        """Whether Dagster has left out a step.
-
-        Of a step of checks it does so when a single output that it checks was not made.
-        """
-        return self._passed_over.issuperset(self._steps.results[key])
-
     def record_reused(self, storage: dg.DagsterInstance) -> None:
         """Record reused tables, and results of their checks, where this storage lacks them."""
         if self._recorder is None or is_temporary(storage):
             return
-        items = [item for key in self._reused for item in self._made.by(key)]
+        items = [item for key in self._outcomes.reused for item in self._made.by(key)]
         run = storage.get_run_by_id(self._run_id) if self._is_backfill else None
         if run is not None:
             self._recorder.record_in_run(items, self._knowledge.known, run)
         else:
             self._recorder.record(items, self._knowledge.known)
-        if self._failed and run is None:
+        if self._outcomes.failed and run is None:
             self._recorder.record_again(items, self._knowledge.known)
         self._check_results.record_last(storage, self._run_id)
 
     def summary(self) -> tuple[str, EngineEventData]:
         """Say what was executed and what was served from the cache, as message and metadata."""
         return self._course.summary(
-            self._steps,
-            self._knowledge.known,
-            self._instance,
-            done=self._done,
-            failed=self._failed,
-            reused=self._reused,
-            skipped=self._skipped,
+            self._steps, self._knowledge.known, self._instance, self._outcomes
         )

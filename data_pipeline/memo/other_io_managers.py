@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from data_pipeline.identity.observed_versions import DATA_VERSION_TAG
 from data_pipeline.io_manager.io_manager import InstanceIOManager, TableIOManager
 from data_pipeline.memo.deciding.decisions import Computation, Key, Step
-from data_pipeline.memo.deciding.sources import SHARED_KEY
+from data_pipeline.memo.deciding.source_fingerprints import SHARED_KEY
 from data_pipeline.memo.run_steps import PlannedOutput
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import catalog, staging

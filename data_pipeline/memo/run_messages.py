@@ -1,16 +1,18 @@
 """What a memoised run says of what it does and of what it leaves out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
 from data_pipeline.dagster_internals import EngineEventData
-from data_pipeline.database.identifiers import few
+from data_pipeline.database.identifiers import StageTable, few
 from data_pipeline.identity.run_resources import IDENTITY_METHOD
-from data_pipeline.instances import Instance
-from data_pipeline.memo.deciding.decisions import Decision, Key, Known, Step
+from data_pipeline.instances import Instance, project
+from data_pipeline.memo.deciding.decisions import Action, Decision, Key, Known, Step
 from data_pipeline.memo.run_steps import RunSteps
-from data_pipeline.store.orphans import CodeLocation
+from data_pipeline.memo.step_outcomes import StepOutcomes
+from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.orphans import CodeLocation, Orphans
 
 
 def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> Iterator[str]:
@@ -58,6 +60,41 @@ def made_elsewhere(
     )
 
 
+def left_to_copies(left_out: Sequence[str], instance: str, source: str) -> str:
+    """Say which raw tables are left out, since the instance copies its inputs."""
+    return (
+        f"Left out {few(left_out)}: instance `{instance}` does not load raw tables but copies from "
+        f"`{source}`"
+    )
+
+
+def left_to_slices(jobs: Mapping[StageTable, str]) -> str:
+    """Say which tables the job of an instance leaves to the jobs of their slices, by table."""
+    named = [f"`{table}` (job `{job}`)" for table, job in jobs.items()]
+    return f"Left out {few(named)}: tables with slices are built slice by slice"
+
+
+def nothing_was_run(refused: str, decisions: Iterable[Decision]) -> str:
+    """Say why nothing was run, and what would have been."""
+    running = [str(decision) for decision in decisions if decision.action is Action.RUN]
+    return (
+        f"Nothing was run: {refused}. What loads from a source system may do so in every mode "
+        "where it is declared: outside_input(..., allow_fresh_input=True). What would run, and "
+        "why:\n" + "\n".join(running)
+    )
+
+
+def not_executed(step: str, failed: Sequence[str]) -> str:
+    """Say that a step is not executed since others failed."""
+    return f"Not executed: {step}, since {', '.join(failed)} failed"
+
+
+def no_asset_makes(own: Sequence[CatalogRow]) -> str:
+    """Say which results no asset makes any more, and what drops them."""
+    command = project.command("gc", "--orphans")
+    return f"No asset makes {Orphans(own)} any more. `{command}` drops it."
+
+
 class Course:
     """What became of the steps of a run, and why."""
 
@@ -88,11 +125,7 @@ class Course:
         steps: RunSteps,
         known: Mapping[Key, Known],
         instance: Instance,
-        *,
-        done: Set[str],
-        failed: Set[str],
-        reused: Mapping[str, Decision],
-        skipped: Mapping[str, Decision],
+        outcomes: StepOutcomes,
     ) -> tuple[str, EngineEventData]:
         """Say what was executed and what was served from the cache, as message and table.
 
@@ -100,18 +133,15 @@ class Course:
             steps: The steps of the run.
             known: What the catalogs know.
             instance: The instance of the run.
-            done: The steps that were executed.
-            failed: The steps that failed, or were not executed since others failed.
-            reused: Why steps were left out.
-            skipped: Why steps could not run, since what they read was not made.
+            outcomes: What has become of each.
         """
         computing = {step.key: step for step in steps.computing}
         records: list[dg.TableRecord] = []
         served = 0
         for step in [*steps.order, *steps.raw]:
-            decision, reason = self._said(step, steps, instance, done, failed, reused, skipped)
+            decision, reason = self._said(step, steps, instance, outcomes)
             items = computing[step].computations if step in computing else ()
-            served += len(items) if step in reused else 0
+            served += len(items) if step in outcomes.reused else 0
             keys = [item.key for item in items]
             names = [str(key[1]) for key in keys] or [step]
             sinces = [_since(known.get(key)) for key in keys] or [""]
@@ -121,7 +151,7 @@ class Course:
                 )
                 for name, since in zip(names, sinces, strict=True)
             ]
-        executed = f"{len(done)} of {len(steps.order)} steps executed"
+        executed = f"{len(outcomes.done)} of {len(steps.order)} steps executed"
         message = f"{executed}; {served} tables served from the cache"
         table = dg.MetadataValue.table(records, _SCHEMA)
         return message, EngineEventData(metadata={STEPS_OF_RUN: table} if records else {})
@@ -131,25 +161,22 @@ class Course:
         step: str,
         steps: RunSteps,
         instance: Instance,
-        done: Set[str],
-        failed: Set[str],
-        reused: Mapping[str, Decision],
-        skipped: Mapping[str, Decision],
+        outcomes: StepOutcomes,
     ) -> tuple[str, str]:
         begun = self._begun.get(step)
         why = "" if begun is None else few([*dict.fromkeys(begun.reasons)], separator="; ")
         if step in steps.raw:
             source = instance.source.name if instance.source else ""
             return "left out", f"instance `{instance.name}` copies from `{source}`"
-        if step in reused:
+        if step in outcomes.reused:
             return "served from the cache", self._swapped_in.get(step, "unchanged")
-        if step in skipped:
-            return "not run", "; ".join(skipped[step].reasons)
-        if step in done:
+        if step in outcomes.skipped:
+            return "not run", "; ".join(outcomes.skipped[step].reasons)
+        if step in outcomes.done:
             return "executed", why
         if begun is not None:
             return "failed", why
-        before = sorted(steps.dependencies[step] & failed)
+        before = sorted(steps.dependencies[step] & outcomes.failed)
         return "not executed", f"{few(before)} failed" if before else "the run ended before"
 
 

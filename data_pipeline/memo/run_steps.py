@@ -21,7 +21,7 @@ from data_pipeline.identity.upstream import table_of, upstream
 from data_pipeline.instances import Configuration, Instance
 from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.memo.deciding.decisions import Computation, Key, Step
-from data_pipeline.runs.dagster_plan import CommitOrder, StepStages
+from data_pipeline.runs.commit_order import CommitOrder, StepStages
 from data_pipeline.store.lookup import takes_rows
 
 # Private names of Dagster, as in `executor.py`: the plan of a run and the graph of its assets have

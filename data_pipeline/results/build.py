@@ -14,7 +14,7 @@ from data_pipeline.database.identifiers import RelationName, StageTable, literal
 from data_pipeline.database.server_errors import Lacking, query_refusal, refusal
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.results.table_query import check_aliases, has_long_names
+from data_pipeline.results.sql_query import check_aliases, has_long_names
 from data_pipeline.store.relation_state import State, built_state, remembered, state_of
 from data_pipeline.store.table_properties import (
     Properties,

@@ -13,7 +13,7 @@ from data_pipeline.results.increments import (
     whole_view,
 )
 from data_pipeline.results.query_identity import QueryIdentity
-from data_pipeline.results.table_query import compiled, is_query
+from data_pipeline.results.sql_query import compiled, is_query
 from data_pipeline.results.ui_metadata import read_facts
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import CatalogRow

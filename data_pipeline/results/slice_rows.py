@@ -15,7 +15,7 @@ from data_pipeline.database.relations import Shape, ShapeColumn, read_shapes
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
 from data_pipeline.instances import Instance
 from data_pipeline.results.ranges.ranged_rows import RangedRows
-from data_pipeline.results.table_query import is_query
+from data_pipeline.results.sql_query import is_query
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed

@@ -44,8 +44,8 @@ from data_pipeline.results.ranges.loading import Target
 from data_pipeline.results.ranges.range_staging import stage_ranges
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.results.slice_rows import check_slice, fit_slice
+from data_pipeline.results.sql_query import check_supported, compiled, is_query, unwrapped
 from data_pipeline.results.table_changes import replaced_metadata
-from data_pipeline.results.table_query import check_supported, compiled, is_query, unwrapped
 from data_pipeline.results.ui_metadata import (
     TableFacts,
     blob_metadata,

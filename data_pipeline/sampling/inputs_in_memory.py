@@ -10,7 +10,7 @@ import pyarrow as pa
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
-from data_pipeline.results.table_query import unwrapped
+from data_pipeline.results.sql_query import unwrapped
 from data_pipeline.sampling.filtered_frames import FilteredFrame, filtered
 from data_pipeline.sampling.first_rows import selected_frame
 from data_pipeline.sampling.input_step import InputOutput, OutputKind

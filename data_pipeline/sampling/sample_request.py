@@ -10,7 +10,7 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline.store.lookup import made_from
 from data_pipeline.store.table_properties import Properties
 

@@ -12,7 +12,7 @@ from data_pipeline.database.identifiers import RelationName, StageTable, few
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.instances.settings.sample import Budget
 from data_pipeline.results.query_identity import QueryIdentity
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.copies import EarlierCopy
 from data_pipeline.sampling.earlier.kept_copies import How, MadeBy, keep_copies, kept_copies

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_pipeline.memo.deciding.sources import fingerprint_of_files
+from data_pipeline.memo.deciding.source_fingerprints import fingerprint_of_files
 
 
 def files_seen(files: Iterable[Path], folder: Path) -> list[list[str | int]]:

@@ -15,7 +15,7 @@ from data_pipeline.database.server_errors import refusal
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import DatabaseUrl, Instance, load_configuration
-from data_pipeline.results.table_query import sql_query
+from data_pipeline.results.sql_query import sql_query
 from data_pipeline.sources.postgres_ranges import PostgresRanges, ranges_of
 from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError, uncounted
 from data_pipeline.sources.source_catalog import SourceCatalog, SourceColumn, SourceRelation

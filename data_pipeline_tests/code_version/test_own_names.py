@@ -33,7 +33,7 @@ def test_assets_have_the_code_version_of_before(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "expected"),
     [
-        ("data_pipeline.results.table_query", "sql_query", "data_pipeline.tables.sql.sql_query"),
+        ("data_pipeline.results.sql_query", "sql_query", "data_pipeline.tables.sql.sql_query"),
         ("data_pipeline.database.identifiers", "_Uuid", "data_pipeline.tables.literals._Uuid"),
         ("data_pipeline.database.identifiers", "_Uuid.a", "data_pipeline.tables.literals._Uuid.a"),
         ("data_pipeline.database.identifiers", "quoted", "data_pipeline.tables.names.quoted"),

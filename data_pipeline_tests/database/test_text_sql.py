@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.results.table_query import compiled, sql_file, sql_query
+from data_pipeline.results.sql_query import compiled, sql_file, sql_query
 from data_pipeline_tests.io_manager.runs import from_inputs, metadata, rows, run, table_asset
 
 TABLE = sa.Table("Up%per", sa.MetaData(), schema="full_s")

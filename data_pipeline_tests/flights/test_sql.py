@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.pipelines.flights import clean, transformed
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline_tests.flights.made import (
     DEPARTURE_SCHEMA,
     FLIGHT_SCHEMA,

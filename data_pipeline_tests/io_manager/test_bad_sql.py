@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
-from data_pipeline.results.table_query import sql_query
+from data_pipeline.results.sql_query import sql_query
 from data_pipeline.store.table_properties import Table, View
 from data_pipeline_tests.io_manager.runs import refusal, rows, run, table_asset
 

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.sources import shared_output
+from data_pipeline.memo.deciding.source_fingerprints import shared_output
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.stages import asset, constant, failing

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance, load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.sources import (
+from data_pipeline.memo.deciding.source_fingerprints import (
     fingerprint_function,
     fingerprint_of_files,
     fingerprint_of_frame,

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from data_pipeline.runs.dagster_plan import CommitOrder, StepStages
+from data_pipeline.runs.commit_order import CommitOrder, StepStages
 
 STAGES = "abcde"
 

@@ -20,7 +20,7 @@ from data_pipeline import InstanceResource, View
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.dagster_internals import Executor, RetryMode, create_execution_plan
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.runs.step_reads import LEADER
+from data_pipeline.runs.step_process import LEADER
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.memo import jobs
 from data_pipeline_tests.memo.world import Run, new_storage

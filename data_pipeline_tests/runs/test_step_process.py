@@ -12,7 +12,7 @@ from data_pipeline_tests.patience import PATIENCE
 
 PROGRAM = """
 import multiprocessing, os, sys, time
-from data_pipeline.runs.step_reads import end_with_leader, lead_steps
+from data_pipeline.runs.step_process import end_with_leader, lead_steps
 
 def step():
     os.dup2(os.open(sys.argv[1], os.O_WRONLY), 2)

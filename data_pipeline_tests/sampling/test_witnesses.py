@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.sampling.engine.frontier import Obligation, ObligationKind, witnesses
+from data_pipeline.sampling.engine.coverage_search import Obligation, ObligationKind, witnesses
 
 NULL = Obligation(ObligationKind.NULL, 0, "a")
 LEAST = Obligation(ObligationKind.LEAST, 1, "b", "1")

@@ -91,7 +91,7 @@ def _stages(
     configuration: "Configuration", instance: "Instance"
 ) -> tuple[frozenset[str], dict[str, list[str]]]:
     """Return the stages of the code, and which instances copy from each of them."""
-    from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
+    from data_pipeline.sampling.copy_filtered_inputs import SOURCE_METADATA_KEY
 
     specs = chosen_project.asset_specs()
     copies = {

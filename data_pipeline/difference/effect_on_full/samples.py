@@ -92,7 +92,7 @@ class Sample:
         plain: TableDifference,
     ) -> TableDifference:
         """Return how a table of full and of its sample compare."""
-        from data_pipeline.difference.effect_on_full.against_full import against_full
+        from data_pipeline.difference.effect_on_full.full_against_sample import against_full
 
         sample, full = (a, b) if self.kind == "before" else (b, a)
         if sample.relation is None or full.relation is None:

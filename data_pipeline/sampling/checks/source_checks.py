@@ -19,7 +19,7 @@ from data_pipeline.results.data_checks import (
     relationship_name,
     warning,
 )
-from data_pipeline.sampling.inputs import SOURCE_METADATA_KEY
+from data_pipeline.sampling.copy_filtered_inputs import SOURCE_METADATA_KEY
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import FoundTable, committed, made_from

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.engine.source_tables import TID, Tid
 from data_pipeline.transfer.stable_hash import fingerprint
 

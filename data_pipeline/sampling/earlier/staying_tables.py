@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Instance
 from data_pipeline.results.query_identity import QueryIdentity
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.sample_request import Versions
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow

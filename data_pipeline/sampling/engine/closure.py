@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.earlier.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.closure_limit import check_limit, reference_reason
 from data_pipeline.sampling.engine.outputs import columns_of_copy, output_rows, write_referenced

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.copies import CopyIdentity
 from data_pipeline.sampling.engine.selection_state import SelectionState, row_columns

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from data_pipeline.sampling.earlier.source_facts import listed_rows, place_text
-from data_pipeline.sampling.engine.frontier import (
+from data_pipeline.sampling.engine.coverage_search import (
     HASH,
     NUMBER,
     Frontier,

@@ -12,8 +12,8 @@ from data_pipeline.sampling.earlier.copies import CopyIdentity
 from data_pipeline.sampling.engine.closure import add_core, close
 from data_pipeline.sampling.engine.copy_identities import copy_identity
 from data_pipeline.sampling.engine.coverage import cover
+from data_pipeline.sampling.engine.coverage_search import check_coverage
 from data_pipeline.sampling.engine.fan_outs import add_fan_out_witnesses, count_what_is_needed
-from data_pipeline.sampling.engine.frontier import check_coverage
 from data_pipeline.sampling.engine.masks import check_masked_keys, check_masks
 from data_pipeline.sampling.engine.outputs import finish
 from data_pipeline.sampling.engine.population import Populations, check_where, naming_where

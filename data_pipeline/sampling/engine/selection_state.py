@@ -17,7 +17,7 @@ from data_pipeline.database.advisory_locks import (
 )
 from data_pipeline.database.connection import ensure_schema, run
 from data_pipeline.database.identifiers import MAX_IDENTIFIER_BYTES, RelationName, quoted
-from data_pipeline.results.table_query import compiled
+from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.copies import CopyIdentity, EarlierCopy
 from data_pipeline.sampling.earlier.source_facts import Fact, SourceFacts

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import RelationName
 from data_pipeline.database.relations import relation_kind
-from data_pipeline.sampling.engine.frontier import check_coverage, naming_predicates
+from data_pipeline.sampling.engine.coverage_search import check_coverage, naming_predicates
 from data_pipeline.sampling.engine.population import check_where, naming_where
 from data_pipeline.sampling.engine.source_tables import SourceTable, is_true
 from data_pipeline.sampling.plan.sample_plan import SamplePlan

@@ -15,7 +15,7 @@ from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
 from data_pipeline.instances.slice_dimensions import copy_mapping, instances_of
 from data_pipeline.sampling.code_identity import code_version
-from data_pipeline.sampling.inputs import copy_filtered_inputs
+from data_pipeline.sampling.copy_filtered_inputs import copy_filtered_inputs
 from data_pipeline.sampling.report.figures.comparison import Report
 from data_pipeline.sampling.report.figures.figure import frame_of
 from data_pipeline.sampling.report.plots import (

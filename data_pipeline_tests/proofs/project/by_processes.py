@@ -5,7 +5,7 @@ import os
 import dagster as dg
 
 from data_pipeline.assembly import instance_definitions
-from data_pipeline.runs.step_reads import LEADER
+from data_pipeline.runs.step_process import LEADER
 from data_pipeline_tests.memo.step_processes import PRELOADED
 from data_pipeline_tests.proofs.project.definitions import assets
 
