@@ -25,6 +25,13 @@ _FORMS = {
 """How values of each type are written; the first type that all values fit is that of a column."""
 
 
+def csv_parse_options() -> Any:
+    """Return how CSV files are parsed: quoted values may have several lines."""
+    import pyarrow.csv as csv
+
+    return csv.ParseOptions(newlines_in_values=True)
+
+
 def csv_names(files: Sequence[Path]) -> list[str]:
     """Return the columns of CSV files, all of which have the same.
 
@@ -36,7 +43,7 @@ def csv_names(files: Sequence[Path]) -> list[str]:
 
     found: list[list[str]] = []
     for file in files:
-        with csv.open_csv(file) as reader:
+        with csv.open_csv(file, parse_options=csv_parse_options()) as reader:
             found.append(list(reader.schema.names))
     for file, names in zip(files, found, strict=True):
         if sorted(names) != sorted(found[0]):
@@ -97,8 +104,9 @@ def _texts(files: Sequence[Path], names: Sequence[str]) -> Iterator["pa.RecordBa
     import pyarrow.csv as csv
 
     options = _options(dict.fromkeys(names, pa.string()))
+    parsing = csv_parse_options()
     for file in files:
-        with csv.open_csv(file, convert_options=options) as reader:
+        with csv.open_csv(file, convert_options=options, parse_options=parsing) as reader:
             yield from reader
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_pipeline.database.identifiers import literal, quoted
+from data_pipeline.results.ranges.batch_ranges import BatchRanges
 from data_pipeline.sources.file_identity import files_seen
 from data_pipeline.sources.location import needs_extra
-from data_pipeline.sources.source import Open, Reading, Source, SourceError
+from data_pipeline.sources.ranges.rowid_ranges import rowid_ranges
+from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError
 from data_pipeline.sources.source_catalog import SourceCatalog, SourceColumn, SourceRelation
 from data_pipeline.store.table_properties import ForeignKey
 
@@ -86,25 +88,37 @@ class DuckdbSource(Source):
 
     @contextmanager
     def reading(self, how: Reading) -> Iterator[Open]:
-        """Open the source for the rows of several tables, each in its own session."""
+        """Open the source for the rows of several tables, each in its own session.
+
+        Nobody writes to the file while it is open.
+        """
         with self._connected() as connection:
             yield partial(self._open, connection, how)
 
-    def _open(self, connection: Any, how: Reading, table: SourceRelation) -> "pa.RecordBatchReader":
-        import pyarrow as pa
-
+    def _open(self, connection: Any, how: Reading, table: SourceRelation) -> Rows:
         as_text = how.as_text.get(table.name, frozenset())
         listed = ", ".join(_expression(c, as_text=c.name in as_text) for c in table.columns)
-        session = connection.adbc_clone()
-        cursor = session.cursor()
-        cursor.execute(f"SELECT {listed} FROM {self._name(table)}")
-        reader = cursor.fetch_record_batch()
+        query = f"SELECT {listed} FROM {self._name(table)}"
+        if how.as_frames or not (conditions := self._conditions(connection, table)):
+            return _reader(connection, query)
+        schema = _reader(connection, f"{query} LIMIT 0").read_all().schema
+        ranges = {
+            name: partial(_reader, connection, f"{query} WHERE {condition}")
+            for name, condition in conditions.items()
+        }
+        named = f"`{table.name}` of the DuckDB file {self._path}"
+        return BatchRanges(named, schema, ranges, how.at_once)
 
-        def batches() -> Iterator[pa.RecordBatch]:
-            with session, cursor:
-                yield from reader
-
-        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+    def _conditions(self, connection: Any, table: SourceRelation) -> Mapping[str, str] | None:
+        """Return the conditions for ranges of a table; None where it has none."""
+        if table.kind != "table":
+            return None
+        name = self._name(table)
+        query = f"SELECT count(*) AS n, min(rowid) AS a, max(rowid) AS z FROM {name}"
+        with connection.adbc_clone() as session:  # others read by the connection itself
+            [found] = _rows(session, query)
+        state = self.fingerprint(table, None)
+        return rowid_ranges(state, "rowid", found["n"], found["a"], found["z"])
 
     def _name(self, table: SourceRelation) -> str:
         return quoted(self._schema, table.name)
@@ -178,6 +192,22 @@ def _rows(connection: Any, query: str) -> list[dict[str, Any]]:
         cursor.execute(query)
         found: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
         return found
+
+
+def _reader(connection: Any, query: str) -> "pa.RecordBatchReader":
+    """Return the rows of a query, which has its own session."""
+    import pyarrow as pa
+
+    session = connection.adbc_clone()
+    cursor = session.cursor()
+    cursor.execute(query)
+    reader = cursor.fetch_record_batch()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with session, cursor:
+            yield from reader
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
 def _expression(column: SourceColumn, *, as_text: bool) -> str:

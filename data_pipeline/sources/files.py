@@ -5,19 +5,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data_pipeline.errors import UnsupportedDataError
-from data_pipeline.sources.csv_types import csv_columns, csv_convert_options, csv_names
+from data_pipeline.results.ranges.batch_ranges import BatchRanges
+from data_pipeline.sources.csv_types import csv_columns, csv_names
 from data_pipeline.sources.file_identity import files_read, files_seen
-from data_pipeline.sources.source import Open, Reading, Source, SourceError
+from data_pipeline.sources.ranges.file_ranges import (
+    CsvPieces,
+    ParquetPieces,
+    Pieces,
+    file_ranges,
+    is_large,
+)
+from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError
 from data_pipeline.sources.source_catalog import SourceCatalog, SourceColumn, SourceRelation
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _NAME = re.compile(r"(?P<table>.+?)\.(?P<kind>parquet|csv)(\.gz|\.bz2|\.zst)?", re.IGNORECASE)
-_BATCH_ROWS = 65_536
 
 
 class FilesSource(Source):
@@ -131,43 +135,22 @@ class FilesSource(Source):
         schema = pa.unify_schemas(schemas, promote_options="permissive")
         return ds.dataset(listed, format="parquet", partitioning=partitioning, schema=schema)
 
-    def _open(self, how: Reading, table: SourceRelation) -> "pa.RecordBatchReader":
+    def _open(self, how: Reading, table: SourceRelation) -> Rows:
         import pyarrow as pa
 
         kind, files = dict(self._all())[table.name]
+        pieces: Pieces
         if kind == "csv":
-            as_text = how.as_text.get(table.name, frozenset())
-            return _csv_reader(self.named, table, files, as_text)
-        names = [column.name for column in table.columns]
-        scanner = self._parquet(files).scanner(
-            columns=names, batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=1
-        )
-        return pa.RecordBatchReader.from_batches(scanner.projected_schema, scanner.to_batches())
-
-
-def _csv_reader(
-    named: str, table: SourceRelation, files: Sequence[Path], as_text: frozenset[str]
-) -> "pa.RecordBatchReader":
-    import pyarrow as pa
-    import pyarrow.csv as csv
-
-    options = csv_convert_options(table, as_text)
-    arrow = pa.schema([(name, options.column_types[name]) for name in options.include_columns])
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for file in files:
-            try:
-                with csv.open_csv(file, convert_options=options) as reader:
-                    yield from reader
-            except pa.ArrowException as error:
-                raise UnsupportedDataError(
-                    f"{named}: {file.name} does not have the types that its catalog states: "
-                    f"{str(error).splitlines()[0]}. Read the catalog again (data-pipeline source "
-                    f"refresh), or say what the type is: properties={{{table.name!r}: "
-                    "{'types': {'column': 'text'}}}."
-                ) from error
-
-    return pa.RecordBatchReader.from_batches(arrow, batches())
+            pieces = CsvPieces(self.named, table, how.as_text.get(table.name, frozenset()))
+        else:
+            names = [column.name for column in table.columns]
+            pieces = ParquetPieces(self._parquet(files), names)
+        if not how.as_frames and is_large(files):
+            ranges = file_ranges(files, self._folder, self._by_content, pieces)
+            if len(ranges) > 1:
+                named = f"`{table.name}` of the folder {self._folder}"
+                return BatchRanges(named, pieces.schema, ranges, how.at_once)
+        return pa.RecordBatchReader.from_batches(pieces.schema, pieces.whole(files))
 
 
 def _below(folder: Path) -> list[Path]:

@@ -15,8 +15,11 @@ from data_pipeline.database.server_errors import refusal
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import DatabaseUrl, Instance, load_configuration
+from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.results.sql_query import sql_query
-from data_pipeline.sources.postgres_ranges import PostgresRanges, ranges_of
+from data_pipeline.sources.ranges.page_ranges import Range, ranges_of
+from data_pipeline.sources.ranges.postgres_ranges import PostgresRanges
+from data_pipeline.sources.ranges.ranges_within import RangesWithin
 from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError, uncounted
 from data_pipeline.sources.source_catalog import SourceCatalog, SourceColumn, SourceRelation
 from data_pipeline.store.table_properties import ForeignKey
@@ -128,9 +131,21 @@ class PostgresSource(Source):
     def _name(self, table: SourceRelation) -> str:
         return RelationName(self._schema, table.name).quoted
 
-    def query(self, table: SourceRelation, instance: Instance) -> sa.TextClause | None:
-        """Return a query where an instance is in the same database, and may read the table."""
+    def within(
+        self, table: SourceRelation, instance: Instance, how: Reading
+    ) -> sa.TextClause | RangedRows | None:
+        """Return the rows of a table where an instance is in the same database, and may read it."""
         target = database(instance)
+        if not self._is_within(target, table):
+            return None
+        if ranges := self._ranges_in(target, table):
+            columns = {c.name: _sent(c, as_text=False) for c in table.columns}
+            named = self._named(table)
+            return RangesWithin(target, named, _SETTING, columns, ranges, how.at_once)
+        listed = ", ".join(quoted(column.name) for column in table.columns)
+        return sql_query(f"SELECT {listed} FROM {self._name(table)}")
+
+    def _is_within(self, target: Database, table: SourceRelation) -> bool:
         with target.begin() as there:
             place = run(there, _PLACE).scalar()
             user = run(there, "SELECT current_user").scalar()
@@ -139,13 +154,19 @@ class PostgresSource(Source):
                 run(there, f"SELECT to_regclass({name}) IS NOT NULL").scalar()
                 and run(there, f"SELECT has_table_privilege({name}, 'SELECT')").scalar()
             )
-        if not may or place != self._place[0]:
-            return None
         # Who a view or a policy takes the reader for counts.
-        if user != self._place[1] and table.kind not in _ALONE:
+        is_alike = user == self._place[1] or table.kind in _ALONE
+        return bool(may) and place == self._place[0] and is_alike
+
+    def _ranges_in(self, reader: Database, table: SourceRelation) -> Mapping[str, Range] | None:
+        if not table.columns:
             return None
-        columns = ", ".join(quoted(column.name) for column in table.columns)
-        return sql_query(f"SELECT {columns} FROM {self._name(table)}")
+        with reader.begin() as connection:
+            _set(connection)
+            return ranges_of(connection, self._schema, table.name)
+
+    def _named(self, table: SourceRelation) -> str:
+        return f"`{table.name}` of {self.named[0].lower()}{self.named[1:]}"
 
     @functools.cached_property
     def _place(self) -> tuple[str, str]:
@@ -196,16 +217,13 @@ class PostgresSource(Source):
         return pa.RecordBatchReader.from_batches(arrow, batches)
 
     def _ranges(self, how: Reading, snapshot: str, table: SourceRelation) -> PostgresRanges | None:
-        with self._database.begin() as connection:
-            _set(connection)
-            ranges = ranges_of(connection, self._schema, table.name)
-        if ranges is None or not table.columns:
+        ranges = self._ranges_in(self._database, table)
+        if ranges is None:
             return None
         as_text = how.as_text.get(table.name, ())
         columns = {c.name: _sent(c, as_text=c.name in as_text) for c in table.columns}
-        named = f"`{table.name}` of {self.named[0].lower()}{self.named[1:]}"
         return PostgresRanges(
-            self._database, named, snapshot, _SETTING, columns, ranges, how.at_once
+            self._database, self._named(table), snapshot, _SETTING, columns, ranges, how.at_once
         )
 
     def _failed(

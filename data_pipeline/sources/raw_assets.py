@@ -211,8 +211,12 @@ class _Loading:
         if not isinstance(context.resources.io_manager, TableIOManager):
             with source.reading(replace(how, as_frames=True)) as open_:
                 return _frame(open_(table))
-        query = source.query(table, context.resources.instance.current)
-        return self._stream(source, how, name, context) if query is None else query
+        within = source.within(table, context.resources.instance.current, how)
+        if within is None:
+            return self._stream(source, how, name, context)
+        if isinstance(within, RangedRows):
+            at_run_end(context.run.run_id, within.ended)
+        return within
 
     def _stream(
         self, source: Source, how: Reading, name: str, context: dg.AssetExecutionContext
@@ -227,7 +231,7 @@ class _Loading:
         rows = ahead.take(name)
         if isinstance(rows, RangedRows):
             return rows
-        return watched(rows, reporter(context.log, f"Loading `{name}`"))
+        return watched(rows, name, reporter(context.log, f"Loading `{name}`"))
 
     def _planned(self, context: dg.AssetExecutionContext) -> list[SourceRelation]:
         """Return the tables of the source that the run loads in this process."""

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from data_pipeline.errors import DataPipelineError
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.sources.source import Open, Rows
 from data_pipeline.sources.source_catalog import SourceRelation
@@ -156,15 +157,24 @@ class ReadAhead:
                     stream.read()
 
 
-def watched(rows: "pa.RecordBatchReader", report: Progress) -> "pa.RecordBatchReader":
-    """Return rows that are reported as they go by."""
+def watched(rows: "pa.RecordBatchReader", name: str, report: Progress) -> "pa.RecordBatchReader":
+    """Return the rows of a table that are reported as they go by; an error says what is kept."""
     import pyarrow as pa
 
     def batches() -> Iterator[pa.RecordBatch]:
         started, count = time.monotonic(), 0
-        for batch in rows:
-            count += batch.num_rows
-            report(count, time.monotonic() - started)
-            yield batch
+        try:
+            for batch in rows:
+                count += batch.num_rows
+                report(count, time.monotonic() - started)
+                yield batch
+        except DataPipelineError as error:
+            if not count:
+                raise
+            raise type(error)(
+                f"{error}\n`{name}` comes in one stream, of which {count:,} rows had been read. "
+                "None of them is kept, and the next run begins anew: nothing tells whether a part "
+                "of it stays as it was."
+            ) from error
 
     return pa.RecordBatchReader.from_batches(rows.schema, batches())

@@ -85,10 +85,12 @@ class Source(ABC):
     def reading(self, how: Reading) -> AbstractContextManager[Open]:
         """Open the source for the rows of several tables."""
 
-    def query(self, table: SourceRelation, instance: Instance) -> sa.TextClause | None:
-        """Return a query for the rows of a table in the database of an instance, where it is there.
+    def within(
+        self, table: SourceRelation, instance: Instance, how: Reading
+    ) -> sa.TextClause | RangedRows | None:
+        """Return the rows of a table that lies in the database of an instance: they stay there.
 
-        None where the rows have to come from outside.
+        A query, or ranges of a large table. None where the rows have to come from outside.
         """
         return None
 

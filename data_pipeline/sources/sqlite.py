@@ -6,16 +6,18 @@ that its column declares is an error, not another value.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.errors import UnsupportedDataError
+from data_pipeline.results.ranges.batch_ranges import BatchRanges
 from data_pipeline.sources.file_identity import files_seen
 from data_pipeline.sources.location import needs_extra
-from data_pipeline.sources.source import Open, Reading, Source, SourceError
+from data_pipeline.sources.ranges.rowid_ranges import rowid_ranges
+from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError
 from data_pipeline.sources.source_catalog import SourceCatalog, SourceColumn, SourceRelation
 from data_pipeline.store.table_properties import ForeignKey
 
@@ -36,6 +38,8 @@ _TYPES = (
 """By what a declared type contains: SQLite's own rules, and words that it gives no meaning."""
 
 _BATCH_ROWS = 16_384
+_LARGE_BYTES = 16 * 1024 * 1024
+"""A file below this size has no large tables."""
 
 
 class SqliteSource(Source):
@@ -81,9 +85,10 @@ class SqliteSource(Source):
     @contextmanager
     def reading(self, how: Reading) -> Iterator[Open]:
         """Open the source for the rows of several tables."""
-        yield partial(self._open, how)
+        with ExitStack() as held:
+            yield partial(self._open, how, held)
 
-    def _open(self, how: Reading, table: SourceRelation) -> "pa.RecordBatchReader":
+    def _open(self, how: Reading, held: ExitStack, table: SourceRelation) -> Rows:
         import pyarrow as pa
 
         from data_pipeline.transfer.arrow_types import AS_TEXT
@@ -94,16 +99,59 @@ class SqliteSource(Source):
             pa.field(c.name, kind, metadata=AS_TEXT if kind == pa.string() else None)
             for c, kind in zip(table.columns, kinds, strict=True)
         )
+        if not how.as_frames and (ranges := self._ranges(table, arrow, held)):
+            return ranges
         return pa.RecordBatchReader.from_batches(arrow, self._batches(table, arrow))
 
+    def _ranges(
+        self, table: SourceRelation, arrow: "pa.Schema", held: ExitStack
+    ) -> BatchRanges | None:
+        """Return the ranges of a large table, which one session reads in one snapshot."""
+        before = self.fingerprint(table, None)
+        if table.kind != "table" or sum(size for _, size, _ in before) < _LARGE_BYTES:
+            return None
+        connection = held.enter_context(self._connected())
+        if (rowid := _rowid(connection, table)) is None:
+            return None
+        name = quoted(table.name)
+        query = f"SELECT count(*), min({rowid}), max({rowid}) FROM {name}"  # takes the snapshot
+        conditions = rowid_ranges(before, rowid, *_rows(connection, query)[0])
+        if conditions is None:
+            return None
+        is_written = self.fingerprint(table, None) != before
+        return BatchRanges(
+            f"`{table.name}` of the {self.named}",
+            arrow,
+            {
+                name: partial(self._range, connection, table, arrow, condition)
+                for name, condition in conditions.items()
+            },
+            at_once=1,
+            uncertain=f"{self._path} was written at that moment" if is_written else "",
+        )
+
+    def _range(
+        self, connection: Any, table: SourceRelation, arrow: "pa.Schema", condition: str
+    ) -> "pa.RecordBatchReader":
+        import pyarrow as pa
+
+        batches = self._selected(connection, table, arrow, f" WHERE {condition}")
+        return pa.RecordBatchReader.from_batches(arrow, batches)
+
     def _batches(self, table: SourceRelation, arrow: "pa.Schema") -> Iterator["pa.RecordBatch"]:
+        with self._connected() as connection:
+            yield from self._selected(connection, table, arrow)
+
+    def _selected(
+        self, connection: Any, table: SourceRelation, arrow: "pa.Schema", where: str = ""
+    ) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
 
         listed = ", ".join(_expression(c.name, c.type) for c in table.columns)
-        with self._connected() as connection, connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             options = {"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)}
             cursor.adbc_statement.set_options(**options)
-            cursor.execute(f"SELECT {listed} FROM {quoted(table.name)}")
+            cursor.execute(f"SELECT {listed} FROM {quoted(table.name)}{where}")
             for batch in cursor.fetch_record_batch():
                 arrays = [
                     self._decoded(table, field, column)
@@ -142,6 +190,14 @@ class SqliteSource(Source):
                 yield connection
         except sqlite.Error as error:
             raise SourceError(f"{self.named} cannot be read: {error}") from None
+
+
+def _rowid(connection: Any, table: SourceRelation) -> str | None:
+    """Return the name of the number of a row; None where rows of a table have none."""
+    query = f"SELECT type, wr FROM pragma_table_list({literal(table.name)}) WHERE schema = 'main'"
+    taken = {column.name.lower() for column in table.columns}
+    free = [name for name in ("rowid", "_rowid_", "oid") if name not in taken]
+    return free[0] if free and _rows(connection, query) == [("table", 0)] else None
 
 
 def _rows(connection: Any, query: str) -> list[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import adbc_driver_manager
 import pyarrow as pa
 
-from data_pipeline.database.identifiers import quoted
+from data_pipeline.database.identifiers import RelationName, quoted
 from data_pipeline.database.server_errors import load_refusal
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.transfer.arrow_types import AS_TEXT, TEXT_TYPES, declared_type
@@ -92,6 +92,29 @@ def load(
             raise load_refusal(connection, error, failed) from None
         raise
     return LoadResult(stream.rows, stream.bytes, time.monotonic() - started)
+
+
+def append(connection: "Connection", relation: RelationName, reader: pa.RecordBatchReader) -> int:
+    """Copy a stream into a relation that has its columns, and return how many rows it had.
+
+    Args:
+        connection: An ADBC connection, whose transaction the caller ends.
+        relation: The relation. Each column has the type in which its values are stored by default.
+        reader: The rows.
+
+    Raises:
+        UnsupportedDataError: PostgreSQL cannot hold a type or a value.
+        adbc_driver_manager.Error: The server refused something, or is gone.
+    """
+    with connection.cursor() as cursor:
+        found = relation_columns(cursor, relation.schema, relation.name)
+        columns = [
+            outgoing(field.name, field.type, column.type)
+            for field, column in zip(reader.schema, found, strict=True)
+        ]
+        stream = _Stream(reader, columns, None, time.monotonic())
+        stream.send(cursor, relation.schema, relation.name)
+    return stream.rows
 
 
 def _declarations(

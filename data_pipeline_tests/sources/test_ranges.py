@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
-from data_pipeline.sources import postgres_ranges
-from data_pipeline.sources.postgres_ranges import PostgresRanges, ranges_of
+from data_pipeline.sources.ranges import page_ranges
+from data_pipeline.sources.ranges.page_ranges import ranges_of
+from data_pipeline.sources.ranges.postgres_ranges import PostgresRanges
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.sources.shops import read, run, text
 from data_pipeline_tests.sources.test_postgres_tables import (
@@ -33,7 +34,7 @@ RANGE_BYTES = 4 * 8192
 
 @pytest.fixture(autouse=True)
 def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_ranges, "_RANGE_BYTES", RANGE_BYTES)
+    monkeypatch.setattr(page_ranges, "_RANGE_BYTES", RANGE_BYTES)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pytest
 
-from data_pipeline.sources.read_ahead import ReadAhead
+from data_pipeline.sources.read_ahead import ReadAhead, watched
+from data_pipeline.sources.source import SourceError
 from data_pipeline.sources.source_catalog import SourceRelation
 from data_pipeline_tests.io_manager.runs import wait_until
 
@@ -80,3 +81,13 @@ def test_an_error_comes_with_its_table() -> None:
         ahead.take("b").read_all()
     assert ahead.take("c").read_all().num_rows == 50
     ahead.close()
+
+
+def test_the_error_of_a_stream_says_that_nothing_of_it_is_kept() -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"n": [1, 2]})
+        raise SourceError("the source is gone")
+
+    rows = pa.RecordBatchReader.from_batches(SCHEMA, batches())
+    with pytest.raises(SourceError, match=r"gone\n`a` comes in one stream, of which 2 rows"):
+        watched(rows, "a", lambda *_: None).read_all()

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any
 
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, run, transaction
 from data_pipeline.database.identifiers import RelationName, StageTable, quoted
+from data_pipeline.database.server_errors import copy_refusal
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.results import build
@@ -72,10 +72,16 @@ class Target:
 
     def complete(self, session: sa.Connection, rows: RangedRows, load: Load) -> None:
         """Give the relation with all its rows its types and keys."""
-        with transaction(session):
-            staging.check_alive(session, self.instance, self.run_id)
-            run(session, "; ".join(self._completion(rows)))
-            loads.complete(session, self.instance, self.table, load.rows)
+        try:
+            with transaction(session):
+                staging.check_alive(session, self.instance, self.run_id)
+                run(session, "; ".join(self._completion(rows)))
+                loads.complete(session, self.instance, self.table, load.rows)
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated or not getattr(error.orig, "pgcode", None):
+                raise
+            failed = f"Giving `{self.table}`, which is loaded, its types and keys failed"
+            raise copy_refusal(error.orig, failed) from None
 
     def _creation(self, rows: RangedRows) -> str:
         strict = self.properties.not_null([*rows.columns])
@@ -120,9 +126,10 @@ def continues(
     ):
         log.info(f"An earlier attempt has loaded {there} of `{target.table}`; the rest follows")
         return True
+    why = rows.uncertain or f"{rows.named} is not what it was then"
     log.info(
-        f"An earlier attempt has loaded {there} of `{target.table}`, but {rows.named} is not what "
-        "it was then, so it is loaded from its beginning"
+        f"An earlier attempt has loaded {there} of `{target.table}`, but {why}, so it is loaded "
+        "from its beginning"
     )
     return False
 
@@ -217,8 +224,14 @@ class _RangeLoading:
             return error
         return DatabaseError(
             f"{error}\nWhat was loaded of `{self._target.table}` until then ({self._count:,} rows) "
-            "stays in staging: the next run loads the rest, if the source has not changed."
+            f"{self._what_stays}"
         )
+
+    @property
+    def _what_stays(self) -> str:
+        if self._rows.uncertain:
+            return f"is of no use to the next run, since {self._rows.uncertain}."
+        return "stays in staging: the next run loads the rest, if the source has not changed."
 
     def _work(self) -> None:
         try:
@@ -230,36 +243,23 @@ class _RangeLoading:
             self._over.set()  # the others end with the ranges that they are at
 
     def _load(self, name: str) -> None:
-        target, columns = self._target, ", ".join(map(quoted, self._rows.columns))
-        with target.database.begin() as session:
-            if not loads.claim(session, target.instance, target.table, name):
+        target = self._target
+        with self._rows.writing(target.database) as session:
+            if not session.ask(loads.claim(target.instance, target.table, name)):
                 return  # one who was taken for dead has come to its end
-            driver: Any = session.connection.driver_connection
             with self._lock:
-                self._cancels.append(driver.cancel)
+                self._cancels.append(session.cancel)
             try:
-                into = f"{target.relation.quoted} ({columns})"
-                count, seen = self._rows.load(name, session, into)
+                count, seen = self._rows.load(name, session, target.relation)
             finally:
                 with self._lock:
-                    self._cancels.remove(driver.cancel)
-            staging.check_alive(session, target.instance, target.run_id)
-            loads.end(session, target.instance, target.table, name, count, seen)
-            _let_count(target.database, session)
+                    self._cancels.remove(session.cancel)
+            session.check_alive(target.instance, target.run_id)
+            session.ask(loads.end(target.instance, target.table, name, count, seen))
+            session.let_count()
         with self._lock:
             self._count += count
             self._report(self._count, time.monotonic() - self._started)
-
-
-def _let_count(database: Database, session: sa.Connection) -> None:
-    """Let the statistics hear of the rows with the end of the transaction, not some time later.
-
-    Until they have, every row would be looked at to see whether the table is what was built.
-    """
-    if database.keeps_sessions:
-        run(session, "SELECT pg_stat_force_next_flush()")
-    else:
-        session.detach()  # it ends with the block
 
 
 def _join(threads: Iterable[threading.Thread]) -> None:

@@ -6,40 +6,41 @@ with the empty range stands for the load as a whole.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import StageTable, quoted
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import StageTable, literal, quoted
 from data_pipeline.instances import Instance
 from data_pipeline.results.ranges.ranged_rows import LoadedRange
 from data_pipeline.store import catalog, staging
 
 _WHOLE = ""
 
-_FORGET = "DELETE FROM {loads} WHERE stage = :stage AND name = :name"
+_FORGET = "DELETE FROM {loads} WHERE stage = {stage} AND name = {name}"
 _BEGIN = """
 INSERT INTO {loads} (stage, name, range, relation, identity, begun_at)
-VALUES (:stage, :name, '', CAST(:relation AS regclass)::oid::bigint, :identity, clock_timestamp())
+VALUES ({stage}, {name}, '', CAST({relation} AS regclass)::oid::bigint, {identity},
+    clock_timestamp())
 """
 _CLAIM = """
 INSERT INTO {loads} (stage, name, range, relation, begun_at)
-SELECT stage, name, :range, relation, clock_timestamp() FROM {loads}
-WHERE stage = :stage AND name = :name AND range = '' AND rows IS NULL
-    AND relation = CAST(:relation AS regclass)::oid::bigint
+SELECT stage, name, {range}, relation, clock_timestamp() FROM {loads}
+WHERE stage = {stage} AND name = {name} AND range = '' AND rows IS NULL
+    AND relation = CAST({relation} AS regclass)::oid::bigint
 ON CONFLICT DO NOTHING RETURNING range
 """
 _END = """
-UPDATE {loads} SET rows = :rows, seen = CAST(:seen AS jsonb), loaded_at = clock_timestamp(),
-    writer = pg_current_xact_id()::xid::text
-WHERE stage = :stage AND name = :name AND range = :range
+UPDATE {loads} SET rows = CAST({rows} AS bigint), seen = CAST({seen} AS jsonb),
+    loaded_at = clock_timestamp(), writer = pg_current_xact_id()::xid::text
+WHERE stage = {stage} AND name = {name} AND range = {range} RETURNING range
 """
 _FOUND = """
 SELECT range, identity, rows, seen, writer FROM {loads} l
-WHERE stage = :stage AND name = :name AND relation = to_regclass(:relation)::oid::bigint
+WHERE stage = {stage} AND name = {name} AND relation = to_regclass({relation})::oid::bigint
     AND NOT EXISTS (SELECT FROM {staged} s WHERE s.stage = l.stage AND s.name = l.name)
 """
 
@@ -75,29 +76,24 @@ def forget(connection: sa.Connection, instance: Instance, table: StageTable) -> 
     _run(connection, _FORGET, instance, table)
 
 
-def claim(connection: sa.Connection, instance: Instance, table: StageTable, name: str) -> bool:
-    """List a range; return False where it, or the whole, is loaded already.
+def claim(instance: Instance, table: StageTable, name: str) -> str:
+    """Return the statement that lists a range; it gives nothing where that is loaded already.
 
     Who comes second waits for the end of the first one's transaction.
     """
-    return _run(connection, _CLAIM, instance, table, range=name).first() is not None
+    return _text(_CLAIM, instance, table, range=name)
 
 
 def end(
-    connection: sa.Connection,
-    instance: Instance,
-    table: StageTable,
-    name: str,
-    rows: int,
-    seen: Mapping[str, Any],
-) -> None:
-    """Note what a range has become in the transaction that wrote it."""
-    _run(connection, _END, instance, table, range=name, rows=rows, seen=json.dumps(seen))
+    instance: Instance, table: StageTable, name: str, rows: int, seen: Mapping[str, Any]
+) -> str:
+    """Return the statement that notes what became of a range, for the transaction that wrote it."""
+    return _text(_END, instance, table, range=name, rows=rows, seen=json.dumps(seen))
 
 
 def complete(connection: sa.Connection, instance: Instance, table: StageTable, rows: int) -> None:
     """Note that the relation has got its types and keys in this transaction."""
-    end(connection, instance, table, _WHOLE, rows, {})
+    run(connection, end(instance, table, _WHOLE, rows, {}))
 
 
 def found(connection: sa.Connection, instance: Instance, table: StageTable) -> Load | None:
@@ -120,15 +116,20 @@ def found(connection: sa.Connection, instance: Instance, table: StageTable) -> L
 def _run(
     connection: sa.Connection, statement: str, instance: Instance, table: StageTable, **more: Any
 ) -> "sa.CursorResult[*tuple[Any, ...]]":
+    return run(connection, _text(statement, instance, table, **more))
+
+
+def _text(statement: str, instance: Instance, table: StageTable, **more: str | int) -> str:
+    """Return a statement as any driver can execute it."""
     schema = instance.catalog_schema
-    text = statement.format(
-        loads=quoted(schema, staging.LOADS), staged=quoted(schema, staging.STAGED)
-    )
-    known = {
+    given = {
         "stage": table.stage,
         "name": table.name,
         "relation": staging.relation_of(instance, table).quoted,
         **more,
     }
-    asked = re.findall(r"(?<!:):([a-z]+)", statement)
-    return connection.execute(sa.text(text), {name: known[name] for name in asked})
+    return statement.format(
+        loads=quoted(schema, staging.LOADS),
+        staged=quoted(schema, staging.STAGED),
+        **{name: literal(str(value)) for name, value in given.items()},
+    )

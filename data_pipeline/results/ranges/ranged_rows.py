@@ -1,11 +1,14 @@
 """Rows from outside that come in ranges, as an asset returns them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
+from data_pipeline.database.connection import Database
+from data_pipeline.database.identifiers import RelationName
+from data_pipeline.results.ranges.range_sessions import RangeSession, SqlSession
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class RangedRows(ABC):
         ranges: The names of the ranges.
         at_once: How many are loaded at once.
         ended: Called when nothing more is read.
+        uncertain: Why a later attempt cannot tell whether the source is as it was; empty: it can.
     """
 
     named: str
@@ -43,6 +47,7 @@ class RangedRows(ABC):
     ranges: Sequence[str]
     at_once: int
     ended: Callable[[], None]
+    uncertain: str = ""
 
     @abstractmethod
     def is_unchanged(self, loaded: Iterable[LoadedRange]) -> bool:
@@ -52,14 +57,22 @@ class RangedRows(ABC):
             DatabaseError: The source cannot be reached.
         """
 
+    @contextmanager
+    def writing(self, database: Database) -> Iterator[RangeSession]:
+        """Open the session that writes a range, whose transaction ends with the block."""
+        with database.begin() as connection:
+            yield SqlSession(database, connection)
+
     @abstractmethod
-    def load(self, name: str, session: sa.Connection, into: str) -> tuple[int, Mapping[str, Any]]:
+    def load(
+        self, name: str, session: Any, relation: RelationName
+    ) -> tuple[int, Mapping[str, Any]]:
         """Write a range in the transaction of a session; may be called in several threads at once.
 
         Args:
             name: The range.
-            session: The session.
-            into: The SQL of the relation with the list of its columns.
+            session: What `writing` gives.
+            relation: The relation, which has `columns`.
 
         Returns:
             The number of rows, and the state of the source, as `is_unchanged` needs it.

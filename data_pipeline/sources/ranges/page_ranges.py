@@ -1,4 +1,4 @@
-"""Large tables of a PostgreSQL source by ranges of their pages.
+"""Large tables of PostgreSQL by ranges of their pages.
 
 Pages need no key, are of one size, and are read in the order in which they lie on the disk. A row
 stays in its page until it is updated or deleted, or the table gets another file. So a range that
@@ -7,19 +7,19 @@ transaction that may have been at work then, or has begun since; the range is co
 the source, and no row is sent. What then is loaded in several attempts is what one would have read.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, run
-from data_pipeline.database.identifiers import RelationName, literal
+from data_pipeline.database.identifiers import RelationName, literal, quoted
 from data_pipeline.database.server_errors import copy_refusal
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.results.ranges.ranged_rows import LoadedRange, RangedRows
-from data_pipeline.transfer.copy_through import SourceFailedError, copy_through
 from data_pipeline.transfer.stable_hash import fingerprint
 
 _MEMBERS = sa.text(stored_query(__file__, "postgres_members"))
@@ -32,8 +32,8 @@ _MOST_RANGES = 512
 _OLDEST_VERSION = (14,)
 """Before, PostgreSQL reads a table to its end for any range of pages."""
 
-_TRANSACTION = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+TRANSACTION = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,12 @@ def _pages_of_a_range(pages: int, size: int) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
-class PostgresRanges(RangedRows):
-    """A large table.
+class PageRanges(RangedRows):
+    """Ranges of pages, whoever reads them.
 
     Args:
         database: The database of the source.
         named: Whose table it is, for messages.
-        snapshot: The snapshot in which it is read.
-        settings: The statement that sets up each transaction.
         columns: For each column the type as which its values come, and the SQL of these.
         ranges: The ranges.
         at_once: How many are read at once.
@@ -102,8 +100,6 @@ class PostgresRanges(RangedRows):
         self,
         database: Database,
         named: str,
-        snapshot: str,
-        settings: str,
         columns: Mapping[str, tuple[str, str]],
         ranges: Mapping[str, Range],
         at_once: int,
@@ -114,10 +110,6 @@ class PostgresRanges(RangedRows):
         self.at_once = at_once
         self.ended: Callable[[], None] = lambda: None
         self._database = database
-        self._begin = (
-            f"{_TRANSACTION}; SET TRANSACTION SNAPSHOT {literal(snapshot)}; {settings}; "
-            "SET LOCAL client_encoding = 'UTF8'"
-        )
         self._listed = ", ".join(expression for _, expression in columns.values())
         self._by_name = ranges
         with database.begin() as connection:
@@ -138,38 +130,24 @@ class PostgresRanges(RangedRows):
         ).one()
         return (rows, newer) == (item.rows, 0)
 
-    def load(self, name: str, session: sa.Connection, into: str) -> tuple[int, Mapping[str, Any]]:
-        """Write a range in the transaction of a session, by COPY from one server to the other."""
-        target: Any = session.connection.driver_connection
-        run(session, "SET LOCAL client_encoding = 'UTF8'")
-        query = f"SELECT {self._listed} FROM {self._by_name[name].source}"
-        with self._reading() as source:
-            horizon = run(source, _HORIZON).scalar()
-            try:
-                driver: Any = source.connection.driver_connection
-                rows = copy_through(driver, query, target, into)
-            except SourceFailedError as error:
-                raise self._failed(error.__cause__) from None
-            except target.Error as error:
-                raise copy_refusal(error, f"Loading {into} failed") from None
-        return rows, {"horizon": horizon}
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[sa.Connection]:
+        """Open a session in the snapshot in which the table is read."""
 
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        """Open a session in the snapshot; one in which something failed is not used again."""
-        with self._database.session() as source:
-            try:
-                run(source, self._begin)
-                yield source
-                run(source, "ROLLBACK")
-            except BaseException as error:
-                source.invalidate()
-                if isinstance(error, sa.exc.DBAPIError):
-                    raise self._failed(error.orig) from None
-                raise
+    def _query(self, name: str) -> str:
+        return f"SELECT {self._listed} FROM {self._by_name[name].source}"
 
-    def _failed(self, error: BaseException | None) -> BaseException:
+    def _into(self, relation: RelationName) -> str:
+        return f"{relation.quoted} ({', '.join(map(quoted, self.columns))})"
+
+    def failed(self, error: BaseException | None) -> BaseException:
+        """Return the error to raise for what a driver reported of the source."""
         driver: Any = self._database.engine.dialect.loaded_dbapi
         if error is not None and not isinstance(error, driver.Error):
             return error
         return copy_refusal(error, f"Reading {self.named} failed")
+
+
+def imported(snapshot: str) -> str:
+    """Return the statement that gives a transaction the snapshot of another one."""
+    return f"SET TRANSACTION SNAPSHOT {literal(snapshot)}"

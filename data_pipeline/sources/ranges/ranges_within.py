@@ -1,0 +1,114 @@
+"""Large tables that lie in the database of the instance itself."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from data_pipeline.database.connection import Database, run
+from data_pipeline.database.identifiers import RelationName
+from data_pipeline.results.ranges.range_sessions import RangeSession, SnapshotSession
+from data_pipeline.results.ranges.ranged_rows import LoadedRange
+from data_pipeline.sources.ranges.page_ranges import (
+    HORIZON,
+    TRANSACTION,
+    PageRanges,
+    Range,
+    imported,
+)
+
+
+class RangesWithin(PageRanges):
+    """A large table in the database of the instance: its rows do not leave the server.
+
+    Its snapshot is taken when the first range is asked for. A session with that snapshot then sees
+    the relation that it writes to, and what is listed of its load.
+
+    Args:
+        database: The database, as the role of the instance.
+        named: Whose table it is, for messages.
+        settings: The statement that sets up each transaction.
+        columns: For each column the type as which its values come, and the SQL of these.
+        ranges: The ranges.
+        at_once: How many are read at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        named: str,
+        settings: str,
+        columns: Mapping[str, tuple[str, str]],
+        ranges: Mapping[str, Range],
+        at_once: int,
+    ) -> None:
+        super().__init__(database, named, columns, ranges, at_once)
+        self.ended = self.close
+        self._settings = settings
+        self._holder = ExitStack()
+        self._held: tuple[sa.Connection, str] | None = None
+        self._lock = threading.Lock()
+
+    def is_unchanged(self, loaded: Iterable[LoadedRange]) -> bool:
+        """Whether ranges that were read before have the same rows now, as of the snapshot."""
+        is_same = False
+        try:
+            is_same = super().is_unchanged(loaded)
+        finally:
+            if not is_same:
+                self.close()  # what begins anew needs a snapshot that sees its relation
+        return is_same
+
+    @contextmanager
+    def writing(self, database: Database) -> Iterator[RangeSession]:
+        """Open a session with the snapshot that writes a range."""
+        _, snapshot = self._snapshot()
+        with ExitStack() as until_committed, database.begin() as connection:
+            begin = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {imported(snapshot)}"
+            run(connection, f"{begin}; {self._settings}")
+            yield SnapshotSession(database, connection, until_committed)
+
+    def load(
+        self, name: str, session: Any, relation: RelationName
+    ) -> tuple[int, Mapping[str, Any]]:
+        """Write a range in the transaction of a session, within the server."""
+        connection: sa.Connection = session.connection
+        horizon = run(connection, HORIZON).scalar()
+        try:
+            done = run(connection, f"INSERT INTO {self._into(relation)} {self._query(name)}")
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            raise self.failed(error.orig) from None
+        return done.rowcount, {"horizon": horizon}
+
+    def close(self) -> None:
+        """Let go of the snapshot."""
+        with self._lock:
+            self._held = None
+            self._holder.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        yield self._snapshot()[0]
+
+    def _snapshot(self) -> tuple[sa.Connection, str]:
+        with self._lock:
+            if self._held is None:
+                holder = self._holder.enter_context(_open_transaction(self._database))
+                run(holder, self._settings)
+                self._held = holder, str(run(holder, "SELECT pg_export_snapshot()").scalar())
+            return self._held
+
+
+@contextmanager
+def _open_transaction(database: Database) -> Iterator[sa.Connection]:
+    with database.session() as session:
+        run(session, TRANSACTION)
+        try:
+            yield session
+        finally:
+            if not session.closed and not session.invalidated:
+                run(session, "ROLLBACK")
