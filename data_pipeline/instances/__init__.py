@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from data_pipeline.instances.configuration import Configuration, load_configuration
     from data_pipeline.instances.environment import DatabaseUrl
     from data_pipeline.instances.instance import CopyFilter, Instance
-    from data_pipeline.instances.settings.stores import BlobStore, CacheValidation, TableStore
+    from data_pipeline.instances.settings.caching import CacheValidation
+    from data_pipeline.instances.settings.stores import BlobStore, TableStore
 
 __all__ = [
     "BlobStore",
@@ -25,7 +26,7 @@ __all__ = [
 
 _PLACES = {
     "BlobStore": "settings.stores",
-    "CacheValidation": "settings.stores",
+    "CacheValidation": "settings.caching",
     "Configuration": "configuration",
     "CopyFilter": "instance",
     "DatabaseUrl": "environment",

@@ -15,14 +15,12 @@ from data_pipeline.instances.instance import SAMPLE_STAGE, Instance, key_parts
 from data_pipeline.instances.merged_layers import Located, locate, problem, shown, suggestion
 from data_pipeline.instances.placeholders import Placeholders
 from data_pipeline.instances.resolution import Resolver, Sections
-from data_pipeline.instances.settings.sample import CheckSettings, RootSettings, SampleSettings
-from data_pipeline.instances.settings.stores import (
-    BlobStore,
-    CacheValidation,
-    CopyAttrs,
-    InstanceKeys,
-    TableStore,
-)
+from data_pipeline.instances.settings.caching import CacheValidation
+from data_pipeline.instances.settings.copy_filters import CopyAttrs
+from data_pipeline.instances.settings.instance_keys import InstanceKeys
+from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.instances.settings.sample import RootSettings, SampleSettings
+from data_pipeline.instances.settings.stores import BlobStore, TableStore
 from data_pipeline.instances.yaml_file import configuration_path, read_configuration
 
 Shape: TypeAlias = Mapping[str, "Shape | None"]

@@ -9,13 +9,10 @@ from typing import Any
 
 from data_pipeline.instances import project
 from data_pipeline.instances.merged_layers import problem, shown
+from data_pipeline.instances.settings.caching import CacheValidation
+from data_pipeline.instances.settings.copy_filters import CopyAttrs
 from data_pipeline.instances.settings.sample import SampleSettings
-from data_pipeline.instances.settings.stores import (
-    BlobStore,
-    CacheValidation,
-    CopyAttrs,
-    TableStore,
-)
+from data_pipeline.instances.settings.stores import BlobStore, TableStore
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _PREFIX = re.compile(r"[a-z0-9_]+")

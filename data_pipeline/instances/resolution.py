@@ -22,13 +22,10 @@ from data_pipeline.instances.merged_layers import (
     suggestion,
 )
 from data_pipeline.instances.placeholders import Placeholders
-from data_pipeline.instances.settings.stores import (
-    BlobStore,
-    CacheValidation,
-    CopyAttrs,
-    InstanceKeys,
-    TableStore,
-)
+from data_pipeline.instances.settings.caching import CacheValidation
+from data_pipeline.instances.settings.copy_filters import CopyAttrs
+from data_pipeline.instances.settings.instance_keys import InstanceKeys
+from data_pipeline.instances.settings.stores import BlobStore, TableStore
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_for
 from data_pipeline.instances.yaml_file import origin, read_url_attrs, validated
 

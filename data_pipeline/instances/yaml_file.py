@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from data_pipeline.instances import project
 from data_pipeline.instances.merged_layers import Located, problem, shown, suggestion
-from data_pipeline.instances.settings.stores import _Settings
+from data_pipeline.instances.settings.strict import Settings
 
 
 def configuration_path(path: Path | str | None, variables: Mapping[str, str]) -> Path:
@@ -118,7 +118,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return node
 
 
-Settings = TypeVar("Settings", bound=_Settings)
+Checked = TypeVar("Checked", bound=Settings)
 
 _REMEDIES = {
     "bool": "Write true or false.",
@@ -136,8 +136,8 @@ _REMEDIES = {
 
 
 def validated(
-    model: type[Settings], values: Mapping[str, Any], file: Path, key: str, origins: Any
-) -> Settings:
+    model: type[Checked], values: Mapping[str, Any], file: Path, key: str, origins: Any
+) -> Checked:
     """Return the values as settings.
 
     Args:

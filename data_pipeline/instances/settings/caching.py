@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
+
+from pydantic import BeforeValidator, Field
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances.settings.stores import CacheMode
+from data_pipeline.instances.settings.strict import Settings, not_boolean
 
 if TYPE_CHECKING:
     from data_pipeline.instances.instance import Instance
@@ -17,6 +19,25 @@ MODE_VARIABLE = "DATA_PIPELINE_CACHE_VALIDATION"
 IGNORE_CODE_VARIABLE = "DATA_PIPELINE_IGNORE_CODE_VERSION"
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+CacheMode = Literal[
+    "normal",
+    "ignore_fresh_input",
+    "assert_no_fresh_input",
+    "force_fresh_input",
+    "force_cache_invalid",
+]
+"""How results are validated; see `Validation`."""
+
+
+class CacheValidation(Settings):
+    """When a result is reused."""
+
+    mode: CacheMode = "normal"
+    ignore_code_version: bool = False
+    cache_slots: Annotated[int, Field(ge=0), BeforeValidator(not_boolean)] = 1
+    content_hash_max_bytes: Annotated[int, Field(ge=0), BeforeValidator(not_boolean)] = 10**10
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,19 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
 from data_pipeline.instances.merged_layers import suggestion
+from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.instances.settings.strict import Settings, not_boolean
 
 TableKey = Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)?$")]
 """A raw table, as `table` (in every stage that has one of that name) or as `stage/table`, where the
 stage is that of the input tables."""
-
-
-def _number(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not true or false")
-    return value
 
 
 def _pins_of_table(value: object) -> object:
@@ -65,15 +59,7 @@ _Pins = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_pins_of_table)]
 _Columns = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
-class _SampleSettings(BaseModel):
-    """Immutable, and without unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
-    )
-
-
-class RootSettings(_SampleSettings):
+class RootSettings(Settings):
     """How much of a root is sampled; neither is needed for a minimal sample.
 
     Attributes:
@@ -81,8 +67,8 @@ class RootSettings(_SampleSettings):
         rows: The number of rows (at least 1).
     """
 
-    rate: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number)] | None = None
-    rows: Annotated[int, Field(ge=1), BeforeValidator(_number)] | None = None
+    rate: Annotated[float, Field(gt=0, le=1), BeforeValidator(not_boolean)] | None = None
+    rows: Annotated[int, Field(ge=1), BeforeValidator(not_boolean)] | None = None
 
     @model_validator(mode="after")
     def _one_at_most(self) -> "RootSettings":
@@ -96,14 +82,14 @@ _UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 def _bytes(value: object) -> object:
     if not isinstance(value, str):
-        return _number(value)
+        return not_boolean(value)
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)
     if match is None or match[2].upper() not in _UNITS:
         raise ValueError("write a number of bytes, or one with kB, MB, GB or TB, as in 2GB")
     return round(float(match[1]) * _UNITS[match[2].upper()])
 
 
-class Budget(_SampleSettings):
+class Budget(Settings):
     """How large all tables of a stage are together; the rates of roots follow from it.
 
     Attributes:
@@ -112,9 +98,9 @@ class Budget(_SampleSettings):
         share: Their part of the rows of the source.
     """
 
-    rows: Annotated[int, Field(ge=1), BeforeValidator(_number)] | None = None
+    rows: Annotated[int, Field(ge=1), BeforeValidator(not_boolean)] | None = None
     bytes: Annotated[int, Field(ge=1), BeforeValidator(_bytes)] | None = None
-    share: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number)] | None = None
+    share: Annotated[float, Field(gt=0, le=1), BeforeValidator(not_boolean)] | None = None
 
     def __str__(self) -> str:
         given = ((name, value) for name, value in self if value is not None)
@@ -140,7 +126,7 @@ def _size(value: object) -> object:
         raise ValueError(f"{problem['loc'][0]}: {reason}") from None
 
 
-class CoverSettings(_SampleSettings):
+class CoverSettings(Settings):
     """Which values must have a witness row in the sample.
 
     Attributes:
@@ -151,9 +137,9 @@ class CoverSettings(_SampleSettings):
     """
 
     columns: dict[TableKey, _Columns] | None = None
-    predicates: dict[TableKey, dict[str, str]] = {}  # pydantic copies it
+    predicates: dict[TableKey, dict[str, str]] = Field(default_factory=dict)
     fan_outs: bool = True
-    category_limit: Annotated[int, Field(ge=0), BeforeValidator(_number)] = 100
+    category_limit: Annotated[int, Field(ge=0), BeforeValidator(not_boolean)] = 100
 
     @property
     def covers_nothing(self) -> bool:
@@ -196,62 +182,11 @@ def _hubs(value: object) -> object:
     raise ValueError("write auto, off, or the number of children above which a root is a hub")
 
 
-class Threshold(_SampleSettings):
-    """How far a figure of the report may go; None: however far.
-
-    Attributes:
-        warn: Beyond this, the check warns.
-        error: Beyond this, the check fails.
-    """
-
-    warn: Annotated[float, Field(ge=0), BeforeValidator(_number)] | None = None
-    error: Annotated[float, Field(ge=0), BeforeValidator(_number)] | None = None
-
-
-def _threshold(value: object) -> object:
-    """Take the word `off` (which YAML reads as false), and a number for what is an error."""
-    if value is False or value == "off":
-        return Threshold()
-    if isinstance(value, (int, float)) and value is not True:
-        return Threshold(error=value)
-    return value
-
-
-_Limit = Annotated[Threshold, BeforeValidator(_threshold)]
-
-
-class CheckSettings(_SampleSettings):
-    """How far the figures of a sample's report may go.
-
-    Attributes:
-        reference_violations: References that hold in the source and dangle in the sample.
-        uncovered: The share of a column's or relationship's obligations that have no witness.
-        ks: The weighted Kolmogorov-Smirnov distance, times the root of the effective sample size;
-            for one column. It is widened for the number of columns that are looked at.
-        total_variation: The same for the total variation distance of categories, beyond that which
-            is to be expected.
-        estimates: The deviation of weighted counts, sums and means, in standard errors.
-        join_retention: How far the share of a join's rows that are kept is from what is expected,
-            beyond four standard errors.
-        design_effect: How many times the variance is that of as many independent rows.
-        uncertain_means: Means, of all rows and of groups, whose intervals rest on few units.
-    """
-
-    reference_violations: _Limit = Threshold(error=0)
-    uncovered: _Limit = Threshold(error=0)
-    ks: _Limit = Threshold(warn=1.36, error=1.95)
-    total_variation: _Limit = Threshold(warn=1.36, error=1.95)
-    estimates: _Limit = Threshold(warn=4, error=6)
-    join_retention: _Limit = Threshold(warn=0.05)
-    design_effect: _Limit = Threshold(warn=25)
-    uncertain_means: _Limit = Threshold(warn=0)
-
-
 def _report(value: object) -> object:
     return "off" if value is False else value
 
 
-class SampleSettings(_SampleSettings):
+class SampleSettings(Settings):
     """Which rows of the source an instance copies.
 
     Attributes:
@@ -281,21 +216,23 @@ class SampleSettings(_SampleSettings):
         checks: How far the figures of that report may go.
     """
 
-    roots: dict[TableKey, RootSettings] = {}  # pydantic copies it
-    salt: Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_number)] = 0
+    roots: dict[TableKey, RootSettings] = Field(default_factory=dict)
+    salt: Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(not_boolean)] = 0
     cover: Annotated[CoverSettings, BeforeValidator(_cover)] = CoverSettings()
     hubs: Annotated[int | str, BeforeValidator(_hubs)] = "auto"
-    small_table_rows: Annotated[int, Field(ge=0), BeforeValidator(_number)] = 5000
+    small_table_rows: Annotated[int, Field(ge=0), BeforeValidator(not_boolean)] = 5000
     whole: Annotated[tuple[TableKey, ...], BeforeValidator(_tables)] = ()
-    follow: dict[TableKey, _Way] = {}  # pydantic copies it
-    where: dict[TableKey, Annotated[str, Field(pattern=r"\S")]] = {}  # pydantic copies it
+    follow: dict[TableKey, _Way] = Field(default_factory=dict)
+    where: dict[TableKey, Annotated[str, Field(pattern=r"\S")]] = Field(default_factory=dict)
     cut: Annotated[
         tuple[Annotated[str, Field(pattern=r"^([^/]+/)?[^/.]+\.[^.]+$")], ...],
         BeforeValidator(_cuts),
     ] = ()
-    closure_limit: Annotated[float, Field(gt=0, le=1), BeforeValidator(_number)] | None = None
-    mask: dict[TableKey, dict[str, Annotated[str, Field(pattern=r"\S")]]] = {}  # likewise
-    pins: dict[TableKey, _Pins] = {}  # pydantic copies it
+    closure_limit: Annotated[float, Field(gt=0, le=1), BeforeValidator(not_boolean)] | None = None
+    mask: dict[TableKey, dict[str, Annotated[str, Field(pattern=r"\S")]]] = Field(
+        default_factory=dict
+    )
+    pins: dict[TableKey, _Pins] = Field(default_factory=dict)
     size: Annotated[Literal["minimal"] | Budget | None, BeforeValidator(_size)] = None
     report: Annotated[Literal["auto", "off"], BeforeValidator(_report)] = "auto"
     checks: CheckSettings = CheckSettings()

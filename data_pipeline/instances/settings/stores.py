@@ -1,4 +1,4 @@
-"""The settings of one instance as pydantic models: names, types, defaults."""
+"""Where an instance keeps its tables and blobs, and how its stages commit."""
 
 import re
 from pathlib import Path
@@ -6,38 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
-    model_validator,
 )
 
 from data_pipeline.instances.environment import DatabaseUrl
-from data_pipeline.instances.settings.sample import SampleSettings
+from data_pipeline.instances.settings.strict import Settings, not_boolean
 
 
-def _not_boolean(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not true or false")
-    return value
-
-
-class _Settings(BaseModel):
-    """Immutable, and without unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,
-        allow_inf_nan=False,
-    )
-
-
-class TableStore(_Settings):
+class TableStore(Settings):
     """Where the tables of an instance live, how they are written, and how a stage commits.
 
     Attributes:
@@ -70,12 +49,12 @@ class TableStore(_Settings):
     unlogged: bool = False
     on_broken_view: Literal["fail", "drop"] = "fail"
     replace: Literal["table", "rows"] = "table"
-    commit_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)] = 3600.0
-    snapshot_wait_seconds: Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)] = 60.0
-    step_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)] | None = 86400.0
+    commit_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(not_boolean)] = 3600.0
+    snapshot_wait_seconds: Annotated[float, Field(ge=0), BeforeValidator(not_boolean)] = 60.0
+    step_wait_seconds: Annotated[float, Field(gt=0), BeforeValidator(not_boolean)] | None = 86400.0
     reader_role: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     local_cache: Path | None = None
-    local_cache_max_bytes: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 10**10
+    local_cache_max_bytes: Annotated[int, Field(ge=0), BeforeValidator(not_boolean)] = 10**10
 
 
 def _type_name(value: str) -> str:
@@ -106,7 +85,7 @@ def _base_path(value: object) -> Path | str:
     return value.rstrip("/")
 
 
-class BlobStore(_Settings):
+class BlobStore(Settings):
     """Where the blobs of all instances live; each instance has its own directory below.
 
     Attributes:
@@ -121,74 +100,7 @@ class BlobStore(_Settings):
     base_path: Annotated[Path | str, PlainValidator(_base_path)]
     serializers: dict[
         Annotated[str, AfterValidator(_type_name)], Annotated[str, AfterValidator(_serializer_name)]
-    ] = {}  # pydantic copies it for each instance
+    ] = Field(default_factory=dict)
 
     def __hash__(self) -> int:  # a mapping has none; equal stores still have equal hashes
         return hash((self.blob_store_connection, self.base_path))
-
-
-CacheMode = Literal[
-    "normal",
-    "ignore_fresh_input",
-    "assert_no_fresh_input",
-    "force_fresh_input",
-    "force_cache_invalid",
-]
-"""How results are validated; see `caching.Validation`."""
-
-
-class CacheValidation(_Settings):
-    """When a result is reused."""
-
-    mode: CacheMode = "normal"
-    ignore_code_version: bool = False
-    cache_slots: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 1
-    content_hash_max_bytes: Annotated[int, Field(ge=0), BeforeValidator(_not_boolean)] = 10**10
-
-
-class InstanceKeys(_Settings):
-    """The keys that decide which instance this is, before anything else can be read."""
-
-    technical_setup: str | None = None
-    instance_id: str
-    per_user: bool = False
-    per_user_template: str = "{id}_{username}"
-
-
-class CopyFilterAttrs(_Settings):
-    """How many rows of a source table a copying instance takes."""
-
-    copy_filter_cnt: Annotated[int, Field(ge=1), BeforeValidator(_not_boolean)] | None = None
-    copy_filter_rate: Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)] | None = (
-        None
-    )
-
-    @model_validator(mode="after")
-    def _one_at_most(self) -> "CopyFilterAttrs":
-        if self.copy_filter_cnt is not None and self.copy_filter_rate is not None:
-            raise ValueError("copy_filter_cnt and copy_filter_rate exclude each other")
-        return self
-
-
-class CopyFilterOverride(CopyFilterAttrs):
-    """The same for the tables of one stage, or for one table; it replaces the general one."""
-
-    @model_validator(mode="after")
-    def _one_at_least(self) -> "CopyFilterOverride":
-        if self.copy_filter_cnt is None and self.copy_filter_rate is None:
-            raise ValueError("copy_filter_cnt or copy_filter_rate is needed (rate 1.0: all rows)")
-        return self
-
-
-class CopyAttrs(CopyFilterAttrs):
-    """The attrs that this package reads itself. All others are free, for pipeline code to read."""
-
-    model_config = ConfigDict(extra="allow")
-
-    copy_filtered_input: bool = False
-    copy_source: str | None = None
-    copy_per_user: bool = False
-    copy_filter_overrides: dict[
-        Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)?$")], CopyFilterOverride
-    ] = {}  # pydantic copies it for each instance
-    sample: SampleSettings | None = None

@@ -296,3 +296,18 @@ def pin_text(stage: str, table: str, pin: Mapping[str, Any]) -> str:
     """Name a pin, for messages."""
     key = ", ".join(f"{name}: {value}" for name, value in pin.items())
     return f"sample.pins, {stage}/{table} {{{key}}}"
+
+
+def with_rate(plan: SamplePlan, rate: float) -> SamplePlan:
+    """Return a plan in which roots without a size of their own have a rate."""
+    roots = {
+        name: RootSettings(rate=rate) if root.rate is None and root.rows is None else root
+        for name, root in plan.roots.items()
+    }
+    return replace(plan, roots=roots)
+
+
+def rate_note(plan: SamplePlan, rate: float) -> str:
+    """Say which rate was chosen for a size."""
+    chosen = [n for n, root in plan.roots.items() if root.rate is None and root.rows is None]
+    return f"sample.size {plan.settings.size}: the rate of {listed(chosen)} is {rate:.6g}"

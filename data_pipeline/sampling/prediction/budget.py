@@ -8,8 +8,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.settings.sample import Budget
 from data_pipeline.sampling.engine import Selection, selection
 from data_pipeline.sampling.engine.selection_state import Workspace
-from data_pipeline.sampling.plan.fitted_rate import rate_note, with_rate
-from data_pipeline.sampling.plan.sample_plan import SamplePlan
+from data_pipeline.sampling.plan.sample_plan import SamplePlan, rate_note, with_rate
 from data_pipeline.sampling.prediction.predicted_sizes import predicted_rate
 from data_pipeline.sampling.prediction.probed_conditions import check_conditions
 from data_pipeline.sampling.prediction.sizes import TableSize, extents, measured, sizes, total

@@ -26,8 +26,7 @@ from data_pipeline.sampling.engine.source_tables import (
     source_tables,
 )
 from data_pipeline.sampling.key_hash import hash_threshold, permanent_random_sql
-from data_pipeline.sampling.plan.fitted_rate import rate_note, with_rate
-from data_pipeline.sampling.plan.sample_plan import SamplePlan
+from data_pipeline.sampling.plan.sample_plan import SamplePlan, rate_note, with_rate
 from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.sampling.prediction.column_statistics import (

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from data_pipeline.instances.settings.sample import CheckSettings
+from data_pipeline.instances.settings.report_limits import CheckSettings
 from data_pipeline.sampling.report.figures.figure import Figure
 from data_pipeline.sampling.report.figures.moments import Moments
 from data_pipeline.sampling.report.figures.profile import KeyColumns, Profile

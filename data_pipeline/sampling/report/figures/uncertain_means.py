@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.instances.settings.sample import CheckSettings
+from data_pipeline.instances.settings.report_limits import CheckSettings
 from data_pipeline.sampling.report.figures.figure import PROBABILITY, UNIT, Figure
 from data_pipeline.sampling.report.figures.profile import KeyColumns, as_category, as_measure
 
