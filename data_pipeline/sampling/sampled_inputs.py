@@ -20,6 +20,7 @@ from data_pipeline.sampling.earlier.kept_facts import keep_facts, known_facts
 from data_pipeline.sampling.earlier.source_facts import SourceFacts
 from data_pipeline.sampling.earlier.staying_tables import log_not_taken, recorded_versions, stays
 from data_pipeline.sampling.engine.outputs import COMMON, OTHERS, OUTPUT, may_be_written
+from data_pipeline.sampling.engine.population import is_immutable
 from data_pipeline.sampling.engine.selection_state import (
     Workspace,
     chosen_rows,
@@ -101,7 +102,7 @@ class SampledInputs:
             schema = self._request.instance.sample_work_schema
             facts = self._known_facts(connection)
             space = Workspace.open(connection, schema, self._request.place, facts)
-            space.outputs = self._outputs(tables)
+            space.outputs = self._outputs(space, tables)
             earlier = self._earlier(connection, tables, rows)
             space.earlier = {name: copy for name, (_, copy) in earlier.items()}
             for name in tables:
@@ -211,14 +212,21 @@ class SampledInputs:
     def _made_by(self, name: str, how: How) -> MadeBy:
         return MadeBy(how, self._version(name), self._inputs(name))
 
-    def _outputs(self, tables: frozenset[str]) -> dict[str, bool]:
+    def _outputs(self, space: Workspace, tables: frozenset[str]) -> dict[str, bool]:
         """Return the tables that can be written while they are chosen, and if unlogged."""
         if isinstance(self._plan.settings.size, Budget):
             return {}  # rows are chosen several times
-        found = {}
+        found, plan = {}, self._plan
+        changing = {
+            name
+            for name in plan.where.keys() & tables
+            if not is_immutable(space, plan, name, self._sources[name])
+        }
         for name in sorted(tables & self._request.tables):
+            owner = plan.tables[name].owner
             in_place = self._relations[name] is self._sources[name]
-            if in_place and may_be_written(self._plan, name, self._sources):
+            depends_on = {name} if owner is None else {name, owner.parent}
+            if in_place and not depends_on & changing and may_be_written(plan, name, self._sources):
                 own = self._request.declared[name].merged(properties_of(self._sources[name]))
                 default = self._request.instance.table_store.unlogged
                 found[name] = default if own.unlogged is None else own.unlogged

@@ -22,6 +22,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "rows": MIDI | {"roots": {"customers": {"rows": 30}}},
     "grandchildren": MIDI | {"roots": {"regions": {"rows": 2}}},
     "where": MIDI | {"where": {"orders": "amount > 20"}},
+    "where of the root": MIDI | {"hubs": "off", "where": {"customers": "region = 'north'"}},
     "mask": MIDI | {"mask": {"orders": {"amount": "-amount"}}},
     "cut": MIDI | {**ORDERS, "cut": ["orders.customer"]},
     "follow": MIDI | {"follow": {"clicks": "customers"}, "pins": {"orders": [{"number": 5}]}},
@@ -61,7 +62,9 @@ def extremes(shop: Shop) -> None:
 
 
 def dangling(shop: Shop) -> None:
-    shop.frames["customers"] = shop.frames["customers"].drop(index=[4, 5, 6])
+    customers = shop.frames["customers"].drop(index=[4, 5, 6])
+    customers.loc[20:60, "region"] = "south"
+    shop.frames["customers"] = customers
 
 
 def mixed(shop: Shop) -> None:
@@ -137,7 +140,7 @@ def test_refreshed_samples_have_the_rows_of_a_fresh_draw(
     assert refreshed == made(pipeline_database)
 
 
-@pytest.mark.parametrize("name", ["rate", "where", "rows"])
+@pytest.mark.parametrize("name", ["rate", "where", "where of the root", "rows"])
 def test_copies_whose_rows_are_the_same_stay(
     pipeline_database: sa.Engine, tmp_path: Path, name: str
 ) -> None:

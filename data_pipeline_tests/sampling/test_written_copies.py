@@ -25,6 +25,16 @@ ROOTS: dict[str, dict[str, Any]] = {
         "roots": {"customers": {"rate": 0.2}},
         "mask": {"orders": {"amount": "-amount -- x"}},
     },
+    "where": {
+        "roots": {"customers": {"rate": 0.4}},
+        "where": {"customers": "customer % 3 > 0 -- x", "orders": "amount > 3"},
+    },
+    "where of the root": {
+        "roots": {"customers": {"rate": 0.4}},
+        "where": {"customers": "customer % 3 > 0"},
+        "mask": {"orders": {"amount": "-amount"}},
+    },
+    "where of a child": {"roots": {"customers": {"rate": 0.4}}, "where": {"orders": "amount > 3"}},
 }
 
 
@@ -54,6 +64,30 @@ def test_they_have_the_same_rows_and_roles(
     assert "sampled" in roles
     assert len(roles) > 1
     assert len(written["midi_sample.inputs__orders"]) == len(written["midi_inputs.orders"])
+
+
+@pytest.mark.parametrize(
+    ("where", "ways"),
+    [
+        ({"customers": "customer % 3 > 0"}, ["WRITTEN", "WRITTEN"]),
+        ({"customers": "customer < extract(year FROM current_date)"}, ["CHOSEN", "CHOSEN"]),
+        ({"orders": "customer IN (SELECT 1)"}, ["WRITTEN", "CHOSEN"]),
+    ],
+)
+def test_copies_of_what_a_fixed_condition_leaves_are_written_at_once(
+    pipeline_database: sa.Engine, tmp_path: Path, where: dict[str, str], ways: list[str]
+) -> None:
+    shop = Shop(customers=60)
+    midi: dict[str, Any] = {"roots": {"customers": {"rate": 0.4}}, "hubs": "off", "where": where}
+    config = configured(tmp_path, midi=midi)
+    run(shop.assets(), "full", config)
+    run(shop.assets(), "midi", config)
+    found = rows(
+        pipeline_database,
+        "SELECT content ->> 'how' FROM midi_catalog.source_facts "
+        "WHERE about IN ('copy of customers', 'copy of orders') ORDER BY about",
+    )
+    assert [way for (way,) in found] == ways
 
 
 def test_another_mask_makes_other_copies(pipeline_database: sa.Engine, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.copies import CopyIdentity
 from data_pipeline.sampling.engine.selection_state import SelectionState, row_columns
 from data_pipeline.sampling.engine.source_tables import TID
+from data_pipeline.sampling.key_hash import key_hash_sql
 from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.transfer.stable_hash import fingerprint
 
@@ -26,7 +27,7 @@ def identity_of_drawn(
     Args:
         state: The selection.
         table: Their table.
-        query: The query for them, which reads no other table.
+        query: The query for them, which reads no other table but for keys that it leaves out.
         common: The query for the role that they have in common.
 
     Returns:
@@ -35,7 +36,10 @@ def identity_of_drawn(
     version = state.space.facts.versions.get(table)
     if version is None:
         return None
-    return fingerprint("drawn-1", sampling_version(), version, compiled(query), compiled(common))
+    texts, owner = [compiled(query), compiled(common)], state.plan_of(table).owner
+    if owner is not None and owner.parent in state.outside:
+        texts.append(_keys_hash(state, state.outside[owner.parent]))
+    return fingerprint("drawn-1", sampling_version(), version, *texts)
 
 
 def identity_of_referred(state: SelectionState, item: Relationship) -> str | None:
@@ -88,6 +92,13 @@ def _cut_hash(state: SelectionState, table: str, column: str) -> list[str]:
 
 def _rows_hash(state: SelectionState, rows: sa.TableClause) -> str:
     return _hash(state, rows, [column.name for column in row_columns()])
+
+
+def _keys_hash(state: SelectionState, keys: sa.TableClause) -> str:
+    hashes = [key_hash_sql(list(keys.c), salt) for salt in (0, 1)]
+    sums = (sa.func.sum(sa.cast(value, sa.Numeric)) for value in hashes)
+    found = state.connection.execute(sa.select(sa.func.count(), *sums).select_from(keys)).one()
+    return " ".join(map(str, found))
 
 
 def _hash(state: SelectionState, table: sa.TableClause, names: list[str]) -> str:

@@ -39,7 +39,7 @@ def may_be_written(plan: SamplePlan, table: str, sources: Mapping[str, sa.Table]
     if not plan.graph.keys[table] or not _may_be_masked(plan, table):
         return False
     item, part = plan.tables[table].owner, plan.tables[table].part
-    if table in plan.where or (item is not None and item.parent in plan.where):
+    if table in plan.where and (part is SamplePart.REFERENCED or plan.masks.get(table)):
         return False
     if item is not None:
         is_root = plan.tables[item.parent].part is SamplePart.ROOT
@@ -73,9 +73,9 @@ def write_drawn(
         table: The table.
         probability: Their inclusion probability.
         drawn: How many were drawn as a simple random sample, if they were.
-        condition: The condition of drawn rows.
+        condition: The condition of drawn rows, of all rows.
     """
-    rows = state.sources[table].rows("drawn")
+    rows = state.sources[table].all_rows("drawn")
     query = sa.select(*columns_of_copy(state, table, rows)).where(condition(rows))
     state.drawn[table] = condition
     role = Role.CERTAIN if probability == 1.0 else Role.SAMPLED
@@ -138,7 +138,7 @@ def output_rows(state: SelectionState, table: str, alias: str) -> sa.Subquery:
     source, written = state.sources[table], state.outputs[table].table
     columns = [sa.Column(column.name, column.type) for column in source.table.c]
     relation = sa.Table(written.name, sa.MetaData(), *columns, schema=written.schema)
-    copy = SourceTable(table, relation, source.key, source.conditions)
+    copy = SourceTable(table, relation, source.key, source.conditions, where=source.where)
     if state.outputs[table].earlier is None or table not in state.drawn:
         return copy.all_rows(alias)
     rows = copy.all_rows("copied")

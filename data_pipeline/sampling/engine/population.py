@@ -11,7 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from data_pipeline.database.connection import run
+from data_pipeline.database.identifiers import RelationName
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import is_true, naming_failures, refused
 from data_pipeline.sampling.plan.rules import listed
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
@@ -101,6 +104,21 @@ def check_where(
                 f"`{plan.graph.stage}/{name}`, {text!r}: {reason}\nWrite an SQL condition on its "
                 f"columns, which are {listed(tables[name].c.keys())}."
             )
+
+
+def is_immutable(space: Workspace, plan: SamplePlan, name: str, table: sa.Table) -> bool:
+    """Whether rows of a table meet its condition at all times, whatever other rows there are.
+
+    PostgreSQL says so, which makes an index of such an expression alone.
+    """
+    try:
+        with space.connection.begin_nested():
+            trial, _ = space.create(sa.select(*table.c).limit(0), "where", name, analyzed=False)
+            relation = RelationName(space.schema, trial.name).quoted
+            run(space.connection, f"CREATE INDEX ON {relation} ((({plan.where[name]}\n) IS TRUE))")
+    except (sa.exc.ProgrammingError, sa.exc.NotSupportedError):
+        return False
+    return True
 
 
 def naming_where(

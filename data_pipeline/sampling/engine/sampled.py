@@ -79,17 +79,41 @@ def _own_condition(
     owners = (child.owner for child in state.plan.owned_by(table.name))
     if any(owner is not None and not owner.refers_to_key for owner in owners):
         return None  # some rows would have to be found among those that look alike
+    source = state.sources[table.name]
     if item is None:
-        return lambda rows: _below(own_number(state, table.name, rows), threshold)
+        return lambda rows: sa.and_(
+            *source.meets_where(rows), _below(own_number(state, table.name, rows), threshold)
+        )
     if threshold.drawn is not None:
         return None
+    outside = _outside(state, item.parent, threshold)
 
     def condition(rows: sa.FromClause) -> _Condition:
-        number = permanent_random_sql(reference_columns(state, item, rows), state.salt)
+        value = reference_columns(state, item, rows)
+        number = permanent_random_sql(value, state.salt)
         own = _below(own_number(state, item.child, rows), threshold)
-        return sa.case((sa.not_(refers(item, rows)), own), else_=_below(number, threshold))
+        low = sa.case((sa.not_(refers(item, rows)), own), else_=_below(number, threshold))
+        if outside is None:
+            return sa.and_(*source.meets_where(rows), low)
+        same = (outside.c[f"k{i}"] == column for i, column in enumerate(value))
+        belongs = sa.exists().select_from(outside).where(refers(item, rows), *same)
+        return sa.and_(*source.meets_where(rows), low, ~belongs)
 
     return condition
+
+
+def _outside(state: SelectionState, root: str, threshold: SampleThreshold) -> sa.TableClause | None:
+    """Return the keys of rows of a root that would be drawn, but are outside of its population."""
+    source = state.sources[root]
+    if source.where is None:
+        return None
+    if root not in state.outside:
+        rows = source.all_rows("root")
+        keys = [column.label(f"k{i}") for i, column in enumerate(source.key_of(rows))]
+        low = _below(own_number(state, root, rows), threshold)
+        query = sa.select(*keys).where(low, *map(sa.not_, source.meets_where(rows)))
+        state.outside[root], _ = state.space.create(query, "outside", root)
+    return state.outside[root]
 
 
 def find_threshold(state: SelectionState, root: str, settings: RootSettings) -> SampleThreshold:

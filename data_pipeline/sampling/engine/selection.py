@@ -175,7 +175,7 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
     """
     populations = Populations(plan, tables)
     restrictions = {name: populations.restriction(name) for name in tables}
-    sources = source_tables(space.connection, plan.graph, tables, restrictions)
+    sources = source_tables(space.connection, plan.graph, tables, restrictions, plan.where)
     check_where(space.connection, plan, tables)
     check_coverage(space.connection, plan, sources)
     state = SelectionState(plan, sources, space)

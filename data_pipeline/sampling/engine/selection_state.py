@@ -265,6 +265,8 @@ class SelectionState:
         outputs: The copies that are written already; of these tables, `rows` are only those that
             come for other reasons than most.
         drawn: The conditions of the drawn rows of such tables.
+        outside: By root, the keys (`k0`, ...) of rows that `where` leaves out, of those with
+            numbers of drawn ones.
         identities: The identity of copies, as far as they are known.
     """
 
@@ -286,6 +288,7 @@ class SelectionState:
     drawn: dict[str, Callable[[sa.FromClause], sa.ColumnElement[bool]]] = field(
         default_factory=dict
     )
+    outside: dict[str, sa.TableClause] = field(default_factory=dict)
     identities: dict[str, CopyIdentity | None] = field(default_factory=dict)
 
     @property

@@ -28,6 +28,7 @@ class Tid(sa.types.UserDefinedType[Any]):
 
 _PLACE = sa.literal_column("s.ctid", Tid())
 _PIECE = 1_000_000
+_WHERE = "data_pipeline where"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class SourceTable:
         key: The columns that identify a row: the primary key, or all columns.
         conditions: The conditions of those of its relationships that have one, by number.
         restriction: The conditions of rows (alias `s`) that can be drawn; None: all can.
+        where: That of them which the user wrote, on the columns of the table.
     """
 
     name: str
@@ -47,6 +49,7 @@ class SourceTable:
     key: tuple[str, ...]
     conditions: Mapping[int, str]
     restriction: Callable[[sa.FromClause], Sequence[sa.ColumnElement[bool]]] | None = None
+    where: str | None = None
 
     def rows(self, alias: str, flags: Mapping[str, str] | None = None) -> sa.Subquery:
         """Return the rows of its population with their places, and whether conditions hold.
@@ -65,6 +68,10 @@ class SourceTable:
     def within(self, rows: sa.FromClause) -> Sequence[sa.ColumnElement[bool]]:
         """Return the conditions of rows (alias `s`) of its population."""
         return () if self.restriction is None else self.restriction(rows)
+
+    def meets_where(self, rows: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+        """Return the condition that the user wrote of rows that can be drawn, if there is any."""
+        return [] if self.where is None else [rows.c[_WHERE]]
 
     def rows_at(self, places: sa.FromClause, alias: str) -> sa.Subquery:
         """Return the rows at some places, which are all different.
@@ -88,6 +95,8 @@ class SourceTable:
         conditions = [
             is_true(text).label(_condition(number)) for number, text in self.conditions.items()
         ]
+        if self.where is not None:
+            conditions.append(is_true(self.where).label(_WHERE))
         rows = self.table.alias("s")
         return sa.select(_PLACE.label(TID), *rows.c, *conditions).where(*within(rows))
 
@@ -203,6 +212,7 @@ def source_tables(
     graph: SchemaGraph,
     tables: Mapping[str, sa.Table],
     restrictions: Mapping[str, Callable[[sa.FromClause], Sequence[sa.ColumnElement[bool]]] | None],
+    where: Mapping[str, str],
 ) -> dict[str, SourceTable]:
     """Return the source tables of a stage.
 
@@ -211,6 +221,7 @@ def source_tables(
         graph: The schema.
         tables: The relations, by the names of the input tables.
         restrictions: The conditions of their populations.
+        where: What the user wrote of these.
 
     Raises:
         ConfigurationError: A relationship has a column that does not exist, columns of types
@@ -231,6 +242,7 @@ def source_tables(
             graph.keys[name] or tuple(column.name for column in table.columns),
             {r.number: r.where for r in graph.of_child(name) if r.where is not None},
             restrictions[name],
+            where.get(name),
         )
         for name, table in tables.items()
     }

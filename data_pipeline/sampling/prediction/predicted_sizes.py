@@ -62,7 +62,9 @@ class _Prediction:
         """Find out what does not depend on rates."""
         populations = Populations(self.plan, self.tables)
         restrictions = {name: populations.restriction(name) for name in self.tables}
-        sources = source_tables(self.connection, self.plan.graph, self.tables, restrictions)
+        sources = source_tables(
+            self.connection, self.plan.graph, self.tables, restrictions, self.plan.where
+        )
         for name in self.plan.tables:
             self.inside[name] = self._inside(sources[name])
             self.known[name] = column_statistics(
