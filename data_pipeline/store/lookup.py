@@ -25,6 +25,7 @@ class FoundTable:
         change: What somebody did to it by hand since it was committed.
         is_own: Whether the run has staged it, in this process.
         is_as_built: Whether it was found to be the very relation that was built, unchanged.
+        is_gone: Whether it was found to be dropped.
         members: Of an asset with several tables, or a table with slices, these by name.
     """
 
@@ -33,7 +34,13 @@ class FoundTable:
     change: str | None = None
     is_own: bool = False
     is_as_built: bool = False
+    is_gone: bool = False
     members: Mapping[str, "FoundTable"] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str | None:
+        """The version of its data; None where there are none."""
+        return self.row.data_version if self.row is not None and not self.is_gone else None
 
     @property
     def is_blob(self) -> bool:
@@ -107,6 +114,7 @@ def checked_for_changes(connection: sa.Connection, found: Sequence[FoundTable]) 
                 row=verdict.seen(item.row),
                 change=verdict.change,
                 is_as_built=verdict.is_intact and is_same(item.row, states[item.relation]),
+                is_gone=not verdict.is_there,
             )
         if item.members:
             item = _with_members(item, checked_for_changes(connection, [*item.members.values()]))
@@ -117,12 +125,26 @@ def checked_for_changes(connection: sa.Connection, found: Sequence[FoundTable]) 
 def _with_members(found: FoundTable, members: Sequence[FoundTable]) -> FoundTable:
     """Return an asset with several tables, or slices, with what became of each."""
     each = dict(zip(found.members, members, strict=True))
-    changes = [item.change for item in (found, *members) if item.change is not None]
-    row = found.row
-    if changes and row is not None:
-        versions = [item.row and item.row.data_version for item in members]
-        row = replace(row, data_version=fingerprint("changed", row.data_version, versions))
-    return replace(found, row=row, members=each, change="; ".join(changes) or None)
+    changes = {
+        name: item.change or f"`{item.row.table}` was dropped"
+        for name, item in each.items()
+        if item.row is not None and (item.change or item.is_gone)
+    }
+    row, said = found.row, [text for text in (found.change, *changes.values()) if text]
+    if said and row is not None:
+        row = with_changes(row, {name: each[name].version for name in changes})
+    return replace(found, row=row, members=each, change="; ".join(said) or None)
+
+
+def with_changes(whole: CatalogRow, changed: Mapping[str, str | None]) -> CatalogRow:
+    """Return the row of a table with slices, or an asset with several, of which some were changed.
+
+    Args:
+        whole: Its row.
+        changed: The versions that these have now, by name; None: it was dropped.
+    """
+    version = fingerprint("changed", whole.data_version, changed)
+    return replace(whole, data_version=version)
 
 
 SOURCE_METADATA_KEY = "data_pipeline/raw_table"

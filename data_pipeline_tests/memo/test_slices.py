@@ -163,12 +163,23 @@ def test_a_slice_changed_dropped_or_detached_by_hand_is_built_again(shop: Shop) 
     execute(shop.engine, "UPDATE full_shop.clean SET v = 0 WHERE day = '2026-01-01'")
     assert shop.run().steps == {"shop__total"}
     assert shop.total() == [(3, 50)]
+    assert shop.run().steps == set()
     execute(shop.engine, 'DROP TABLE full_shop."clean@2026-01-02"')
     execute(
         shop.engine, 'ALTER TABLE full_shop.clean DETACH PARTITION full_shop."clean@2026-01-03"'
     )
     assert shop.run().steps == {"shop__total"}
     assert shop.days(1, 2, 3).keys() == {"clean@01", "clean@02", "clean@03"}
+    shop.run()
+    assert shop.total() == [(3, 60)]
+
+
+def test_what_was_read_without_a_dropped_slice_is_computed_again_with_it(shop: Shop) -> None:
+    execute(shop.engine, 'DROP TABLE full_shop."clean@2026-01-02"')
+    assert shop.run().steps == {"shop__total"}
+    assert shop.total() == [(2, 40)]
+    assert shop.run().steps == set()
+    assert shop.days(2).keys() == {"clean@02"}
     shop.run()
     assert shop.total() == [(3, 60)]
 

@@ -17,7 +17,7 @@ from data_pipeline.store import catalog, staging
 from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.blobs.blob_files import DROPPED
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.lookup import committed
+from data_pipeline.store.lookup import committed, with_changes
 from data_pipeline.store.relation_state import Verdict, judge, state_of
 from data_pipeline.store.several_tables import members, names_of
 from data_pipeline.transfer.stable_hash import fingerprint
@@ -133,8 +133,7 @@ def _with_broken(whole: Known, slices: Mapping[str, Known]) -> Known:
     versions = {
         name: item.row.data_version if item.exists else None for name, item in slices.items()
     }
-    version = fingerprint("changed", whole.row.data_version, versions)
-    seen = replace(whole.row, data_version=version)
+    seen = with_changes(whole.row, versions)
     return replace(whole, row=seen, change="; ".join(sorted(changes)))
 
 
