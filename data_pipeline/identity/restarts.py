@@ -5,11 +5,13 @@ inputs that went through the same code; and inputs that grow themselves must not
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 from data_pipeline.identity.change_reasons import change
 from data_pipeline.identity.computation import Identity
 from data_pipeline.instances.settings.caching import Validation
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.sliced_tables import code_of_slice, inputs_of_slice
 from data_pipeline.transfer.stable_hash import fingerprint
 
 Rows = Callable[[str], CatalogRow | None]
@@ -78,13 +80,31 @@ def _lineage(name: str, rows: Rows, known: dict[str, str]) -> str:
 def _lineage_of(name: str, row: CatalogRow, rows: Rows, known: dict[str, str]) -> str:
     if row.increment:
         return str(row.increment["base"])
+    code, inputs = _code(row), _inputs(row)
     own = name.partition("/")[0]
-    is_copy = any(item.partition("/")[0] != own for item in row.inputs)
-    if is_copy or row.code_version is None:
+    is_copy = any(item.partition("/")[0] != own for item in inputs)
+    if is_copy or code is None:
         return row.data_version
-    inputs = {item: _lineage(item, rows, known) for item in row.inputs}
+    return fingerprint(*code, {item: _lineage(item, rows, known) for item in inputs})
+
+
+def _code(row: CatalogRow) -> tuple[Any, ...] | None:
+    """Return by which code something was made, and as what; None where that is not known."""
+    if row.kind == "sliced":
+        return ("lineage-slices-1", row.slice["codes"]) if row.slice.get("codes") else None
+    if row.code_version is None:
+        return None
+    if row.slice:
+        return ("lineage-slice-1", code_of_slice(row))
     identity = {key: value for key, value in row.identity.items() if key != "source"}
-    return fingerprint("lineage-1", row.code_version, identity, inputs)
+    return ("lineage-1", row.code_version, identity)
+
+
+def _inputs(row: CatalogRow) -> Iterable[str]:
+    """Return what something was made of; a slice without its key, which others have not."""
+    if row.kind == "sliced":
+        return cast("list[str]", row.slice.get("inputs", []))
+    return inputs_of_slice(row) if row.slice else row.inputs
 
 
 def _is_as_read(name: str, before: CatalogRow, rows: Rows) -> bool:

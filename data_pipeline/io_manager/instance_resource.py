@@ -13,6 +13,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import Instance, load_configuration
 from data_pipeline.instances.dagster_resource import InstanceOfRun
 from data_pipeline.io_manager.annotations import wanted
+from data_pipeline.io_manager.changed_slices import ChangedSlices, changed_slices
 from data_pipeline.io_manager.previous import previous_rows, watermark
 from data_pipeline.runs.dagster_plan import computes_asset, current_step, step_sources
 from data_pipeline.runs.step_reads import read_by_code
@@ -99,6 +100,26 @@ class InstanceResource(InstanceOfRun):
             ConfigurationError: The table has no such column.
         """
         return watermark(column, table)
+
+    def changed_slices(self, table: str | Sequence[str] | dg.AssetKey) -> ChangedSlices | None:
+        """Return which slices of a table that the asset reads changed since it was computed.
+
+        Example: `instance.changed_slices("daily/turnover")`. Use it where an asset does something
+        for each slice: hands it on to another system, or merges what follows from it into a table
+        that grows. The versions of the slices are inputs of the asset from then on.
+
+        Args:
+            table: The key of its asset, `stage/table`.
+
+        Returns:
+            Their keys, and the SQL that holds for their rows (`condition`). None where the asset
+            has to take all of them: at first, after its code has changed, when its own table was
+            changed or dropped, when a slice is gone for good. So it is in memory, too.
+
+        Raises:
+            ConfigurationError: The asset does not read all slices of such a table.
+        """
+        return changed_slices(_table(table))
 
 
 def _table(table: str | Sequence[str] | dg.AssetKey) -> StageTable:

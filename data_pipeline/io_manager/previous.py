@@ -55,6 +55,12 @@ def close_run(run_id: str) -> None:
         del _told[key]
 
 
+def place_of(step: Any) -> tuple[Configuration, Instance] | None:
+    """Return all instances, and the one whose tables a step keeps; None: it keeps none."""
+    place = _places.get(step.run_id) if step is not None else None
+    return place() if place is not None else None
+
+
 def told(step: Any, table: StageTable) -> Previous | None:
     """Return what an asset was told in a step; None if it did not ask."""
     return _told.get((step.run_id, str(step.node_handle.root), table))
@@ -66,10 +72,9 @@ def ask(step: Any, table: StageTable) -> tuple[Instance, Previous] | None:
     Returns:
         None where nothing is kept: outside of a run, and in memory.
     """
-    place = _places.get(step.run_id) if step is not None else None
-    if place is None:
+    if (place := place_of(step)) is None:
         return None
-    configuration, instance = place()
+    configuration, instance = place
     found = _found(step, configuration, instance, table)
     if found.reason is not None:
         step.log.info(f"`{table}` is built from the start: {found.reason}")
@@ -122,9 +127,7 @@ def own_table(step: Any, name: str | None) -> StageTable:
     Raises:
         ConfigurationError: There are several, and none is named.
     """
-    definition = step.job_def.asset_layer.get_assets_def_for_node(step.node_handle)
-    keys = [key.path for key in (definition.keys if definition else ()) if len(key.path) == 2]
-    tables = {table.name: table for table in map(StageTable.from_path, keys)}
+    tables = {table.name: table for table in own_tables(step)}
     if name is None and len(tables) == 1:
         [name] = tables
     if name not in tables:
@@ -134,6 +137,13 @@ def own_table(step: Any, name: str | None) -> StageTable:
             'these: `previous(table="...")`, `watermark(column, table="...")`.'
         )
     return tables[name]
+
+
+def own_tables(step: Any) -> list[StageTable]:
+    """Return the tables that a step computes."""
+    definition = step.job_def.asset_layer.get_assets_def_for_node(step.node_handle)
+    keys = [key.path for key in (definition.keys if definition else ()) if len(key.path) == 2]
+    return [StageTable.from_path(path) for path in keys]
 
 
 def with_previous(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,15 +182,13 @@ def _found(
         verdict = verdict_on(connection, committed(instance, table), row)
     if not verdict.is_intact:
         return Previous(None, verdict.change or "it was dropped")
-    graph = step.job_def.asset_layer.asset_graph
-    key = dg.AssetKey([table.stage, table.name])
     inputs = [
         f"{source.instance_id}/{name}"
-        for _, source, name in upstream(graph, key, configuration, instance)
+        for _, source, name in upstream(_graph(step), _key(table), configuration, instance)
     ]
     reason = reason_to_start(
         table.name,
-        _identity(step, graph.get(key).to_asset_spec(), instance),
+        identity_in_step(step, instance, table),
         row,
         inputs,
         _CatalogRows(step.run_id, configuration, instance),
@@ -189,12 +197,22 @@ def _found(
     return Previous(None, reason) if reason else Previous(row)
 
 
-def _identity(step: Any, spec: dg.AssetSpec, instance: Instance) -> Identity:
+def identity_in_step(step: Any, instance: Instance, table: StageTable) -> Identity:
+    """Return what the result of an asset depends on, in the step that computes it."""
+    spec = _graph(step).get(_key(table)).to_asset_spec()
     config = step.resolved_run_config
     resources = resources_of_run(step.job_def, config, step.run_id)
     return identity_of(
         spec, op_context(step.job_def, step.node_handle, config, resources), instance
     )
+
+
+def _graph(step: Any) -> Any:
+    return step.job_def.asset_layer.asset_graph
+
+
+def _key(table: StageTable) -> dg.AssetKey:
+    return dg.AssetKey([table.stage, table.name])
 
 
 class _CatalogRows:

@@ -124,6 +124,8 @@ class StepReads:
 
 _open: dict[tuple[str, str], StepReads] = {}
 _by_code: dict[tuple[str, str], list[StepReads]] = {}
+_parts: dict[tuple[str, str], dict[str, str | None]] = {}
+"""The versions of the slices that the code of steps has asked for one by one."""
 _lock = Lock()
 
 
@@ -148,9 +150,15 @@ def read_by_code(run_id: str, step: str, source: Source) -> StepReads:
     return reads
 
 
+def note_versions(run_id: str, step: str, versions: Mapping[str, str | None]) -> None:
+    """Note the data versions of slices of what a step reads, which are inputs of their own."""
+    with _lock:
+        _parts.setdefault((run_id, step), {}).update(versions)
+
+
 def versions_read_by_code(run_id: str, step: str) -> dict[str, str | None]:
     """Return the data versions of what the code of a step of this process has asked for."""
-    found: dict[str, str | None] = {}
+    found = dict(_parts.get((run_id, step), {}))
     for reads in _by_code.get((run_id, step), ()):
         found |= reads.versions
     return found
@@ -159,9 +167,15 @@ def versions_read_by_code(run_id: str, step: str) -> dict[str, str | None]:
 def close_reads(run_id: str, step: str | None = None) -> None:
     """Free what a step of this process has locked; without a step, all steps of the run."""
     with _lock:
-        keys = {key for key in (*_open, *_by_code) if key[0] == run_id and step in (None, key[1])}
+        keys = {
+            key
+            for key in (*_open, *_by_code, *_parts)
+            if key[0] == run_id and step in (None, key[1])
+        }
         closing = [_open.pop(key) for key in keys if key in _open]
         closing += [reads for key in keys for reads in _by_code.pop(key, ())]
+        for key in keys:
+            _parts.pop(key, None)
     for reads in closing:
         reads.close()
 

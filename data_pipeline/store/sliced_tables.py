@@ -14,7 +14,13 @@ import dagster as dg
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import run
-from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
+from data_pipeline.database.identifiers import (
+    SLICE_MARK,
+    RelationName,
+    StageTable,
+    literal,
+    quoted,
+)
 from data_pipeline.instances import Instance
 from data_pipeline.instances.slice_dimensions import slice_dimension
 from data_pipeline.store import catalog
@@ -170,13 +176,18 @@ def refresh_whole(
 def whole_row(whole: StageTable, slices: Sequence[CatalogRow], run_id: str | None) -> CatalogRow:
     """Return the row of a sliced table, given those of its slices."""
     last = max(slices, key=lambda row: str(row.committed_at))
+    codes: set[Any] = {code_of_slice(row) for row in slices}
     return CatalogRow(
         whole.stage,
         whole.name,
         "sliced",
         fingerprint("slices-1", {row.table.slice: row.data_version for row in slices}),
         properties=last.properties,
-        slice={"column": bounds_of(last).column},
+        slice={
+            "column": bounds_of(last).column,
+            "codes": [] if None in codes else sorted(codes),
+            "inputs": sorted({name for row in slices for name in inputs_of_slice(row)}),
+        },
         row_count=sum(row.row_count or 0 for row in slices),
         bytes=sum(row.bytes or 0 for row in slices),
         run_id=run_id or last.run_id,
@@ -184,3 +195,17 @@ def whole_row(whole: StageTable, slices: Sequence[CatalogRow], run_id: str | Non
         seen_in=last.seen_in,
         built_at=last.built_at,
     )
+
+
+def code_of_slice(row: CatalogRow) -> str | None:
+    """Return by which code a slice was made, which others may have as well; None: not known."""
+    if row.code_version is None:
+        return None
+    # What is declared of a slice has its bounds in it.
+    identity = {k: v for k, v in row.identity.items() if k not in ("source", "declared")}
+    return fingerprint("slice-code-1", row.code_version, identity, row.properties)
+
+
+def inputs_of_slice(row: CatalogRow) -> list[str]:
+    """Return what a slice was made of, with slices named as the tables that they are of."""
+    return sorted({name.partition(SLICE_MARK)[0] for name in row.inputs})
