@@ -68,7 +68,7 @@ def ranges_of(connection: sa.Connection, schema: str, table: str) -> Mapping[str
     if size <= _RANGE_BYTES or not all(item.is_cut for item in members):
         return None
     pages = sum(item.pages for item in members if not item.is_parent)
-    step = _pages_of_a_range(pages, size)
+    step = pages_of_a_range(pages, size)
     return {
         f"{item.schema}.{item.name} {item.oid}/{item.file} {first}-{first + step}": Range(
             RelationName(item.schema, item.name), first, first + step
@@ -79,7 +79,7 @@ def ranges_of(connection: sa.Connection, schema: str, table: str) -> Mapping[str
     }
 
 
-def _pages_of_a_range(pages: int, size: int) -> int:
+def pages_of_a_range(pages: int, size: int) -> int:
     """Return a power of two, so that a table that grows is cut as before for a while."""
     wanted = max(1, pages * _RANGE_BYTES // size, pages // _MOST_RANGES)
     return 1 << (wanted.bit_length() - 1)

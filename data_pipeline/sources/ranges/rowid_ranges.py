@@ -28,7 +28,8 @@ def rowid_ranges(
     wanted = min(-(-count // _RANGE_ROWS), _MOST_RANGES)
     step = -(-(last - first + 1) // wanted)
     seen = fingerprint(state)[:16]
+    ends = {begin: min(begin + step - 1, last) for begin in range(first, last + 1, step)}
     return {
-        f"{seen} {begin}-{begin + step}": f"{column} BETWEEN {begin} AND {begin + step - 1}"
-        for begin in range(first, last + 1, step)
+        f"{seen} {begin}-{end}": f"{column} BETWEEN {begin} AND {end}"
+        for begin, end in ends.items()
     }

@@ -25,7 +25,7 @@
         JOIN pg_class shown ON shown.oid = refobjid
         WHERE ev_class = of_state.oid AND rulename = '_RETURN' AND refobjid <> of_state.oid
     ),
-    'pages', of_state.relpages
+    'pages', of_state.relpages::bigint & 4294967295 -- shown as less than 0 above 16 TB
 )
 FROM pg_class of_state, LATERAL (
     SELECT hashtextextended(
