@@ -17,7 +17,7 @@ from data_pipeline.results.increments import PLAN_AS_USUAL, PREFER_INDEX, is_sma
 from data_pipeline.store import staging
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.relation_state import verdict_on
+from data_pipeline.store.relation_state import MOST_WRITERS, Writers, verdict_on, writers_sum
 
 # Statistics are taken anew when so much of a table has changed since they were.
 _SHARE_UNKNOWN = 0.05
@@ -29,9 +29,36 @@ FROM pg_class WHERE oid = {table}::regclass
 # With ON CONFLICT, a row that was there before has been locked.
 _WRITTEN = """
 WITH written AS ({statement} RETURNING o.xmin::text AS writer, o.xmax = 0 AS is_new)
-SELECT count(*), count(*) FILTER (WHERE is_new), array_remove(array_agg(DISTINCT writer), NULL)
+SELECT count(*), count(*) FILTER (WHERE is_new), array_remove(array_agg(DISTINCT writer), NULL),
+    {sum}
 FROM written
 """
+
+
+class GrowingWriters:
+    """The transactions that have written the rows that are there, while rows are added.
+
+    Attributes:
+        names: Their numbers; None where they are not known, or too many.
+        sum: What stands for them where they are too many.
+    """
+
+    def __init__(self, known: Writers) -> None:
+        is_summed = isinstance(known, Mapping)
+        self.names = {known} if isinstance(known, str) else None if is_summed else {*(known or ())}
+        self.sum = int(known["sum"]) if isinstance(known, Mapping) else None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether they are known, or their sum is."""
+        return bool(self.names) or self.sum is not None
+
+    def add(self, names: Sequence[str], sum_: int) -> None:
+        """Count rows that were written."""
+        if self.names is not None:
+            self.names.update(names)
+        if self.sum is not None:
+            self.sum += sum_
 
 
 @dataclass(frozen=True)
@@ -41,15 +68,14 @@ class RowsAdded(RowsInPlace):
     Attributes:
         whole: The view that shows what becomes of the table.
         deleted: The column of the staged table that says which rows are to go; None: it has none.
-        writers: The transactions that have written the rows that are there; it grows. None where
-            they are not known.
+        writers: The transactions that have written the rows that are there.
         is_small: Whether it is small beside its table.
     """
 
     whole: RelationName = field(kw_only=True)
     is_merged: bool = field(kw_only=True)
     deleted: str | None = field(kw_only=True)
-    writers: set[str] | None = field(kw_only=True)
+    writers: GrowingWriters = field(kw_only=True)
     is_small: bool = field(kw_only=True)
 
     @property
@@ -97,19 +123,20 @@ class RowsAdded(RowsInPlace):
     ) -> Iterator[tuple[str, int]]:
         if self.is_small:
             run(connection, PREFER_INDEX)
+        if self.writers.sum is not None:
+            self.writers.sum -= sum(self._sum_of(connection, change) for change in changes)
         statements = {change.event: change.statement for change in changes}
         if "DELETE" in statements:
             yield "DELETE", run(connection, statements.pop("DELETE")).rowcount
         if len(statements) == 2:
             statements = {"INSERT": self._upsert}
         for event, statement in statements.items():
-            written = _WRITTEN.format(statement=statement)
-            count, new, writers = run(connection, written).one()
+            written = _WRITTEN.format(statement=statement, sum=writers_sum("writer"))
+            count, new, writers, sum_ = run(connection, written).one()
             inserted = 0 if event == "UPDATE" else new
             yield "INSERT", inserted
             yield "UPDATE", count - inserted
-            if self.writers is not None:
-                self.writers.update(writers or ())
+            self.writers.add(writers or (), int(sum_))
         if self.is_small:
             run(connection, PLAN_AS_USUAL)
 
@@ -135,8 +162,20 @@ class RowsAdded(RowsInPlace):
         if not run(connection, query).scalar():
             run(connection, "; ".join(analyze(self.table)))
 
-    def _writers(self, connection: sa.Connection) -> Sequence[str]:
-        return super()._writers(connection) if self.writers is None else sorted(self.writers)
+    def _sum_of(self, connection: sa.Connection, change: Change) -> int:
+        """Return what stands for the transactions of the rows that a change takes the place of."""
+        if change.event == "INSERT":
+            return 0
+        found = change.found.replace("SELECT", f"SELECT {writers_sum('o.xmin')}", 1)
+        return int(run(connection, found).scalar_one())
+
+    def _writers(self, connection: sa.Connection) -> Writers:
+        if not self.writers.is_known:
+            return super()._writers(connection)
+        if self.writers.sum is not None:
+            return {"sum": str(self.writers.sum)}
+        names = sorted(self.writers.names or ())
+        return names if len(names) <= MOST_WRITERS else self._writers_summed(connection)
 
     def _before(self) -> Iterator[str]:
         return iter(())
@@ -160,8 +199,6 @@ def increment_of(
     marker = row.declared.deleted
     deleted = marker if marker in new.names and marker not in old.names else None
     new = replace(new, columns=tuple(c for c in new.columns if c.name != deleted))
-    writer = before.relation.get("writer")
-    known = [writer] if isinstance(writer, str) else writer
     return RowsAdded(
         committed(instance, row.table),
         staging.relation_of(instance, row.table),
@@ -170,7 +207,7 @@ def increment_of(
         whole=staging.whole_relation(instance, row.table),
         is_merged=row.increment["write"] == "merge",
         deleted=deleted,
-        writers=set(known) if known else None,
+        writers=GrowingWriters(before.relation.get("writer")),
         is_small=is_small(row.increment["rows"], before),
     )
 

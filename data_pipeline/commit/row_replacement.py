@@ -19,7 +19,14 @@ from data_pipeline.database.relations import Shape
 from data_pipeline.database.row_hash import as_bytes, as_text, cannot_send, differs
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import CannotCarryError
-from data_pipeline.store.relation_state import State, remembered, state_of
+from data_pipeline.store.relation_state import (
+    MOST_WRITERS,
+    State,
+    Writers,
+    remembered,
+    state_of,
+    writers_sum,
+)
 from data_pipeline.store.table_properties import (
     index_name,
     index_statement,
@@ -177,11 +184,15 @@ class RowsInPlace:
         """Tell the planner what it needs, after so many rows have changed."""
         run(connection, f"ANALYZE {self.table.quoted}")
 
-    def _writers(self, connection: sa.Connection) -> Sequence[str]:
+    def _writers(self, connection: sa.Connection) -> Writers:
         """Return the transactions that have written the rows."""
         query = _WRITERS.format(relation=self.table.quoted)
         found: Sequence[str] = run(connection, query).scalar_one()
-        return found
+        return found if len(found) <= MOST_WRITERS else self._writers_summed(connection)
+
+    def _writers_summed(self, connection: sa.Connection) -> Writers:
+        query = f"SELECT {writers_sum()}::text FROM ONLY {self.table.quoted}"
+        return {"sum": str(run(connection, query).scalar_one())}
 
     def _has_rows(self, connection: sa.Connection, change: "Change") -> bool:
         return bool(run(connection, f"SELECT EXISTS ({change.found})").scalar())

@@ -32,9 +32,9 @@ State = Mapping[str, Any]
 `database`: the cluster and the database. `oid`, `kind`, `file`, `columns`: the relation. `heirs`:
 whether other tables add rows to it by inheritance. `attached`: whether it is a partition.
 `inserted`, `updated`, `deleted`: what was counted since `since`. `writer`: the transaction of all
-rows; a list where several have written them, NULL where that is not known. Of a view, `rule`: the
-version of its query, `shows`: the names of what it reads (it follows a table that is renamed away),
-`definition`: a digest of its query.
+rows; a list where several have written them, a sum of hashes where these are many, NULL where that
+is not known. Of a view, `rule`: the version of its query, `shows`: the names of what it reads (it
+follows a table that is renamed away), `definition`: a digest of its query.
 """
 
 STATE = stored_query(__file__, "relation_state")
@@ -43,6 +43,12 @@ STATE = stored_query(__file__, "relation_state")
 _DEFINITION = "SELECT md5(pg_get_viewdef({oid}::oid))"
 _IDENTIFYING = ("file", "inserted", "updated", "deleted", "since")
 _NOT_KEPT = ("pages",)
+
+MOST_WRITERS = 1000
+"""Of more transactions than these, the catalog keeps a sum: a table may grow for years."""
+
+Writers = str | Sequence[str] | Mapping[str, str] | None
+"""The transactions that have written the rows of a relation, as the catalog keeps them."""
 
 SMALL_PAGES = 128
 """Up to this size (1 MB) each row is looked at whenever a step reads a table."""
@@ -197,9 +203,12 @@ def built_state(state: State, rows: int, transaction: str) -> State:
     return remembered({**state, "inserted": rows, "updated": 0, "deleted": 0}, writer=transaction)
 
 
-def remembered(
-    state: State, *, writer: str | Sequence[str] | None, definition: str | None = None
-) -> State:
+def writers_sum(xmin: str = "xmin") -> str:
+    """Return the SQL of the sum that stands for the transactions of all rows, given one's."""
+    return f"coalesce(sum(hashint8extended({xmin}::text::bigint, 0)::numeric), 0)"
+
+
+def remembered(state: State, *, writer: Writers, definition: str | None = None) -> State:
     """Return what the catalog keeps of a state."""
     kept = {name: value for name, value in state.items() if name not in _NOT_KEPT}
     return {**kept, "writer": writer, "definition": definition}
@@ -242,12 +251,10 @@ def _look_at_rows(
     connection: sa.Connection, relation: RelationName, row: CatalogRow, state: State
 ) -> Verdict:
     writer = row.relation.get("writer")
-    writers = [writer] if isinstance(writer, str) else writer or []
-    of_writer = f"xmin = ANY (ARRAY[{', '.join(map(literal, writers))}]::xid[])"
     first = f"(SELECT xmin FROM {relation.quoted} LIMIT 1)"
     count, own, alike, first_writer = run(
         connection,
-        f"SELECT count(*), count(*) FILTER (WHERE {of_writer}), "
+        f"SELECT count(*), {_own_rows(writer)}, "
         f"count(*) FILTER (WHERE xmin = {first}), {first}::text FROM {relation.quoted}",
     ).one()
     large = state["pages"] > SMALL_PAGES
@@ -262,6 +269,15 @@ def _look_at_rows(
             one = first_writer if alike == count else None
             return Verdict(True, None, remembered(state, writer=one), large)
     return Verdict(True, f"rows of `{row.table}` were changed by hand", state, large)
+
+
+def _own_rows(writer: Writers) -> str:
+    """Return the SQL of the number of rows that are those of known transactions."""
+    if isinstance(writer, Mapping):
+        is_same = f"{writers_sum()} = {literal(writer['sum'])}::numeric"
+        return f"CASE WHEN {is_same} THEN count(*) ELSE 0 END"
+    writers = [writer] if isinstance(writer, str) else writer or []
+    return f"count(*) FILTER (WHERE xmin = ANY (ARRAY[{', '.join(map(literal, writers))}]::xid[]))"
 
 
 def _has_same_content(

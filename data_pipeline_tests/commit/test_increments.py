@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import InstanceResource, Stage, Table, sql_query
+from data_pipeline.commit import row_increment, row_replacement
 from data_pipeline_tests.io_manager.runs import by_hand, execute, refusal, rows, run
 
 
@@ -211,6 +212,29 @@ def test_what_was_changed_by_hand_is_built_from_the_start(
     run(asset)
     assert source.told == [None, None, 2, None]
     assert found(pipeline_database) == [(3, 30)]
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_of_many_increments_the_catalog_keeps_a_sum(
+    pipeline_database: sa.Engine, source: Source, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    for module in (row_increment, row_replacement):
+        monkeypatch.setattr(module, "MOST_WRITERS", most)
+    asset = growing(source, "k v gone", write="merge", deleted="gone")
+    source.returns(*((key, 10, False) for key in range(8)))
+    run(asset)
+    for number in range(1, 6):  # rows of several earlier runs are changed, and one is deleted
+        source.returns((number, 0, True), (7, number, False), (10 + number, 1, False))
+        run(asset)
+    writers = "SELECT jsonb_typeof(relation -> 'writer') FROM full_catalog.tables"
+    assert rows(pipeline_database, writers) == [("object",)]
+    source.returns((0, 1, False))
+    by_hand(pipeline_database, "CLUSTER full_s.t USING t_pkey")  # so that every row is looked at
+    run(asset)
+    assert source.told == [None, 8, 8, 8, 8, 8, 8]
+    by_hand(pipeline_database, "CLUSTER full_s.t", "UPDATE full_s.t SET v = v WHERE k = 7")
+    run(asset)
+    assert source.told[-1] is None
 
 
 def test_what_hangs_on_the_table_stays(pipeline_database: sa.Engine, source: Source) -> None:
