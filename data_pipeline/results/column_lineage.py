@@ -1,5 +1,6 @@
 """From which columns of its inputs each column of a table comes: read from the query, or copied."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from data_pipeline.store.lookup import committed
 
 _MOST_COLUMNS = 200
 """Of wider tables the lineage takes seconds to read, and nobody looks at it."""
+
+_REMEMBERED = 256
+"""Queries whose lineage a process keeps: what it makes again has mostly the same."""
 
 _COLUMNS = """SELECT v.place, json_agg(a.attname ORDER BY a.attnum)
 FROM (VALUES {relations}) AS v (place, oid)
@@ -76,9 +80,10 @@ def of_query(
     if not sources or not columns or len(columns) > _MOST_COLUMNS:
         return {}
     with suppress(Exception):  # it knows much of PostgreSQL's SQL, not all of it
-        parsed = _parsed(query)
-        known = _columns(connection, sources) if _needs_columns(parsed, sources) else {}
-        return _traced(parsed, columns, sources, known)
+        needed = _needs_columns(query, several=len(sources) > 1)
+        known = _columns(connection, sources) if needed else {}
+        tables = frozenset((relation, source.table) for relation, source in sources.items())
+        return _traced(query, tuple(columns), tables, frozenset(known.items()))
     return {}
 
 
@@ -99,7 +104,7 @@ def _sources(instance: Instance, inputs: Iterable[str]) -> dict[RelationName, _S
 
 def _columns(
     connection: sa.Connection, sources: Mapping[RelationName, _Source]
-) -> dict[RelationName, list[str]]:
+) -> dict[RelationName, tuple[str, ...]]:
     """Return the columns of inputs, of those that this run has staged as they are there."""
     values = (
         f"({place}, coalesce(to_regclass({literal(source.staged.quoted)}), "
@@ -108,29 +113,32 @@ def _columns(
     )
     names = list(sources)
     found = run(connection, _COLUMNS.format(relations=", ".join(values)))
-    return {names[place]: columns for place, columns in found}
+    return {names[place]: tuple(columns) for place, columns in found}
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def _parsed(query: str) -> Any:
     import sqlglot
 
     return sqlglot.parse_one(query, dialect="postgres")
 
 
-def _needs_columns(parsed: Any, sources: Mapping[RelationName, _Source]) -> bool:
+def _needs_columns(query: str, *, several: bool) -> bool:
     """Whether the columns of the inputs tell what names without a table mean."""
     from sqlglot import exp
 
+    parsed = _parsed(query)
     if parsed.find(exp.Star) is not None:
         return True
-    return len(sources) > 1 and any(not column.table for column in parsed.find_all(exp.Column))
+    return several and any(not column.table for column in parsed.find_all(exp.Column))
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def _traced(
-    parsed: Any,
-    columns: Sequence[str],
-    sources: Mapping[RelationName, _Source],
-    known: Mapping[RelationName, Sequence[str]],
+    query: str,
+    columns: tuple[str, ...],
+    tables: frozenset[tuple[RelationName, StageTable]],
+    known: frozenset[tuple[RelationName, tuple[str, ...]]],
 ) -> Lineage:
     from sqlglot import exp
     from sqlglot.lineage import lineage
@@ -139,19 +147,24 @@ def _traced(
     from sqlglot.schema import MappingSchema
 
     schema = MappingSchema(dialect="postgres", normalize=False)
-    for relation, names in known.items():
+    for relation, names in known:
         table = exp.table_(relation.name, db=relation.schema, quoted=True)
         schema.add_table(table, dict.fromkeys(names, "text"))
-    query: Any = qualify(
-        parsed, dialect="postgres", schema=schema, validate_qualify_columns=False, identify=True
+    qualified: Any = qualify(
+        _parsed(query).copy(),
+        dialect="postgres",
+        schema=schema,
+        validate_qualify_columns=False,
+        identify=True,
     )
-    scope = build_scope(query)
+    scope = build_scope(qualified)
+    sources = dict(tables)
     found: dict[str, list[tuple[StageTable, str]]] = {}
     # PostgreSQL has names for expressions without one that sqlglot does not know.
-    for column, selected in zip(columns, query.named_selects, strict=True):
+    for column, selected in zip(columns, qualified.named_selects, strict=True):
         node: Any = lineage(
             exp.column(exp.to_identifier(selected, quoted=True)),
-            query,
+            qualified,
             schema,
             dialect="postgres",
             scope=scope,
@@ -164,6 +177,6 @@ def _traced(
                 relation = RelationName(leaf.source.db, leaf.source.name)
                 name = exp.to_column(leaf.name, dialect="postgres").name
                 if relation in sources and name != "*":
-                    behind[sources[relation].table, name] = None
+                    behind[sources[relation], name] = None
         found[column] = sorted(behind, key=str)
     return found
