@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import PGCompiler
 
 from data_pipeline.database.identifiers import DIALECT, MAX_IDENTIFIER_BYTES, StageTable, quoted
 from data_pipeline.database.sql_text import parts, with_code, without_final_semicolon
@@ -72,26 +73,33 @@ def compiled(query: Any) -> str:
         ConfigurationError: A bind parameter has no value, or a value no literal form.
     """
     statement = query.select() if isinstance(query, sa.FromClause) else query
-    _check_values(statement)
     try:
-        text = str(statement.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+        written = _Written(DIALECT, statement, compile_kwargs={"literal_binds": True})
     except sa.exc.CompileError as error:
         raise ConfigurationError(
             f"A query cannot be written out as SQL: {error}. "
             "Give every bind parameter a value of a type that has a literal form."
         ) from error
-    return without_final_semicolon(text)
-
-
-def _check_values(statement: Any) -> None:
-    # SQLAlchemy would write NULL in place of a parameter that has no value.
-    binds = statement.compile(dialect=DIALECT).binds.values()
-    if missing := {bind.key for bind in binds if bind.required}:
+    if written.missing:
         raise ConfigurationError(
-            f"SQL query: the bind parameter {_listed(missing)} has no value. Give it one with "
-            "`.bindparams(...)`. A colon that is no parameter is written `\\:` in `sa.text`, or "
-            "as it is in `sql_query`."
+            f"SQL query: the bind parameter {_listed(written.missing)} has no value. Give it one "
+            "with `.bindparams(...)`. A colon that is no parameter is written `\\:` in `sa.text`, "
+            "or as it is in `sql_query`."
         )
+    return without_final_semicolon(str(written))
+
+
+class _Written(PGCompiler):
+    """A query with its values, and the names of the parameters that have none."""
+
+    missing: frozenset[str] = frozenset()
+
+    def visit_bindparam(self, bindparam: Any, *settings: Any, **more: Any) -> Any:
+        if bindparam.required:  # SQLAlchemy would write NULL
+            self.missing |= {bindparam.key}
+            return "NULL"
+        # SQLAlchemy has no types there.
+        return super().visit_bindparam(bindparam, *settings, **more)  # type: ignore[no-untyped-call]
 
 
 def has_long_names(query: str) -> bool:
