@@ -17,7 +17,7 @@ from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import DatabaseUrl, Instance, load_configuration
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.results.sql_query import sql_query
-from data_pipeline.sources.ranges.page_ranges import Range, ranges_of
+from data_pipeline.sources.ranges.page_ranges import Range, ranges_of, snapshot_session
 from data_pipeline.sources.ranges.postgres_ranges import PostgresRanges
 from data_pipeline.sources.ranges.ranges_within import RangesWithin
 from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError, uncounted
@@ -178,15 +178,10 @@ class PostgresSource(Source):
     @contextmanager
     def reading(self, how: Reading) -> Iterator[Open]:
         """Open the source for the rows of several tables, all as of one moment."""
-        with self._database.session() as holder:
-            run(holder, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            try:
-                _set(holder)
-                snapshot = str(run(holder, "SELECT pg_export_snapshot()").scalar())
-                yield functools.partial(self._open, how, snapshot)
-            finally:
-                if not holder.closed and not holder.invalidated:
-                    run(holder, "ROLLBACK")
+        with snapshot_session(self._database) as holder:
+            _set(holder)
+            snapshot = str(run(holder, "SELECT pg_export_snapshot()").scalar())
+            yield functools.partial(self._open, how, snapshot)
 
     def _open(self, how: Reading, snapshot: str, table: SourceRelation) -> Rows:
         import pyarrow as pa

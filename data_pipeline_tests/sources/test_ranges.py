@@ -141,6 +141,32 @@ def test_a_load_begins_anew_where_rows_have_changed_that_were_loaded(
     assert len({*loaded[:3]} & {*loaded[3:]}) == (0 if change == "rows lie elsewhere" else 3)
 
 
+def test_the_error_of_a_source_that_goes_away_names_the_source(
+    configured: sa.Engine,
+    source: sa.Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    execute(source, *ORDERS)
+    assets = read(text(source), tmp_path, at_once=1)
+    read_range, begun = PostgresRanges.load, list[str]()
+
+    def load_range(self: PostgresRanges, name: str, *arguments: Any) -> Any:
+        begun.append(name)
+        if len(begun) == 3:
+            ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
+            rows(configured, f"{ends} '{source.url.database}'")
+        return read_range(self, name, *arguments)
+
+    monkeypatch.setattr(PostgresRanges, "load", load_range)
+    with pytest.raises(DatabaseError, match="Reading `orders` of schema `public`") as caught:
+        load(assets)
+    assert "stays in staging: the next run loads the rest" in str(caught.value)
+    load(assets)
+    assert same(configured, source)
+    assert len(begun) == len({*begun}) + 1  # the third one had not been loaded
+
+
 def test_rows_of_partitions_and_heirs_without_keys_are_loaded_by_ranges(
     configured: sa.Engine, source: sa.Engine, tmp_path: Path, loaded: list[str]
 ) -> None:

@@ -8,8 +8,8 @@ the source, and no row is sent. What then is loaded in several attempts is what 
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,3 +151,16 @@ class PageRanges(RangedRows):
 def imported(snapshot: str) -> str:
     """Return the statement that gives a transaction the snapshot of another one."""
     return f"SET TRANSACTION SNAPSHOT {literal(snapshot)}"
+
+
+@contextmanager
+def snapshot_session(database: Database) -> Iterator[sa.Connection]:
+    """Open a session with a transaction that only reads, and has one snapshot until it ends."""
+    with database.session() as session:
+        run(session, TRANSACTION)
+        try:
+            yield session
+        finally:
+            with suppress(sa.exc.DBAPIError):  # the server that is gone has ended it by itself
+                if not session.closed and not session.invalidated:
+                    run(session, "ROLLBACK")

@@ -67,7 +67,7 @@ class PostgresRanges(PageRanges):
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         """Open a session in the snapshot; one in which something failed is not used again."""
-        with self._database.session() as source:
+        with self._database.explained(), self._database.session() as source:
             try:
                 run(source, self._begin)
                 yield source

@@ -13,10 +13,10 @@ from data_pipeline.results.ranges.range_sessions import RangeSession, SnapshotSe
 from data_pipeline.results.ranges.ranged_rows import LoadedRange
 from data_pipeline.sources.ranges.page_ranges import (
     HORIZON,
-    TRANSACTION,
     PageRanges,
     Range,
     imported,
+    snapshot_session,
 )
 
 
@@ -97,18 +97,7 @@ class RangesWithin(PageRanges):
     def _snapshot(self) -> tuple[sa.Connection, str]:
         with self._lock:
             if self._held is None:
-                holder = self._holder.enter_context(_open_transaction(self._database))
+                holder = self._holder.enter_context(snapshot_session(self._database))
                 run(holder, self._settings)
                 self._held = holder, str(run(holder, "SELECT pg_export_snapshot()").scalar())
             return self._held
-
-
-@contextmanager
-def _open_transaction(database: Database) -> Iterator[sa.Connection]:
-    with database.session() as session:
-        run(session, TRANSACTION)
-        try:
-            yield session
-        finally:
-            if not session.closed and not session.invalidated:
-                run(session, "ROLLBACK")
