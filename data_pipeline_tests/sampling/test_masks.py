@@ -128,6 +128,7 @@ def source(engine: sa.Engine) -> Schema:
         [
             "CREATE TABLE people AS SELECT 'n' || g AS name, g AS age "
             "FROM generate_series(1, 50) g",
+            "ALTER TABLE people ALTER age SET NOT NULL",
             "CREATE TABLE visits AS SELECT g AS id, 'n' || g AS who FROM generate_series(1, 50) g",
         ],
         people={"primary_key": "name"},
@@ -151,6 +152,8 @@ def source(engine: sa.Engine) -> Schema:
         ({"visits": {"id": "id + ascii(who)"}}, "Write an immutable expression of `id` alone"),
         ({"visits": {"id": "CAST(random() AS int)"}}, "must be marked IMMUTABLE"),
         ({"visits": {"id": "id / 2"}}, "give several rows the same key"),
+        ({"people": {"age": "1 / (age - 7)"}}, "fails on a row of the source: division by zero"),
+        ({"people": {"age": "nullif(age, 7)"}}, "is NULL for some rows, but `age` may not be NULL"),
     ],
 )
 def test_masks_that_cannot_be(source: Schema, mask: dict[str, Any], message: str) -> None:

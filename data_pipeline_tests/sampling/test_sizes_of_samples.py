@@ -13,7 +13,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.prediction.budget import Sized, sized_selection
 from data_pipeline.sampling.prediction.predicted_sizes import predicted_sizes
-from data_pipeline.sampling.prediction.sizes import TableSize, as_lines, total
+from data_pipeline.sampling.prediction.sizes import TableSize, as_lines, extents, total
 from data_pipeline_tests.sampling.schemas import STAGE, Schema, schema, to
 from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
 
@@ -95,6 +95,60 @@ def test_a_sample_is_as_large_as_it_is_to_be(
     else:
         assert every.bytes == pytest.approx(400 * 1024, rel=0.1)
     assert "the rate of `customers` is 0." in str(chosen.note)
+
+
+@pytest.mark.parametrize("rows_of_copy", [0, 1, 150, 4000, 20_000])
+def test_bytes_are_those_of_a_copy_with_its_indexes(source: Schema, rows_of_copy: int) -> None:
+    with source.engine.connect() as connection:
+        for statement in (
+            "CREATE TABLE words AS SELECT id, id::text AS word FROM raw.sales",
+            "ALTER TABLE words ADD PRIMARY KEY (id)",
+            "CREATE INDEX ON words (word)",
+            f"CREATE TABLE some_words AS SELECT * FROM words LIMIT {rows_of_copy}",
+            "ALTER TABLE some_words ADD PRIMARY KEY (id)",
+            "CREATE INDEX ON some_words (word)",
+            "ANALYZE words",
+        ):
+            connection.exec_driver_sql(statement)
+        table = sa.Table("words", sa.MetaData(), autoload_with=connection)
+        extent = extents(connection, {"words": table})["words"]
+        size = "SELECT pg_total_relation_size('some_words')"
+        real = connection.exec_driver_sql(size).scalar_one()
+    assert extent.bytes_of(rows_of_copy) == pytest.approx(real, rel=0.2)
+
+
+def test_bytes_of_partitions_are_counted(source: Schema) -> None:
+    with source.engine.connect() as connection:
+        for statement in (
+            "CREATE TABLE parts (id int PRIMARY KEY, word text) PARTITION BY RANGE (id)",
+            "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10000)",
+            "CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10000) TO (30000)",
+            "INSERT INTO parts SELECT id, id::text FROM raw.sales",
+        ):
+            connection.exec_driver_sql(statement)
+        table = sa.Table("parts", sa.MetaData(), autoload_with=connection)
+        extent = extents(connection, {"parts": table})["parts"]
+        size = "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('parts')"
+        real = float(connection.exec_driver_sql(size).scalar_one())
+    assert (extent.rows, extent.bytes) == (20_000, real)
+    assert extent.bytes_of(20_000) == pytest.approx(real, rel=0.2)
+
+
+def test_a_closure_over_its_limit_is_predicted(source: Schema) -> None:
+    settings: dict[str, Any] = {"roots": {"sales": {"rate": 0.3}}, "small_table_rows": 500}
+    with source.engine.connect() as connection:
+        tables = {
+            name: sa.Table(name, sa.MetaData(), schema="raw", autoload_with=connection)
+            for name in source.declared
+        }
+        plan = source.plan(**settings, closure_limit=0.5)
+        _, note = predicted_sizes(connection, plan, tables)
+        assert note is not None
+        assert "of `customers` would come since others refer to them, over the limit of 0.5" in note
+        assert "sales (customer) -> customers (id). Cut them" in note
+        assert "`cut: [sales.customer]`" in note
+        cut = source.plan(**settings, closure_limit=0.5, cut=["sales.customer"])
+        assert predicted_sizes(connection, cut, tables)[1] is None
 
 
 def test_weights_are_right_at_a_fitted_rate(source: Schema) -> None:

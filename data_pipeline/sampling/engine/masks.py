@@ -11,6 +11,9 @@ from data_pipeline.sampling.engine.selection_state import SelectionState
 from data_pipeline.sampling.plan.masked_keys import key_columns
 from data_pipeline.sampling.plan.rules import listed
 
+_TRIED_ROWS = 20_000
+"""So many rows of a table are tried before any is chosen."""
+
 
 def masked(text: str, type_: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
     """Return a mask as an expression over the columns of its table, with the type of its column.
@@ -25,7 +28,8 @@ def check_masks(state: SelectionState) -> None:
 
     Raises:
         ConfigurationError: A column does not exist, PostgreSQL does not understand an expression,
-            or it depends on more than the row, or that of a key on more than its column.
+            or it depends on more than the row, or that of a key on more than its column; or it
+            fails on one of the first rows, or is NULL where the column may not be.
     """
     for table, masks in state.plan.masks.items():
         columns = state.sources[table].table.c
@@ -43,6 +47,8 @@ def check_masks(state: SelectionState) -> None:
                     else f"an expression of the columns {listed(columns.keys())}, no query"
                 )
                 raise ConfigurationError(f"{where}, {text!r}: {reason}\nWrite {what}.")
+            if reason := _failure(state, table, name, text):
+                raise ConfigurationError(f"{where}, {text!r}, {reason}")
 
 
 def _refused(state: SelectionState, table: str, name: str, text: str) -> str | None:
@@ -65,6 +71,24 @@ def _refused(state: SelectionState, table: str, name: str, text: str) -> str | N
                 run(state.connection, f"CREATE INDEX ON {relation} (({expression}))")
     except sa.exc.DBAPIError as error:
         return str(error.orig).strip()
+    return None
+
+
+def _failure(state: SelectionState, table: str, name: str, text: str) -> str | None:
+    """Say why a mask has no value for some of the first rows of a table."""
+    source = state.sources[table].table
+    some = sa.select(source).limit(_TRIED_ROWS).subquery("s")
+    missing = masked(text, source.c[name].type).is_(None)
+    try:
+        with state.connection.begin_nested():
+            lost = state.connection.scalar(
+                sa.select(sa.func.count().filter(missing)).select_from(some)
+            )
+    except sa.exc.DataError as error:
+        reason = str(error.orig).strip()
+        return f"fails on a row of the source: {reason}\nWrite one that has a value for each row."
+    if lost and not source.c[name].nullable:
+        return f"is NULL for some rows, but `{name}` may not be NULL. Write one with a value."
     return None
 
 

@@ -173,15 +173,8 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
     Raises:
         ConfigurationError: Specification and tables do not fit.
     """
-    populations = Populations(plan, tables)
-    restrictions = {name: populations.restriction(name) for name in tables}
-    sources = source_tables(space.connection, plan.graph, tables, restrictions, plan.where)
-    check_where(space.connection, plan, tables)
-    check_coverage(space.connection, plan, sources)
-    state = SelectionState(plan, sources, space)
-    check_cuts(state)
-    check_masks(state)
-    check_pins(state)
+    state = checked(space, plan, tables)
+    sources = state.sources
     with naming_where(space.connection, plan, tables):
         _choose(state)
     return Selection(
@@ -195,6 +188,23 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
         outputs=state.outputs,
         identities={name: copy_identity(state, name) for name in plan.graph.keys},
     )
+
+
+def checked(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]) -> SelectionState:
+    """Check what is asked for against the tables, and return the state before rows are chosen.
+
+    Args and errors are those of `selection`.
+    """
+    populations = Populations(plan, tables)
+    restrictions = {name: populations.restriction(name) for name in tables}
+    sources = source_tables(space.connection, plan.graph, tables, restrictions, plan.where)
+    check_where(space.connection, plan, tables)
+    check_coverage(space.connection, plan, sources)
+    state = SelectionState(plan, sources, space)
+    check_cuts(state)
+    check_masks(state)
+    check_pins(state)
+    return state
 
 
 def _choose(state: SelectionState) -> None:

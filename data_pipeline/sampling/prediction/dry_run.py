@@ -13,6 +13,7 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import RelationName
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.instances import Instance
+from data_pipeline.sampling.engine.selection import checked
 from data_pipeline.sampling.engine.selection_state import Workspace, copied_view, lock_for_selection
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.prediction.budget import Sized, sized_selection
@@ -75,6 +76,8 @@ def dry_run(
             schema = instance.sample_work_schema
             space = Workspace.open(connection, schema, place)
             lock_for_selection(connection, schema, place, relations)
+            if not any(_is_view(connection, table) for table in sources.values()):
+                checked(space, plan, sources)  # predictions do not look at these
             if rows <= _TRIED_ROWS:
                 found = _measured(space, plan, sources, seconds)
             savepoint.rollback()
@@ -99,11 +102,15 @@ def _measured(
 
 
 def _relation(space: Workspace, name: str, source: sa.Table) -> sa.Table:
-    relation = RelationName(source.schema or "public", source.name)
-    if relation_kind(space.connection, relation) != "VIEW":
+    if not _is_view(space.connection, source):
         return source
     space.create(sa.select(source), "copy", name)
     return copied_view(source, space.name("copy", name))
+
+
+def _is_view(connection: sa.Connection, source: sa.Table) -> bool:
+    relation = RelationName(source.schema or "public", source.name)
+    return relation_kind(connection, relation) == "VIEW"
 
 
 @contextmanager

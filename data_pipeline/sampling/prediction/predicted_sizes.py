@@ -17,6 +17,7 @@ from data_pipeline.database.identifiers import RelationName
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.settings.sample import Budget
+from data_pipeline.sampling.engine.closure_limit import remedy
 from data_pipeline.sampling.engine.population import Populations
 from data_pipeline.sampling.engine.sampled import unreached
 from data_pipeline.sampling.engine.source_tables import (
@@ -53,6 +54,7 @@ class _Prediction:
     extents: Mapping[str, Extent]
     inside: dict[str, float] = field(default_factory=dict)
     drawn: dict[str, float] = field(default_factory=dict)
+    shown: dict[str, float] = field(default_factory=dict)
     chosen: dict[str, float] = field(default_factory=dict)
     alike: dict[int, float] = field(default_factory=dict)
     known: dict[str, Mapping[str, ColumnStatistics]] = field(default_factory=dict)
@@ -95,7 +97,8 @@ class _Prediction:
         self.chosen = {name: self.drawn[name] * self.inside[name] for name in self.drawn}
         drawn = dict(self.chosen)
         self._close(drawn)
-        self._close({n: min(1.0, share + self._witnesses(n)) for n, share in drawn.items()})
+        self.shown = {n: min(1.0, share + self._witnesses(n)) for n, share in drawn.items()}
+        self._close(self.shown)
         return {name: self.chosen[name] * self.extents[name].rows for name in self.chosen}
 
     def sizes(self, plan: SamplePlan) -> list[TableSize]:
@@ -110,6 +113,23 @@ class _Prediction:
             )
             for name in plan.graph.keys
         ]
+
+    def over_limit(self) -> Iterator[str]:
+        """Say of which tables more come since others refer to them than `closure_limit` allows."""
+        limit = self.plan.settings.closure_limit
+        for name in self.plan.tables if limit is not None else ():
+            share = self.chosen[name] - self.shown[name]
+            if limit is not None and share > limit:
+                items = [item for item in self.plan.graph.of_parent(name) if self._brings(item)]
+                advice = remedy(self.plan, self.tables, items)
+                yield (
+                    f"sample.closure_limit: some {share:.0%} of `{name}` would come since others "
+                    f"refer to them, over the limit of {limit:g}, so a run would refuse it. They "
+                    f"come by {', '.join(map(str, items))}. {advice}"
+                )
+
+    def _brings(self, item: Relationship) -> bool:
+        return self._referred(item)[1] > 0
 
     def _inside(self, source: SourceTable) -> float:
         """Return the share of rows in the population."""
@@ -274,15 +294,15 @@ class _Prediction:
         limit, rows = self.plan.cover.category_limit, self.extents[name].rows
         columns = self.plan.columns
         names = self.known[name] if columns is None else columns.get(name, ())
+        altered = self.plan.altered(name)
+        known = [self.known[name][n] for n in names if n in self.known[name] and n not in altered]
         found = 0.0
-        for column in names:
-            if column not in self.known[name] or column in self.plan.altered(name):
-                continue
-            statistics = self.known[name][column]
+        for statistics in sorted(known, key=lambda one: -one.values):
+            rate = min(1.0, self.chosen[name] + found / rows)  # they show what others have, too
             if statistics.values <= limit:
-                found += statistics.shown(rows, self.chosen[name], 1.0)[1]
+                found += statistics.shown(rows, rate, 1.0)[1]
             else:
-                found += 2 * (1 - self.chosen[name])
+                found += 2 * (1 - rate)
         if self.plan.cover.fan_outs:
             found += 2 * len(list(self.plan.graph.of_parent(name))) * (1 - self.chosen[name])
             found += sum(map(self._most_children, self.plan.graph.of_child(name)))
@@ -299,21 +319,23 @@ class _Prediction:
 def predicted_sizes(
     connection: sa.Connection, plan: SamplePlan, tables: Mapping[str, sa.Table]
 ) -> tuple[list[TableSize], str | None]:
-    """Predict how many rows of each table a sample will have; and say which rates that takes.
+    """Predict how many rows of each table a sample will have; and say what is to be said of that.
 
     Args:
         connection: To the source.
         plan: What will be chosen.
         tables: The relations of the source.
     """
-    found = extents(connection, tables)
-    check_conditions(connection, plan, tables, found)
-    prediction = _Prediction(connection, plan, tables, found)
+    known = extents(connection, tables)
+    check_conditions(connection, plan, tables, known)
+    prediction = _Prediction(connection, plan, tables, known)
     prediction.look()
-    if not isinstance(plan.settings.size, Budget):
-        return prediction.sizes(plan), None
-    rate = _fitting(prediction, plan, plan.settings.size)
-    return prediction.sizes(with_rate(plan, rate)), rate_note(plan, rate)
+    rates: list[str] = []
+    if isinstance(plan.settings.size, Budget):
+        rate = _fitting(prediction, plan, plan.settings.size)
+        rates, plan = [rate_note(plan, rate)], with_rate(plan, rate)
+    found = prediction.sizes(plan)
+    return found, "\n  ".join([*rates, *prediction.over_limit()]) or None
 
 
 def predicted_rate(

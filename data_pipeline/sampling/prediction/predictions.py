@@ -13,7 +13,7 @@ from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.sampling.plan.weight_columns import fact_prefix
 from data_pipeline.sampling.prediction.budget import Sized
-from data_pipeline.sampling.prediction.sizes import as_lines
+from data_pipeline.sampling.prediction.sizes import as_lines, total
 
 _LARGE = 25.0
 """Above this design effect, 25 rows of a sample tell less than one that is drawn by itself."""
@@ -51,8 +51,9 @@ def log_selection(log: logging.Logger, selection: Selection) -> None:
 
 def log_sizes(log: logging.Logger, found: Sized) -> None:
     """Say how each table is chosen, and how large it is, before rows are copied."""
-    stage = found.selection.plan.graph.stage
-    log.info("\n".join([f"The sample of stage `{stage}`:", *as_lines(found.sizes)]))
+    stage, lines = found.selection.plan.graph.stage, as_lines(found.sizes)
+    every = total(found.sizes).in_words
+    log.info("\n".join([f"The sample of stage `{stage}` has {every}:", *lines]))
     if found.note:
         log.info(found.note)
     for (table, column), count in found.selection.cuts.items():

@@ -1,5 +1,6 @@
 """How large a sample is, table by table, and how each table is chosen."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,9 +14,22 @@ from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.store.reading import catalog_row_of
 
-_EXTENT = sa.text(
-    "SELECT reltuples, pg_total_relation_size(oid) FROM pg_class WHERE oid = to_regclass(:name)"
+_EXTENT = sa.text("""
+WITH parts AS (
+    SELECT relid AS oid FROM pg_partition_tree(to_regclass(:name)) WHERE isleaf
+    UNION SELECT to_regclass(:name)
+), heaps AS (
+    SELECT oid FROM parts
+    UNION ALL SELECT reltoastrelid FROM pg_class JOIN parts USING (oid) WHERE reltoastrelid <> 0
+), indexes AS (
+    SELECT pg_relation_size(indexrelid) AS size FROM pg_index JOIN heaps ON indrelid = heaps.oid
 )
+SELECT (SELECT reltuples FROM pg_class WHERE oid = to_regclass(:name)),
+    (SELECT sum(pg_total_relation_size(oid)) FROM parts),
+    (SELECT array_agg(pg_relation_size(oid)) FROM heaps),
+    (SELECT array_agg(size) FROM indexes WHERE size > 0),
+    current_setting('block_size')::int
+""")
 
 
 @dataclass(frozen=True)
@@ -25,10 +39,26 @@ class Extent:
     Attributes:
         rows: Its rows.
         bytes: What it takes on disk, with indexes.
+        heaps: What its rows take, and what is stored beside them (TOAST).
+        indexes: What each of its indexes takes.
+        block: The size of the blocks that all of them consist of.
     """
 
     rows: float
     bytes: float
+    heaps: tuple[int, ...] = ()
+    indexes: tuple[int, ...] = ()
+    block: int = 8192
+
+    def bytes_of(self, rows: float) -> float:
+        """Return what a copy of some rows takes, if they are as wide as the others.
+
+        Each index has a block, however few rows there are, and each of these begins one.
+        """
+        share = rows / self.rows if self.rows else 0.0
+        sizes = [*self.heaps, *(size - self.block for size in self.indexes)]
+        blocks = sum(math.ceil(share * size / self.block) for size in sizes)
+        return float((blocks + len(self.indexes)) * self.block)
 
 
 @dataclass(frozen=True)
@@ -54,8 +84,14 @@ class TableSize:
     @classmethod
     def of(cls, table: str, how: str, rows: float, source: Extent) -> "TableSize":
         """Return the size of a table of which so many rows come."""
-        share = rows / source.rows if source.rows else 0.0
-        return cls(table, how, rows, source.rows, source.bytes * share, source.bytes)
+        return cls(table, how, rows, source.rows, source.bytes_of(rows), source.bytes)
+
+    @property
+    def in_words(self) -> str:
+        """The size and the share of it, as a sentence takes it."""
+        share = _share(self.rows, self.source_rows)
+        part = f" ({share})" if share else ""
+        return f"{self.rows:,.0f} of {self.source_rows:,.0f} rows{part}, {_bytes(self.bytes)}"
 
 
 def extents(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> dict[str, Extent]:
@@ -65,14 +101,14 @@ def extents(connection: sa.Connection, tables: Mapping[str, sa.Table]) -> dict[s
 
 def _extent(connection: sa.Connection, table: sa.Table) -> Extent:
     name = RelationName(table.schema or "public", table.name).quoted
-    estimated, size = connection.execute(_EXTENT, {"name": name}).one()
+    estimated, size, heaps, indexes, block = connection.execute(_EXTENT, {"name": name}).one()
     row = catalog_row_of(table)
     rows = estimated
     if row is not None and row.row_count is not None and row.table.name == table.name:
         rows = row.row_count  # else it is a working table with some rows of that one
     if rows < 0 or not size:  # nobody has looked at it yet, or it is a view
         rows = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-    return Extent(float(rows), float(size))
+    return Extent(float(rows), float(size), tuple(heaps), tuple(indexes or ()), block)
 
 
 def sizes(connection: sa.Connection, selection: Selection) -> list[TableSize]:
