@@ -204,13 +204,14 @@ def check_results(key: dg.AssetKey, figures: Sequence[Figure]) -> Iterator[dg.As
         )
 
 
+def _said(figure: Figure) -> str:
+    expected = "" if figure.expected is None else f", expected {number(figure.expected)}"
+    return f"{figure.subject}: {figure.measure} {number(figure.value)}{expected} ({figure.text})"
+
+
 def _problem(failed: Sequence[Figure]) -> str:
     worst = sorted(failed, key=lambda figure: figure.severity != "error")
-    lines = [
-        f"{item.subject}: {item.measure} {number(item.value)}, expected {number(item.expected)} "
-        f"({item.text})"
-        for item in worst[:_MOST_NAMED]
-    ]
+    lines = [_said(item) for item in worst[:_MOST_NAMED]]
     if len(failed) > _MOST_NAMED:
         more, report = len(failed) - _MOST_NAMED, project.command("report")
         lines.append(f"and {more} more: `{report}` lists all")
