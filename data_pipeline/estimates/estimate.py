@@ -1,5 +1,6 @@
 """What an estimate consists of, and how its interval follows from its standard error."""
 
+import itertools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -90,27 +91,40 @@ def half_width(standard_error: float, degrees_of_freedom: float, level: float) -
     return standard_error * t_quantile(level, degrees_of_freedom)
 
 
+def shift(skewness: float, half: float, standard_error: float, level: float) -> float:
+    """Return how far the middle of an interval lies above the estimate, for its skewness.
+
+    A sample without the largest values has a low estimate and a small standard error, too, so that
+    symmetric intervals of skewed values miss the truth on one side. Johnson, N. J. (1978), Modified
+    t tests and confidence intervals for asymmetrical populations, Journal of the American
+    Statistical Association 73(363), 536-544; with the quantile, as Hall, P. (1992), The Bootstrap
+    and Edgeworth Expansion, Springer, section 3.5 gives it. The estimate stays inside.
+    """
+    if not math.isfinite(skewness) or not math.isfinite(half):
+        return 0.0
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    return max(-half, min(half, skewness * (2 * z * z + 1) / 6 * standard_error))
+
+
 def with_intervals(computed: "pd.DataFrame", by: Sequence[str], level: float) -> "pd.DataFrame":
     """Return estimates with their intervals.
 
     Args:
-        computed: Columns `by`, `value`, `standard_error`, `degrees_of_freedom`, `units`, `rows`.
+        computed: Columns `by`, `value`, `standard_error`, `degrees_of_freedom`, `skewness`,
+            `units`, `rows`.
         by: The columns of the groups.
         level: The confidence level.
     """
     import pandas as pd
 
-    half = pd.Series(
-        [
-            half_width(error, degrees, level)
-            for error, degrees in zip(
-                computed["standard_error"], computed["degrees_of_freedom"], strict=True
-            )
-        ],
-        index=computed.index,
-        dtype="float64",
+    errors = computed["standard_error"]
+    halves = list(map(half_width, errors, computed["degrees_of_freedom"], itertools.repeat(level)))
+    shifts = list(map(shift, computed["skewness"], halves, errors, itertools.repeat(level)))
+    half, middle = (
+        pd.Series(numbers, index=computed.index, dtype="float64") for numbers in (halves, shifts)
     )
-    finished = computed.assign(low=computed["value"] - half, high=computed["value"] + half)
+    middle = computed["value"] + middle
+    finished = computed.assign(low=middle - half, high=middle + half)
     return finished[[*by, *RESULT_COLUMNS]]
 
 

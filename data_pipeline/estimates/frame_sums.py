@@ -153,7 +153,7 @@ def _linearised(units: pd.DataFrame, groups: list[str], is_ratio: bool) -> pd.Da
 
 
 def _contributions(units: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
-    """Add each unit's part of the variance and of its sum of squares (see `in_database`)."""
+    """Add each unit's part of the variance and of sums of its powers (see `sql`)."""
     p, drawn = units["p"], units["drawn"]
     keys = [units[name] for name in [*groups, "p", "srs", "drawn"]]
     by_stratum = units["z"].groupby(keys, dropna=False, observed=True)
@@ -162,8 +162,12 @@ def _contributions(units: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     correction = (drawn / (drawn - 1).where(drawn != 1)).where(units["srs"], 1.0)
     factor = ((1 - p) * correction).where(p != 1, 0.0)
     of_unit, of_absent = factor * (units["z"] - mean) ** 2 / units["kept"], factor * mean**2
+    deviation = units["z"] - mean
     return units.assign(
-        variance=of_unit + absent * of_absent, squares=of_unit**2 + absent * of_absent**2
+        variance=of_unit + absent * of_absent,
+        squares=of_unit**2 + absent * of_absent**2,
+        cubes=np.sign(deviation) * of_unit.abs() ** 1.5
+        - absent * np.sign(mean) * of_absent.abs() ** 1.5,
     )
 
 
@@ -173,13 +177,14 @@ def _results(units: pd.DataFrame, groups: list[str], is_ratio: bool) -> pd.DataF
             "value": units["value"],
             "variance": units["variance"],
             "squares": units["squares"],
+            "cubes": units["cubes"],
             "counted": units["rows"] > 0,
             "uncertain": (units["rows"] > 0) & (units["p"] < 1),
             "rows": units["rows"],
         }
     )
     aggregates: dict[str, Any] = dict.fromkeys(["counted", "uncertain", "rows"], "sum")
-    aggregates |= {"value": "first", "variance": _sum, "squares": _sum}
+    aggregates |= {"value": "first", "variance": _sum, "squares": _sum, "cubes": _sum}
     keys: Any = [units[name] for name in groups] or np.zeros(len(units), dtype=np.int64)
     sums = parts.groupby(keys, dropna=False, observed=True).agg(aggregates)
     if not groups:
@@ -190,11 +195,13 @@ def _results(units: pd.DataFrame, groups: list[str], is_ratio: bool) -> pd.DataF
     if is_ratio:
         unknown |= (sums["counted"] == 1) & (sums["uncertain"] == 1)
     degrees = sums["variance"] ** 2 / sums["squares"].where(sums["squares"] != 0) - 1
+    cubed = sums["variance"] ** 1.5
     results = pd.DataFrame(
         {
             "value": sums["value"],
             "standard_error": np.sqrt(sums["variance"]).mask(unknown),
             "degrees_of_freedom": degrees.clip(lower=1.0).fillna(1.0),
+            "skewness": (sums["cubes"] / cubed.where(cubed != 0)).fillna(0.0),
             "units": sums["counted"].astype(np.int64),
             "rows": sums["rows"].astype(np.int64),
             "problem": units["problem"].iloc[0] if len(units) else None,

@@ -189,8 +189,9 @@ def estimate_query(
             the number of units in the relation.
 
     Returns:
-        A query of the columns `by`, `value`, `standard_error`, `degrees_of_freedom`, `units`,
-        `rows` and `problem`, which is NULL unless the weights make no sense (see `PROBLEMS`).
+        A query of the columns `by`, `value`, `standard_error`, `degrees_of_freedom`, `skewness`,
+        `units`, `rows` and `problem`, which is NULL unless the weights make no sense (see
+        `PROBLEMS`).
 
     Raises:
         ConfigurationError: A column is missing, or the design is impossible.
@@ -235,7 +236,7 @@ def _linearised(units: sa.CTE, groups: int, is_ratio: bool) -> sa.CTE:
 
 
 def _contributions(linearised: sa.CTE, groups: int) -> sa.CTE:
-    """Add what each unit contributes to the variance, and to the sum of squares of these.
+    """Add what each unit contributes to the variance, and to sums of its powers.
 
     Units that were drawn but have no row in the group deviate from the mean too, all by the same;
     the units of the stratum that have rows share what they contribute.
@@ -255,7 +256,14 @@ def _contributions(linearised: sa.CTE, groups: int) -> sa.CTE:
         linearised,
         (of_unit + absent * of_absent).label("variance"),
         (of_unit * of_unit + absent * of_absent * of_absent).label("squares"),
+        (_cube(of_unit, u.z - mean) + absent * _cube(of_absent, -mean)).label("cubes"),
     ).cte("contributions")
+
+
+def _cube(contribution: Any, deviation: Any) -> Any:
+    """Return the third power of a deviation of which the second one is a contribution."""
+    # It is negative where a probability is over 1, which is refused when the query has run.
+    return sa.func.sign(deviation) * contribution * sa.func.sqrt(sa.func.abs(contribution))
 
 
 def _results(contributions: sa.CTE, is_ratio: bool) -> list[sa.ColumnElement[Any]]:
@@ -267,11 +275,14 @@ def _results(contributions: sa.CTE, is_ratio: bool) -> list[sa.ColumnElement[Any
         unknown |= (counted == 1) & (sa.func.count().filter((u.rows > 0) & (u.p < 1)) == 1)
     error = sa.case((unknown, NAN), else_=sa.func.coalesce(sa.func.sqrt(variance), NAN))
     degrees = variance * variance / sa.func.nullif(squares, 0.0, type_=sa.Double) - 1
+    cubed = variance * sa.func.sqrt(variance)
+    skewness = sa.func.sum(u.cubes) / sa.func.nullif(cubed, 0.0, type_=sa.Double)
     nothing = NAN if is_ratio else sa.literal(0.0, sa.Double)
     return [
         sa.func.coalesce(sa.func.min(u.value), nothing, type_=sa.Double).label("value"),
         sa.type_coerce(error, sa.Double).label("standard_error"),
         sa.func.greatest(degrees, 1.0, type_=sa.Double).label("degrees_of_freedom"),
+        sa.func.coalesce(skewness, 0.0, type_=sa.Double).label("skewness"),
         counted.label("units"),
         sa.cast(sa.func.coalesce(sa.func.sum(u.rows), 0), sa.BigInteger).label("rows"),
         sa.func.max(u.problem).label("problem"),

@@ -9,8 +9,8 @@ BEFORE = {
     "flights_clean/flights": "d56397a4bf3d78c0",
     "flights_clean/planes": "b818f04cc1c90aa5",
     "flights_transformed/departures": "b3991b009f5cd114",
-    "flights_evaluation/estimates": "1029607a26a7861e",
-    "flights_model/late_arrival_model": "3163b089b500632c",
+    "flights_evaluation/estimates": "cdf8c1c666b712d4",
+    "flights_model/late_arrival_model": "ce0a3509b549d4f7",
     "flights_inputs/flights": "07ed43fd18fc6b5d",
 }
 """Code versions of assets that use code of this package, when it lay in `tables` and `sampling`.
