@@ -75,3 +75,21 @@ def test_tables_that_come_whole_cost_nothing(
 ) -> None:
     said = predicted(heavy_below, caplog, roots={"customers": root})
     assert said == {"INFO": [], "WARNING": []}
+
+
+def test_nothing_is_said_of_children_that_are_not_there(
+    engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = schema(
+        engine,
+        [
+            "CREATE TABLE customers AS SELECT g AS id FROM generate_series(1, 50) g",
+            "CREATE TABLE orders (id int, customer int)",
+            'CREATE TABLE lines (id int, "order" int)',
+        ],
+        customers={"primary_key": "id"},
+        orders={"primary_key": "id", "foreign_keys": [to("customer", "customers", "id")]},
+        lines={"primary_key": "id", "foreign_keys": [to("order", "orders", "id")]},
+    )
+    settings: dict[str, Any] = {"roots": {"customers": {"rate": 0.1}}, "small_table_rows": 0}
+    assert predicted(source, caplog, **settings) == {"INFO": [], "WARNING": []}

@@ -25,8 +25,8 @@ def log_selection(log: logging.Logger, selection: Selection) -> None:
     cheap: list[tuple[float, str]] = []
     for table in plan.tables.values():
         item, is_whole = table.owner, selection.rows[table.name] is None
-        if item is None or item.number not in selection.fan_outs or plan.is_minimal or is_whole:
-            continue
+        if item is None or plan.is_minimal or is_whole or not selection.fan_outs.get(item.number):
+            continue  # a table without rows has none
         of_root = plan.tables[item.parent].part is SamplePart.ROOT
         effect, text, remedy = (_of_root if of_root else _below)(
             plan, item, selection.fan_outs[item.number]
