@@ -130,6 +130,8 @@ class SamplePlan:
         said |= {"where": dict(self.where), "cut": _lists(self.cuts)}
         said["mask"] = {name: dict(item) for name, item in self.masks.items()}
         said["closure_limit"] = self.settings.closure_limit
+        if isinstance(self.settings.size, Budget) and self.settings.size.bytes is not None:
+            said["bytes"] = "with a block of each index"  # earlier versions took shares
         return {key: value for key, value in said.items() if value}
 
     def is_cut(self, item: Relationship) -> bool:
