@@ -81,6 +81,29 @@ def test_sizes_are_predicted_from_statistics(source: Schema, settings: dict[str,
     assert total(predicted.values()).rows == pytest.approx(total(chosen.sizes).rows, rel=0.25)
 
 
+def test_what_refers_to_rows_of_its_own_root_brings_nothing(engine: sa.Engine) -> None:
+    source = schema(
+        engine,
+        [
+            "CREATE TABLE customers AS SELECT g AS id FROM generate_series(1, 1000) g",
+            "CREATE TABLE orders AS SELECT g AS id, 1 + g % 1000 AS customer "
+            "FROM generate_series(1, 8000) g",
+            "CREATE TABLE payments AS SELECT id, customer, id AS order_of FROM orders",
+            "ANALYZE",
+        ],
+        customers={"primary_key": "id"},
+        orders={"primary_key": "id", "foreign_keys": [to("customer", "customers", "id")]},
+        payments={
+            "primary_key": "id",
+            "foreign_keys": [to("customer", "customers", "id"), to("order_of", "orders", "id")],
+        },
+    )
+    settings: dict[str, Any] = {"roots": {"customers": {"rate": 0.1}}, "cover": "off"}
+    chosen, predicted = sized(source, **settings, small_table_rows=0)
+    for size in chosen.sizes:
+        assert predicted[size.table].rows == pytest.approx(size.rows, rel=0.3), size
+
+
 @pytest.mark.parametrize(
     ("size", "wanted"), [({"rows": 3000}, 3000), ({"share": 0.05}, 1800), ({"bytes": "400kB"}, 0)]
 )
@@ -167,6 +190,14 @@ def test_a_size_that_cannot_be_met_is_refused(source: Schema) -> None:
     message = "sample.size: {rows: 500} cannot be met: the least that such a sample of stage"
     with pytest.raises(ConfigurationError, match=message):
         sized(source, roots={"customers": {}}, size={"rows": 500}, whole=["days"])
+
+
+def test_a_size_that_witnesses_alone_have_is_refused(source: Schema) -> None:
+    settings: dict[str, Any] = {"roots": {"customers": {}}, "small_table_rows": 500}
+    least, _ = sized(source, roots={"customers": {"rate": 1e-7}}, small_table_rows=500)
+    rows_of_least = round(total(least.sizes).rows)
+    with pytest.raises(ConfigurationError, match=r"sample.size: {rows: \d+} cannot be met"):
+        sized(source, **settings, size={"rows": rows_of_least})
 
 
 @pytest.mark.parametrize(

@@ -300,16 +300,17 @@ def pin_text(stage: str, table: str, pin: Mapping[str, Any]) -> str:
     return f"sample.pins, {stage}/{table} {{{key}}}"
 
 
+def open_roots(plan: SamplePlan) -> list[str]:
+    """Return the roots whose rate follows from the size of the whole sample."""
+    return [n for n, root in plan.roots.items() if root.rate is None and root.rows is None]
+
+
 def with_rate(plan: SamplePlan, rate: float) -> SamplePlan:
     """Return a plan in which roots without a size of their own have a rate."""
-    roots = {
-        name: RootSettings(rate=rate) if root.rate is None and root.rows is None else root
-        for name, root in plan.roots.items()
-    }
-    return replace(plan, roots=roots)
+    fitted = dict.fromkeys(open_roots(plan), RootSettings(rate=rate))
+    return replace(plan, roots={**plan.roots, **fitted})
 
 
 def rate_note(plan: SamplePlan, rate: float) -> str:
     """Say which rate was chosen for a size."""
-    chosen = [n for n, root in plan.roots.items() if root.rate is None and root.rows is None]
-    return f"sample.size {plan.settings.size}: the rate of {listed(chosen)} is {rate:.6g}"
+    return f"sample.size {plan.settings.size}: the rate of {listed(open_roots(plan))} is {rate:.6g}"

@@ -8,7 +8,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.settings.sample import Budget
 from data_pipeline.sampling.engine import Selection, selection
 from data_pipeline.sampling.engine.selection_state import Workspace
-from data_pipeline.sampling.plan.sample_plan import SamplePlan, rate_note, with_rate
+from data_pipeline.sampling.plan.sample_plan import SamplePlan, open_roots, rate_note, with_rate
 from data_pipeline.sampling.prediction.predicted_sizes import predicted_rate
 from data_pipeline.sampling.prediction.probed_conditions import check_conditions
 from data_pipeline.sampling.prediction.sizes import TableSize, extents, measured, sizes, total
@@ -111,6 +111,9 @@ class _Search:
         """
         size, wanted = measured(self.budget, tried.sizes)
         text = rate_note(self.plan, rate)
+        known = extents(self.space.connection, {n: self.tables[n] for n in open_roots(self.plan)})
+        if all(extent.rows * rate < 1 for extent in known.values() if extent.rows):
+            raise ConfigurationError(self._too_small(tried))  # no row would stand for others
         if abs(size - wanted) <= _ALLOWED * wanted:
             return text
         if size > wanted and self.below is None:

@@ -37,6 +37,7 @@ from data_pipeline.sampling.prediction.column_statistics import (
     references_within,
 )
 from data_pipeline.sampling.prediction.probed_conditions import check_conditions
+from data_pipeline.sampling.prediction.same_roots import owners, share_of_same_root
 from data_pipeline.sampling.prediction.sizes import Extent, TableSize, described, extents, measured
 
 _PROBED_ROOTS = 300
@@ -44,6 +45,7 @@ _COUNTED_ROWS = 200_000
 _ROUNDS = 50
 _HALVINGS = 24
 _LEAST_RATE = 1e-7
+_FITTING = 0.1
 
 
 @dataclass
@@ -57,6 +59,7 @@ class _Prediction:
     shown: dict[str, float] = field(default_factory=dict)
     chosen: dict[str, float] = field(default_factory=dict)
     alike: dict[int, float] = field(default_factory=dict)
+    together: dict[int, float] = field(default_factory=dict)
     known: dict[str, Mapping[str, ColumnStatistics]] = field(default_factory=dict)
     referring: dict[int, ColumnStatistics | None] = field(default_factory=dict)
 
@@ -83,6 +86,7 @@ class _Prediction:
             raise ConfigurationError(unreached(plan, large))
         for item in self.plan.graph.relationships:
             self.alike[item.number] = self._alike(sources, item)
+            self.together[item.number] = self._together(sources, item)
             child = sources[item.child]
             if child.restriction is not None and not self._is_view(item.child):
                 rows = self.extents[item.child].rows
@@ -197,19 +201,19 @@ class _Prediction:
 
     def _alike(self, sources: Mapping[str, SourceTable], item: Relationship) -> float:
         """Return the number of values that rows of a root refer to, for each of these rows."""
-        owners = list(self._owners(item.child))
-        chain = {item.child, *(owner.parent for owner in owners)}
+        above_child = list(owners(self.plan, item.child))
+        chain = {item.child, *(owner.parent for owner in above_child)}
         small = self.extents[item.parent].rows <= self.plan.settings.small_table_rows
-        if not owners or small or any(map(self._is_view, chain)):
+        if not above_child or small or any(map(self._is_view, chain)):
             return 1.0
-        root = sources[owners[-1].parent]
+        root = sources[above_child[-1].parent]
         percent = min(100.0, max(0.001, 200 * _PROBED_ROOTS / max(self.extents[root.name].rows, 1)))
         some = root.table.tablesample(sa.func.system(percent), name="probed", seed=sa.literal(0))
         place: sa.ColumnElement[Any] = sa.literal_column("probed.ctid")
         units = sa.select(*some.c, place.label("unit")).limit(_PROBED_ROOTS).subquery("units")
         above: sa.FromClause = units
         rows: sa.FromClause = units
-        for number, owner in enumerate(reversed(owners)):
+        for number, owner in enumerate(reversed(above_child)):
             child = sources[owner.child].all_rows(f"child_{number}")
             above = above.join(child, matches(owner, child, rows))
             rows = child
@@ -220,15 +224,18 @@ class _Prediction:
         count, different = self.connection.execute(query).one()
         return different / count if count else 1.0
 
+    def _together(self, sources: Mapping[str, SourceTable], item: Relationship) -> float:
+        """Return the share of references to rows that are drawn with the same row of a root."""
+        both = [*owners(self.plan, item.child), *owners(self.plan, item.parent), item]
+        if any(self._is_view(name) for way in both for name in (way.child, way.parent)):
+            return 0.0
+        rows = self.extents[item.child].rows
+        return share_of_same_root(self.connection, self.plan, sources, item, rows)
+
     def _is_view(self, name: str) -> bool:
         table = self.tables[name]
         relation = RelationName(table.schema or "public", table.name)
         return relation_kind(self.connection, relation) == "VIEW"
-
-    def _owners(self, table: str) -> Iterator[Relationship]:
-        while (owner := self.plan.tables[table].owner) is not None:
-            yield owner
-            table = owner.parent
 
     def _close(self, base: Mapping[str, float]) -> None:
         """Add what chosen rows refer to, until nothing changes."""
@@ -264,8 +271,9 @@ class _Prediction:
         rate = self.chosen[item.child]
         if self.plan.is_cut(item) or not rate or not self.extents[item.parent].rows:
             return 0.0, 0.0
-        if owner == item:  # drawn rows came with it
-            rate = max(0.0, rate - self.drawn[item.child] * self.inside[item.child])
+        # Drawn rows came with what they refer to, or that comes with their root, too.
+        with_drawn = 1.0 if owner == item else self.together[item.number]
+        rate = max(0.0, rate - with_drawn * self.drawn[item.child] * self.inside[item.child])
         rows, parents = self.extents[item.child].rows, self.extents[item.parent].rows
         references = self._referring(item)
         if (of_population := self.referring.get(item.number)) is not None:
@@ -331,9 +339,12 @@ def predicted_sizes(
     prediction = _Prediction(connection, plan, tables, known)
     prediction.look()
     rates: list[str] = []
-    if isinstance(plan.settings.size, Budget):
-        rate = _fitting(prediction, plan, plan.settings.size)
+    if isinstance(budget := plan.settings.size, Budget):
+        rate = _fitting(prediction, plan, budget)
         rates, plan = [rate_note(plan, rate)], with_rate(plan, rate)
+        size, wanted = measured(budget, prediction.sizes(plan))
+        if abs(size - wanted) > _FITTING * wanted:
+            rates.append(f"that is as near as it gets, {size / wanted:.0%} of it")
     found = prediction.sizes(plan)
     return found, "\n  ".join([*rates, *prediction.over_limit()]) or None
 
