@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import pandas as pd
@@ -28,6 +28,10 @@ PROPERTIES: dict[str, dict[str, Any]] = {
     "clicks": {"foreign_keys": [ForeignKey(["customer"], "customers")]},
     "notes": {"primary_key": "note"},
 }
+
+
+class RunFull(Protocol):
+    def __call__(self, shop: "Shop", config: str, *, weights: bool = False) -> None: ...
 
 
 class Shop:
@@ -59,6 +63,10 @@ class Shop:
             "notes": pd.DataFrame({"note": ["a", "b"]}),
         }
         self.loads = 0
+
+    def content(self) -> str:
+        """Gives all rows with their types."""
+        return "".join(f"{name} {f.dtypes} {f.to_csv()}" for name, f in self.frames.items())
 
     def assets(self, **options: Any) -> list[dg.AssetsDefinition]:
         """Gives the raw tables, and the input tables in stage `inputs`."""

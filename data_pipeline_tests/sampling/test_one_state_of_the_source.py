@@ -15,17 +15,17 @@ from data_pipeline.sampling import copy_filtered_inputs
 from data_pipeline.sampling.sample_request import Request
 from data_pipeline.sampling.sampled_inputs import sampled_inputs
 from data_pipeline.store.table_properties import properties
-from data_pipeline_tests.sampling.shop import PROPERTIES, Shop, configured, rows, run
+from data_pipeline_tests.sampling.shop import PROPERTIES, RunFull, Shop, configured, rows, run
 
 LOG = logging.getLogger(__name__)
 MIDI = {"roots": {"customers": {"rate": 0.2}}}
 
 
 def test_no_table_of_the_source_can_be_replaced_while_rows_are_copied(
-    pipeline_database: sa.Engine, tmp_path: Path
+    pipeline_database: sa.Engine, tmp_path: Path, run_full: RunFull
 ) -> None:
     config = configured(tmp_path, midi=MIDI)
-    run(Shop().assets(), "full", config)
+    run_full(Shop(), config)
     request = Request(
         instance=load_configuration(config).instance("midi"),
         stage="inputs",

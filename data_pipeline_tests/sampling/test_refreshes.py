@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from data_pipeline import instance_resources
 from data_pipeline_tests.io_manager.runs import execute
-from data_pipeline_tests.sampling.shop import Rows, Shop, configured, rows, run
+from data_pipeline_tests.sampling.shop import Rows, RunFull, Shop, configured, rows, run
 
 NAMES = ("regions", "customers", "orders", "clicks")
 MIDI: dict[str, Any] = {"roots": {"customers": {"rate": 0.2}}, "small_table_rows": 2}
@@ -114,21 +114,21 @@ def loaded(shop: Shop, config: str, *names: str) -> None:
     )
 
 
-def made_shop(sample: dict[str, Any], path: Path) -> tuple[Shop, str]:
+def made_shop(sample: dict[str, Any], path: Path, run_full: RunFull) -> tuple[Shop, str]:
     shop = Shop(customers=100)
     shop.frames["orders"]["customer"] = shop.frames["orders"]["customer"].astype("Int64")
     shop.frames["orders"].loc[::9, "customer"] = None
     config = configured(path, midi=sample)
-    run(shop.assets(), "full", config)
+    run_full(shop, config)
     run(shop.assets(weights=True), "midi", config)
     return shop, config
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_refreshed_samples_have_the_rows_of_a_fresh_draw(
-    pipeline_database: sa.Engine, tmp_path: Path, name: str
+    pipeline_database: sa.Engine, tmp_path: Path, run_full: RunFull, name: str
 ) -> None:
-    shop, config = made_shop(SAMPLES[name], tmp_path)
+    shop, config = made_shop(SAMPLES[name], tmp_path, run_full)
     for change, table in CHANGES:
         change(shop)
         loaded(shop, config, table)
@@ -142,9 +142,9 @@ def test_refreshed_samples_have_the_rows_of_a_fresh_draw(
 
 @pytest.mark.parametrize("name", ["rate", "where", "where of the root", "rows"])
 def test_copies_whose_rows_are_the_same_stay(
-    pipeline_database: sa.Engine, tmp_path: Path, name: str
+    pipeline_database: sa.Engine, tmp_path: Path, run_full: RunFull, name: str
 ) -> None:
-    shop, config = made_shop(SAMPLES[name], tmp_path)
+    shop, config = made_shop(SAMPLES[name], tmp_path, run_full)
     before, known = files(pipeline_database), versions(pipeline_database)
     updated(shop)
     loaded(shop, config, "orders")
@@ -159,9 +159,9 @@ def test_copies_whose_rows_are_the_same_stay(
 
 
 def test_a_copy_that_somebody_has_changed_is_made_again(
-    pipeline_database: sa.Engine, tmp_path: Path
+    pipeline_database: sa.Engine, tmp_path: Path, run_full: RunFull
 ) -> None:
-    shop, config = made_shop(SAMPLES["rate"], tmp_path)
+    shop, config = made_shop(SAMPLES["rate"], tmp_path, run_full)
     expected = made(pipeline_database)["midi_inputs.clicks"]
     execute(pipeline_database, "DELETE FROM midi_inputs.clicks")
     updated(shop)

@@ -11,7 +11,7 @@ from data_pipeline.instances import load_configuration
 from data_pipeline.sampling.engine.selection_state import lock_for_selection, work_table
 from data_pipeline.sampling.sample_request import Request
 from data_pipeline_tests.io_manager.runs import execute
-from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
+from data_pipeline_tests.sampling.shop import RunFull, Shop, configured, rows, run
 
 MIDI: dict[str, Any] = {"roots": {"customers": {"rate": 0.2}}, "salt": 3}
 TABLES = (
@@ -35,10 +35,10 @@ def shop() -> Shop:
 
 
 def test_the_rows_of_a_sample_refer_to_each_other(
-    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, run_full: RunFull
 ) -> None:
     config = configured(tmp_path, midi=MIDI)
-    run(shop.assets(), "full", config)
+    run_full(shop, config)
     run(shop.assets(), "midi", config)
     counted = rows(
         pipeline_database,
@@ -72,11 +72,15 @@ def test_tables_that_come_whole_anyhow_stay_when_the_specification_changes(
 
 
 def test_the_log_predicts_design_effects_before_the_rows_are_copied(
-    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, capfd: pytest.CaptureFixture[str]
+    pipeline_database: sa.Engine,
+    tmp_path: Path,
+    shop: Shop,
+    run_full: RunFull,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     shop.frames["orders"].loc[800:, "customer"] = 7
     config = configured(tmp_path, midi=MIDI, mini=MIDI | {"hubs": "off"})
-    run(shop.assets(), "full", config)
+    run_full(shop, config)
     for name, said in (
         ("midi", "is 1.5 (hubs: 1, with more than 512 each; 403.0 if there were none)"),
         ("mini", "is 403.0 (no hubs)"),
@@ -135,10 +139,10 @@ def test_rows_without_a_primary_key_have_weights_too(
 
 
 def test_an_unchanged_sample_is_left_as_it_is(
-    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, run_full: RunFull
 ) -> None:
     config = configured(tmp_path, midi=MIDI)
-    run(shop.assets(weights=True), "full", config)
+    run_full(shop, config, weights=True)
     run(shop.assets(weights=True), "midi", config)
     before = nodes(pipeline_database)
     result = run(shop.assets(weights=True), "midi", config)
@@ -147,10 +151,10 @@ def test_an_unchanged_sample_is_left_as_it_is(
 
 
 def test_a_change_reaches_the_neighbours_of_a_table_and_no_others(
-    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, run_full: RunFull
 ) -> None:
     config = configured(tmp_path, midi=MIDI)
-    run(shop.assets(weights=True), "full", config)
+    run_full(shop, config, weights=True)
     run(shop.assets(weights=True), "midi", config)
     before = nodes(pipeline_database)
     shop.frames["regions"] = shop.frames["regions"].iloc[:2]
@@ -161,10 +165,10 @@ def test_a_change_reaches_the_neighbours_of_a_table_and_no_others(
 
 
 def test_another_specification_chooses_anew(
-    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, run_full: RunFull
 ) -> None:
     config = configured(tmp_path, midi=MIDI)
-    run(shop.assets(), "full", config)
+    run_full(shop, config)
     run(shop.assets(), "midi", config)
     fewer = set(rows(pipeline_database, "SELECT number FROM midi_inputs.orders"))
     more = {**MIDI, "roots": {"customers": {"rate": 0.5}}}
@@ -173,20 +177,20 @@ def test_another_specification_chooses_anew(
 
 
 def test_no_working_table_is_left_behind(
-    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, run_full: RunFull
 ) -> None:
     config = configured(tmp_path, midi=MIDI)
-    run(shop.assets(), "full", config)
+    run_full(shop, config)
     run(shop.assets(), "midi", config)
     left = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('midi_sample__work')"
     assert rows(pipeline_database, left) == []
 
 
 def test_a_pipeline_that_draws_other_tables_of_the_stage_is_not_waited_for(
-    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop
+    pipeline_database: sa.Engine, tmp_path: Path, shop: Shop, run_full: RunFull
 ) -> None:
     config = configured(tmp_path, midi=MIDI)
-    run(shop.assets(), "full", config)
+    run_full(shop, config)
     schema = "midi_sample__work"
     execute(pipeline_database, f"CREATE SCHEMA {schema}")
     theirs, forgotten = (work_table(schema, place, "rows", "t") for place in ("theirs", "gone"))

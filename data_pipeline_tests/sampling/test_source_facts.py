@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import instance_resources
+from data_pipeline_tests.beginnings import BeginWith
 from data_pipeline_tests.io_manager.runs import execute
 from data_pipeline_tests.sampling.shop import Rows, Shop, configured, rows, run
 
@@ -20,13 +21,17 @@ LOWER: dict[str, Any] = MIDI | {"roots": {"customers": {"rate": 0.1}}}
 
 
 @pytest.fixture
-def shop(pipeline_database: sa.Engine, tmp_path: Path) -> Shop:
+def shop(begin_with: BeginWith, tmp_path: Path) -> Shop:
     """A shop with a rare page, of which `full` and `midi` are built."""
     shop = Shop(customers=40)
     shop.frames["clicks"].loc[3, "page"] = "secret"
     config = configured(tmp_path, midi=MIDI)
-    run(shop.assets(), "full", config)
-    run(shop.assets(weights=True), "midi", config)
+
+    def build() -> None:
+        run(shop.assets(), "full", config)
+        run(shop.assets(weights=True), "midi", config)
+
+    begin_with(__name__, build)
     return shop
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline_tests.sampling.shop import Shop, configured, rows, run
+from data_pipeline_tests.sampling.shop import RunFull, Shop, configured, rows, run
 
 NAMES = ("customers", "orders", "regions", "clicks")
 
@@ -40,7 +40,7 @@ ROOTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ROOTS)
 def test_they_have_the_same_rows_and_roles(
-    pipeline_database: sa.Engine, tmp_path: Path, name: str
+    pipeline_database: sa.Engine, tmp_path: Path, run_full: RunFull, name: str
 ) -> None:
     shop = Shop(customers=60)
     shop.frames["orders"]["customer"] = shop.frames["orders"]["customer"].astype("Int64")
@@ -52,7 +52,7 @@ def test_they_have_the_same_rows_and_roles(
         "hubs": "off",
         "pins": {"orders": [{"number": 5}, {"number": 6}]},
     }
-    run(shop.assets(), "full", configured(tmp_path, midi=midi))
+    run_full(shop, configured(tmp_path, midi=midi))
     run(shop.assets(weights=True), "midi", configured(tmp_path, midi=midi))
     written = made(pipeline_database)
     # With a limit of the closure, nothing is written before it is known to be within it.
@@ -75,12 +75,16 @@ def test_they_have_the_same_rows_and_roles(
     ],
 )
 def test_copies_of_what_a_fixed_condition_leaves_are_written_at_once(
-    pipeline_database: sa.Engine, tmp_path: Path, where: dict[str, str], ways: list[str]
+    pipeline_database: sa.Engine,
+    tmp_path: Path,
+    run_full: RunFull,
+    where: dict[str, str],
+    ways: list[str],
 ) -> None:
     shop = Shop(customers=60)
     midi: dict[str, Any] = {"roots": {"customers": {"rate": 0.4}}, "hubs": "off", "where": where}
     config = configured(tmp_path, midi=midi)
-    run(shop.assets(), "full", config)
+    run_full(shop, config)
     run(shop.assets(), "midi", config)
     found = rows(
         pipeline_database,
@@ -90,11 +94,13 @@ def test_copies_of_what_a_fixed_condition_leaves_are_written_at_once(
     assert [way for (way,) in found] == ways
 
 
-def test_another_mask_makes_other_copies(pipeline_database: sa.Engine, tmp_path: Path) -> None:
+def test_another_mask_makes_other_copies(
+    pipeline_database: sa.Engine, tmp_path: Path, run_full: RunFull
+) -> None:
     shop = Shop(customers=60)
     shop.frames["regions"]["sales"] = [1, 2, 3]
     midi: dict[str, Any] = {"roots": {"customers": {"rate": 0.4}}, "small_table_rows": 2}
-    run(shop.assets(), "full", configured(tmp_path, midi=midi))
+    run_full(shop, configured(tmp_path, midi=midi))
     for sales in ("sales", "0 * sales", "sales + 10"):
         masked = midi | {"mask": {"regions": {"sales": sales}}}
         run(shop.assets(weights=True), "midi", configured(tmp_path, midi=masked))
