@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from data_pipeline_tests.memo.step_processes import fresh_forkserver
+from data_pipeline_tests.memo.step_processes import own_forkserver
 from data_pipeline_tests.patience import PATIENCE
 
 PROCESSES = get_context("forkserver")
@@ -46,7 +46,7 @@ Not `data_pipeline.assembly`: `INSTANCE_PARTITIONS` is made of the configuration
 @contextmanager
 def ready() -> Iterator[None]:
     """Let processes be copies of one that has the libraries."""
-    with fresh_forkserver(_PRELOADED):
+    with own_forkserver(_PRELOADED):
         yield
 
 

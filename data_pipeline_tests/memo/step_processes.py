@@ -82,16 +82,22 @@ class SharedForkserver:
         self._pid = _server._forkserver_pid
 
 
+_KEPT: dict[tuple[str, ...], dict[str, Any]] = {}
+"""What is known of processes that others are copies of, by the modules that they import."""
+
+
 @contextmanager
-def fresh_forkserver(modules: Sequence[str]) -> Iterator[None]:
-    """Let the next process be a copy of one that knows the environment of that moment.
+def own_forkserver(modules: Sequence[str]) -> Iterator[None]:
+    """Let processes be copies of one that imports modules, and is there again the next time.
 
     Args:
-        modules: What it imports, for all processes that follow.
+        modules: What it imports, in the environment of the first time.
     """
-    _server._stop()
+    key, before = tuple(modules), vars(_server).copy()
+    vars(_server).update(_KEPT.get(key) or vars(forkserver.ForkServer()))
     _server.set_forkserver_preload([*modules])
     try:
         yield
     finally:
-        _server._stop()
+        _KEPT[key] = vars(_server).copy()
+        vars(_server).update(before)
