@@ -155,15 +155,17 @@ def superuser_url(request: pytest.FixtureRequest) -> Iterator[sa.URL]:
 
 
 def _make_cheap(url: sa.URL) -> None:
-    """Wait for no disk, make passwords cheap to check, and keep few pages.
+    """Wait for no disk, make passwords cheap to check, keep few pages, and clean up nothing.
 
     What is written survives all but the end of the operating system. A password takes two thirds of
     the time of a connection, and tests open a hundred thousand. Whenever a table or a database is
-    dropped, the server looks through all its pages.
+    dropped, the server looks through all its pages. No database lives long enough to need VACUUM,
+    and one that is being vacuumed cannot be copied.
     """
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
         settings = ["fsync = off", "full_page_writes = off", "shared_buffers = '64MB'"]
+        settings.append("autovacuum = off")
         if (connection.dialect.server_version_info or ()) >= (16,):
             settings.append("scram_iterations = 1")
             connection.exec_driver_sql("SET scram_iterations = 1")
