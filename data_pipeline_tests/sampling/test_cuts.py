@@ -1,5 +1,6 @@
 """A closure that would bring nearly everything is cut, or refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -51,6 +52,16 @@ def test_a_component_does_not_become_everything(friends: Schema) -> None:
     for row in sample.tables["people"]:
         lost += row.values["friend"] is not None and row.values["friend"] not in there
     assert sample.selection.cuts["people", "friend"] == lost > 0
+
+
+def test_cuts_that_do_not_suffice_are_named_as_such(friends: Schema) -> None:
+    boss = to("boss", "people", "id")
+    declared = friends.declared["people"]
+    keys = (*declared.foreign_keys, boss)
+    source = Schema(friends.engine, {"people": replace(declared, foreign_keys=keys)})
+    with pytest.raises(ConfigurationError) as caught:
+        source.sample(**FEW, closure_limit=0.01)
+    assert "Too many come by those that may not be NULL, so `cut: [people." in str(caught.value)
 
 
 def test_weights_stay_as_they_are(friends: Schema) -> None:

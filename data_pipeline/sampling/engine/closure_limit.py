@@ -1,6 +1,6 @@
 """The limit of a closure: how much of a table may come since other rows refer to it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -31,10 +31,13 @@ def check_limit(state: SelectionState, table: str) -> None:
         return
     causes, tables = list(_causes(state, table)), _tables(state)
     shown = ", ".join(f"{item}: {number:,}" for item, number in causes)
+    found = [(cut_of(state.plan, tables, item), number) for item, number in causes]
+    cuts = [cut for cut, _ in found if cut is not None]
+    fixed = sum(number for cut, number in found if cut is None)
     raise ConfigurationError(
         f"sample.closure_limit: of `{state.plan.graph.stage}/{table}`, {count:,} of {total:,} rows "
         f"or more would come since others refer to them, over the limit of {limit:g}. They come by "
-        f"{shown}. {remedy(state.plan, tables, [item for item, _ in causes])}"
+        f"{shown}. {remedy(cuts, suffice=fixed <= limit * total)}"
     )
 
 
@@ -55,25 +58,31 @@ def _tables(state: SelectionState) -> dict[str, sa.Table]:
     return {name: source.table for name, source in state.sources.items()}
 
 
-def remedy(plan: SamplePlan, tables: Mapping[str, sa.Table], items: Iterable[Relationship]) -> str:
+def remedy(cuts: Sequence[str], *, suffice: bool) -> str:
     """Say what helps against what comes by relationships.
+
+    Args:
+        cuts: The columns of these that can be cut.
+        suffice: Whether few enough come by the others.
+    """
+    named = f"`cut: [{', '.join(cuts)}]`"
+    if not cuts:
+        advice = "None of these may be NULL and be cut"
+    elif suffice:
+        advice = f"Cut them (the reference is NULL where its row is missing), {named}"
+    else:
+        advice = f"Too many come by those that may not be NULL, so {named} does not suffice"
+    return f"{advice}; or sample less of a root, or raise the limit."
+
+
+def cut_of(plan: SamplePlan, tables: Mapping[str, sa.Table], item: Relationship) -> str | None:
+    """Name a column of a relationship that can be cut.
 
     Args:
         plan: What is chosen.
         tables: The relations of the source.
-        items: The relationships.
+        item: The relationship.
     """
-    cuts = [column for item in items if (column := _nullable(plan, tables, item)) is not None]
-    advice = (
-        f"Cut them (the reference is NULL where its row is missing), `cut: [{', '.join(cuts)}]`"
-        if cuts
-        else "None of these may be NULL and be cut"
-    )
-    return f"{advice}; or sample less of a root, or raise the limit."
-
-
-def _nullable(plan: SamplePlan, tables: Mapping[str, sa.Table], item: Relationship) -> str | None:
-    """Name a column of a relationship that can be cut."""
     columns, key = tables[item.child].c, plan.graph.keys[item.child]
     found = [name for name in item.columns if columns[name].nullable and name not in key]
     return f"{item.child}.{found[0]}" if found else None

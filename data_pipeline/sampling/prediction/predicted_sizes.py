@@ -17,7 +17,7 @@ from data_pipeline.database.identifiers import RelationName
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.settings.sample import Budget
-from data_pipeline.sampling.engine.closure_limit import remedy
+from data_pipeline.sampling.engine.closure_limit import cut_of, remedy
 from data_pipeline.sampling.engine.population import Populations
 from data_pipeline.sampling.engine.sampled import unreached
 from data_pipeline.sampling.engine.source_tables import (
@@ -124,16 +124,21 @@ class _Prediction:
         for name in self.plan.tables if limit is not None else ():
             share = self.chosen[name] - self.shown[name]
             if limit is not None and share > limit:
-                items = [item for item in self.plan.graph.of_parent(name) if self._brings(item)]
-                advice = remedy(self.plan, self.tables, items)
+                items = [item for item in self.plan.graph.of_parent(name) if self._brought(item)]
+                found = {item: cut_of(self.plan, self.tables, item) for item in items}
+                fixed = [self._brought(item) for item, cut in found.items() if cut is None]
+                cuts = [cut for cut in found.values() if cut is not None]
+                advice = remedy(cuts, suffice=max(fixed, default=0.0) <= limit)
                 yield (
                     f"sample.closure_limit: some {share:.0%} of `{name}` would come since others "
                     f"refer to them, over the limit of {limit:g}, so a run would refuse it. They "
                     f"come by {', '.join(map(str, items))}. {advice}"
                 )
 
-    def _brings(self, item: Relationship) -> bool:
-        return self._referred(item)[1] > 0
+    def _brought(self, item: Relationship) -> float:
+        """Return the share of a parent's rows that chosen rows of one child refer to."""
+        part, referred = self._referred(item)
+        return part * referred
 
     def _inside(self, source: SourceTable) -> float:
         """Return the share of rows in the population."""
