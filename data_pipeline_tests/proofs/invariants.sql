@@ -38,6 +38,23 @@ FROM {catalog}.tables t JOIN relations r ON r.stage = t.stage AND r.name = t.nam
 CROSS JOIN LATERAL pg_temp.answer(format('SELECT count(*) FROM %I.%I', r.schema, r.name)) n (rows)
 WHERE t.kind IN ('table', 'view') AND n.rows::bigint IS DISTINCT FROM t.row_count;
 
+-- always: a table with slices has the rows of all of them
+SELECT format('%s/%s has %s rows instead of %s', t.stage, t.name, n.rows, t.row_count)
+FROM {catalog}.tables t JOIN relations r ON r.stage = t.stage AND r.name = t.name
+CROSS JOIN LATERAL pg_temp.answer(format('SELECT count(*) FROM %I.%I', r.schema, r.name)) n (rows)
+WHERE t.kind = 'sliced' AND n.rows::bigint IS DISTINCT FROM t.row_count
+    AND NOT EXISTS (SELECT FROM unnest(CAST(:dropped AS text[])) d
+                    WHERE starts_with(d, format('%s/%s@', t.stage, t.name)));
+
+-- always: every slice is a partition of its table, and has the rows of one generation
+SELECT format('%s/%s: %s', t.stage, t.name, n.made)
+FROM {catalog}.tables t JOIN relations r ON r.stage = t.stage AND r.name = t.name
+LEFT JOIN pg_inherits i ON i.inhrelid = r.oid
+LEFT JOIN pg_class whole ON whole.oid = i.inhparent AND whole.relname = split_part(t.name, '@', 1)
+CROSS JOIN LATERAL pg_temp.answer(format(
+    'SELECT string_agg(DISTINCT made::text, '','') FROM %I.%I', r.schema, r.name)) n (made)
+WHERE t.slice ->> 'key' IS NOT NULL AND (whole.oid IS NULL OR n.made LIKE '%,%');
+
 -- always: every relation in a stage is in the catalog, or somebody's own
 SELECT format('%s.%s', r.schema, r.name)
 FROM relations r LEFT JOIN {catalog}.tables t ON r.stage = t.stage AND r.name = t.name
@@ -116,11 +133,11 @@ JOIN (SELECT DISTINCT :instance || '_' || stage AS schema FROM {catalog}.tables)
         = hashtextextended('data_pipeline:stage:' || s.schema, 0)
 WHERE l.locktype = 'advisory' AND a.datname = current_database();
 
--- finished: every result was computed from what is committed
+-- finished: every result was computed from what is committed (slices have runs of their own)
 SELECT format('%s/%s read another version of %s', t.stage, t.name, i.key)
 FROM {catalog}.tables t CROSS JOIN LATERAL jsonb_each_text(t.inputs) i
 JOIN {catalog}.tables source ON i.key = :instance || '/' || source.stage || '/' || source.name
-WHERE i.value IS DISTINCT FROM source.data_version;
+WHERE i.value IS DISTINCT FROM source.data_version AND t.slice ->> 'key' IS NULL;
 
 -- finished: all stages have one generation, that of the run
 SELECT format('%s/%s of %s', stage, name, generation)

@@ -20,13 +20,14 @@ from data_pipeline_tests.proofs.runs import (
     CHECKOUT,
     IN_PROCESS,
     SHORT,
+    SHORT_BY_CELERY,
     execute,
 )
 
 # New processes are copies of one that has imported the project: they start at once.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOADED = [__name__, *PRELOADED, IN_PROCESS, BY_PROCESSES, SHORT]
-_PRELOADED += [BY_CELERY] if find_spec("dagster_celery") else []
+_PRELOADED += [BY_CELERY, SHORT_BY_CELERY] if find_spec("dagster_celery") else []
 
 _Arguments = tuple[str, str, Sequence[str] | None, Path | None]
 """Module, job, selection, and the storage of the failed run that is resumed."""

@@ -11,7 +11,7 @@ import pytest
 
 from data_pipeline_tests.proofs.celery_workers import CeleryWorkers
 from data_pipeline_tests.proofs.launched import Launched
-from data_pipeline_tests.proofs.runs import BY_CELERY
+from data_pipeline_tests.proofs.runs import BY_CELERY, SHORT_BY_CELERY
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.test_crashes import Assassin
 from data_pipeline_tests.proofs.world import World
@@ -20,7 +20,7 @@ from data_pipeline_tests.runs.workers.broker import Broker
 pytest.importorskip("dagster_celery", reason="NOT TESTED: install data_pipeline[celery]")
 
 VICTIMS = ("worker", "run", "step", "broker", "all", "server")
-SHORT_LEASE = {"PROOF_LEASE": "2", "PROOF_STEP_WAIT": "10"}
+SHORT_LEASE = {"PROOF_LEASE": "2", "PROOF_STEP_WAIT": "30"}
 """Only of runs that are killed: for others, it would matter how fast they are."""
 
 
@@ -69,18 +69,42 @@ class CeleryAssassin(Assassin):
             self.random.choice(at_work or children).kill()
 
 
-def strike_all(world: World, folder: Path, wanted: int, victims: tuple[str, ...]) -> None:
+@dataclass
+class SliceAssassin(CeleryAssassin):
+    """Kills runs that build a slice of one day or another."""
+
+    modules: tuple[str, ...] = (SHORT_BY_CELERY,)
+    job: str = "day_1"
+
+    def strike(self, victim: str) -> None:
+        self.job = self._choice("day_1", "day_2")
+        super().strike(victim)
+
+    def _check_finished(self) -> None:
+        self.world.check("always", "whole", "finished")
+        made = f"SELECT DISTINCT made FROM {{}} WHERE day = '2026-01-0{self.job[-1]}'"
+        for table in ("full_landed.sales", "full_daily.doubled"):
+            assert self.world.rows(made.format(table)) == [(self.generation,)]
+
+
+def strike_all(
+    world: World,
+    folder: Path,
+    wanted: int,
+    victims: tuple[str, ...],
+    assassins: type[CeleryAssassin] = CeleryAssassin,
+) -> None:
     """Kill that often, with every victim in turn."""
     broker = Broker(folder)
-    world.module = BY_CELERY
+    [world.module] = assassins.modules
     world.more["PROOF_BROKER"] = broker.url
     workers = CeleryWorkers(folder, world.environment(0))
     is_measured = wanted > len(victims)
     # Where it is not measured, the moment is of no meaning all the same.
-    assassin = CeleryAssassin(
+    assassin = assassins(
         world,
         random.Random(20_17 + wanted),
-        duration={} if is_measured else {BY_CELERY: 2.0},
+        duration={} if is_measured else {world.module: 2.0},
         broker=broker,
         workers=workers,
     )
@@ -108,3 +132,11 @@ def test_after_sixty_kills_the_next_run_by_celery_finishes(
     own_server: World, tmp_path: Path
 ) -> None:
     strike_all(own_server, tmp_path, 60, VICTIMS)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_after_sixty_kills_of_runs_of_slices_the_next_one_finishes(
+    own_server: World, tmp_path: Path
+) -> None:
+    strike_all(own_server, tmp_path, 60, VICTIMS, SliceAssassin)

@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 from hypothesis import Phase, settings
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
 from data_pipeline.store.active_runs import lease_rows
 from data_pipeline_tests.proofs.celery_workers import CeleryWorkers
 from data_pipeline_tests.proofs.runs import SHORT_BY_CELERY
 from data_pipeline_tests.proofs.tally import TALLY
-from data_pipeline_tests.proofs.test_histories import Histories, assets, machines, ways
+from data_pipeline_tests.proofs.test_histories import Histories, machines
 from data_pipeline_tests.runs.workers.broker import Broker
 
 pytest.importorskip("dagster_celery", reason="NOT TESTED: install data_pipeline[celery]")
@@ -34,18 +34,14 @@ class CeleryHistories(Histories):
         self._storage = dg.DagsterInstance.local_temp(folder, overrides=settings)
         self.world.storage = self._storage.__enter__()
 
-    @rule(asset=assets, way=ways)
-    def kill(self, asset: str, way: str = "table") -> None:
+    def _kill(self, job: str, asset: str, way: str) -> None:
         """Kill the process of a step: the run hears of it, and fails."""
-        before = len(self.world.calls())
-        self.generation += 1
         with pytest.MonkeyPatch.context() as patch:
             # Until the lease has lapsed, Dagster's loop asks for the lost step without a pause.
             patch.setattr(lease_rows, "SECONDS", 2.0)
-            ended = self.world.run_here(self.generation, PROOF_KILL=asset, PROOF_REPLACE=way)
+            ended = self.world.run_here(self.generation, job, PROOF_KILL=asset, PROOF_REPLACE=way)
         assert not ended.success
         TALLY.kills += 1
-        self._note_broken_run(asset, before)
 
     def teardown(self) -> None:
         self.workers.end()
@@ -71,6 +67,8 @@ def test_a_history_by_celery_keeps_the_invariants(histories: type[Histories]) ->
         history.kill(asset="left/query", way="rows")
         _hold(history)
         history.fail(asset="right/both", way="table")
+        _hold(history)
+        history.break_slice(1, "daily/doubled", "table", kills=True)
         _hold(history)
         history.run(new=False)
         _hold(history)

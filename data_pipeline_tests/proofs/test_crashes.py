@@ -19,8 +19,9 @@ VICTIMS = ("run", "step", "server", "all")
 COMMITTING = sa.text("""
 SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind = 'r'
-    AND n.nspname IN ('full_raw', 'full_shop', 'full_ping', 'full_pong')
+WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind IN ('r', 'p')
+    AND n.nspname IN
+        ('full_raw', 'full_shop', 'full_ping', 'full_pong', 'full_landed', 'full_daily')
 """)
 LONG = [pytest.mark.soak, pytest.mark.timeout(7200)]
 KILLS = [
@@ -42,6 +43,7 @@ class Assassin:
         kills: How many there were.
         reused: Tables that were staged when a run was killed, and not computed again.
         modules: The definitions whose runs are killed.
+        job: The job that is run.
     """
 
     world: World
@@ -51,6 +53,7 @@ class Assassin:
     kills: int = 0
     reused: int = 0
     modules: tuple[str, ...] = (IN_PROCESS, BY_PROCESSES)
+    job: str = "full"
 
     def measure(self) -> None:
         """Measures undisturbed runs, one of them by the command line."""
@@ -79,7 +82,7 @@ class Assassin:
             staged = set()
         before = len(self.world.calls())
         self.world.succeed(
-            self.generation, PROOF_PACE="0", PROOF_REPLACE=self._choice("table", "rows")
+            self.generation, self.job, PROOF_PACE="0", PROOF_REPLACE=self._choice("table", "rows")
         )
         called = {name for _, name in self.world.calls()[before:]}
         self.reused += len(staged - called)
@@ -89,7 +92,7 @@ class Assassin:
         if run.others():  # steps of the killed run may still have been at work
             self.world.check("always", "whole", instances=["full", "midi"])
             run.await_others()
-            self.world.succeed(self.generation, PROOF_PACE="0")
+            self.world.succeed(self.generation, self.job, PROOF_PACE="0")
         self._check_finished()
 
     def _check_finished(self) -> None:
@@ -101,6 +104,7 @@ class Assassin:
         before = len(self.world.calls())
         run = self.world.launch(
             self.generation,
+            self.job,
             module=module,
             by_command=by_command,
             PROOF_PACE=str(PACE),

@@ -32,6 +32,7 @@ INPUTS = {
     "right/model": ("left/frame",),
 }
 STAGES = ("raw", "left", "right")
+SLICED = ("landed/sales", "daily/doubled")
 TABLES = tuple(name for name in INPUTS if name != "right/model")
 Generations = tuple[int, int]
 """The oldest and the newest generation of what a table was made from."""
@@ -39,6 +40,8 @@ Generations = tuple[int, int]
 assets = st.sampled_from(tuple(INPUTS))
 tables = st.sampled_from(TABLES)
 ways = st.sampled_from(("table", "rows"))
+days = st.sampled_from((1, 2))
+sliced = st.sampled_from(SLICED)
 LONG = 60
 EXAMPLES = [
     pytest.param(3, 8, id="3 histories"),
@@ -51,6 +54,7 @@ class Histories(RuleBasedStateMachine):
 
     `expected` gives the generations of every table (None: dropped by hand), `finished` the assets
     that the last run finished without committing them. Each run replaces tables, or their rows.
+    `slices` gives the generation of each slice, `broken` the days whose last run was.
     """
 
     make_world: Callable[[], World]
@@ -63,6 +67,8 @@ class Histories(RuleBasedStateMachine):
         self.generation = 1
         self.expected: dict[str, Generations | None] = {}
         self.finished: set[str] = set()
+        self.slices: dict[tuple[str, int], int | None] = {}
+        self.broken: set[int] = set()
 
     @initialize()
     def begin(self) -> None:
@@ -81,6 +87,8 @@ class Histories(RuleBasedStateMachine):
         before = len(self.world.calls())
         self._succeed(new=new, way=way)
         called = {name for _, name in self.world.calls()[before:]}
+        for day in sorted(self.broken):
+            self.build_slice(day, new=False)
         assert not called & resumed, f"{called & resumed} had been staged"
         self.world.check("always", "finished")
 
@@ -101,9 +109,7 @@ class Histories(RuleBasedStateMachine):
     def kill(self, asset: str, way: str = "table") -> None:
         before = len(self.world.calls())
         self.generation += 1
-        killed = self.world.launch(self.generation, PROOF_KILL=asset, PROOF_REPLACE=way)
-        assert killed.finish().killed, killed.log[-8000:]
-        TALLY.kills += 1
+        self._kill("full", asset, way)
         self._note_broken_run(asset, before)
 
     @rule(table=tables)
@@ -114,6 +120,35 @@ class Histories(RuleBasedStateMachine):
         self._forget_grants(table)
         self.expected[table] = None
         self.finished = set()
+
+    @rule(day=days, new=st.booleans(), way=ways)
+    def build_slice(self, day: int, *, new: bool, way: str = "table") -> None:
+        self.generation += new
+        self.finished = self.finished if not new else set()
+        ended = self.world.run_here(self.generation, f"day_{day}", PROOF_REPLACE=way)
+        assert ended.success, ended.log[-8000:]
+        self.slices |= {(table, day): self.generation for table in SLICED}
+        self.broken.discard(day)
+
+    @rule(day=days, asset=sliced, kills=st.booleans(), way=ways)
+    def break_slice(self, day: int, asset: str, way: str, *, kills: bool) -> None:
+        self.generation += 1
+        self.finished = set()
+        if kills:
+            self._kill(f"day_{day}", asset, way)
+        else:
+            settings = {"PROOF_FAIL": asset, "PROOF_REPLACE": way}
+            assert not self.world.run_here(self.generation, f"day_{day}", **settings).success
+        self.broken.add(day)
+        if asset == SLICED[1]:
+            self.slices[SLICED[0], day] = self.generation
+
+    @rule(day=days, table=sliced)
+    def drop_slice(self, day: int, table: str) -> None:
+        if self.slices.get((table, day)) is not None:
+            stage, name = table.split("/")
+            self.world.execute(f'DROP TABLE full_{stage}."{name}@2026-01-0{day}"')
+            self.slices[table, day] = None
 
     @precondition(lambda self: self.expected.get("right/model"))
     @rule()
@@ -139,6 +174,8 @@ class Histories(RuleBasedStateMachine):
     def invariants_hold(self) -> None:
         if self.expected:
             dropped = [table for table, held in self.expected.items() if held is None]
+            gone = [key for key, made in self.slices.items() if made is None]
+            dropped += [f"{table}@2026-01-0{day}" for table, day in gone]
             self.world.check("always", dropped=dropped)
 
     @invariant()
@@ -146,6 +183,10 @@ class Histories(RuleBasedStateMachine):
         for table, expected in self.expected.items():
             if expected is not None and table != "right/model":
                 assert self._held(table) == expected, table
+        for (table, day), made in self.slices.items():
+            where = f"FROM full_{table.replace('/', '.')} WHERE day = '2026-01-0{day}'"
+            found = self.world.rows(f"SELECT DISTINCT made {where}")
+            assert found == ([] if made is None else [(made,)]), (table, day)
 
     def _succeed(
         self, selection: list[str] | None = None, *, new: bool = False, way: str = "table"
@@ -160,6 +201,11 @@ class Histories(RuleBasedStateMachine):
 
     def _run(self, selection: list[str] | None, way: str) -> Outcome:
         return self.world.run_here(self.generation, selection=selection, PROOF_REPLACE=way)
+
+    def _kill(self, job: str, asset: str, way: str) -> None:
+        killed = self.world.launch(self.generation, job, PROOF_KILL=asset, PROOF_REPLACE=way)
+        assert killed.finish().killed, killed.log[-8000:]
+        TALLY.kills += 1
 
     def _computed(self, table: str) -> Generations:
         """Gives what a table holds when it is computed now."""
@@ -264,6 +310,23 @@ def test_a_stage_waits_for_all_of_its_tables_when_what_was_dropped_comes_first(
         history.delete_blob()
         history.kill(asset="right/model")
         assert history.finished == {"raw/source", "left/frame"}
+        history.invariants_hold()
+        history.tables_hold_what_they_must()
+        history.run(new=False)
+        history.tables_hold_what_they_must()
+        history.teardown()
+
+
+def test_a_broken_slice_is_finished_by_its_next_run(
+    server_url: sa.URL, superuser_url: sa.URL, tmp_path: Path
+) -> None:
+    with machines(server_url, superuser_url, tmp_path) as machine:
+        history = machine()
+        history.begin()
+        history.build_slice(1, new=False)
+        history.break_slice(1, SLICED[1], "table", kills=True)
+        history.break_slice(2, SLICED[0], "rows", kills=False)
+        history.drop_slice(1, SLICED[0])
         history.invariants_hold()
         history.tables_hold_what_they_must()
         history.run(new=False)

@@ -1,4 +1,4 @@
-"""A pipeline of five assets, `raw` -> `left` -> `right`, for many runs in a short time.
+"""A pipeline of five assets, `raw` -> `left` -> `right`, for many runs in a short time; and slices.
 
 Its runs may be partial, so a table may rightly have parts of several generations: it says the
 oldest and the newest.
@@ -14,6 +14,7 @@ from data_pipeline import sql_query
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.memo.deciding.source_fingerprints import outside_input
+from data_pipeline_tests.proofs.project import days
 from data_pipeline_tests.proofs.project.generations import called, generation
 
 
@@ -71,5 +72,5 @@ def model(frame: pd.DataFrame) -> dict[str, int]:
     return {"oldest": int(frame["oldest"].min()), "newest": int(frame["newest"].max())}
 
 
-assets = [source, frame, query, both, model]
-defs = instance_definitions(assets)
+assets = [source, frame, query, both, model, *days.assets]
+defs = instance_definitions(assets, jobs=days.jobs)
