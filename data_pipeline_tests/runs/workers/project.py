@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
-from data_pipeline import Stage, outside_input, sql_query, table_checks
+from data_pipeline import InstanceResource, Stage, outside_input, sql_query, table_checks
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.pipelines.quickstart import assets as quickstart
@@ -84,6 +84,42 @@ def queued(name: str, executor: str, _generation: str) -> dg.JobDefinition:
 def growing(name: str, executor: str, _generation: str) -> dg.JobDefinition:
     definitions = instance_definitions(increments(), executor=EXECUTORS[executor]())
     return definitions.resolve_job_def(name)
+
+
+@functools.lru_cache(maxsize=1)
+def sliced(name: str, executor: str, _generation: str) -> dg.JobDefinition:
+    made = slices()
+    parts = dg.AssetSelection.assets(*made[:2])
+    jobs = [
+        dg.define_asset_job(f"day_{n}", parts, tags={"dagster/partition": f"2026-01-0{n}|full"})
+        for n in (1, 2, 3)
+    ]
+    definitions = instance_definitions(made, jobs=jobs, executor=EXECUTORS[executor]())
+    return definitions.resolve_job_def(name)
+
+
+def slices() -> list[Any]:
+    """Sales by day, turnover by day, and a total that notes which days it was told of."""
+    days = dg.MultiPartitionsDefinition(
+        {"instance": INSTANCE_PARTITIONS, "day": dg.DailyPartitionsDefinition("2026-01-01")}
+    )
+    options: dict[str, Any] = {"partitions_def": days, "code_version": "1"}
+
+    @Stage("landing").table(source=lambda instance: instance.slice, **options)
+    def sales(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        day = context.partition_time_window.start.date()
+        return pd.DataFrame({"day": [day] * day.day})
+
+    @Stage("daily", reads="landing").table(**options)
+    def turnover(sales: sa.Table) -> sa.TextClause:
+        return sql_query("SELECT day, count(*) AS sold FROM {sales} GROUP BY day", sales=sales)
+
+    @Stage("total", reads="daily").table(code_version="1")
+    def everything(turnover: pd.DataFrame, instance: InstanceResource) -> pd.DataFrame:
+        told = str(instance.changed_slices("daily/turnover"))
+        return pd.DataFrame({"sold": [int(turnover["sold"].sum())], "told": [told]})
+
+    return [sales, turnover, everything]
 
 
 def increments() -> list[Any]:

@@ -13,6 +13,7 @@ from data_pipeline.store.active_runs import lease_rows
 from data_pipeline_tests.io_manager.runs import rows, wait_until
 from data_pipeline_tests.memo.settings import table_store
 from data_pipeline_tests.runs.workers import project
+from data_pipeline_tests.runs.workers.built_slices import check_that_slices_are_built
 from data_pipeline_tests.runs.workers.conftest import Workers
 from data_pipeline_tests.runs.workers.grown import check_that_tables_grow
 from data_pipeline_tests.runs.workers.leader import lead
@@ -55,6 +56,12 @@ def test_tables_grow_by_what_steps_return(
     workers: Workers, storage: dg.DagsterInstance, engine: sa.Engine
 ) -> None:
     check_that_tables_grow(storage, engine, "celery")
+
+
+def test_slices_are_built_by_workers(
+    workers: Workers, storage: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    check_that_slices_are_built(storage, engine, "celery")
 
 
 def test_a_worker_that_loaded_older_code_refuses(

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.runs.workers import project
+from data_pipeline_tests.runs.workers.built_slices import check_that_slices_are_built
 from data_pipeline_tests.runs.workers.grown import check_that_tables_grow
 from data_pipeline_tests.runs.workers.leader import lead
 
@@ -48,3 +49,9 @@ def test_tables_grow_by_what_steps_return(
     cluster: None, storage: dg.DagsterInstance, engine: sa.Engine
 ) -> None:
     check_that_tables_grow(storage, engine, "dask")
+
+
+def test_slices_are_built_by_workers(
+    cluster: None, storage: dg.DagsterInstance, engine: sa.Engine
+) -> None:
+    check_that_slices_are_built(storage, engine, "dask")
