@@ -21,6 +21,9 @@ from data_pipeline.store.several_tables import is_several
 from data_pipeline.store.sliced_tables import SliceBounds, column_of
 from data_pipeline.store.table_properties import declared_properties
 
+RANK_KEY = "data_pipeline/rank"
+"""The metadata of a job of slices: how often the job of the instance has to run before it."""
+
 _WRITE = 'dg.MultiPartitionsDefinition({"instance": INSTANCE_PARTITIONS, "day": ...})'
 _CUTTING = (
     dg.TimeWindowPartitionsDefinition,
@@ -61,19 +64,25 @@ def check_slices(
 def slice_jobs(assets: Iterable[dg.AssetsDefinition]) -> dict[str, Any]:
     """Return the jobs of assets with slices, by name: `by_day`, for one definition of slices each.
 
+    What reads a table without slices that is made of slices, such as a copy, has a job of its own,
+    `by_day_2`: it comes behind the job of the instance, and that behind the first one.
+
     Args:
         assets: All assets that instances compute.
     """
-    grouped: list[tuple[Any, list[dg.AssetsDefinition]]] = []
+    assets = list(assets)
+    ranks = _ranks(assets)
+    grouped: list[tuple[Any, int, list[dg.AssetsDefinition]]] = []
     for asset in assets:
         if is_sliced(asset.partitions_def):
-            known = [group for by, group in grouped if by == asset.partitions_def]
+            own, rank = asset.partitions_def, max(ranks[key] for key in asset.keys)
+            known = [group for by, at, group in grouped if (by, at) == (own, rank)]
             if known:
                 known[0].append(asset)
             else:
-                grouped.append((asset.partitions_def, [asset]))
+                grouped.append((own, rank, [asset]))
     jobs: dict[str, Any] = {}
-    for partitions, group in grouped:
+    for partitions, rank, group in sorted(grouped, key=lambda item: item[1]):
         dimension, _ = slice_dimension(partitions)
         names = (f"by_{dimension}{f'_{n}' if n > 1 else ''}" for n in range(1, len(grouped) + 1))
         name = next(name for name in names if name not in jobs)
@@ -81,8 +90,33 @@ def slice_jobs(assets: Iterable[dg.AssetsDefinition]) -> dict[str, Any]:
             name,
             selection=dg.AssetSelection.assets(*(key for asset in group for key in asset.keys)),
             description=f"Slices of tables by `{dimension}`: choose the instance and the slice.",
+            metadata={RANK_KEY: rank},
         )
     return jobs
+
+
+def _ranks(assets: Sequence[dg.AssetsDefinition]) -> Mapping[dg.AssetKey, int]:
+    """Return how often slices were put together before an asset can be built, by asset."""
+    by_key = {key: asset for asset in assets for key in asset.keys}
+    ranks: dict[dg.AssetKey, int] = {}
+
+    def rank(key: dg.AssetKey) -> int:
+        if key not in ranks:
+            own = by_key[key]
+            above = [item for item in own.asset_deps[key] if item in by_key and item != key]
+            ranks[key] = max(
+                (rank(item) + _puts_together(own, by_key[item]) for item in above), default=0
+            )
+        return ranks[key]
+
+    for key in by_key:
+        rank(key)
+    return ranks
+
+
+def _puts_together(asset: dg.AssetsDefinition, above: dg.AssetsDefinition) -> bool:
+    """Whether an asset reads all slices of another one."""
+    return is_sliced(above.partitions_def) and not is_sliced(asset.partitions_def)
 
 
 def jobs_of_slices(assets: Iterable[dg.AssetsDefinition]) -> Mapping[StageTable, str]:

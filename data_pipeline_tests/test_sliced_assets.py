@@ -67,6 +67,25 @@ def test_jobs_of_instances_leave_slices_out_and_these_have_jobs_of_their_own() -
     }
 
 
+def test_slices_behind_a_copy_of_slices_have_a_job_that_comes_later() -> None:
+    raw = asset()
+    copy = copy_filtered_inputs(stage="inputs", raw=[raw])
+    behind = Stage("behind", reads="inputs")
+
+    @behind.table(partitions_def=DAYS)
+    def clean(t: sa.Table) -> sa.Select[Any]:
+        return sa.select(t)
+
+    @behind.table(partitions_def=DAYS)
+    def last(clean: sa.Table) -> sa.Select[Any]:
+        return sa.select(clean)
+
+    definitions = instance_definitions([last, clean, copy, raw])
+    layers = {n: definitions.resolve_job_def(n).asset_layer for n in ("by_day", "by_day_2")}
+    keys = {n: {key.path[1] for key in item.executable_asset_keys} for n, item in layers.items()}
+    assert keys == {"by_day": {"t"}, "by_day_2": {"clean", "last"}}
+
+
 def test_without_whole_tables_there_are_jobs_of_slices_alone() -> None:
     definitions = instance_definitions([asset()])
     assert definitions.resolve_job_def("by_day")

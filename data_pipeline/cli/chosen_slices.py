@@ -32,18 +32,22 @@ class SliceRun:
         key: The slice.
         partition_key: The partition of instance and slice.
         tags: The tags of the run that say it.
+        rank: How often the job of the instance has to run before it.
     """
 
     job: str
     key: str
     partition_key: str
     tags: Mapping[str, str]
+    rank: int
 
 
 def chosen_slices(
     said: str, instance: str, storage: "dg.DagsterInstance | None"
 ) -> Iterator[SliceRun]:
-    """Return the runs that build slices of an instance, slice by slice.
+    """Return the runs that build slices of an instance, job by job, slice by slice.
+
+    Jobs of raw tables alone are left out for instances that load none.
 
     Args:
         said: What the option says.
@@ -61,7 +65,9 @@ def chosen_slices(
         partition_key_of,
         slice_dimension,
     )
+    from data_pipeline.sliced_assets import RANK_KEY
 
+    loads = not chosen_project.configuration().instance(instance).copies
     names = dict.fromkeys(chosen_project.sliced_tables().values())
     jobs = {name: chosen_project.job(name) for name in names}
     by = {
@@ -77,15 +83,26 @@ def chosen_slices(
         if other == dimension
     }
     every = list(dict.fromkeys(key for found in keys.values() for key in found))
-    for key in _chosen(wanted, dimension, every):
-        for name in (name for name, known in keys.items() if key in known):
+    chosen = list(_chosen(wanted, dimension, every))
+    made = [name for name in keys if loads or not _is_raw(jobs[name])]
+    for name in made:
+        rank: Any = jobs[name].metadata[RANK_KEY].value
+        for key in (key for key in chosen if key in keys[name]):
             partition = partition_key_of(instance, key, by[name])
             tags = {
                 PARTITION_TAG: partition,
                 f"{PARTITION_TAG}/{dimension}": key,
                 f"{PARTITION_TAG}/{INSTANCE_DIMENSION}": instance,
             }
-            yield SliceRun(name, key, partition, tags)
+            yield SliceRun(name, key, partition, tags, rank)
+
+
+def _is_raw(job: "dg.JobDefinition") -> bool:
+    """Whether a job makes nothing but raw tables."""
+    from data_pipeline.identity.computation import RAW_TAG
+
+    graph = job.asset_layer.asset_graph
+    return all(RAW_TAG in graph.get(key).tags for key in job.asset_layer.selected_asset_keys)
 
 
 def known_slices(storage: "dg.DagsterInstance | None") -> "dict[StageTable, list[str]]":

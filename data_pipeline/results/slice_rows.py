@@ -167,7 +167,8 @@ def _kind_of(table: StageTable, shape: Shape, bounds: SliceBounds) -> str:
     if not bounds.cuts(kinds[bounds.column]):
         raise UnsupportedDataError(
             f"Slice `{table}`: column `{bounds.column}` is of type {kinds[bounds.column]}, which "
-            "does not tell slices of less than a day apart. Return it as a timestamp."
+            "does not tell slices of less than a day apart, nor that of the hour through which "
+            "clocks go twice. Return it as a timestamp, with a time zone where there are hours."
         )
     return kinds[bounds.column]
 

@@ -1,13 +1,23 @@
 """`--slices` of `run`, `plan` and `gc`, and how other commands show tables with slices."""
 
+from collections.abc import Callable
+
 import dagster as dg
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from data_pipeline import INSTANCE_PARTITIONS, Stage, instance_resources, sql_query
+from data_pipeline import (
+    INSTANCE_PARTITIONS,
+    Stage,
+    copy_filtered_inputs,
+    instance_definitions,
+    instance_resources,
+    sql_query,
+)
 from data_pipeline.cli import main
 from data_pipeline_tests.io_manager.runs import rows
+from data_pipeline_tests.launch import sliced
 
 SOLD = "SELECT day::text, sold FROM full_sliced_daily.turnover ORDER BY 1"
 
@@ -41,6 +51,26 @@ def test_slices_are_run_one_after_the_other(pipeline_database: sa.Engine) -> Non
     assert command("diff", "full", "full")
     command("drop", "full", "--yes")
     assert "full_sliced_daily" not in sa.inspect(pipeline_database).get_schema_names()
+
+
+def test_slices_behind_a_copy_are_run_when_it_is_there(
+    pipeline_database: sa.Engine, define: Callable[[dg.Definitions], None]
+) -> None:
+    copied = Stage("sliced_copied", reads="sliced_inputs", partitions_def=sliced.DAYS)
+
+    @copied.table
+    def kept(context: dg.AssetExecutionContext, sales: sa.Table) -> sa.TextClause:
+        day = context.partition_time_window.start.date()
+        return sql_query(f"SELECT * FROM {{sales}} WHERE day = '{day}'", sales=sales)
+
+    copy = copy_filtered_inputs(stage="sliced_inputs", raw=[sliced.sales])
+    define(instance_definitions([sliced.sales, copy, kept]))
+    chosen = ["run", "full", "mini", "--slices", "2026-01-02"]
+    result = CliRunner().invoke(main, chosen)
+    assert result.exit_code == 0, result.output
+    assert rows(pipeline_database, "SELECT count(*) FROM full_sliced_copied.kept") == [(2,)]
+    assert rows(pipeline_database, "SELECT count(*) FROM mini_sliced_copied.kept") == [(1,)]
+    assert "mini 2026-01-02 (by_day)" not in result.output
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_copies_take_all_slices_and_instances_that_copy_build_slices_of_them(
 
     def day(number: int, name: str) -> Any:
         tags = {"dagster/partition": f"2026-01-{number:02}|{name}"}
-        made = world.made(assets, "by_day", tags=tags, selection=None)
+        made = world.made(assets, "by_day_2", tags=tags)
         assert made.success, made.log
         return made
 

@@ -63,7 +63,12 @@ def _runs(instance: str, slices: str | None) -> Iterator[tuple[str, Mapping[str,
         return
     with dg.DagsterInstance.get() as storage:
         found = list(chosen_slices(slices, instance, storage))
+    done = 0
     for item in found:
+        if item.rank > done:
+            click.secho(f"{instance}, which puts slices together for those that follow", bold=True)
+            yield instance, {}
+        done = item.rank
         click.secho(f"{instance} {item.key} ({item.job})", bold=True)
         yield item.job, item.tags
 
