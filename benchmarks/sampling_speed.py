@@ -19,6 +19,7 @@ from data_pipeline.database.identifiers import RelationName, quoted
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.sampled_inputs import sampled_inputs
+from data_pipeline.store import catalog
 from data_pipeline.store.table_properties import Table, key_name, key_statement
 
 ROUNDS = 5
@@ -92,8 +93,7 @@ def _sample(tpch: Tpch, name: str, *, forced: bool = True, forgetting: bool = Fa
     """Choose the rows of a sample, and make its tables and those with roles."""
     instance = tpch.instance(name)
     if forgetting:
-        with database(instance).begin() as connection:
-            run(connection, f"TRUNCATE {quoted(instance.catalog_schema, 'source_facts')}")
+        _forget(tpch)
     started = time.perf_counter()
     with sampled_inputs(tpch.request(name, forced=forced), _LOG) as sample:
         if sample is None:
@@ -107,6 +107,15 @@ def _sample(tpch: Tpch, name: str, *, forced: bool = True, forgetting: bool = Fa
         for table in DECLARED:
             made[RelationName(_SCHEMA, f"{table}_roles")] = sample.roles(table)
         return _made(tpch, made, names, started)
+
+
+def _forget(tpch: Tpch) -> None:
+    """Let no instance know anything of the source: they share what they know."""
+    with database(tpch.instance("full")).begin() as connection:
+        for name in ("full", *_SAMPLES):
+            schema = tpch.instance(name).catalog_schema
+            if catalog.exists(connection, schema, "source_facts"):
+                run(connection, f"TRUNCATE {quoted(schema, 'source_facts')}")
 
 
 def _full(tpch: Tpch) -> float:
