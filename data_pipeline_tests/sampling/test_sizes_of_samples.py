@@ -157,6 +157,17 @@ def test_bytes_of_partitions_are_counted(source: Schema) -> None:
     assert extent.bytes_of(20_000) == pytest.approx(real, rel=0.2)
 
 
+def test_more_rows_than_there_are_are_predicted_to_be_refused(source: Schema) -> None:
+    plan = source.plan(roots={"customers": {"rows": 3000}}, whole=["addresses", "days"])
+    with source.engine.connect() as connection:
+        tables = {
+            name: sa.Table(name, sa.MetaData(), schema="raw", autoload_with=connection)
+            for name in source.declared
+        }
+        _, note = predicted_sizes(connection, plan, tables)
+    assert "3,000 rows of `customers` cannot be drawn: it has some 2,000" in str(note)
+
+
 def test_a_closure_over_its_limit_is_predicted(source: Schema) -> None:
     settings: dict[str, Any] = {"roots": {"sales": {"rate": 0.3}}, "small_table_rows": 500}
     with source.engine.connect() as connection:

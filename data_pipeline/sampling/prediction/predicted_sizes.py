@@ -135,6 +135,16 @@ class _Prediction:
                     f"come by {', '.join(map(str, items))}. {advice}"
                 )
 
+    def too_few(self) -> Iterator[str]:
+        """Say of which roots more rows are asked for than there are."""
+        for name, root in self.plan.roots.items():
+            rows = self.extents[name].rows * self.inside[name]
+            if root.rows is not None and root.rows > rows:
+                yield (
+                    f"sample.roots: {root.rows:,} rows of `{name}` cannot be drawn: it has some "
+                    f"{rows:,.0f}, so a run would refuse that. Ask for fewer, or {{rate: 1}}."
+                )
+
     def _brought(self, item: Relationship) -> float:
         """Return the share of a parent's rows that chosen rows of one child refer to."""
         part, referred = self._referred(item)
@@ -351,7 +361,7 @@ def predicted_sizes(
         if abs(size - wanted) > _FITTING * wanted:
             rates.append(f"that is as near as it gets, {size / wanted:.0%} of it")
     found = prediction.sizes(plan)
-    return found, "\n  ".join([*rates, *prediction.over_limit()]) or None
+    return found, "\n  ".join([*rates, *prediction.too_few(), *prediction.over_limit()]) or None
 
 
 def predicted_rate(
