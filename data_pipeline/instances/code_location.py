@@ -5,8 +5,9 @@ import os
 import shlex
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def _of_workspace(file: Path) -> Iterator[CodeModule]:
     if not file.is_file():
         return
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        content = _content(file, yaml.safe_load) or {}
         for entry in content.get("load_from") or ():
             for kind, value in entry.items():
                 yield from _entry(file, kind, value)
@@ -183,11 +184,23 @@ def _toml(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = _content(file, tomllib.loads)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{file} cannot be read: {error}. Correct it, or name a module with -m."
         ) from error
+    return found
+
+
+def _content(file: Path, parse: Callable[[str], Any]) -> Any:
+    """Return what is in a file, parsed once a version of it: messages of each step ask for it."""
+    status = file.stat()
+    return _parsed(file, parse, (status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=16)
+def _parsed(file: Path, parse: Callable[[str], Any], _version: tuple[int, ...]) -> Any:
+    return parse(file.read_text(encoding="utf-8"))
 
 
 def _sources(folder: Path) -> list[Path]:
