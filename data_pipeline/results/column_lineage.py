@@ -80,6 +80,8 @@ def of_query(
     if not sources or not columns or len(columns) > _MOST_COLUMNS:
         return {}
     with suppress(Exception):  # it knows much of PostgreSQL's SQL, not all of it
+        if (plain := _of_plain(_parsed(query), columns, sources)) is not None:
+            return plain
         needed = _needs_columns(query, several=len(sources) > 1)
         known = _columns(connection, sources) if needed else {}
         tables = frozenset((relation, source.table) for relation, source in sources.items())
@@ -121,6 +123,82 @@ def _parsed(query: str) -> Any:
     import sqlglot
 
     return sqlglot.parse_one(query, dialect="postgres")
+
+
+def _of_plain(
+    parsed: Any, columns: Sequence[str], sources: Mapping[RelationName, _Source]
+) -> Lineage | None:
+    """Return the lineage of a SELECT from tables alone; None of anything that needs more thought.
+
+    sqlglot knows the rest, and takes several times as long.
+    """
+    from sqlglot import exp
+
+    tables = _plain_tables(parsed)
+    has_star = any(not isinstance(item.parent, exp.Count) for item in parsed.find_all(exp.Star))
+    if not tables or len(parsed.selects) != len(columns) or has_star:
+        return None
+    found: dict[str, list[tuple[StageTable, str]]] = {}
+    for name, selected in zip(columns, parsed.selects, strict=True):
+        behind = set()
+        for column in selected.find_all(exp.Column):
+            relation = _relation_of(column, tables)
+            if relation is None:
+                return None
+            if relation in sources:
+                behind.add((sources[relation].table, _folded(column.this)))
+        found[name] = sorted(behind, key=str)
+    return found
+
+
+def _plain_tables(parsed: Any) -> dict[str, RelationName]:
+    """Return the tables of a SELECT by the names that they have in it; none if it reads more."""
+    from sqlglot import exp
+
+    if not isinstance(parsed, exp.Select) or sum(1 for _ in parsed.find_all(exp.Query)) != 1:
+        return {}
+    joins = parsed.args.get("joins") or []
+    beginning = parsed.args.get("from_") or parsed.args.get("from")
+    items = [clause.this for clause in (beginning, *joins) if clause is not None]
+    unusual = [parsed.args.get(name) for name in ("laterals", "windows", "pivots")]
+    if any(unusual) or any(j.args.get("using") or j.args.get("method") for j in joins):
+        return {}
+    found = {_name_of(item): _relation(item) for item in items if _is_plain(item)}
+    return found if len(found) == len(items) else {}
+
+
+def _is_plain(item: Any) -> bool:
+    from sqlglot import exp
+
+    named = isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier)
+    return named and not item.alias_column_names and not item.args.get("pivots")
+
+
+def _relation(table: Any) -> RelationName:
+    schema = table.args.get("db")
+    return RelationName(_folded(schema) if schema else "", _folded(table.this))
+
+
+def _name_of(table: Any) -> str:
+    alias = table.args.get("alias")
+    return _folded(alias.this if alias else table.this)
+
+
+def _relation_of(column: Any, tables: Mapping[str, RelationName]) -> RelationName | None:
+    """Return the table of a column; None where the names alone do not tell it."""
+    table, schema = column.args.get("table"), column.args.get("db")
+    if table is None:
+        is_whole_row = _folded(column.this) in tables
+        return next(iter(tables.values())) if len(tables) == 1 and not is_whole_row else None
+    relation = tables.get(_folded(table))
+    is_other = schema and relation and _folded(schema) != relation.schema
+    return None if is_other else relation
+
+
+def _folded(identifier: Any) -> str:
+    """Return a name as PostgreSQL understands it."""
+    name: str = identifier.this
+    return name if identifier.args.get("quoted") else name.lower()
 
 
 def _needs_columns(query: str, *, several: bool) -> bool:
