@@ -160,11 +160,13 @@ def later_steps(step: Any, *, same_asset: bool = False) -> list[str]:
         same_asset: Only those that are ops of the same graph asset.
     """
     own, root = {step.step.key, _unresolved(step.step.key)}, step.node_handle.root
+    if same_asset and not step.node_handle.parent:  # an op of no graph
+        return []
     return [
         other.key
         for other in step.plan_data.execution_plan.step_dict.values()
-        if own & _dependencies(other)
-        and not (same_asset and (other.node_handle.root != root or not other.node_handle.parent))
+        if not (same_asset and (other.node_handle.root != root or not other.node_handle.parent))
+        and own & _dependencies(other)
     ]
 
 

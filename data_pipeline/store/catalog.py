@@ -7,7 +7,7 @@ the tables they describe.
 import getpass
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
@@ -213,7 +213,7 @@ def put(connection: sa.Connection, schema: str, rows: Sequence[CatalogRow]) -> N
 def values_of(row: CatalogRow) -> dict[str, Any]:
     """Return the values of a row to be written, with the user and the machine that made it."""
     by = {"username": row.username or _username(), "host": row.host or socket.gethostname()}
-    return {**asdict(row), **by}
+    return {**vars(row), **by}
 
 
 def upsert(

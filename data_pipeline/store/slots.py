@@ -6,7 +6,7 @@ in `<instance_id>_catalog.slots`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -277,7 +277,7 @@ def keep(connection: sa.Connection, instance: Instance, kept: Aside) -> list[Cat
     slots = _table(instance)
     known = slots.c.cache_key.in_([row.cache_key for row in rows])
     connection.execute(sa.delete(slots).where(known))
-    values = [{**asdict(row), "indexes": dict(kept.indexes.get(row.table, {}))} for row in rows]
+    values = [{**vars(row), "indexes": dict(kept.indexes.get(row.table, {}))} for row in rows]
     now = {"kept_at": sa.func.clock_timestamp()}
     connection.execute(sa.insert(slots).values(now), values)
     mine = sa.tuple_(slots.c.stage, slots.c.name).in_([(row.stage, row.name) for row in rows])
