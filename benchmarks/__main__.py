@@ -1,63 +1,93 @@
-"""Runs all benchmarks on an embedded PostgreSQL of their own: `make bench`."""
+"""Runs benchmarks on an embedded PostgreSQL of their own: `make bench`, or some by their names.
+
+Each prints its lines, with what was to be reached, and then how long it has taken itself.
+"""
 
 import os
 import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from benchmarks.measure import own_server
 
+PARTS = (
+    "transfer",
+    "memory",
+    "steps",
+    "runs",
+    "overhead",
+    "growth",
+    "commit",
+    "in_place",
+    "increments",
+    "difference",
+    "content",
+    "caching",
+    "sources",
+    "sampling",
+)
+"""The modules, in the order in which they are run."""
 
-def main() -> None:
-    """Measures and prints."""
+
+def main(names: list[str]) -> None:
+    """Measures and prints.
+
+    Args:
+        names: The modules to run; none: all.
+    """
+    if unknown := sorted(set(names) - set(PARTS)):
+        sys.exit(f"No benchmark is called {', '.join(unknown)}; there are {', '.join(PARTS)}.")
     with own_server() as folder:
-        from benchmarks import (
-            caching,
-            commit,
-            content,
-            difference,
-            growth,
-            in_place,
-            increments,
-            memory,
-            overhead,
-            runs,
-            sampling,
-            sources,
-        )
-        from benchmarks.steps import per_step
-        from benchmarks.transfer import comparisons
-        from data_pipeline.embedded import EmbeddedServer
-        from data_pipeline.instances import load_configuration
-
+        parts = _parts(folder)
         print(f"{os.cpu_count()} cores, Python {platform.python_version()}; medians, ours / bare")
-        for comparison in comparisons(load_configuration().instance("full")):
-            print(comparison, flush=True)
-        for gate in memory.gates(load_configuration().instance("full")):
-            print(gate, flush=True)
-        print(per_step(), flush=True)
-        url = EmbeddedServer(folder).start().render_as_string(hide_password=False)
-        for comparison in runs.comparisons(folder, url):
-            print(comparison, flush=True)
-        for gate in overhead.gates(folder, url):
-            print(gate, flush=True)
-        for comparison in growth.comparisons(folder, url):
-            print(comparison, flush=True)
-        for comparison in commit.comparisons(load_configuration().instance("full")):
-            print(comparison, flush=True)
-        for comparison in in_place.comparisons(load_configuration().instance("full")):
-            print(comparison, flush=True)
-        for comparison in increments.comparisons(load_configuration().instance("full")):
-            print(comparison, flush=True)
-        for comparison in difference.comparisons(load_configuration().instance("full")):
-            print(comparison, flush=True)
-        for comparison in content.comparisons(load_configuration().instance("full")):
-            print(comparison, flush=True)
-        for comparison in caching.comparisons():
-            print(comparison, flush=True)
-        for found in sources.measured(folder):
-            print(found, flush=True)
-        for gate in sampling.gates(folder):
-            print(gate, flush=True)
+        for name in names or PARTS:
+            started = time.monotonic()
+            for line in parts[name]():
+                print(line, flush=True)
+            print(f"-- {name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _parts(folder: Path) -> dict[str, Callable[[], Iterable[object]]]:
+    from benchmarks import (
+        caching,
+        commit,
+        content,
+        difference,
+        growth,
+        in_place,
+        increments,
+        memory,
+        overhead,
+        runs,
+        sampling,
+        sources,
+        steps,
+        transfer,
+    )
+    from data_pipeline.embedded import EmbeddedServer
+    from data_pipeline.instances import load_configuration
+
+    url = EmbeddedServer(folder).start().render_as_string(hide_password=False)
+    instance = load_configuration().instance("full")
+    return {
+        "transfer": lambda: transfer.comparisons(instance),
+        "memory": lambda: memory.gates(instance),
+        "steps": lambda: [steps.per_step()],
+        "runs": lambda: runs.comparisons(folder, url),
+        "overhead": lambda: overhead.gates(folder, url),
+        "growth": lambda: growth.comparisons(folder, url),
+        "commit": lambda: commit.comparisons(instance),
+        "in_place": lambda: in_place.comparisons(instance),
+        "increments": lambda: increments.comparisons(instance),
+        "difference": lambda: difference.comparisons(instance),
+        "content": lambda: content.comparisons(instance),
+        "caching": caching.comparisons,
+        "sources": lambda: sources.measured(folder),
+        "sampling": lambda: sampling.gates(folder),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

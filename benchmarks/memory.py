@@ -21,7 +21,7 @@ from data_pipeline.store.reading import fetch
 from data_pipeline.store.table_properties import Properties
 
 ROWS = 5_000_000
-TABLE = StageTable("bench", "large")
+TABLE, SMALL = StageTable("bench", "large"), StageTable("bench", "small")
 RUN = "bench_memory"
 _LOG = logging.getLogger("benchmarks")
 
@@ -71,10 +71,10 @@ def _in_process(function: Callable[[str], dict[str, float]], name: str, answer: 
 def _write(name: str) -> dict[str, float]:
     instance = load_configuration().instance(name)
     session = RunSession(database(instance), instance, RUN, _LOG)
-    session.take([TABLE])
+    session.take([TABLE, SMALL])
     session.register({})
     store = Store(instance, _LOG)
-    store.put(StageTable("bench", "large"), frame(10), Properties(), Origin(RUN))  # imports all
+    store.put(SMALL, frame(10), Properties(), Origin(RUN))  # imports all
     before = resident()
     data = frame(ROWS)
     forget_peak()
@@ -87,7 +87,7 @@ def _write(name: str) -> dict[str, float]:
 
 def _read(name: str) -> dict[str, float]:
     instance = load_configuration().instance(name)
-    data, _ = fetch(instance, StageTable("bench", "frame"), pd.DataFrame, _LOG)  # imports all
+    data, _ = fetch(instance, SMALL, pd.DataFrame, _LOG)  # imports all
     del data
     before = resident()
     forget_peak()
