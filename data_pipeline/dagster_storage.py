@@ -205,6 +205,24 @@ class LocalEventLog(SqliteEventLogStorage):
         connection.commit()
         return _KeptConnection(connection, Path(self.path_for_shard(shard)))
 
+    def _get_latest_materialization_records(
+        self, raw_asset_rows: Sequence[Any]
+    ) -> dict[dg.AssetKey, dg.EventLogRecord | None]:
+        """Return the latest materializations of assets, from their rows where these have them.
+
+        Dagster asks for those that are not there in each step, though that is none as a rule.
+        """
+        found: dict[dg.AssetKey, dg.EventLogRecord | None] = {}
+        others = []
+        for row in raw_asset_rows:
+            key, made = dg.AssetKey.from_db_string(row["asset_key"]), _materialization_in(row)
+            if key is None or made is None:
+                others.append(row)
+            else:
+                found[key] = made
+        looked_up = super()._get_latest_materialization_records(others) if others else {}
+        return {**found, **looked_up}
+
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table; once it has it, it keeps it."""
         look = super().has_table
@@ -248,6 +266,17 @@ class LocalEventLog(SqliteEventLogStorage):
         with self._db_lock:
             while self._kept:
                 self._kept.popitem()[1].close()
+
+
+def _materialization_in(asset_row: Any) -> dg.EventLogRecord | None:
+    """Return the materialization in the row of an asset; None where others may count, if any.
+
+    Those of an asset that was wiped may be older than that; earlier versions of Dagster kept less.
+    """
+    if asset_row["asset_details"] or not asset_row["last_materialization"]:
+        return None
+    kept: object = dg.deserialize_value(asset_row["last_materialization"])
+    return kept if isinstance(kept, dg.EventLogRecord) else None
 
 
 class _KeptConnection:

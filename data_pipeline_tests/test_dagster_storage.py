@@ -107,6 +107,36 @@ def test_input_versions_are_known(storage: dg.DagsterInstance) -> None:
     assert _tags(storage, sums)["dagster/input_data_version/numbers"] == version
 
 
+def test_the_row_of_an_asset_tells_its_latest_materialization(
+    home: Path, storage: dg.DagsterInstance
+) -> None:
+    _materialize(storage)
+    keys = [numbers.key, sums.key]
+    sent: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        found = storage.get_asset_records(keys)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert sent
+    assert not [statement for statement in sent if "latest_event" in statement]
+    with _as_dagster_does(home) as other:
+        assert other.get_asset_records(keys) == found
+
+
+def test_a_wiped_asset_has_none_until_it_is_made_again(storage: dg.DagsterInstance) -> None:
+    _materialize(storage)
+    storage.wipe_assets([numbers.key])
+    assert storage.get_latest_materialization_event(numbers.key) is None
+    later = _materialize(storage)
+    assert _latest(storage, numbers).run_id == later
+    assert _latest(storage, sums).run_id == later
+
+
 def test_each_event_is_there_when_the_step_goes_on(home: Path, storage: dg.DagsterInstance) -> None:
     seen: list[str] = []
 
