@@ -56,7 +56,7 @@ class Replaced:
     passing: Sequence[CatalogRow]
     behind: Mapping[str, CatalogRow]
 
-    @property
+    @functools.cached_property
     def relations(self) -> frozenset[StageTable]:
         """Those of the earlier versions that are tables or views."""
         return frozenset(table for table, row in self.rows.items() if row.is_relation)
