@@ -17,8 +17,8 @@ from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.difference.compare import ComparisonOptions, compare_table
 from data_pipeline.difference.effect_on_full.effect import (
     LEAST_UNITS,
+    EffectStratum,
     Powers,
-    Stratum,
     estimated,
 )
 from data_pipeline.difference.result import TableDifference
@@ -189,7 +189,7 @@ def _of_mean(x: Floats, before: Floats, after: Floats) -> tuple[float, Floats]:
     return new - old, z
 
 
-def _stratum(told: Sequence[Floats], touched: npt.NDArray[np.bool_], rate: float) -> Stratum:
+def _stratum(told: Sequence[Floats], touched: npt.NDArray[np.bool_], rate: float) -> EffectStratum:
     """Sums up what units tell, as the database does."""
     f, powers = 1 - rate, []
     for value in told:
@@ -197,7 +197,7 @@ def _stratum(told: Sequence[Floats], touched: npt.NDArray[np.bool_], rate: float
         sums = (z.sum(), f * (z**2).sum(), f * (z**3).sum(), f**2 * (z**4).sum())
         powers.append(Powers(*map(float, sums)))
     changed = int(touched.sum())
-    return Stratum(None, 0, len(touched), changed, changed, powers)
+    return EffectStratum(None, 0, len(touched), changed, changed, powers)
 
 
 def oracle(pairs: int, engine: sa.Engine) -> str:
