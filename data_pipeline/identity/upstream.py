@@ -84,10 +84,11 @@ def _instances(
         # An instance reads its own slices; what copies raw tables, or compares, those of the root.
         is_copy = input_table(node.assets_def, StageTable.of_key(parent.path)) is not None
         return [instance.root_source if is_copy else instance]
+    mapping = graph.get_partition_mapping(key, parent)
+    if isinstance(mapping, dg.IdentityPartitionMapping):
+        return [configuration.read_by(instance, instance.name)]
     own = node.partitions_def and node.partitions_def.subset_with_partition_keys([instance.name])
-    mapped = graph.get_partition_mapping(
-        key, parent
-    ).get_upstream_mapped_partitions_result_for_partitions(
+    mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(
         own,
         node.partitions_def,
         source.partitions_def,
