@@ -38,7 +38,7 @@ class CeleryAssassin(Assassin):
     workers: CeleryWorkers = field(kw_only=True)
 
     def _launch(self, module: str, **_: Any) -> Launched:
-        self.world.more |= SHORT_LEASE if self.duration else {}
+        self.world.more |= SHORT_LEASE
         try:
             return super()._launch(module, by_command=False)
         finally:
@@ -75,6 +75,7 @@ class SliceAssassin(CeleryAssassin):
 
     modules: tuple[str, ...] = (SHORT_BY_CELERY,)
     job: str = "day_1"
+    calls: int = 2
 
     def strike(self, victim: str) -> None:
         self.job = self._choice("day_1", "day_2")
@@ -99,21 +100,10 @@ def strike_all(
     [world.module] = assassins.modules
     world.more["PROOF_BROKER"] = broker.url
     workers = CeleryWorkers(folder, world.environment(0))
-    is_measured = wanted > len(victims)
-    # Where it is not measured, the moment is of no meaning all the same.
-    assassin = assassins(
-        world,
-        random.Random(20_17 + wanted),
-        duration={} if is_measured else {world.module: 2.0},
-        broker=broker,
-        workers=workers,
-    )
+    assassin = assassins(world, random.Random(20_17 + wanted), broker=broker, workers=workers)
     try:
         workers.start()
-        if is_measured:
-            assassin.measure()
-        while assassin.kills < wanted:
-            assassin.strike(victims[assassin.kills % len(victims)])
+        assassin.strike_until(wanted, victims)
     finally:
         workers.end()
         broker.kill()

@@ -2,7 +2,8 @@
 
 import random
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import psutil
 import pytest
@@ -10,11 +11,15 @@ import sqlalchemy as sa
 
 from data_pipeline_tests.embedded.processes import await_end, postmaster_of
 from data_pipeline_tests.proofs.launched import Launched
+from data_pipeline_tests.proofs.project import definitions
 from data_pipeline_tests.proofs.runs import BY_PROCESSES, IN_PROCESS
 from data_pipeline_tests.proofs.tally import TALLY
 from data_pipeline_tests.proofs.world import World
 
 PACE = 0.05
+CALLS = len(definitions.assets) - 1  # a copy of inputs calls nothing
+GAP = 0.3
+"""Seconds that go by at most between the call that is waited for and the signal, or a commit."""
 VICTIMS = ("run", "step", "server", "all")
 COMMITTING = sa.text("""
 SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
@@ -25,7 +30,7 @@ WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind IN ('r', 'p')
 """)
 LONG = [pytest.mark.soak, pytest.mark.timeout(7200)]
 KILLS = [
-    pytest.param("wheel", 6, id="wheel, 6 kills"),
+    pytest.param("wheel", 4, id="wheel, 4 kills"),
     pytest.param("wheel", 60, id="wheel, 60 kills", marks=LONG),
     pytest.param("system", 60, id="system, 60 kills", marks=LONG),
 ]
@@ -39,37 +44,34 @@ class Assassin:
         world: The world.
         random: Where all choices come from.
         generation: The last one.
-        duration: Seconds that an undisturbed run takes after its first call, by module.
         kills: How many there were.
         reused: Tables that were staged when a run was killed, and not computed again.
         modules: The definitions whose runs are killed.
         job: The job that is run.
+        calls: How often such a run calls code of assets.
     """
 
     world: World
     random: random.Random
     generation: int = 1
-    duration: dict[str, float] = field(default_factory=dict)
     kills: int = 0
     reused: int = 0
     modules: tuple[str, ...] = (IN_PROCESS, BY_PROCESSES)
     job: str = "full"
+    calls: int = CALLS
+    _called_before: int = 0
 
-    def measure(self) -> None:
-        """Measures undisturbed runs, one of them by the command line."""
+    def strike_until(self, wanted: int, victims: Sequence[str] = VICTIMS) -> None:
+        """Kills that often, with every victim in turn."""
         self.world.pace(PACE)
-        for module in self.modules:
-            run = self._launch(module, by_command=module == IN_PROCESS)
-            started = time.monotonic()
-            assert run.finish().success, run.log[-8000:]
-            self.duration[module] = time.monotonic() - started
-            self._check_finished()
+        while self.kills < wanted:
+            self.strike(victims[self.kills % len(victims)])
 
     def strike(self, victim: str) -> None:
         """Kills one run, checks what is left, and lets the next run finish."""
         module = self.modules[-1] if victim == "step" else self._choice(*self.modules)
-        run = self._launch(module, by_command=self.random.random() < 0.1)
-        if not self._await_moment(run, module):
+        run = self._launch(module, by_command=self.kills % 10 == 0)
+        if not self._await_moment(run):
             return
         self._kill(run, victim)
         self.world.check("always", "whole", instances=["full", "midi"])
@@ -101,7 +103,7 @@ class Assassin:
 
     def _launch(self, module: str, *, by_command: bool) -> Launched:
         self.generation += 1
-        before = len(self.world.calls())
+        self._called_before = len(self.world.calls())
         run = self.world.launch(
             self.generation,
             self.job,
@@ -110,25 +112,32 @@ class Assassin:
             PROOF_PACE=str(PACE),
             PROOF_REPLACE=self._choice("table", "rows"),
         )
-        run.wait_until("it calls an asset", lambda: len(self.world.calls()) > before)
+        run.wait_until("it calls an asset", lambda: self._called() > 0)
         return run
 
-    def _await_moment(self, run: Launched, module: str) -> bool:
+    def _called(self) -> int:
+        return len(self.world.calls()) - self._called_before
+
+    def _await_moment(self, run: Launched) -> bool:
         """Waits for the moment to kill; False when the run has ended before."""
-        moment = self.random.uniform(0, self.duration[module])
+        for count in range(2, self.random.randint(1, self.calls) + 1):  # each may take its time
+            self._await_calls(run, count)
         if self.random.random() < 0.3:
-            self._await_commit(run, moment)
+            self._await_commit(run)
         else:
-            time.sleep(moment)  # a moment of no meaning is what this is about
+            time.sleep(self.random.uniform(0, GAP))  # of no meaning: that is what this is about
         return run.is_running
 
-    def _await_commit(self, run: Launched, earliest: float) -> None:
-        begin = time.monotonic() + earliest
+    def _await_calls(self, run: Launched, count: int) -> None:
+        run.wait_until(
+            f"it calls {count} assets", lambda: self._called() >= count or not run.is_running
+        )
+
+    def _await_commit(self, run: Launched) -> None:
         engine = self.world.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as observer:
-            while run.is_running:
-                if observer.scalar(COMMITTING) and time.monotonic() > begin:
-                    return
+            while run.is_running and not observer.scalar(COMMITTING):
+                time.sleep(0.001)
 
     def _kill(self, run: Launched, victim: str) -> None:
         if victim == "run":
@@ -162,9 +171,7 @@ def test_after_every_kill_stages_are_whole_and_the_next_run_finishes(
     own_server: World, wanted: int
 ) -> None:
     assassin = Assassin(own_server, random.Random(20_13 + wanted))
-    assassin.measure()
-    while assassin.kills < wanted:
-        assassin.strike(VICTIMS[assassin.kills % len(VICTIMS)])
+    assassin.strike_until(wanted)
     TALLY.reused_after_kills += assassin.reused
     assert assassin.reused > 0, "nothing of what was staged has ever been reused"
 
@@ -174,10 +181,7 @@ def test_after_every_kill_of_a_run_of_a_plain_owner_the_next_run_finishes(
     built_on: World, wanted: int
 ) -> None:
     assassin = Assassin(built_on, random.Random(11 + wanted))
-    assassin.measure()
-    victims = [victim for victim in VICTIMS if victim != "server"]
-    while assassin.kills < wanted:
-        assassin.strike(victims[assassin.kills % len(victims)])
+    assassin.strike_until(wanted, [victim for victim in VICTIMS if victim != "server"])
 
 
 @pytest.mark.parametrize(
