@@ -51,7 +51,7 @@ def test_powers_tell_what_estimates_tell(design: str, size: int | None) -> None:
         design=design, sample_size=size
     )
     z, f = [value / p for value in values], 1.0 if fixed else 1 - p
-    sums = [f ** (k // 2) * sum(one**k for one in z) for k in (1, 2, 3, 4)]
+    sums = [(f ** (k / 2) if k > 1 else 1.0) * sum(one**k for one in z) for k in (1, 2, 3, 4)]
     stratum = EffectStratum(p if fixed else None, size or 0, 50, 50, 50, [Powers(*sums)] * 2)
     [figure] = estimated([stratum], [("sum of y", None)], p).figures
     expected = estimates.total(frame, "y")

@@ -11,6 +11,13 @@ SABOTAGE = {
     "every table and view has as many rows as the catalog says": (
         "DELETE FROM full_shop.totals WHERE id = 3"
     ),
+    "a table with slices has the rows of all of them": (
+        "UPDATE full_catalog.tables SET kind = 'sliced', row_count = 7 WHERE name = 'totals'"
+    ),
+    "every slice is a partition of its table, and has the rows of one generation": (
+        "ALTER TABLE full_shop.totals ADD made int; "
+        "UPDATE full_catalog.tables SET slice = '{\"key\": \"a day\"}' WHERE name = 'totals'"
+    ),
     "every relation in a stage is in the catalog, or somebody's own": (
         "CREATE VIEW full_shop.left_over AS SELECT 1 AS one"
     ),
@@ -57,7 +64,7 @@ SABOTAGE = {
     "no session holds the lock of a stage": (
         "SELECT pg_advisory_xact_lock(hashtextextended('data_pipeline:stage:full_shop', 0))"
     ),
-    "every result was computed from what is committed": (
+    "every result was computed from what is committed (slices have runs of their own)": (
         "UPDATE full_catalog.tables SET data_version = 'other' WHERE name = 'backhand'"
     ),
     "all stages have one generation, that of the run": (

@@ -25,7 +25,14 @@ from data_pipeline.difference.columns import ColumnPair
 from data_pipeline.difference.effect_on_full.units import NO_UNIT, Units
 from data_pipeline.difference.result import Effect, EffectFigure
 from data_pipeline.difference.rows import RowComparison
-from data_pipeline.estimates.estimate import DESIGN, PROBABILITY, SAMPLE_SIZE, UNIT, half_width
+from data_pipeline.estimates.estimate import (
+    DESIGN,
+    PROBABILITY,
+    SAMPLE_SIZE,
+    UNIT,
+    half_width,
+    shift,
+)
 
 LEAST_UNITS = 30
 """From so many changed units on, intervals are given."""
@@ -38,7 +45,7 @@ _OWN = frozenset({UNIT, PROBABILITY, SAMPLE_SIZE, "weight"})
 
 @dataclass(frozen=True)
 class Powers:
-    """Sums over units of the powers of something: of z, f z^2, f z^3 and f^2 z^4.
+    """Sums over units of the powers of something: of z, f z^2, f^1.5 z^3 and f^2 z^4.
 
     z is what a unit tells, over its probability p. f is 1 - p where each unit was drawn by itself,
     and 1 where the number of units was fixed beforehand.
@@ -70,21 +77,23 @@ class EffectStratum:
     uncertain: int
     powers: Sequence[Powers]
 
-    def spread(self, number: int) -> tuple[float, float]:
-        """Return the variance of a total, and the sum of the squares of what it consists of.
+    def spread(self, number: int) -> tuple[float, float, float]:
+        """Return the variance of a total, the sum of the squares of its parts, and of the cubes.
 
         These are the formulas of `data_pipeline.estimates`, by powers.
         """
         z = self.powers[number]
         if self.probability is None:
-            return z.second, z.fourth
+            return z.second, z.fourth, z.third
         if self.probability >= 1:
-            return 0.0, 0.0
+            return 0.0, 0.0, 0.0
         n = max(self.drawn, self.units)
         factor = (1 - self.probability) * (n / (n - 1) if n > 1 else 1.0)
         m = z.first / n
         fourth = z.fourth - 4 * m * z.third + 6 * m**2 * z.second - 4 * m**3 * z.first + n * m**4
-        return factor * max(0.0, z.second - m * z.first), factor**2 * max(0.0, fourth)
+        third = z.third - 3 * m * z.second + 3 * m**2 * z.first - n * m**3
+        second = max(0.0, z.second - m * z.first)
+        return factor * second, factor**2 * max(0.0, fourth), factor**1.5 * third
 
 
 @dataclass(frozen=True)
@@ -242,7 +251,7 @@ def _query(
         for n in range(len(told))
     )
     powers = "".join(
-        f", sum(z{n}), sum(f * z{n} * z{n}), sum(f * z{n} * z{n} * z{n}), "
+        f", sum(z{n}), sum(f * z{n} * z{n}), sum(f * sqrt(f) * z{n} * z{n} * z{n}), "
         f"sum(f * f * z{n} * z{n} * z{n} * z{n})"
         for n in range(len(told))
     )
@@ -308,7 +317,9 @@ def _figure(
     if value is None:
         value = math.fsum(stratum.powers[number].first for stratum in strata)
     spreads = [stratum.spread(number) for stratum in strata]
-    variance, squares = (math.fsum(item) for item in zip(*spreads, strict=True))
+    variance, squares, cubes = (math.fsum(item) for item in zip(*spreads, strict=True))
     degrees = max(1.0, variance**2 / squares - 1) if squares else 1.0
-    half = half_width(math.sqrt(variance), degrees, LEVEL)
-    return EffectFigure(name, value, value - half, value + half)
+    error = math.sqrt(variance)
+    half = half_width(error, degrees, LEVEL)
+    middle = value + shift(cubes / error**3 if error else 0.0, half, error, LEVEL)
+    return EffectFigure(name, value, middle - half, middle + half)
