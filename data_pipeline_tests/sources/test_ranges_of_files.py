@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline import database_tables, file_tables, instance_resources
-from data_pipeline.errors import DatabaseError
+from data_pipeline.errors import DatabaseError, UnsupportedDataError
 from data_pipeline.results.ranges.batch_ranges import BatchRanges
 from data_pipeline.sources.declared_sources import refreshing
+from data_pipeline.sources.file_identity import files_seen
 from data_pipeline.sources.ranges import file_ranges
 from data_pipeline.sources.ranges.csv_cuts import csv_cuts
 from data_pipeline.sources.ranges.ranges_within import RangesWithin
@@ -315,3 +316,21 @@ if __name__ == "__main__":  # a run that is killed when it loads a sixth range
     made.catalog = Path(sys.argv[2]) / "raw.source.json"
     made.configured = sa.create_engine(os.environ["DATA_PIPELINE_DATABASE_URL"])
     load(made.declare())
+
+
+@pytest.mark.parametrize(("grows", "error"), [(True, SourceError), (False, UnsupportedDataError)])
+def test_what_cannot_be_read_of_a_file_that_is_being_written_has_changed(
+    tmp_path: Path, grows: bool, error: type[Exception]
+) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text("1")
+    seen = files_seen([file], tmp_path)
+
+    def read() -> Iterator[pa.RecordBatch]:
+        if grows:
+            file.write_text("1,2")
+        raise UnsupportedDataError("its types are other ones")
+        yield
+
+    with pytest.raises(error):
+        file_ranges._open(file, tmp_path, seen, pa.schema([]), read).read_all()

@@ -67,7 +67,11 @@ def _open(
 
     def batches() -> Iterator[pa.RecordBatch]:
         _check_same(file, folder, seen)
-        yield from read()
+        try:
+            yield from read()
+        except (UnsupportedDataError, pa.ArrowException, OSError):
+            _check_same(file, folder, seen)  # what is half written may have no rows, or wrong ones
+            raise
         _check_same(file, folder, seen)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
