@@ -3,6 +3,7 @@
 They meet files, environment and configuration as programs of a shell do, three seconds earlier.
 """
 
+import atexit
 import os
 import subprocess
 import sys
@@ -89,4 +90,7 @@ def _run(words: tuple[str, ...], env: Mapping[str, str], folder: str, output: st
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.argv = [*words]
     [found] = entry_points(group="console_scripts", name=words[0])
-    sys.exit(found.load()())
+    try:
+        sys.exit(found.load()())
+    finally:
+        atexit._run_exitfuncs()  # a copy would leave them out, and temporary folders where they are
