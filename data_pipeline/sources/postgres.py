@@ -17,7 +17,7 @@ from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import DatabaseUrl, Instance, load_configuration
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.results.sql_query import sql_query
-from data_pipeline.sources.ranges.page_ranges import Range, ranges_of, snapshot_session
+from data_pipeline.sources.ranges.page_ranges import PagedTable, Range, ranges_of, snapshot_session
 from data_pipeline.sources.ranges.postgres_ranges import PostgresRanges
 from data_pipeline.sources.ranges.ranges_within import RangesWithin
 from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError, uncounted
@@ -140,8 +140,8 @@ class PostgresSource(Source):
             return None
         if ranges := self._ranges_in(target, table):
             columns = {c.name: _sent(c, as_text=False) for c in table.columns}
-            named = self._named(table)
-            return RangesWithin(target, named, _SETTING, columns, ranges, how.at_once)
+            paged = PagedTable(self._named(table), columns, ranges, _SETTING)
+            return RangesWithin(target, paged, how.at_once)
         listed = ", ".join(quoted(column.name) for column in table.columns)
         return sql_query(f"SELECT {listed} FROM {self._name(table)}")
 
@@ -217,9 +217,8 @@ class PostgresSource(Source):
             return None
         as_text = how.as_text.get(table.name, ())
         columns = {c.name: _sent(c, as_text=c.name in as_text) for c in table.columns}
-        return PostgresRanges(
-            self._database, self._named(table), snapshot, _SETTING, columns, ranges, how.at_once
-        )
+        paged = PagedTable(self._named(table), columns, ranges, _SETTING)
+        return PostgresRanges(self._database, paged, how.at_once, snapshot)
 
     def _failed(
         self, connection: Any, table: SourceRelation, error: BaseException

@@ -85,33 +85,41 @@ def pages_of_a_range(pages: int, size: int) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
+@dataclass(frozen=True)
+class PagedTable:
+    """A large table that is read by ranges of its pages.
+
+    Attributes:
+        named: Whose table it is, for messages.
+        columns: For each column the type as which its values come, and the SQL of these.
+        ranges: The ranges.
+        settings: The statement that sets up each transaction that reads it.
+    """
+
+    named: str
+    columns: Mapping[str, tuple[str, str]]
+    ranges: Mapping[str, Range]
+    settings: str
+
+
 class PageRanges(RangedRows):
     """Ranges of pages, whoever reads them.
 
     Args:
         database: The database of the source.
-        named: Whose table it is, for messages.
-        columns: For each column the type as which its values come, and the SQL of these.
-        ranges: The ranges.
+        table: The table.
         at_once: How many are read at once.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        named: str,
-        columns: Mapping[str, tuple[str, str]],
-        ranges: Mapping[str, Range],
-        at_once: int,
-    ) -> None:
-        self.named = named
-        self.columns = {name: kind for name, (kind, _) in columns.items()}
-        self.ranges = [*ranges]
+    def __init__(self, database: Database, table: PagedTable, at_once: int) -> None:
+        self.named = table.named
+        self.columns = {name: kind for name, (kind, _) in table.columns.items()}
+        self.ranges = [*table.ranges]
         self.at_once = at_once
         self.ended: Callable[[], None] = lambda: None
         self._database = database
-        self._listed = ", ".join(expression for _, expression in columns.values())
-        self._by_name = ranges
+        self._listed = ", ".join(expression for _, expression in table.columns.values())
+        self._by_name = table.ranges
         with database.begin() as connection:
             history = run(connection, _HISTORY).scalar()
         self.identity = fingerprint("postgres-ranges-1", history, self._listed, self.columns)

@@ -12,8 +12,8 @@ from data_pipeline.database.server_errors import copy_refusal
 from data_pipeline.sources.ranges.page_ranges import (
     HORIZON,
     TRANSACTION,
+    PagedTable,
     PageRanges,
-    Range,
     imported,
 )
 from data_pipeline.transfer.copy_through import SourceFailedError, copy_through
@@ -24,28 +24,15 @@ class PostgresRanges(PageRanges):
 
     Args:
         database: The database of the source.
-        named: Whose table it is, for messages.
+        table: The table.
+        at_once: How many ranges are read at once.
         snapshot: The snapshot in which it is read.
-        settings: The statement that sets up each transaction.
-        columns: For each column the type as which its values come, and the SQL of these.
-        ranges: The ranges.
-        at_once: How many are read at once.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        named: str,
-        snapshot: str,
-        settings: str,
-        columns: Mapping[str, tuple[str, str]],
-        ranges: Mapping[str, Range],
-        at_once: int,
-    ) -> None:
-        super().__init__(database, named, columns, ranges, at_once)
-        self._begin = (
-            f"{TRANSACTION}; {imported(snapshot)}; {settings}; SET LOCAL client_encoding = 'UTF8'"
-        )
+    def __init__(self, database: Database, table: PagedTable, at_once: int, snapshot: str) -> None:
+        super().__init__(database, table, at_once)
+        begin = f"{TRANSACTION}; {imported(snapshot)}; {table.settings}"
+        self._begin = f"{begin}; SET LOCAL client_encoding = 'UTF8'"
 
     def load(
         self, name: str, session: Any, relation: RelationName

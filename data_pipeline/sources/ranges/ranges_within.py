@@ -13,8 +13,8 @@ from data_pipeline.results.ranges.range_sessions import RangeSession, SnapshotSe
 from data_pipeline.results.ranges.ranged_rows import LoadedRange
 from data_pipeline.sources.ranges.page_ranges import (
     HORIZON,
+    PagedTable,
     PageRanges,
-    Range,
     imported,
     snapshot_session,
 )
@@ -28,25 +28,14 @@ class RangesWithin(PageRanges):
 
     Args:
         database: The database, as the role of the instance.
-        named: Whose table it is, for messages.
-        settings: The statement that sets up each transaction.
-        columns: For each column the type as which its values come, and the SQL of these.
-        ranges: The ranges.
-        at_once: How many are read at once.
+        table: The table.
+        at_once: How many ranges are read at once.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        named: str,
-        settings: str,
-        columns: Mapping[str, tuple[str, str]],
-        ranges: Mapping[str, Range],
-        at_once: int,
-    ) -> None:
-        super().__init__(database, named, columns, ranges, at_once)
+    def __init__(self, database: Database, table: PagedTable, at_once: int) -> None:
+        super().__init__(database, table, at_once)
         self.ended = self.close
-        self._settings = settings
+        self._settings = table.settings
         self._holder = ExitStack()
         self._held: tuple[sa.Connection, str] | None = None
         self._lock = threading.Lock()
