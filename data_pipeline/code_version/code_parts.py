@@ -3,17 +3,21 @@
 import ast
 import copy
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from data_pipeline.code_version.module_source import Binding, ModuleSource, changed_names
-from data_pipeline.code_version.names_used import (
-    FUNCTIONS,
-    Reference,
-    bound_names,
-    chain,
-    references,
+from data_pipeline.code_version.changed_elsewhere import (
+    DEFINITIONS,
+    ChangedElsewhere,
+    notices_heirs,
+)
+from data_pipeline.code_version.module_source import Binding
+from data_pipeline.code_version.names_used import FUNCTIONS, Reference, chain, references
+from data_pipeline.code_version.nondeterminism import (
+    ValueRead,
+    files_read,
+    generators_seeded,
+    values_read,
 )
 from data_pipeline.code_version.normalised_syntax import digest, normalised
 from data_pipeline.code_version.own_names import part_name
@@ -33,80 +37,7 @@ from data_pipeline.code_version.reference_targets import (
     described,
     kind_of,
 )
-from data_pipeline.code_version.run_time_values import (
-    ValueRead,
-    files_read,
-    generators_seeded,
-    values_read,
-)
 from data_pipeline.code_version.value_origins import Origins
-
-
-class Registrations:
-    """Finds what is put into a table of a project by calls at the top of its modules.
-
-    The modules that are loaded count: another one has not put anything into any table.
-    """
-
-    def __init__(self, project: ProjectCode) -> None:
-        self._project = project
-        self._fillers: dict[Path, dict[str, list[str]]] = {}
-        self._calls: list[tuple[Module, ast.stmt, Definition]] | None = None
-
-    def fillers(self, table: Definition) -> list[Definition]:
-        """Return the functions beside a table that change what it holds."""
-        module = self._project.module(table.module)
-        if module is None or module.source is None:
-            return []
-        path = module.source.path
-        if path not in self._fillers:
-            self._fillers[path] = _fillers(module.source)
-        return [Definition(table.module, name) for name in self._fillers[path].get(table.name, [])]
-
-    def calls(self, filler: Definition) -> Iterator[tuple[Module, ast.stmt]]:
-        """Return the statements at the top of modules that call or decorate with a function."""
-        if self._calls is None:
-            self._calls = [*self._all_calls()]
-        for module, statement, called in self._calls:
-            if called == filler:
-                yield module, statement
-
-    def _all_calls(self) -> Iterator[tuple[Module, ast.stmt, Definition]]:
-        for name in sorted(sys.modules):
-            file = getattr(sys.modules[name], "__file__", None)
-            if file is None or not self._project.holds(Path(file)):
-                continue
-            module = self._project.module(name)
-            if module is None or module.source is None:
-                continue
-            for statement, called in _top_calls(module.source):
-                root, attributes = chain(called)
-                if isinstance(root, ast.Name):
-                    reference = Reference(root.id, attributes, root.lineno)
-                    for target in self._project.resolve(module, reference):
-                        if isinstance(target, Definition):
-                            yield module, statement, target
-
-
-def _top_calls(source: ModuleSource) -> Iterator[tuple[ast.stmt, ast.expr]]:
-    for statement in source.tree.body:
-        if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
-            for decorator in statement.decorator_list:
-                yield statement, getattr(decorator, "func", decorator)
-        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-            call = statement.value.func
-            # `register("wind")(parse_wind)`
-            yield statement, getattr(call, "func", call)
-
-
-def _fillers(source: ModuleSource) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for statement in source.tree.body:
-        if isinstance(statement, FUNCTIONS):
-            for name in sorted(changed_names(statement) - bound_names(statement)):
-                if name in source.bindings:
-                    found.setdefault(name, []).append(statement.name)
-    return found
 
 
 @dataclass(frozen=True)
@@ -132,6 +63,37 @@ class CodePart:
     seeds: frozenset[str] = frozenset()
 
 
+class _Done:
+    """What is done to a definition by other statements than its own."""
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+        self._follows: list[tuple[Target | SqlFile, bool]] = []
+        self._warned: list[Warned] = []
+        self._reads: list[ValueRead] = []
+
+    def add_definition(self, target: Definition) -> None:
+        self._follows.append((target, False))
+        self._said.append(described(target))
+
+    def add_code(self, part: CodePart) -> None:
+        self._follows += part.follows
+        self._said.append(part.digest)
+        self._warned += part.warned
+        self._reads += part.reads
+
+    def added_to(self, part: CodePart) -> CodePart:
+        if not self._said:
+            return part
+        return replace(
+            part,
+            digest=digest(part.digest, *sorted(self._said)),
+            follows=(*part.follows, *self._follows),
+            warned=tuple(dict.fromkeys([*part.warned, *self._warned])),
+            reads=tuple(dict.fromkeys([*part.reads, *self._reads])),
+        )
+
+
 _Place = tuple[str, str, str, tuple[int, ...], frozenset[str], bool]
 
 
@@ -143,7 +105,7 @@ class CodeParts:
         self._known: dict[Target | SqlFile, CodePart] = {}
         self._of_functions: dict[_Place, CodePart] = {}
         self._given: dict[tuple[str, int], set[str]] = {}
-        self._registrations = Registrations(project)
+        self._elsewhere = ChangedElsewhere(project)
 
     def part(self, target: Definition | WholeModule | SqlFile) -> CodePart:
         """Return the part that a reference leads to."""
@@ -202,7 +164,7 @@ class CodeParts:
         """
         kept = [self._undecorated(module, node) for node in nodes]
         found = references(kept, closure=closure, annotations=annotations)
-        targets = ReferenceTargets(self.project, module)
+        targets = ReferenceTargets(self.project, module, self._elsewhere.heirs)
         for reference in found:
             targets.add(reference)
         said = [normalised(node, annotations=annotations) for node in kept]
@@ -251,28 +213,42 @@ class CodeParts:
         kind = kind_of(bindings)
         part = self.code(module, name, kind, nodes, texts=labels)
         fixed = kind != "constant" or all(_is_fixed(binding) for binding in bindings)
-        return part if fixed else self._filled(target, part)
+        part = part if fixed else self._filled(target, part)
+        return self._changed(target, part, nodes if kind == "class" else [])
 
     def _filled(self, table: Definition, part: CodePart) -> CodePart:
         """Add to a constant what functions put into it while modules are imported."""
-        said: list[str] = []
-        follows: list[tuple[Target | SqlFile, bool]] = []
-        for filler in self._registrations.fillers(table):
-            follows.append((filler, False))
-            said.append(described(filler))
-            for module, statement in self._registrations.calls(filler):
-                if isinstance(statement, (*FUNCTIONS, ast.ClassDef)):
-                    target = Definition(module.name, statement.name)
-                    follows.append((target, False))
-                    said.append(described(target))
-                else:
-                    called = self.code(module, part.name, "constant", [statement])
-                    follows += called.follows
-                    said.append(called.digest)
-        if not said:
-            return part
-        combined = digest(part.digest, *sorted(said))
-        return replace(part, digest=combined, follows=(*part.follows, *follows))
+        done = _Done()
+        for filler in self._elsewhere.fillers(table):
+            done.add_definition(filler)
+            self._add_calls(done, filler, part.name)
+        return done.added_to(part)
+
+    def _add_calls(self, done: _Done, filler: Definition, name: str) -> None:
+        for module, statement in self._elsewhere.calls(filler):
+            if isinstance(statement, DEFINITIONS):
+                done.add_definition(Definition(module.name, statement.name))
+            else:
+                done.add_code(self.code(module, name, "constant", [statement]))
+
+    def _changed(self, target: Definition, part: CodePart, classes: Sequence[ast.AST]) -> CodePart:
+        """Add what other modules do to a definition, and what is derived from a class."""
+        done = _Done()
+        for module, binding in self._elsewhere.changes(target):
+            made = [node for node in binding.nodes if isinstance(node, DEFINITIONS)]
+            if made:
+                maker = Definition(module.name, made[0].name)
+                done.add_definition(maker)
+                if not binding.registered:
+                    self._add_calls(done, maker, part.name)
+                continue
+            nodes = [*_conditions(binding), *binding.nodes]
+            labels = [label for label, _ in binding.headers]
+            done.add_code(self.code(module, part.name, "constant", nodes, texts=labels))
+        if any(map(notices_heirs, classes)):
+            for heir in self._elsewhere.heirs(target):
+                done.add_definition(heir)
+        return done.added_to(part)
 
     def _whole(self, target: WholeModule) -> CodePart:
         module = self.project.module(target.name)
@@ -292,9 +268,10 @@ class CodeParts:
     def _undecorated(self, module: Module, node: ast.AST) -> ast.AST:
         """Return a function without the decorators of Dagster and of stages, and what is above.
 
-        They say how its asset is shown and scheduled; those below change the function.
+        They say how its asset is shown and scheduled; those below change the function. All stay
+        where the function asks for them: metadata, tags.
         """
-        if not isinstance(node, FUNCTIONS):
+        if not isinstance(node, FUNCTIONS) or _reads_definition(node):
             return node
         first = 0
         for number, decorator in enumerate(node.decorator_list, start=1):
@@ -308,6 +285,14 @@ class CodeParts:
             node = copy.copy(node)
             node.decorator_list = node.decorator_list[first:]
         return node
+
+
+def _reads_definition(function: ast.AST) -> bool:
+    """Whether a function reads what its decorators say, by the context of its step."""
+    return any(getattr(item, "attr", None) in _DEFINITION for item in ast.walk(function))
+
+
+_DEFINITION = frozenset({"assets_def", "op_def"})
 
 
 def _is_ours(module: Module) -> bool:

@@ -14,7 +14,6 @@ import functools
 import gc
 import sys
 import types
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from data_pipeline.code_version.code_parts import CodePart, CodeParts
+from data_pipeline.code_version.code_warnings import (
+    takes_outside_input,
+    warn_of_unresolved,
+    warn_of_unseen_inputs,
+)
 from data_pipeline.code_version.live_code import (
     LiveCode,
     asked_resources,
@@ -51,10 +55,9 @@ from data_pipeline.code_version.resource_definitions import (
     nested_in,
     resource_class,
 )
-from data_pipeline.code_version.run_time_values import takes_outside_input, warn_of_unseen_inputs
 
 if TYPE_CHECKING:
-    from data_pipeline.code_version.run_time_values import ValueRead
+    from data_pipeline.code_version.nondeterminism import ValueRead
 
 
 def resource_code(keys: Iterable[str], resources: Mapping[str, Any]) -> Iterator[Any]:
@@ -88,10 +91,6 @@ def _entry(definition: dg.ResourceDefinition) -> Any:
 
 
 Packages = Mapping[str, str] | Sequence[str]
-
-
-class UnresolvedCodeWarning(UserWarning):
-    """A code version does not cover some code, because its source does not tell what it means."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,8 @@ def code_versions(
                     versions[spec.key] = CodeVersion(spec.code_version)
                 elif computed is not None:
                     versions[spec.key] = computed
-    _warn_of_unresolved(versions)
+    unresolved = {key: version.unresolved for key, version in versions.items()}
+    warn_of_unresolved(unresolved, stacklevel=2)
     unseen = [asset for asset in assets if not takes_outside_input(asset, raw)]
     keys = [key for asset in unseen for key in asset.keys if key in versions]
     warn_of_unseen_inputs({key: versions[key].reads for key in keys}, stacklevel=2)
@@ -204,21 +204,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _warn_of_unresolved(versions: Mapping[dg.AssetKey, CodeVersion]) -> None:
-    users: dict[tuple[str, str], list[str]] = {}
-    for key, version in versions.items():
-        for warned in version.unresolved:
-            users.setdefault(warned, []).append(key.to_user_string())
-    for (place, what), keys in users.items():
-        warnings.warn(
-            f"{place}: code versions do not cover {what}. A change there goes unnoticed by "
-            f"{', '.join(keys)}. Write it so that the source tells it, or give these assets an "
-            "explicit code_version.",
-            UnresolvedCodeWarning,
-            stacklevel=3,
-        )
 
 
 class _Reads:

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,11 @@ from data_pipeline.errors import ConfigurationError
 Header = tuple[str, tuple[ast.AST, ...]]
 """What decides whether a statement is executed: the branch, and its conditions."""
 
-_CHANGING = frozenset({"add", "append", "extend", "insert", "register", "setdefault", "update"})
+_CHANGING = frozenset(
+    {"add", "append", "clear", "extend", "insert", "pop", "register", "remove", "setdefault"}
+    | {"sort", "update"}
+)
+_HOLDING = frozenset({"get", "items", "setdefault", "values"})
 _HELD = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
@@ -32,12 +36,23 @@ class Binding:
         headers: The compound statements around it, outermost first.
         imported: What it imports, if it is an import.
         registered: Whether it is a definition with a method of the name as its decorator.
+        passed: Whether it is a call that gets what the name is bound to.
+        part: The attributes that follow the name, where another name stands for what they mean.
     """
 
     nodes: tuple[ast.AST, ...]
     headers: tuple[Header, ...] = ()
     imported: Import | None = None
     registered: bool = False
+    passed: bool = False
+    part: tuple[str, ...] | None = None
+
+    @property
+    def is_changeable(self) -> bool:
+        """Whether it binds a value that can be changed: no function, class, number or text."""
+        value = getattr(self.nodes[0], "value", None)
+        is_assigned = isinstance(self.nodes[0], ast.Assign | ast.AnnAssign)
+        return is_assigned and not isinstance(value, ast.Constant)
 
 
 def module_bindings(tree: ast.Module) -> Iterator[tuple[str, Binding]]:
@@ -60,10 +75,8 @@ def changed_names(function: ast.AST) -> set[str]:
     for node in ast.walk(function):
         if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
             found.update(_names(node))
-        elif isinstance(node, ast.Call):
-            root, attributes = chain(node.func)
-            if isinstance(root, ast.Name) and attributes and attributes[-1] in _CHANGING:
-                found.add(root.id)
+        elif isinstance(root := _changed_by(node), ast.Name):
+            found.add(root.id)
     return found
 
 
@@ -94,8 +107,19 @@ def _bindings(
         elif hasattr(statement, "body") or hasattr(statement, "cases"):
             yield from _compound(statement, headers)
         else:
-            for name in sorted(set(_names(statement))):
+            for name in sorted({*_names(statement), *_changed_in_passing(statement)}):
                 yield name, Binding((statement,), headers)
+            for name in _passed(statement):
+                yield name, Binding((statement,), headers, passed=True)
+
+
+def _passed(statement: ast.stmt) -> Iterator[str]:
+    """Return the names that a statement hands to what it calls, which may change them."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        call = statement.value
+        if getattr(call.func, "id", None) != "print":
+            values = [*call.args, *(item.value for item in call.keywords)]
+            yield from sorted({value.id for value in values if isinstance(value, ast.Name)})
 
 
 def _compound(statement: ast.stmt, headers: tuple[Header, ...]) -> Iterator[tuple[str, Binding]]:
@@ -138,9 +162,9 @@ def _names(node: ast.AST, *, deep: bool = True) -> Iterator[str]:
             if isinstance(root, ast.Name):
                 yield root.id
         elif isinstance(item, ast.Expr) and isinstance(item.value, ast.Call):
-            root, attributes = chain(item.value.func)
-            if isinstance(root, ast.Name) and attributes:
-                yield root.id  # `NAMES.append(...)` changes NAMES
+            root, _ = chain(_called_on(item.value))
+            if isinstance(root, ast.Name):
+                yield root.id
         named = getattr(item, "name", None) or getattr(item, "rest", None)
         if isinstance(named, str):
             yield named
@@ -150,6 +174,53 @@ def _names(node: ast.AST, *, deep: bool = True) -> Iterator[str]:
                 for field, child in _children(item)
                 if deep or field not in ("body", "orelse", "finalbody")
             )
+
+
+def _called_on(call: ast.Call) -> ast.AST:
+    """Return what the call of a statement changes: that of `NAMES.append(...)` NAMES."""
+    root, attributes = chain(call.func)
+    if isinstance(root, ast.Call) and getattr(root.func, "id", None) == "vars" and root.args:
+        return root.args[0]  # vars(K).update(...)
+    if getattr(root, "id", None) in ("setattr", "delattr") and not attributes and call.args:
+        return call.args[0]
+    return call.func if attributes else call
+
+
+def _changed_in_passing(statement: ast.stmt) -> Iterator[str]:
+    """Return the names that a method changes within an expression: `[A.append(i) for i in B]`."""
+    stack: list[ast.AST] = [statement]
+    while stack:
+        item = stack.pop()
+        if isinstance(root := _changed_by(item), ast.Name):
+            yield root.id
+        if not isinstance(item, ast.Lambda):
+            stack.extend(ast.iter_child_nodes(item))
+
+
+def _changed_by(item: ast.AST) -> ast.AST | None:
+    """Return the root of what a call changes by a method that says so."""
+    if isinstance(item, ast.Call):
+        root, attributes = chain(item.func)
+        if attributes and attributes[-1] in _CHANGING:
+            return root
+    return None
+
+
+def changed_chains(node: ast.AST) -> Iterator[tuple[ast.AST, tuple[str, ...]]]:
+    """Return what a statement changes by items, attributes and methods: names, what follows."""
+    for item in ast.walk(node):
+        if isinstance(item, ast.Subscript | ast.Attribute) and not isinstance(item.ctx, ast.Load):
+            changed: ast.AST = item
+        elif isinstance(item, ast.Expr) and isinstance(item.value, ast.Call):
+            changed = _called_on(item.value)
+        elif _changed_by(item) is not None:
+            changed = getattr(item, "func", item)
+        else:
+            continue
+        root, attributes = chain(changed)
+        while isinstance(root, ast.Subscript):
+            root, attributes = chain(root.value)
+        yield root, attributes
 
 
 def _children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -190,6 +261,7 @@ class ModuleSource:
         bindings: For each name, what binds it, in the order of the file.
         stars: The modules that it imports all names of.
         may_read_files: Whether a word in it may be a method that reads files.
+        passed: Names of other modules that calls at its top get.
     """
 
     path: Path
@@ -197,6 +269,7 @@ class ModuleSource:
     bindings: Mapping[str, Sequence[Binding]]
     stars: Sequence[Import]
     may_read_files: bool
+    passed: Sequence[tuple[str, Binding]] = ()
 
     @cached_property
     def exported(self) -> frozenset[str] | None:
@@ -278,18 +351,77 @@ def first_line(node: ast.AST) -> int:
     return min(lines, default=getattr(node, "lineno", 0))
 
 
+def _aliases(statements: Sequence[ast.stmt]) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Return names with attributes, and the names that stand for them or for what is in them."""
+    for statement in statements:
+        targets: list[ast.expr] = []
+        values: list[ast.expr | None] = []
+        if isinstance(statement, ast.Assign):
+            targets, values = statement.targets, [statement.value, *statement.targets]
+        elif isinstance(statement, ast.AnnAssign):
+            targets, values = [statement.target], [statement.value]
+        elif isinstance(statement, ast.For):
+            targets, values = [statement.target], [statement.iter]
+        elif isinstance(statement, ast.With):
+            targets = [item.optional_vars for item in statement.items if item.optional_vars]
+            calls = [item.context_expr for item in statement.items]
+            values = [value for call in calls for value in [call, *getattr(call, "args", [])]]
+        for value in values:
+            root, attributes = _held_by(value)
+            for name in [item.id for item in targets if isinstance(item, ast.Name)]:
+                if root not in (None, name):
+                    yield root or "", attributes, name
+        yield from _aliases(getattr(statement, "body", []) if _is_compound(statement) else [])
+
+
+def _is_compound(statement: ast.stmt) -> bool:
+    return not isinstance(statement, (*FUNCTIONS, ast.ClassDef))
+
+
+def _held_by(value: ast.expr | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the name that holds a value, with attributes: `A` of `A["k"]` and `A.values()`."""
+    node: ast.AST | None = value
+    attributes: tuple[str, ...] = ()
+    while node is not None:
+        node, attributes = chain(node)
+        if isinstance(node, ast.Name):
+            return node.id, attributes
+        if isinstance(node, ast.Call):
+            method = node.func if isinstance(node.func, ast.Attribute) else None
+            node = method.value if method is not None and method.attr in _HOLDING else None
+        else:
+            node = node.value if isinstance(node, ast.Subscript) else None
+    return None, ()
+
+
+def _changing(name: str, bindings: Sequence[Binding]) -> Iterator[Binding]:
+    """Return the statements that change what a name is bound to, not those that bind it."""
+    for binding in bindings:
+        roots = [root for node in binding.nodes for root, _ in changed_chains(node)]
+        if any(isinstance(root, ast.Name) and root.id == name for root in roots):
+            yield binding
+
+
 def _parse(path: Path) -> ModuleSource:
     text = path.read_bytes()
     tree = ast.parse(text, filename=str(path))
     bindings: dict[str, list[Binding]] = {}
     stars: list[Import] = []
-    for name, binding in module_bindings(tree):
+    found = [*module_bindings(tree)]
+    changeable = {name for name, binding in found if binding.is_changeable}
+    imported = {name for name, binding in found if binding.imported is not None}
+    for name, binding in found:
         if name == "*" and binding.imported is not None:
             stars.append(binding.imported)
-        else:
+        elif not binding.passed or name in changeable:
             bindings.setdefault(name, []).append(binding)
+    for name, part, other in _aliases(tree.body):
+        for binding in _changing(other, bindings.get(other, ())):
+            if binding not in bindings.setdefault(name, []):
+                bindings[name].append(replace(binding, part=part))
+    passed = [item for item in found if item[1].passed and item[0] in imported - changeable]
     if b"global " in text:
         for name, binding in global_bindings(tree):
             bindings.setdefault(name, []).append(binding)
     may_read_files = any(f".{name}(".encode() in text for name in READING_METHODS)
-    return ModuleSource(path, tree, bindings, stars, may_read_files)
+    return ModuleSource(path, tree, bindings, stars, may_read_files, passed)

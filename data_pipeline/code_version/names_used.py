@@ -1,6 +1,7 @@
 """Which names outside itself a piece of code refers to, by Python's own rules of scope."""
 
 import ast
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -58,6 +59,9 @@ class Reference:
     def text(self) -> str:
         """The reference as it stands in the code."""
         return ".".join((self.name, *self.attributes))
+
+
+_MEANT = re.compile(r"@([^\W\d]\w*)")
 
 
 class Scope:
@@ -314,6 +318,9 @@ class _Walk:
     def _call(self, node: Any, scope: Scope | None, telling_type: bool) -> None:
         arguments: list[ast.AST] = [*node.args, *(item.value for item in node.keywords)]
         root, attributes = chain(node.func)
+        if attributes and attributes[-1] in ("eval", "query"):
+            for name in _named_in_text(node):
+                self._use(name, (), scope, certain=False)
         if not isinstance(root, ast.Name):
             self._push([node.func, *arguments], scope, telling_type)
             return
@@ -356,6 +363,15 @@ class _Walk:
 
     def _use(self, node: Any, attributes: tuple[str, ...], scope: Scope | None, **how: Any) -> None:
         self._uses.append((Reference(node.id, attributes, node.lineno, **how), scope))
+
+
+def _named_in_text(call: ast.Call) -> Iterator[ast.Name]:
+    """Return the names that a text means to pandas: `frame.query("price > @LIMIT")`."""
+    for argument in [*call.args[:1], *(item.value for item in call.keywords if item.arg == "expr")]:
+        for part in ast.walk(argument):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                for name in _MEANT.findall(part.value):
+                    yield ast.Name(name, ast.Load(), lineno=call.lineno, col_offset=0)
 
 
 def _lookup(

@@ -10,8 +10,8 @@ _MODULES = {
     "data_pipeline.database.sql_text": "data_pipeline.tables.sql_text",
     "data_pipeline.results.sql_query": "data_pipeline.tables.sql",
     "data_pipeline.store.table_properties": "data_pipeline.tables.table",
-    "data_pipeline.estimates.estimate": "data_pipeline.sampling.estimates.estimate",
-    "data_pipeline.estimates.measures": "data_pipeline.sampling.estimates.measures",
+    "data_pipeline.estimates.intervals": "data_pipeline.sampling.estimates.estimate",
+    "data_pipeline.estimates.totals_means_ratios": "data_pipeline.sampling.estimates.measures",
     "data_pipeline.estimates.sql": "data_pipeline.sampling.estimates.in_database",
     "data_pipeline.estimates.frame_sums": "data_pipeline.sampling.estimates.in_memory",
     "data_pipeline.memo.deciding.source_fingerprints": "data_pipeline.caching.sources",
@@ -41,16 +41,16 @@ _FROM_OTHERS = {
         "_object_name index_name",
     ),
     "data_pipeline.sampling.estimates.design": (
-        "data_pipeline.estimates.estimate",
+        "data_pipeline.estimates.intervals",
         "DESIGN Design DesignChoice PROBABILITY PROBLEMS SAMPLE_SIZE UNIT check_columns "
         "check_problem",
     ),
     "data_pipeline.sampling.estimates.student_t": (
-        "data_pipeline.estimates.estimate",
+        "data_pipeline.estimates.intervals",
         "_near_normal t_quantile",
     ),
     "data_pipeline.sampling.estimates.jackknife": (
-        "data_pipeline.estimates.measures",
+        "data_pipeline.estimates.totals_means_ratios",
         "Statistic Weights _SEED _replicates _spread interval",
     ),
     "data_pipeline.sampling.estimates.unit_sums": (

@@ -34,6 +34,11 @@ class ProjectFiles:
             self._known[path] = self._is_inside(_resolved(path))
         return self._known[path]
 
+    def is_of_library(self, file: str) -> bool:
+        """Say by its path alone that a file is of a library, where these files are of none."""
+        is_library = any(f"/{name}/" in file for name in _LIBRARIES)
+        return is_library and not is_installed(self._roots)
+
     def _is_inside(self, path: Path) -> bool:
         for root in self._roots:
             if not path.is_relative_to(root) or _LIBRARIES & {*path.relative_to(root).parts}:
@@ -143,6 +148,16 @@ class ProjectCode:
         """Say whether a file is code of the project."""
         return self._files.holds(path)
 
+    def loaded(self) -> Iterator[tuple[str, Path]]:
+        """Return the modules of the project that are loaded, by name, with their files."""
+        for name, module in sorted([*sys.modules.items()], key=lambda item: item[0]):
+            file = getattr(module, "__file__", None)
+            # Most that is loaded is no code of anybody's project.
+            if file is None or not file.endswith(".py") or self._files.is_of_library(file):
+                continue
+            if self.holds(Path(file)):
+                yield name, Path(file)
+
     def add(self, name: str, path: Path) -> Module:
         """Return the module of a file that was imported by this name."""
         known = self._modules.get(name)
@@ -157,11 +172,22 @@ class ProjectCode:
             self._modules[name] = self._find(name)
         return self._modules[name]
 
-    def resolve(self, module: Module, reference: Reference) -> list[Target]:
-        """Return what a reference in a module can mean: several where the name is bound twice."""
+    def resolve(
+        self, module: Module, reference: Reference, *, changed: bool = False
+    ) -> list[Target]:
+        """Return what a reference in a module can mean: several where the name is bound twice.
+
+        Args:
+            module: The module.
+            reference: The reference.
+            changed: Whether it is changed there: what binds it may be `from x import *`.
+        """
         if reference.imported is not None:
             return list(self._imported(module, reference.imported, reference.attributes))
-        return list(self._name(module, reference.name, reference.attributes, frozenset()))
+        found = list(self._name(module, reference.name, reference.attributes, frozenset()))
+        if changed:
+            found += self._starred(module, reference.name, reference.attributes, frozenset())
+        return found
 
     def imported(self, module: Module, source: Import) -> list[Target]:
         """Return what an import in a module means."""

@@ -1,7 +1,7 @@
 """What the references of a piece of code mean: definitions, libraries, SQL files, or unknown."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +61,15 @@ class ReferenceTargets:
         outside: The references to names of libraries and builtins, each with its full name.
     """
 
-    def __init__(self, project: ProjectCode, module: Module) -> None:
+    def __init__(
+        self,
+        project: ProjectCode,
+        module: Module,
+        heirs: Callable[[Definition], Sequence[Definition]],
+    ) -> None:
         self._project = project
         self._module = module
+        self._heirs = heirs
         self.edges: set[str] = set()
         self.follows: list[tuple[Target | SqlFile, bool]] = []
         self.warned: list[Warned] = []
@@ -91,6 +97,8 @@ class ReferenceTargets:
         name = target.name if isinstance(target, External) else None
         if isinstance(target, Definition):
             name = f"{target.module}.{target.name}"
+        if isinstance(target, Definition) and "__subclasses__" in reference.attributes:
+            return [target, *self._heirs(target)]
         if name in SQL_LOADERS:
             return [target, self._sql_file(reference)]
         if name in _IMPORTERS:

@@ -101,7 +101,7 @@ def test_an_explicit_version_is_not_computed(project: MadeProject) -> None:
     }
 
 
-@pytest.mark.filterwarnings("error::data_pipeline.code_version.code_version.UnresolvedCodeWarning")
+@pytest.mark.filterwarnings("error::data_pipeline.code_version.code_warnings.UnresolvedCodeWarning")
 @pytest.mark.parametrize("pipeline", [flights, quickstart])
 def test_the_pipelines_are_covered_whole(pipeline: ModuleType) -> None:
     versions = code_versions(pipeline.assets)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.code_version.code_version import UnresolvedCodeWarning, code_version_of
+from data_pipeline.code_version.code_version import code_version_of
+from data_pipeline.code_version.code_warnings import UnresolvedCodeWarning
 from data_pipeline_tests.code_version.made_project import MadeProject
 
 

@@ -75,7 +75,7 @@ def _renamed(text: str) -> str:
     return text.replace(ORIGINAL, "{pkg}")
 
 
-@pytest.mark.filterwarnings("error::data_pipeline.code_version.code_version.UnresolvedCodeWarning")
+@pytest.mark.filterwarnings("error::data_pipeline.code_version.code_warnings.UnresolvedCodeWarning")
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit_changes_exactly_the_assets_that_use_it(copied: MadeProject, name: str) -> None:
     edit, expected = EDITS[name]

@@ -38,6 +38,15 @@ def in_place(text: str, old: str, new: str, other: tuple[str, str] | None = None
     return Case(text, ("assets.py", old, new), other and ("assets.py", *other))
 
 
+def filled(statement: str, used: str, table: str = "TABLE = {}\n") -> Case:
+    return by_helpers(
+        f"from . import filling, table\nfrom .table import TABLE\n{ASSET}{used}",
+        table=table,
+        filling="from . import table\nfrom .helpers import used\nfrom .table import TABLE\n"
+        f"{statement}\n",
+    )
+
+
 CASES = {
     "its own body": in_place(ASSET + "1", "return 1", "return 2"),
     "the type of a literal": in_place(ASSET + "1", "return 1", "return 1.0"),
@@ -192,6 +201,95 @@ CASES = {
         ("table.py", "put('a', 1)", "put('a', 2)"),
         None,
         {"table.py": "TABLE = {}\ndef put(name, value):\n    TABLE[name] = value\nput('a', 1)\n"},
+    ),
+    "a table filled by another module": filled("TABLE['a'] = used", "TABLE['a']()"),
+    "a table filled through its module": filled("table.TABLE['a'] = used", "TABLE['a']()"),
+    "a table filled by its method": filled("table.TABLE.setdefault('a', used)", "TABLE['a']()"),
+    "a table filled by a function elsewhere": filled(
+        "def fill():\n    TABLE['a'] = used\nfill()", "TABLE['a']()"
+    ),
+    "a table that a function gets": filled(
+        "import operator\noperator.setitem(TABLE, 'a', used)", "TABLE['a']()"
+    ),
+    "an object with a decorator": filled(
+        "@TABLE.register('a')\ndef by_used():\n    return used()",
+        "TABLE.made['a']()",
+        "class Table:\n    def __init__(self):\n        self.made = {}\n"
+        "    def register(self, name):\n        return lambda f: self.made.setdefault(name, f)\n"
+        "TABLE = Table()\n",
+    ),
+    "a constant set by another module": filled("table.TABLE = used", "table.TABLE()", "TABLE = 1"),
+    "a method set by another module": filled(
+        "TABLE.f = lambda self: used()", "TABLE().f()", "class TABLE:\n    pass\n"
+    ),
+    "an attribute set by its name": filled(
+        "setattr(TABLE, 'f', lambda self: used())", "TABLE().f()", "class TABLE:\n    pass\n"
+    ),
+    "classes that a class notes": filled(
+        "class K(TABLE):\n    f = lambda self: used()",
+        "TABLE.made[0]().f()",
+        "class TABLE:\n    made = []\n    def __init_subclass__(cls):\n"
+        "        TABLE.made.append(cls)\n",
+    ),
+    "classes that a class notes in a table": filled(
+        "class Between(table.Base):\n    f = lambda self: 0\nclass K(Between):\n"
+        "    f = lambda self: used()",
+        "TABLE[1]().f()",
+        "TABLE = []\nclass Base:\n    def __init_subclass__(cls):\n        TABLE.append(cls)\n",
+    ),
+    "classes that a metaclass notes": filled(
+        "class K(metaclass=TABLE):\n    f = lambda self: used()",
+        "TABLE.made[0]().f()",
+        "class TABLE(type):\n    made = []\n    def __init__(cls, *given):\n"
+        "        TABLE.made.append(cls)\n",
+    ),
+    "subclasses": filled(
+        "class K(TABLE):\n    f = lambda self: used()",
+        "TABLE.__subclasses__()[0]().f()",
+        "class TABLE:\n    pass\n",
+    ),
+    "an attribute set in a loop": in_place(
+        "class K:\n    pass\nfor name in 'ab':\n    setattr(K, name, 1)\n" + ASSET + "K.a",
+        "name, 1)",
+        "name, 2)",
+    ),
+    "attributes set as items": in_place(
+        "class K:\n    pass\nk = K()\nvars(k).update(a=1)\n" + ASSET + "k.a", "a=1", "a=2"
+    ),
+    "a table by another name": filled("other = table.TABLE\nother['a'] = used", "TABLE['a']()"),
+    "a table of a star import": by_helpers(
+        "from . import filling\nfrom .table import TABLE\n" + ASSET + "TABLE['a']()",
+        table="TABLE = {}\n",
+        filling="from .helpers import used\nfrom .table import *\nTABLE['a'] = used\n",
+    ),
+    "two names of one value": in_place(
+        "A = B = {}\nB['a'] = 1\n" + ASSET + "A['a']", "'a'] = 1", "'a'] = 2"
+    ),
+    "a class by another name": in_place(
+        "class K:\n    a = 1\nL = K\nL.a = 2\n" + ASSET + "K.a", "L.a = 2", "L.a = 3"
+    ),
+    "what is in a constant": in_place(
+        "A = [[], []]\nfor part in A[1:]:\n    part.append(1)\n" + ASSET + "A",
+        "append(1)",
+        "append(2)",
+    ),
+    "a method within an expression": in_place(
+        "A = []\nB = [A.append(i) for i in (1, 2)]\n" + ASSET + "A", "(1, 2)", "(1, 3)"
+    ),
+    "a name in the text of a query": in_place(
+        "import pandas as pd\nA = 1\nB = 10\n" + ASSET + "pd.DataFrame({'a': [1]}).query('a > @A')",
+        "A = 1",
+        "A = 2",
+        other=("B = 10", "B = 11"),
+    ),
+    "metadata that the function reads": in_place(
+        "import dagster as dg\n@dg.asset(metadata={'a': 1})\ndef asset(context):\n"
+        "    return context.assets_def.metadata_by_key[context.asset_key]['a']",
+        "'a': 1",
+        "'a': 2",
+    ),
+    "a constant that a function gets": in_place(
+        "import bisect\nA = [1, 3]\nbisect.insort(A, 5)\n" + ASSET + "A", "A, 5", "A, 6"
     ),
     "singledispatch": in_place(
         "import functools\n@functools.singledispatch\ndef f(x):\n    return 1\n"
@@ -432,3 +530,15 @@ def test_a_local_name_hides_the_one_of_the_module(tmp_path: Path, name: str) -> 
     before = project.version()
     project.edit("assets.py", "A = 1", "A = 2")
     assert project.version() == before
+
+
+def test_a_module_that_fills_a_table_since_an_edit_counts(tmp_path: Path) -> None:
+    files = {
+        "table.py": "TABLE = {}",
+        "filling.py": "other = 1",
+        "assets.py": f"from . import filling\nfrom .table import TABLE\n{ASSET}TABLE.get('a')",
+    }
+    project = MadeProject(tmp_path, files)
+    before = project.version().version
+    project.write("filling.py", "from .table import TABLE\nTABLE['a'] = 1\n")
+    assert project.version().version != before

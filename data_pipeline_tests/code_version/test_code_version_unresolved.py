@@ -7,10 +7,10 @@ from textwrap import dedent
 import pytest
 
 from data_pipeline.code_version.code_version import (
-    UnresolvedCodeWarning,
     code_version_of,
     code_versions,
 )
+from data_pipeline.code_version.code_warnings import UnresolvedCodeWarning
 from data_pipeline.errors import ConfigurationError
 from data_pipeline_tests.code_version.made_project import MadeProject
 
@@ -88,13 +88,13 @@ RESOLVED = {
 }
 
 
-@pytest.mark.filterwarnings("error::data_pipeline.code_version.code_version.UnresolvedCodeWarning")
+@pytest.mark.filterwarnings("error::data_pipeline.code_version.code_warnings.UnresolvedCodeWarning")
 @pytest.mark.parametrize("name", RESOLVED)
 def test_what_cannot_be_code_of_the_project_is_not_reported(tmp_path: Path, name: str) -> None:
     made(tmp_path, RESOLVED[name]).versions()
 
 
-@pytest.mark.filterwarnings("error::data_pipeline.code_version.code_version.UnresolvedCodeWarning")
+@pytest.mark.filterwarnings("error::data_pipeline.code_version.code_warnings.UnresolvedCodeWarning")
 def test_nothing_is_reported_for_an_explicit_version(tmp_path: Path) -> None:
     project = made(tmp_path, "exec('x = 1')")
     project.edit("assets.py", "@dg.asset\n", "@dg.asset(code_version='1')\n")

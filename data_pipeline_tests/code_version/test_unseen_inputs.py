@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.cli import main
-from data_pipeline.code_version.code_version import UnresolvedCodeWarning, code_versions
-from data_pipeline.code_version.run_time_values import UnseenInputWarning
+from data_pipeline.code_version.code_version import code_versions
+from data_pipeline.code_version.code_warnings import UnresolvedCodeWarning, UnseenInputWarning
 from data_pipeline_tests.code_version.made_project import MadeProject
 
 START = """\

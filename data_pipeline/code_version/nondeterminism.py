@@ -7,18 +7,13 @@ gives does not.
 import ast
 import functools
 import random
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import dagster as dg
 
 from data_pipeline.code_version.module_source import READING_METHODS
 from data_pipeline.code_version.names_used import Reference
 from data_pipeline.code_version.value_origins import OURS, PATH, Origins
-from data_pipeline.definition_metadata import kept_value
 
 SOURCE_KEY = "data_pipeline/source"
 """The metadata of an asset that declares its source; see `memo/deciding/source_fingerprints.py`."""
@@ -161,7 +156,10 @@ _OPENING = frozenset(
 _TABLE: tuple[tuple[str, Rule, str], ...] = (
     (_ENVIRONMENT, _always, "os.environ os.environb os.getenv os.getenvb"),
     (_ENVIRONMENT, _of_variable, "dagster.EnvVar"),
+    (_ENVIRONMENT, _always, "pydantic_settings.BaseSettings"),
     (_FILE, _opened, " ".join(_OPENING)),
+    (_FILE, _always, "jinja2.FileSystemLoader jinja2.PackageLoader joblib.load"),
+    (_FILE, _always, "jinja2.loaders.FileSystemLoader jinja2.loaders.PackageLoader"),
     (_FILE, _class_opened, "io.FileIO tarfile.open zipfile.ZipFile"),
     (_FILE, _always, "io.open_code pkgutil.get_data"),
     (_FILE, _always, "pathlib.Path.read_text pathlib.Path.read_bytes pathlib.Path.open"),
@@ -211,56 +209,3 @@ def _known(name: str) -> tuple[str, Rule, str | None] | None:
         library = owner.partition(".")[0]
         return (_FILE, _of_file, None) if library in ("pandas", "polars", "pyarrow") else None
     return None
-
-
-READS_KEY = "data_pipeline/reads"
-"""The metadata of an asset whose code reads such values: where, and what."""
-
-Reads = Sequence[tuple[str, str]]
-"""Places (`file:line`), and what is read there."""
-
-
-class UnseenInputWarning(UserWarning):
-    """An asset's code reads a value when it runs, which its code version cannot see."""
-
-
-def takes_outside_input(asset: dg.AssetsDefinition, raw: Collection[str]) -> bool:
-    """Whether an asset takes input from outside anyway, or one that is computed together with it.
-
-    Args:
-        asset: The asset.
-        raw: The raw tables, which do so whatever they declare.
-    """
-    return any(
-        SOURCE_KEY in spec.metadata or spec.key.to_user_string() in raw for spec in asset.specs
-    )
-
-
-def warn_of_unseen_inputs(reads: Mapping[dg.AssetKey, Reads], stacklevel: int) -> None:
-    """Warn once for each place, of all assets that read there."""
-    for line in _lines(reads.items()):
-        warnings.warn(line, UnseenInputWarning, stacklevel=stacklevel + 1)
-
-
-def unseen_inputs(graph: Any) -> list[str]:
-    """Return the same of the assets of a graph, as their metadata tell it."""
-    found = []
-    for key in graph.materializable_asset_keys:
-        reads = kept_value(graph.get(key).metadata, READS_KEY) or ()
-        found.append((key, [tuple(item) for item in reads]))
-    return [*_lines(found)]
-
-
-def _lines(reads: Iterable[tuple[dg.AssetKey, Reads]]) -> Iterator[str]:
-    users: dict[tuple[str, str], list[str]] = {}
-    for key, found in reads:
-        for read in found:
-            users.setdefault(read, []).append(key.to_user_string())
-    for (place, what), keys in sorted(users.items()):
-        yield (
-            f"{place}: {what} is read at run time, by {', '.join(sorted(keys))}. Code versions do "
-            "not cover its value (nor that of a file beside the code), so a change goes unnoticed. "
-            "Declare it: metadata=outside_input(lambda: ...) with a fingerprint that changes when "
-            "the value does, or metadata=outside_input() to run always. If no result depends on "
-            "it, give an explicit code_version."
-        )
