@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
-from data_pipeline.estimates.estimate import (
+from data_pipeline.estimates.intervals import (
     DESIGN,
     PROBABILITY,
     SAMPLE_SIZE,

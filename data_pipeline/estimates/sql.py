@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from data_pipeline.errors import UnsupportedDataError
-from data_pipeline.estimates.estimate import (
+from data_pipeline.estimates.intervals import (
     DESIGN,
     PROBABILITY,
     SAMPLE_SIZE,

@@ -1,18 +1,13 @@
 """`copy_filtered_inputs`: the asset that turns raw tables into the input tables of an instance."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
-from data_pipeline.database.identifiers import StageTable, op_names
-from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import RAW_TO_SAMPLED
-from data_pipeline.instances.settings.caching import validation
-from data_pipeline.instances.slice_dimensions import copy_mapping, instances_of
-from data_pipeline.sampling.input_step import InputStep, input_outputs, output_names
+from data_pipeline.sampling.input_step import InputStep, input_asset, input_outputs, raw_specs
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY
-from data_pipeline.store.table_properties import declared_properties
 
 __all__ = ["SOURCE_METADATA_KEY", "copy_filtered_inputs"]
 
@@ -55,67 +50,13 @@ def copy_filtered_inputs(
         ConfigurationError: There is no raw table, two have the same name, or one is not partitioned
             by instance.
     """
-    specs = {spec.key.path[-1]: spec for asset in raw for spec in asset.specs}
-    _check(stage, raw, specs)
-    mapping = partition_mapping or RAW_TO_SAMPLED
+    specs = raw_specs(f"copy_filtered_inputs(stage={stage!r})", raw)
     options = {"automation_condition": automation_condition, "freshness_policy": freshness_policy}
     outputs = input_outputs(stage, specs, owners, weights=weights, options=options)
-    ins, outs = op_names(specs), output_names(outputs, specs.values())
-    step = InputStep(
-        stage,
-        {name: StageTable.from_path(spec.key.path) for name, spec in specs.items()},
-        {name: declared_properties(spec.metadata) for name, spec in specs.items()},
+    return input_asset(
+        f"{stage}__copy_filtered_inputs",
+        specs,
+        outputs,
+        partition_mapping or RAW_TO_SAMPLED,
+        InputStep.of(stage, specs).results,
     )
-
-    @dg.multi_asset(
-        name=f"{stage}__copy_filtered_inputs",
-        ins={
-            ins[name]: dg.AssetIn(
-                key=spec.key, partition_mapping=copy_mapping(spec.partitions_def, mapping)
-            )
-            for name, spec in specs.items()
-        },
-        outs={outs[name]: output.out for name, output in outputs.items()},
-        partitions_def=instances_of(next(iter(specs.values())).partitions_def),
-        internal_asset_deps={outs[n]: set(output.depends_on) for n, output in outputs.items()},
-        required_resource_keys={"instance"},
-        can_subset=True,
-    )
-    def copy_filtered(
-        context: dg.AssetExecutionContext, **sources: Any
-    ) -> Iterator[dg.Output[Any]]:
-        instance = context.resources.instance.current
-        selected = context.op_execution_context.selected_output_names
-        how = validation(instance, context.run.tags)
-        found = step.results(
-            instance,
-            {name: output for name, output in outputs.items() if outs[name] in selected},
-            {name: sources[ins[name]] for name in specs},
-            context.log,
-            forced=how.mode == "force_cache_invalid",
-            stable=not how.asks_sources,
-        )
-        for name, value in found:
-            yield dg.Output(value, outs[name])
-
-    return copy_filtered
-
-
-def _check(
-    stage: str, raw: Sequence[dg.AssetsDefinition], specs: Mapping[str, dg.AssetSpec]
-) -> None:
-    if not specs:
-        raise ConfigurationError(
-            f"copy_filtered_inputs(stage={stage!r}): no raw tables. Pass their assets as `raw`."
-        )
-    if len(specs) != sum(len(list(asset.specs)) for asset in raw):
-        raise ConfigurationError(
-            f"copy_filtered_inputs(stage={stage!r}): two raw tables have the same name, so their "
-            "input tables would too. Rename one, or use another stage for it."
-        )
-    for spec in specs.values():
-        if spec.partitions_def is None:
-            raise ConfigurationError(
-                f"copy_filtered_inputs(stage={stage!r}): raw table {spec.key.to_user_string()} is "
-                "not partitioned by instance. Add partitions_def=INSTANCE_PARTITIONS."
-            )

@@ -13,7 +13,7 @@ from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import CopyFilter
 from data_pipeline.sampling.first_rows import taken
 from data_pipeline.sampling.key_hash import key_hash
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role
 from data_pipeline.sampling.plan.weight_columns import fact_prefix
 from data_pipeline.sampling.weights import FACTS, ROW_HASH, SALT
 from data_pipeline.transfer.frames import from_reader, to_reader

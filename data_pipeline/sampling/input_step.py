@@ -1,7 +1,7 @@
 """The step that makes the input tables of an instance: whole, filtered or as a sample."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -13,7 +13,8 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable, op_names
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance
-from data_pipeline.instances.slice_dimensions import is_sliced
+from data_pipeline.instances.settings.caching_and_kept_versions import Validation, validation
+from data_pipeline.instances.slice_dimensions import copy_mapping, instances_of, is_sliced
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.staying_tables import (
     is_there,
@@ -21,7 +22,7 @@ from data_pipeline.sampling.earlier.staying_tables import (
     recorded_versions,
 )
 from data_pipeline.sampling.first_rows import selected_query
-from data_pipeline.sampling.prediction.predictions import log_names_of_weights
+from data_pipeline.sampling.prediction.prediction_messages import log_names_of_weights
 from data_pipeline.sampling.sample_request import Own, Request, Versions
 from data_pipeline.sampling.sampled_inputs import SampledInputs, sampled_inputs
 from data_pipeline.sampling.weights import (
@@ -33,7 +34,13 @@ from data_pipeline.sampling.weights import (
 )
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY, made_from
 from data_pipeline.store.reading import catalog_row_of, properties_of
-from data_pipeline.store.table_properties import METADATA_KEY, Properties, Table, View
+from data_pipeline.store.table_properties import (
+    METADATA_KEY,
+    Properties,
+    Table,
+    View,
+    declared_properties,
+)
 
 
 class OutputKind(Enum):
@@ -157,7 +164,88 @@ def _add(found: dict[str, InputOutput], name: str, output: InputOutput) -> None:
     found[name] = output
 
 
-def output_names(
+Made = Callable[
+    [Instance, Mapping[str, InputOutput], Mapping[str, Any], logging.Logger, Validation],
+    Iterator[tuple[str, Any]],
+]
+"""Makes outputs of an instance, by name, from the sources of all input tables."""
+
+
+def raw_specs(what: str, raw: Sequence[dg.AssetsDefinition]) -> dict[str, dg.AssetSpec]:
+    """Return the raw table behind each input table.
+
+    Args:
+        what: What they are given to, for messages.
+        raw: The assets of the raw tables.
+
+    Raises:
+        ConfigurationError: There is none, two have the same name, or one is not partitioned.
+    """
+    specs = {spec.key.path[-1]: spec for asset in raw for spec in asset.specs}
+    if not specs:
+        raise ConfigurationError(f"{what}: no raw tables. Pass their assets as `raw`.")
+    if len(specs) != sum(len(list(asset.specs)) for asset in raw):
+        raise ConfigurationError(
+            f"{what}: two raw tables have the same name, so their input tables would too. Rename "
+            "one, or use another stage for it."
+        )
+    for spec in specs.values():
+        if spec.partitions_def is None:
+            raise ConfigurationError(
+                f"{what}: raw table {spec.key.to_user_string()} is not partitioned by instance. "
+                "Add partitions_def=INSTANCE_PARTITIONS."
+            )
+    return specs
+
+
+def input_asset(
+    name: str,
+    specs: Mapping[str, dg.AssetSpec],
+    outputs: Mapping[str, InputOutput],
+    mapping: dg.PartitionMapping,
+    make: Made,
+    description: str | None = None,
+) -> dg.AssetsDefinition:
+    """Return the asset that makes the input tables of a stage.
+
+    Args:
+        name: The name of its op.
+        specs: The raw table behind each input table.
+        outputs: What it makes, by name.
+        mapping: The edge from raw to input tables.
+        make: Makes the outputs that are asked for.
+        description: What Dagster shows of it.
+    """
+    ins, outs = op_names(specs), _output_names(outputs, specs.values())
+
+    @dg.multi_asset(
+        name=name,
+        description=description,
+        ins={
+            ins[n]: dg.AssetIn(
+                key=spec.key, partition_mapping=copy_mapping(spec.partitions_def, mapping)
+            )
+            for n, spec in specs.items()
+        },
+        outs={outs[n]: output.out for n, output in outputs.items()},
+        partitions_def=instances_of(next(iter(specs.values())).partitions_def),
+        internal_asset_deps={outs[n]: set(output.depends_on) for n, output in outputs.items()},
+        required_resource_keys={"instance"},
+        can_subset=True,
+    )
+    def inputs(context: dg.AssetExecutionContext, **sources: Any) -> Iterator[dg.Output[Any]]:
+        instance = context.resources.instance.current
+        selected = context.op_execution_context.selected_output_names
+        wanted = {n: output for n, output in outputs.items() if outs[n] in selected}
+        given = {n: sources[ins[n]] for n in specs}
+        how = validation(instance, context.run.tags)
+        for n, value in make(instance, wanted, given, context.log, how):
+            yield dg.Output(value, outs[n])
+
+    return inputs
+
+
+def _output_names(
     outputs: Mapping[str, InputOutput], specs: Iterable[dg.AssetSpec]
 ) -> dict[str, str]:
     """Return the names that the outputs have for Dagster.
@@ -187,15 +275,20 @@ class InputStep:
     raw: Mapping[str, StageTable]
     declared: Mapping[str, Properties]
 
+    @classmethod
+    def of(cls, stage: str, specs: Mapping[str, dg.AssetSpec]) -> "InputStep":
+        """Return the step that makes the input tables of a stage from raw tables."""
+        raw = {name: StageTable.from_path(spec.key.path) for name, spec in specs.items()}
+        declared = {name: declared_properties(spec.metadata) for name, spec in specs.items()}
+        return cls(stage, raw, declared)
+
     def results(
         self,
         instance: Instance,
         outputs: Mapping[str, InputOutput],
         sources: Mapping[str, Any],
         log: logging.Logger,
-        *,
-        forced: bool = False,
-        stable: bool = False,
+        how: Validation,
         own: Own | None = None,
     ) -> Iterator[tuple[str, Any]]:
         """Return the outputs that are asked for, by name.
@@ -206,9 +299,8 @@ class InputStep:
             sources: What each input table is made from (see `made_from`) as `sa.Table` in the
                 database; in memory, the frame of its raw table.
             log: The log of the run.
-            forced: Whether everything is to be made anew.
-            stable: Whether copies that are there stay as they are, whatever their source has
-                become.
+            how: Which results may be reused: whether everything is made anew, or copies that are
+                there stay as they are, whatever their source has become.
             own: What a sample is chosen from, in the database; None: all rows.
 
         Raises:
@@ -217,6 +309,7 @@ class InputStep:
         """
         ordered = in_order(outputs)
         request = self._request(instance, outputs)
+        forced, stable = how.mode == "force_cache_invalid", not how.asks_sources
         request = replace(request, forced=forced, stable=stable and instance.copies, own=own)
         if not all(isinstance(source, sa.Table) for source in sources.values()):
             from data_pipeline.sampling.inputs_in_memory import InputsInMemory

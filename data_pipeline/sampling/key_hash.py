@@ -140,7 +140,7 @@ def key_hash(columns: Sequence[pa.Array | pa.ChunkedArray], salt: int) -> npt.ND
     import numpy as np
     import pyarrow as pa
 
-    from data_pipeline.sampling.key_arrays import hash_column
+    from data_pipeline.sampling.key_hash_of_arrays import hash_column
 
     _check(columns, salt)
     lengths = [len(column) for column in columns]

@@ -1,6 +1,7 @@
 """What a step that samples is asked for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances import Instance
+from data_pipeline.instances import Instance, project
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.results.sql_query import compiled
 from data_pipeline.store.lookup import made_from
@@ -95,3 +96,19 @@ class Request:
             name: made_from(self.instance, raw, StageTable(self.stage, name))[1]
             for name, raw in self.raw.items()
         }
+
+
+@contextmanager
+def naming_instance(instance: Instance) -> Iterator[None]:
+    """Say of what is wrong in a sample's settings in which file it stands, and of which instance.
+
+    Raises:
+        ConfigurationError: With that, where one began with the name of a setting.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        if not str(error).startswith(("sample.", "sample:")):
+            raise
+        where = f"{project.configuration_name()}: instances.{instance.name}.attrs"
+        raise ConfigurationError(f"{where}.{error}") from error.__cause__

@@ -19,24 +19,30 @@ from data_pipeline.sampling.earlier.kept_copies import How, MadeBy, keep_copies,
 from data_pipeline.sampling.earlier.kept_facts import keep_facts, known_facts
 from data_pipeline.sampling.earlier.source_facts import SourceFacts
 from data_pipeline.sampling.earlier.staying_tables import log_not_taken, recorded_versions, stays
-from data_pipeline.sampling.engine.outputs import COMMON, OTHERS, OUTPUT, may_be_written
-from data_pipeline.sampling.engine.population import is_immutable
-from data_pipeline.sampling.engine.selection_state import (
+from data_pipeline.sampling.engine.outputs import COMMON, OTHERS, OUTPUT, ROLES, may_be_written
+from data_pipeline.sampling.engine.population import changing
+from data_pipeline.sampling.engine.source_tables import SourceTable
+from data_pipeline.sampling.engine.workspace import (
     Workspace,
     chosen_rows,
     copied_view,
     lock_for_selection,
     work_table,
 )
-from data_pipeline.sampling.engine.source_tables import SourceTable
 from data_pipeline.sampling.masked_and_cut_rows import columns_of, copied_rows, places_table
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, has_root, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.prediction.budget import sized_selection
-from data_pipeline.sampling.prediction.predictions import log_selection, log_sizes
-from data_pipeline.sampling.sample_request import Request, Versions
+from data_pipeline.sampling.prediction.prediction_messages import (
+    log_changing,
+    log_selection,
+    log_sizes,
+)
+from data_pipeline.sampling.sample_request import Request, Versions, naming_instance
 from data_pipeline.sampling.weights import (
     marked,
+    query_of_written,
     roles_of_chosen,
     roles_of_written,
     roles_table,
@@ -46,7 +52,7 @@ from data_pipeline.sampling.weights import (
 )
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.lookup import committed
+from data_pipeline.store.lookup import checked_for_changes, committed, find_table
 from data_pipeline.store.reading import fetch, known_properties, properties_of
 from data_pipeline.store.table_properties import Properties, Table, Written
 from data_pipeline.transfer.stable_hash import fingerprint
@@ -74,6 +80,7 @@ class SampledInputs:
         self._how: dict[str, How] = {}
         self._kept_versions: dict[str, Versions] = {}
         self._unchanged: dict[StageTable, str] = {}
+        self._written_roles: dict[str, Written] = {}
         self.selection: Selection | None = None
 
     def choose(self, log: logging.Logger) -> None:
@@ -102,7 +109,10 @@ class SampledInputs:
             schema = self._request.instance.sample_work_schema
             facts = self._known_facts(connection)
             space = Workspace.open(connection, schema, self._request.place, facts)
-            space.outputs = self._outputs(space, tables)
+            sources = {name: self._sources[name] for name in tables}
+            mutable = changing(space, self._plan, sources)
+            facts.changing = frozenset(mutable)
+            space.outputs = self._outputs(tables, facts.changing)
             earlier = self._earlier(connection, tables, rows)
             space.earlier = {name: copy for name, (_, copy) in earlier.items()}
             for name in tables:
@@ -114,10 +124,12 @@ class SampledInputs:
             keep_facts(connection, self._request.instance, self._request.place, tables, facts)
             self._note_ways(sized.selection)
             self._keep_copies(connection, tables, sized.selection)
+            self._write_roles(space, sized.selection)
             if sized.selection.outputs and database(self._request.instance).keeps_sessions:
                 # Else the server would be told later what it has inserted.
                 run(connection, "SELECT pg_stat_force_next_flush()")
         self._note_unchanged(earlier, rows)
+        log_changing(log, graph.stage, mutable)
         log_selection(log, self.selection)
         log_sizes(log, sized)
 
@@ -135,6 +147,18 @@ class SampledInputs:
             if (identity := selection.identities[name]) is not None
         }
         keep_copies(connection, self._request.instance, self._request.place, made)
+
+    def _write_roles(self, space: Workspace, selection: "Selection") -> None:
+        """Write the roles of copies that are written, too: most rows have the same."""
+        for name in sorted(self._request.roles & selection.outputs.keys()):
+            if (copy := self._written(name)) is None:
+                continue
+            work = space.name(OTHERS, name), space.name(COMMON, name)
+            source = self._relations[name]
+            query = query_of_written(copy.relation, name, self._plan, source, work)
+            unlogged = self._request.instance.table_store.unlogged
+            _, rows = space.write(query, ROLES, name, unlogged=unlogged)
+            self._written_roles[name] = Written(space.name(ROLES, name), rows)
 
     def _earlier(
         self,
@@ -212,20 +236,17 @@ class SampledInputs:
     def _made_by(self, name: str, how: How) -> MadeBy:
         return MadeBy(how, self._version(name), self._inputs(name))
 
-    def _outputs(self, space: Workspace, tables: frozenset[str]) -> dict[str, bool]:
+    def _outputs(self, tables: frozenset[str], changing: frozenset[str]) -> dict[str, bool]:
         """Return the tables that can be written while they are chosen, and if unlogged."""
         if isinstance(self._plan.settings.size, Budget):
             return {}  # rows are chosen several times
         found, plan = {}, self._plan
-        changing = {
-            name
-            for name in plan.where.keys() & tables
-            if not is_immutable(space, plan, name, self._sources[name])
-        }
         for name in sorted(tables & self._request.tables):
             owner = plan.tables[name].owner
             in_place = self._relations[name] is self._sources[name]
             depends_on = {name} if owner is None else {name, owner.parent}
+            if plan.tables[name].part is SamplePart.REFERENCED:
+                depends_on |= {item.child for item in plan.graph.of_parent(name)}
             if in_place and not depends_on & changing and may_be_written(plan, name, self._sources):
                 own = self._request.declared[name].merged(properties_of(self._sources[name]))
                 default = self._request.instance.table_store.unlogged
@@ -262,7 +283,9 @@ class SampledInputs:
         if how is How.WRITTEN:
             work = self._work(OTHERS, name), self._work(COMMON, name)
             instance, source = self._request.instance, self._relations[name]
-            return roles_of_written(instance, table, self._plan, source, work, version, inputs)
+            roles = roles_of_written(instance, table, self._plan, source, work, version, inputs)
+            roles.written = self._written_roles.get(name)
+            return roles
         rows = self._rows(name, how) if self._plan.altered(name) else None
         return roles_of_chosen(table, self._relations[name], places, version, inputs, rows)
 
@@ -390,7 +413,13 @@ def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInp
     with database(source).begin() as holder:
         relations = [committed(source, table) for table in origins.values()]
         lock_for_selection(holder, schema, request.place, relations)
-        found = {name: fetch(source, table, sa.Table, log) for name, table in origins.items()}
+        there = [find_table(holder, source, table, None) for table in origins.values()]
+        found = {
+            name: fetch(source, table, sa.Table, log, item)
+            for (name, table), item in zip(
+                origins.items(), checked_for_changes(holder, there), strict=True
+            )
+        }
         sources = {
             name: with_declared_key(table, origins[name], request.declared[name])
             for name, (table, _) in found.items()
@@ -402,13 +431,14 @@ def sampled_inputs(request: Request, log: logging.Logger) -> Iterator[SampledInp
         if graph.outside:
             relationships = few([str(item) for item in graph.outside])
             log.info(f"Not followed, since it leads out of `{graph.stage}`: {relationships}")
-        plan = sample_plan(settings, graph)
-        if plan is None:
-            raise AssertionError("the declared tables are those of the source")
         versions = {name: version for name, (_, version) in found.items()}
-        inputs = SampledInputs(request, plan, sources, versions)
         try:
-            inputs.choose(log)
+            with naming_instance(request.instance):
+                plan = sample_plan(settings, graph)
+                if plan is None:
+                    raise AssertionError("the declared tables are those of the source")
+                inputs = SampledInputs(request, plan, sources, versions)
+                inputs.choose(log)
             yield inputs
         finally:
             with database(request.instance).begin() as connection:

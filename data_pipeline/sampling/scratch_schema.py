@@ -28,15 +28,15 @@ from data_pipeline.errors import ConfigurationError, DatabaseError, UnsupportedD
 from data_pipeline.instances import DatabaseUrl
 from data_pipeline.results.build import build_from_batches
 from data_pipeline.sampling.engine import Selection
-from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable
+from data_pipeline.sampling.engine.workspace import Workspace
 from data_pipeline.sampling.filtered_frames import FilteredFrame
 from data_pipeline.sampling.masked_and_cut_rows import columns_of, copied_rows, places_table
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.weight_columns import fact_prefix
 from data_pipeline.sampling.prediction.budget import sized_selection
-from data_pipeline.sampling.prediction.predictions import log_selection, log_sizes
+from data_pipeline.sampling.prediction.prediction_messages import log_selection, log_sizes
 from data_pipeline.sampling.weights import (
     check_key,
     check_told_by_key,

@@ -64,6 +64,22 @@ def suggested_relationships(
     ]
 
 
+def likely_children(tables: Mapping[str, sa.Table]) -> list[str]:
+    """Name the tables with columns that are called like the primary key of another one.
+
+    Use it where there are no rows to look at.
+    """
+    return [
+        child
+        for child, own in tables.items()
+        if any(
+            any(_candidates(child, own, parent, other))
+            for parent, other in tables.items()
+            if parent != child
+        )
+    ]
+
+
 def _candidates(
     child: str, own: sa.Table, parent: str, other: sa.Table
 ) -> Iterator[tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Roles, probabilities and weights of the rows of an instance, as tables of the stage `sample`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,9 +14,9 @@ from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.sampling.engine.outputs import drawn_unit
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable
 from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql
-from data_pipeline.sampling.plan.rules import Role, listed
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role, listed
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
-from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.sampling.plan.weight_columns import WEIGHT_COLUMNS, fact_prefix
 from data_pipeline.store.lookup import committed
 from data_pipeline.store.table_properties import Properties, Table, View
@@ -105,46 +106,131 @@ def roles_of_written(
         version: Identity of what the rows were chosen by.
         inputs: Data versions of the sources.
     """
-    schema, name = _relation(instance, table)
-    own = sa.Table(
-        name, sa.MetaData(), *(sa.Column(c.name, c.type) for c in source.c), schema=schema
+    parts = _WrittenRows.of(
+        RelationName(*_relation(instance, table)), table.name, plan, source, work
     )
-    owner = plan.tables[table.name].owner
-    conditions = {owner.number: owner.where} if owner and owner.where else {}
-    copy = SourceTable(table.name, own, plan.graph.keys[table.name], conditions)
-    rows = copy.all_rows("rows")
-    key = key_columns(source, rows)
-    names = [f"k{i}" for i, _ in enumerate(key)]
-    others, common = (
-        sa.table(item.name, *map(sa.column, columns), schema=item.schema)
-        for item, columns in zip(
-            work,
-            ([*names, "role", "reason"], ["role", "probability", "sample_size", "reason"]),
-            strict=True,
-        )
-    )
+    rows, others, common = parts.rows, parts.others, parts.common
     is_common = others.c.role.is_(None)
-    unit: sa.ColumnElement[Any] = sa.null()
-    if plan.tables[table.name].part is not SamplePart.REFERENCED:
-        unit = sa.case((is_common, drawn_unit(plan, copy, rows)))
-    design = sa.case((common.c.sample_size.is_not(None), "srs"), else_="poisson")
+    unit = sa.null() if parts.unit is None else sa.case((is_common, parts.unit))
     role = sa.func.coalesce(others.c.role, common.c.role)
     values = [
-        sa.case(*((role == int(one), one.word) for one in Role)),
+        _word(role),
         sa.case((is_common, common.c.probability)),
         unit,
-        sa.case((sa.and_(is_common, common.c.probability.is_not(None)), design)),
+        sa.case((sa.and_(is_common, common.c.probability.is_not(None)), _design(common))),
         sa.case((is_common, common.c.sample_size)),
         sa.case((is_common, common.c.reason), else_=others.c.reason),
     ]
+    joined = rows.join(common, sa.true()).outerjoin(others, parts.is_other)
+    query = sa.select(*parts.key, *_facts(values, parts.key)).select_from(joined)
+    return _keyed(query, parts.key, version, inputs)
+
+
+def query_of_written(
+    copy: RelationName,
+    table: str,
+    plan: SamplePlan,
+    source: sa.Table,
+    work: tuple[RelationName, RelationName],
+) -> sa.CompoundSelect[Any]:
+    """Return a query for the same rows that takes two thirds of the time.
+
+    What most rows have in common is no column of a join, but a value.
+
+    Args:
+        copy: Where the copy is.
+        table: The name of the input table.
+        plan: What its rows were chosen by.
+        source: Its source.
+        work: The working tables, as for `roles_of_written`.
+    """
+    parts = _WrittenRows.of(copy, table, plan, source, work)
+    others, common = parts.others, parts.common
+
+    def once(value: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+        return sa.select(value).select_from(common).scalar_subquery()
+
+    of_most = [
+        once(_word(common.c.role)),
+        once(common.c.probability),
+        sa.null() if parts.unit is None else parts.unit,
+        once(sa.case((common.c.probability.is_not(None), _design(common)))),
+        once(common.c.sample_size),
+        once(common.c.reason),
+    ]
+    most = sa.select(*parts.key, *_facts(of_most, parts.key)).select_from(parts.rows)
+    of_few = [_word(others.c.role), sa.null(), sa.null(), sa.null(), sa.null(), others.c.reason]
+    keys = [others.c[f"k{i}"].label(column.name) for i, column in enumerate(parts.key)]
+    few = sa.select(*keys, *_facts(of_few, parts.key))
+    return sa.union_all(most.where(~sa.exists().where(parts.is_other)), few)
+
+
+@dataclass(frozen=True)
+class _WrittenRows:
+    """The rows of a copy that was written while they were chosen, and what is known of them.
+
+    Attributes:
+        rows: The rows.
+        key: What they are told by.
+        others: Keys and roles of few.
+        common: The role of all others.
+        is_other: Whether a row is one of the few.
+        unit: The unit of all others; None where they have none.
+    """
+
+    rows: sa.Subquery
+    key: Sequence[sa.Label[Any]]
+    others: sa.TableClause
+    common: sa.TableClause
+    is_other: sa.ColumnElement[bool]
+    unit: sa.ColumnElement[int] | None
+
+    @classmethod
+    def of(
+        cls,
+        copy: RelationName,
+        table: str,
+        plan: SamplePlan,
+        source: sa.Table,
+        work: tuple[RelationName, RelationName],
+    ) -> "_WrittenRows":
+        """Return those of a copy; arguments are those of `query_of_written`."""
+        columns = (sa.Column(c.name, c.type) for c in source.c)
+        own = sa.Table(copy.name, sa.MetaData(), *columns, schema=copy.schema)
+        owner = plan.tables[table].owner
+        conditions = {owner.number: owner.where} if owner and owner.where else {}
+        item = SourceTable(table, own, plan.graph.keys[table], conditions)
+        rows = item.all_rows("rows")
+        key = key_columns(source, rows)
+        names = [f"k{i}" for i, _ in enumerate(key)]
+        others, common = (
+            sa.table(place.name, *map(sa.column, columns), schema=place.schema)
+            for place, columns in zip(
+                work,
+                ([*names, "role", "reason"], ["role", "probability", "sample_size", "reason"]),
+                strict=True,
+            )
+        )
+        same = [others.c[name] == column.element for name, column in zip(names, key, strict=True)]
+        has_unit = plan.tables[table].part is not SamplePart.REFERENCED
+        unit = drawn_unit(plan, item, rows) if has_unit else None
+        return cls(rows, key, others, common, sa.and_(*same), unit)
+
+
+def _word(role: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
+    return sa.case(*((role == int(one), one.word) for one in Role))
+
+
+def _design(common: sa.TableClause) -> sa.ColumnElement[str]:
+    return sa.case((common.c.sample_size.is_not(None), "srs"), else_="poisson")
+
+
+def _facts(values: Sequence[Any], key: Sequence[sa.Label[Any]]) -> list[sa.Label[Any]]:
     prefix = fact_prefix(column.name for column in key)
-    facts = [
+    return [
         sa.cast(value, type_).label(f"{prefix}{fact}")
         for (fact, type_), value in zip(_FACTS, values, strict=True)
     ]
-    same = [others.c[f"k{i}"] == column.element for i, column in enumerate(key)]
-    joined = rows.join(common, sa.true()).outerjoin(others, sa.and_(*same))
-    return _keyed(sa.select(*key, *facts).select_from(joined), key, version, inputs)
 
 
 def facts_of_chosen(places: sa.TableClause, prefix: str = "") -> list[sa.ColumnElement[Any]]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from data_pipeline.estimates import count, interval, mean, ratio, total
-from data_pipeline.estimates.estimate import t_quantile
+from data_pipeline.estimates.intervals import t_quantile
 
 
 def rows(**columns: object) -> pd.DataFrame:

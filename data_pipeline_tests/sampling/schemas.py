@@ -10,12 +10,12 @@ from data_pipeline import ForeignKey
 from data_pipeline.database.identifiers import StageTable, quoted
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.sampling.engine import Selection, selection
-from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import TID
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.engine.workspace import Workspace
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph, schema_graph
-from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.store.table_properties import Properties, properties
 
 STAGE = "inputs"

@@ -14,11 +14,13 @@ from hypothesis import given
 from data_pipeline import ForeignKey, instance_resources, table_properties
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.sampling.prediction.sizes import total
 from data_pipeline.sampling.report import sampled_inputs_with_report
 from data_pipeline_tests.sampling.made_schemas import RATES, build, made_schemas
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 from data_pipeline_tests.sampling.shop import configured, rows
 from data_pipeline_tests.sampling.test_sampling_properties import SALTS, on_one_database
+from data_pipeline_tests.sampling.test_sizes_of_samples import sized
 
 FEW: dict[str, Any] = {"roots": {"people": {"rate": 0.05}}, "cover": "off", "hubs": "off"}
 CUT = ["people.friend", "inputs/people.other"]
@@ -60,8 +62,53 @@ def test_cuts_that_do_not_suffice_are_named_as_such(friends: Schema) -> None:
     keys = (*declared.foreign_keys, boss)
     source = Schema(friends.engine, {"people": replace(declared, foreign_keys=keys)})
     with pytest.raises(ConfigurationError) as caught:
-        source.sample(**FEW, closure_limit=0.01)
+        sized(source, **FEW, closure_limit=0.01)
     assert "Too many come by those that may not be NULL, so `cut: [people." in str(caught.value)
+
+
+@pytest.fixture
+def chains(engine: sa.Engine) -> Schema:
+    """People who know the next one of ten, and live in a town that has a mayor."""
+    return schema(
+        engine,
+        [
+            "CREATE TABLE people AS SELECT g AS id, CASE WHEN g % 10 > 0 THEN g + 1 END AS next, "
+            "1 + g % 300 AS town FROM generate_series(1, 600) g",
+            "CREATE TABLE towns AS SELECT g AS id FROM generate_series(1, 300) g",
+        ],
+        people={
+            "primary_key": "id",
+            "foreign_keys": [to("next", "people", "id"), to("town", "towns", "id")],
+        },
+        towns={"primary_key": "id"},
+    )
+
+
+OF_PEOPLE: dict[str, Any] = {"roots": {"people": {}}, "cover": "off", "small_table_rows": 10}
+
+
+def test_a_limit_refuses_no_rate_that_a_size_only_tries(chains: Schema) -> None:
+    chosen, _ = sized(chains, **OF_PEOPLE, size={"rows": 150}, closure_limit=0.26)
+    assert total(chosen.sizes).rows == pytest.approx(150, rel=0.1)
+
+
+def test_a_limit_names_the_rate_of_the_size_that_it_refuses(chains: Schema) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        sized(chains, **OF_PEOPLE, size={"rows": 600}, closure_limit=0.2)
+    assert "sample.size {rows: 600}: the rate of `people` is 0." in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [{"rate": 0.2}, {}])
+def test_proposed_cuts_work_for_all_tables(chains: Schema, rows: dict[str, float]) -> None:
+    settings = OF_PEOPLE | {"roots": {"people": rows}, "closure_limit": 0.1}
+    settings |= {} if rows else {"size": {"rows": 240}}
+    with pytest.raises(ConfigurationError) as caught:
+        sized(chains, **settings)
+    text = str(caught.value)
+    assert "`cut: [people.next, people.town]`" in text
+    sized(chains, **settings, cut=["people.next", "people.town"])
+    with pytest.raises(ConfigurationError, match=r"`cut: \[people.next, people.town\]`"):
+        sized(chains, **settings, cut=["people.next"])
 
 
 def test_weights_stay_as_they_are(friends: Schema) -> None:
@@ -71,9 +118,9 @@ def test_weights_stay_as_they_are(friends: Schema) -> None:
 
 def test_a_limit_refuses_what_would_come_and_proposes_cuts(friends: Schema) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        friends.sample(**FEW, closure_limit=0.3)
+        sized(friends, **FEW, closure_limit=0.3)
     text = str(caught.value)
-    assert "sample.closure_limit: of `inputs/people`" in text
+    assert "sample.closure_limit: Of `inputs/people`" in text
     assert "of 600 rows or more would come since others refer to them" in text
     assert "people (friend) -> people (id): " in text
     assert "`cut: [people." in text

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.sampling.plan.rules import design_effect, hub_limit
+from data_pipeline.sampling.plan.hubs_and_thresholds import design_effect, hub_limit
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 HEAVY_TAIL = {int(10_000 / rank**1.2) + 1: 1 for rank in range(1, 500)} | {1: 2_000, 2: 700}

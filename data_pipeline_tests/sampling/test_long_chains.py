@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.sampling.engine import selection
-from data_pipeline.sampling.engine.selection_state import Workspace
+from data_pipeline.sampling.engine.workspace import Workspace
 from data_pipeline_tests.sampling.schemas import STAGE, Schema, schema, to
 
 LENGTH = 200

@@ -160,3 +160,10 @@ def test_masks_that_cannot_be(source: Schema, mask: dict[str, Any], message: str
     with pytest.raises(ConfigurationError) as caught:
         source.sample(roots={"people": {"rate": 1}}, mask=mask)
     assert message in str(caught.value)
+
+
+def test_masks_of_keys_are_checked_before_rows_are_chosen(source: Schema) -> None:
+    """Two rows get the same key, and few are drawn: a dry run need not draw any."""
+    mask = {"visits": {"id": "CASE id WHEN 50 THEN 1 ELSE id END"}}
+    with pytest.raises(ConfigurationError, match="give several rows the same key"):
+        source.sample(roots={"visits": {"rate": 1e-9}}, cover="off", mask=mask)

@@ -18,7 +18,7 @@ SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AN
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 PASSES = f"""
-CREATE FUNCTION public.passes(number bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.passes(number bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN true; END $$
 """
 

@@ -159,3 +159,46 @@ def test_of_several_rows_with_a_value_one_inside_is_enough(engine: sa.Engine) ->
     sample = source.sample(roots={"a": {"rate": 1}}, where=where, small_table_rows=0)
     assert {row.values["code"] for row in sample.tables["b"]} == set(range(51, 101))
     assert sample.violations() == []
+
+
+def test_no_table_is_read_anew_for_each_row(engine: sa.Engine) -> None:
+    """Of keys of several columns, the planner expects a single row where there are hundreds."""
+    keys = "'x' || k AS code, k % 3 AS shop"
+    source = schema(
+        engine,
+        [
+            "CREATE TABLE a AS SELECT g AS id, g % 7 AS kind FROM generate_series(1, 900) g",
+            f"CREATE TABLE b AS SELECT {keys}, 1 + k % 900 AS a FROM generate_series(1, 5000) k",
+            f"CREATE TABLE c AS SELECT {keys}, k AS line FROM generate_series(1, 5000) k",
+            f"CREATE TABLE d AS SELECT k AS id, {keys}, k AS line FROM generate_series(1, 3000) k",
+            "ANALYZE",
+        ],
+        a={"primary_key": "id"},
+        b={"primary_key": ["code", "shop"], "foreign_keys": [to("a", "a", "id")]},
+        c={
+            "primary_key": ["code", "shop", "line"],
+            "foreign_keys": [to("code shop", "b", "code shop")],
+        },
+        d={
+            "primary_key": "id",
+            "foreign_keys": [to("code shop line", "c", "code shop line")],
+        },
+    )
+    plans: list[str] = []
+
+    def explain(_: object, cursor: Any, statement: str, values: Any, *others: Any) -> None:
+        created, _, query = statement.partition(" AS ")
+        if created.startswith("CREATE") and "_rows_d_" in created:
+            cursor.execute(f"EXPLAIN {query}", values)
+            plans.append("\n".join(line for (line,) in cursor))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", explain)
+    try:
+        sample = source.sample(
+            roots={"a": {"rate": 0.3}}, where={"a": "kind > 3"}, small_table_rows=0, cover="off"
+        )
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", explain)
+    assert len(sample.tables["d"]) > 200
+    assert len(plans) == 1
+    assert "Nested Loop" not in plans[0]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.sampling.prediction.predictions import log_selection
+from data_pipeline.sampling.prediction.prediction_messages import log_selection, parted_rows
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 
@@ -51,6 +51,37 @@ def test_many_children_below_a_root_are_warned_of(
     assert info.startswith("Root `inputs/customers`: the predicted design effect of sampling")
     assert "`inputs/orders`: the predicted design effect of sampling `lines` with it" in warning
     assert "Make `orders` or `lines` a root in sample.roots" in warning
+
+
+@pytest.mark.parametrize(("limit", "warnings"), [("off", 0), (1.5, 2), ({"warn": 2000}, 0)])
+def test_a_setting_says_what_is_warned_of(
+    heavy_below: Schema, caplog: pytest.LogCaptureFixture, limit: Any, warnings: int
+) -> None:
+    checks = {"design_effect": limit}
+    said = predicted(heavy_below, caplog, roots={"customers": {"rate": 0.1}}, checks=checks)
+    assert len(said["WARNING"]) == warnings
+
+
+def test_rows_that_are_drawn_without_those_that_they_extend_are_named(engine: sa.Engine) -> None:
+    source = schema(
+        engine,
+        [],
+        customers={"primary_key": "id"},
+        sales={"primary_key": ["order", "item"], "foreign_keys": [to("by", "customers", "id")]},
+        returns={
+            "primary_key": ["item", "order"],
+            "foreign_keys": [
+                to("by", "customers", "id"),
+                to("order item", "sales", "order item"),
+            ],
+        },
+    )
+    roots = {"customers": {"rate": 0.1}}
+    [note] = parted_rows(source.plan(roots=roots))
+    assert note.startswith("`returns` is drawn by returns (by) -> customers (id), not with the")
+    assert "`follow: {returns: sales}` keeps them" in note
+    for other in ({"follow": {"returns": "sales"}}, {"follow": {"returns": ["by"]}}):
+        assert parted_rows(source.plan(roots=roots, **other)) == []
 
 
 def test_what_the_warning_advises_helps(

@@ -124,7 +124,14 @@ def made_shop(sample: dict[str, Any], path: Path, run_full: RunFull) -> tuple[Sh
     return shop, config
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+OFTEN = ("rate", "hubs", "rows", "where", "grandchildren", "mask", "follow")
+"""Samples that differ most in how their rows are found again; `make soak` has all."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in OFTEN else [pytest.mark.soak]) for name in SAMPLES],
+)
 def test_refreshed_samples_have_the_rows_of_a_fresh_draw(
     pipeline_database: sa.Engine, tmp_path: Path, run_full: RunFull, name: str
 ) -> None:
@@ -140,7 +147,14 @@ def test_refreshed_samples_have_the_rows_of_a_fresh_draw(
     assert refreshed == made(pipeline_database)
 
 
-@pytest.mark.parametrize("name", ["rate", "where", "where of the root", "rows"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rate",
+        "where",
+        *(pytest.param(n, marks=pytest.mark.soak) for n in ("where of the root", "rows")),
+    ],
+)
 def test_copies_whose_rows_are_the_same_stay(
     pipeline_database: sa.Engine, tmp_path: Path, run_full: RunFull, name: str
 ) -> None:

@@ -112,7 +112,24 @@ def test_likely_relationships_are_suggested_until_they_are_declared(
         ["customer_id"],
         "customers",
     )
+    assert "without a primary key" not in printed.stderr
     define(instance_definitions(assets(ForeignKey(["customer_id"], "customers", ["id"]))))
     assert "No relationship of stage `raw`" in CliRunner().invoke(main, arguments).stdout
     refused = CliRunner().invoke(main, [*arguments[:-1], "rwa"])
     assert "There is no stage `rwa`. Known here: `inputs`, `raw`." in refused.output
+
+
+def test_tables_that_have_no_key_to_refer_to_are_named(
+    pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, define: Any
+) -> None:
+    monkeypatch.setenv("DATA_PIPELINE_CONFIG", configured(tmp_path))
+
+    @dg.asset(key=["raw", "customers"], partitions_def=INSTANCE_PARTITIONS)
+    def customers() -> pd.DataFrame:
+        return pd.DataFrame({"id": [1]})
+
+    dg.materialize([customers], partition_key="full", resources=instance_resources("full"))
+    define(instance_definitions([customers]))
+    arguments = ["-m", "data_pipeline.definitions", "relationships", "raw"]
+    printed = CliRunner().invoke(main, arguments)
+    assert "tables without a primary key were not looked for: `customers`." in printed.stderr

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.instances import load_configuration
-from data_pipeline.sampling.engine.selection_state import lock_for_selection, work_table
+from data_pipeline.sampling.engine.workspace import lock_for_selection, work_table
 from data_pipeline.sampling.sample_request import Request
 from data_pipeline_tests.io_manager.runs import execute
 from data_pipeline_tests.sampling.shop import RunFull, Shop, configured, rows, run

@@ -1,6 +1,7 @@
 """How large samples are: predicted before rows are copied, and fitted to a size."""
 
 import json
+import re
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from data_pipeline import instance_resources
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.sampling.engine.selection_state import Workspace
+from data_pipeline.sampling.engine.workspace import Workspace
 from data_pipeline.sampling.prediction.budget import Sized, sized_selection
 from data_pipeline.sampling.prediction.predicted_sizes import predicted_sizes
 from data_pipeline.sampling.prediction.sizes import TableSize, as_lines, extents, total
@@ -59,7 +60,7 @@ def sized(source: Schema, **settings: Any) -> tuple[Sized, dict[str, TableSize]]
             )
             for name in source.declared
         }
-        predicted, _ = predicted_sizes(connection, plan, tables)
+        predicted, _, _ = predicted_sizes(connection, plan, tables)
         chosen = sized_selection(Workspace.open(connection, "work", STAGE), plan, tables)
         return chosen, {size.table: size for size in predicted}
 
@@ -102,6 +103,62 @@ def test_what_refers_to_rows_of_its_own_root_brings_nothing(engine: sa.Engine) -
     chosen, predicted = sized(source, **settings, small_table_rows=0)
     for size in chosen.sizes:
         assert predicted[size.table].rows == pytest.approx(size.rows, rel=0.3), size
+
+
+def test_what_two_ways_lead_to_is_counted_once(engine: sa.Engine) -> None:
+    source = schema(
+        engine,
+        [
+            "CREATE TABLE customers AS SELECT g AS id FROM generate_series(1, 4000) g",
+            "CREATE TABLE sales AS SELECT g AS id, 1 + (g * 7919) % 4000 AS bill, "
+            "1 + (g * 7919) % 4000 AS ship FROM generate_series(1, 9000) g",
+            "CREATE TABLE returns AS SELECT id AS sale, bill AS customer FROM sales",
+            "ANALYZE",
+        ],
+        customers={"primary_key": "id"},
+        sales={
+            "primary_key": "id",
+            "foreign_keys": [to("bill", "customers", "id"), to("ship", "customers", "id")],
+        },
+        returns={
+            "primary_key": "sale",
+            "foreign_keys": [to("sale", "sales", "id"), to("customer", "customers", "id")],
+        },
+    )
+    settings: dict[str, Any] = {"roots": {"returns": {"rate": 0.1}}, "cover": "off"}
+    for cut in [], ["sales.bill"]:
+        chosen, predicted = sized(source, **settings, small_table_rows=0, cut=cut)
+        for size in chosen.sizes:
+            assert predicted[size.table].rows == pytest.approx(size.rows, rel=0.25), size
+
+
+def test_what_several_tables_of_a_root_refer_to_is_counted_once(engine: sa.Engine) -> None:
+    source = schema(
+        engine,
+        [
+            "CREATE TABLE teams AS SELECT g AS id FROM generate_series(1, 300) g",
+            "CREATE TABLE players AS SELECT g AS id FROM generate_series(1, 3000) g",
+            *(
+                f"CREATE TABLE {name} AS SELECT g AS id, 1 + g / 20 AS team, "
+                "1 + (g * 7919) % 3000 AS player FROM generate_series(0, 5999) g"
+                for name in ("batting", "fielding", "pitching")
+            ),
+            "ANALYZE",
+        ],
+        teams={"primary_key": "id"},
+        players={"primary_key": "id"},
+        **{
+            name: {
+                "primary_key": "id",
+                "foreign_keys": [to("team", "teams", "id"), to("player", "players", "id")],
+            }
+            for name in ("batting", "fielding", "pitching")
+        },
+    )
+    settings: dict[str, Any] = {"roots": {"teams": {"rate": 0.1}}, "cover": "off"}
+    chosen, predicted = sized(source, **settings, small_table_rows=0)
+    rows_of = {size.table: size.rows for size in chosen.sizes}
+    assert predicted["players"].rows == pytest.approx(rows_of["players"], rel=0.25)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +221,8 @@ def test_more_rows_than_there_are_are_predicted_to_be_refused(source: Schema) ->
             name: sa.Table(name, sa.MetaData(), schema="raw", autoload_with=connection)
             for name in source.declared
         }
-        _, note = predicted_sizes(connection, plan, tables)
-    assert "3,000 rows of `customers` cannot be drawn: it has some 2,000" in str(note)
+        _, _, refused = predicted_sizes(connection, plan, tables)
+    assert "3,000 rows of `customers` cannot be drawn: it has some 2,000" in str(refused)
 
 
 def test_a_closure_over_its_limit_is_predicted(source: Schema) -> None:
@@ -176,13 +233,12 @@ def test_a_closure_over_its_limit_is_predicted(source: Schema) -> None:
             for name in source.declared
         }
         plan = source.plan(**settings, closure_limit=0.5)
-        _, note = predicted_sizes(connection, plan, tables)
-        assert note is not None
-        assert "of `customers` would come since others refer to them, over the limit of 0.5" in note
-        assert "sales (customer) -> customers (id). Cut them" in note
-        assert "`cut: [sales.customer]`" in note
+        _, _, [text] = predicted_sizes(connection, plan, tables)
+        assert "of `customers` would come since others refer to them, over the limit of 0.5" in text
+        assert "sales (customer) -> customers (id). Cut them" in text
+        assert "`cut: [sales.customer]`" in text
         cut = source.plan(**settings, closure_limit=0.5, cut=["sales.customer"])
-        assert predicted_sizes(connection, cut, tables)[1] is None
+        assert predicted_sizes(connection, cut, tables)[1:] == (None, ())
 
 
 def test_weights_are_right_at_a_fitted_rate(source: Schema) -> None:
@@ -203,12 +259,61 @@ def test_a_size_that_cannot_be_met_is_refused(source: Schema) -> None:
         sized(source, roots={"customers": {}}, size={"rows": 500}, whole=["days"])
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [(50, "times what is asked for, so a run is likely"), (10**9, "no more rows: it is")],
+)
+def test_a_size_that_no_rate_meets_is_predicted(source: Schema, rows: int, said: str) -> None:
+    plan = source.plan(roots={"customers": {}}, size={"rows": rows}, whole=["days"])
+    with source.engine.connect() as connection:
+        tables = {
+            name: sa.Table(name, sa.MetaData(), schema="raw", autoload_with=connection)
+            for name in source.declared
+        }
+        _, note, _ = predicted_sizes(connection, plan, tables)
+    assert said in str(note)
+
+
+def test_all_comes_where_the_source_has_less(source: Schema) -> None:
+    found, _ = sized(source, roots={"customers": {}}, size={"rows": 10**9}, whole=["days"])
+    of_root = next(item for item in found.sizes if item.table == "customers")
+    assert of_root.rows == of_root.source_rows
+    assert "its roots have no more rows: it is 0." in str(found.note)
+
+
 def test_a_size_that_witnesses_alone_have_is_refused(source: Schema) -> None:
     settings: dict[str, Any] = {"roots": {"customers": {}}, "small_table_rows": 500}
     least, _ = sized(source, roots={"customers": {"rate": 1e-7}}, small_table_rows=500)
     rows_of_least = round(total(least.sizes).rows)
     with pytest.raises(ConfigurationError, match=r"sample.size: {rows: \d+} cannot be met"):
         sized(source, **settings, size={"rows": rows_of_least})
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ({"sales": "id <= 2000"}, 200),
+        ({"sales": "id < 0"}, "sample.where: no row of `inputs/sales` meets 'id < 0'"),
+        ({"sales": "1 / (id - 7) > 1"}, "fails on a row of the source: division by zero"),
+    ],
+)
+def test_populations_of_views_are_predicted(
+    engine: sa.Engine, where: dict[str, str], found: int | str
+) -> None:
+    source = schema(
+        engine,
+        ["CREATE VIEW sales AS SELECT g AS id FROM generate_series(1, 20000) g"],
+        sales={"primary_key": "id"},
+    )
+    plan = source.plan(roots={"sales": {"rate": 0.1}}, where=where, cover="off")
+    with source.engine.connect() as connection:
+        tables = {"sales": sa.Table("sales", sa.MetaData(), schema="raw", autoload_with=connection)}
+        if isinstance(found, str):
+            with pytest.raises(ConfigurationError, match=re.escape(found)):
+                predicted_sizes(connection, plan, tables)
+            return
+        [[size], *_] = predicted_sizes(connection, plan, tables)
+        assert size.rows == pytest.approx(found, rel=0.1)
 
 
 @pytest.mark.parametrize(

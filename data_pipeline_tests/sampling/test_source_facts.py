@@ -19,6 +19,8 @@ MIDI: dict[str, Any] = {
 }
 LOWER: dict[str, Any] = MIDI | {"roots": {"customers": {"rate": 0.1}}}
 
+NOW = "customer < extract(year FROM now())"
+
 
 @pytest.fixture
 def shop(begin_with: BeginWith, tmp_path: Path) -> Shop:
@@ -120,3 +122,14 @@ def test_instances_of_a_database_share_what_they_know(
     reasons = rows(pipeline_database, "SELECT DISTINCT reason FROM mini_sample.inputs__orders")
     assert ("marked",) in reasons
     assert kept(pipeline_database) == drawn_before
+
+
+@pytest.mark.parametrize(("where", "stays"), [("customer < 40", True), (NOW, False)])
+def test_facts_about_a_population_of_now_are_not_kept(
+    shop: Shop, pipeline_database: sa.Engine, tmp_path: Path, where: str, stays: bool
+) -> None:
+    """Of other rows, at other times, other ones come first."""
+    settings = LOWER | {"roots": {"customers": {"rows": 4}}, "where": {"customers": where}}
+    run(shop.assets(weights=True), "midi", configured(tmp_path, midi=settings))
+    facts = kept(pipeline_database)
+    assert ("4 rows of customers" in facts) == stays

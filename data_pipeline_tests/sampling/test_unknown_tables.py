@@ -44,9 +44,9 @@ def test_others_are_refused_with_what_is_possible(
     with pytest.raises(ConfigurationError) as caught:
         check_samples(Shop().assets(), load_configuration(config))
     assert str(caught.value) == (
-        f"instances.midi.attrs.sample.roots: there is no input table `{root}`. {question}Known "
-        "here: 'clicks', 'customers', 'inputs/clicks', 'inputs/customers', 'inputs/notes', "
-        "'inputs/orders', 'inputs/regions', 'notes', 'orders', 'regions'."
+        f"{config}: instances.midi.attrs.sample.roots: there is no input table `{root}`. "
+        f"{question}Known here: 'clicks', 'customers', 'inputs/clicks', 'inputs/customers', "
+        "'inputs/notes', 'inputs/orders', 'inputs/regions', 'notes', 'orders', 'regions'."
     )
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from data_pipeline.instances import Instance
 from data_pipeline.sampling.earlier.copies import CopyIdentity
-from data_pipeline.sampling.earlier.kept_facts import fact_rows, put_fact
+from data_pipeline.sampling.earlier.kept_facts import fact_rows, put_facts
 from data_pipeline.sampling.sample_request import Versions
 
 _ABOUT = "copy of "
@@ -75,6 +75,7 @@ def keep_copies(
         place: What tells its samples of these tables from others.
         made: What each is made by, and its identity, by table.
     """
+    facts = {}
     for name, (made_by, identity) in made.items():
         content = {
             "how": made_by.how.name,
@@ -83,4 +84,5 @@ def keep_copies(
             "drawn": identity.drawn,
             "every": identity.every,
         }
-        put_fact(connection, instance, place, f"{_ABOUT}{name}", [name], content)
+        facts[f"{_ABOUT}{name}"] = [name], content
+    put_facts(connection, instance, place, facts)

@@ -29,9 +29,10 @@ _COLUMNS: tuple[tuple[str, sa.types.TypeEngine[Any]], ...] = (
     ("content", JSONB()),
 )
 
-_FILE = sa.text(
-    "SELECT oid::text, pg_relation_filenode(oid)::text FROM pg_class WHERE oid = to_regclass(:name)"
-)
+_FILES = sa.text("""
+SELECT name, oid::text, pg_relation_filenode(oid)::text
+FROM unnest(CAST(:names AS text[])) name JOIN pg_class ON oid = to_regclass(name)
+""")
 
 _CATALOGS = sa.text("""
 SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
@@ -58,11 +59,7 @@ def known_facts(
         sources: The tables of the source whose rows stay in their places while nobody writes.
         versions: Their data versions.
     """
-    states = {
-        name: state
-        for name, table in sources.items()
-        if (state := _state(connection, table, versions[name])) is not None
-    }
+    states = _states(connection, sources, versions)
     own = dict(_kept(connection, instance, stage, "key"))
     schemas = connection.scalars(_CATALOGS, {"table": _TABLE, "own": instance.catalog_schema}).all()
     others = [dict(_kept_in(connection, schema, stage, "key")) for schema in schemas]
@@ -106,13 +103,11 @@ def fact_rows(
     return _kept(connection, instance, stage, "about")
 
 
-def put_fact(
+def put_facts(
     connection: sa.Connection,
     instance: Instance,
     stage: str,
-    about: str,
-    tables: Sequence[str],
-    content: Mapping[str, Any],
+    facts: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]],
 ) -> None:
     """Keep what is known by its name alone, in place of what was kept under it.
 
@@ -120,14 +115,17 @@ def put_fact(
         connection: A transaction.
         instance: The instance that samples.
         stage: What tells its samples of these tables from others.
-        about: Its name.
-        tables: The tables that it is about; the next draw of these drops it.
-        content: What is known.
+        facts: By their names, the tables that each is about (the next draw of these drops it), and
+            what is known.
     """
-    row = {"stage": stage, "key": about, "about": about, "tables": list(tables), "content": content}
-    put = insert(_facts(instance.catalog_schema)).values(row)
-    new = {"tables": put.excluded.tables, "content": put.excluded.content}
-    connection.execute(put.on_conflict_do_update(index_elements=["stage", "key"], set_=new))
+    rows = [
+        {"stage": stage, "key": about, "about": about, "tables": list(tables), "content": content}
+        for about, (tables, content) in facts.items()
+    ]
+    if rows:
+        put = insert(_facts(instance.catalog_schema)).values(rows)
+        new = {"tables": put.excluded.tables, "content": put.excluded.content}
+        connection.execute(put.on_conflict_do_update(index_elements=["stage", "key"], set_=new))
 
 
 def _kept(
@@ -153,14 +151,23 @@ def _rows(stage: str, facts: SourceFacts) -> Iterator[dict[str, Any]]:
             yield {**row, "content": json.loads(json.dumps(content))}
 
 
-def _state(connection: sa.Connection, table: sa.Table, version: str | None) -> str | None:
-    """Return what changes with the rows of a table, and with their places."""
-    row = catalog_row_of(table)
-    name = RelationName(table.schema or "public", table.name).quoted
-    file = connection.execute(_FILE, {"name": name}).one_or_none()
-    if row is None or version is None or file is None:
-        return None
-    return fingerprint(version, dict(row.relation), *file)
+def _states(
+    connection: sa.Connection,
+    tables: Mapping[str, sa.Table],
+    versions: Mapping[str, str | None],
+) -> dict[str, str]:
+    """Return what changes with the rows of tables, and with their places, where that is known."""
+    names = {
+        name: RelationName(table.schema or "public", table.name).quoted
+        for name, table in tables.items()
+    }
+    found = connection.execute(_FILES, {"names": list(names.values())})
+    files = {relation: file for relation, *file in found}
+    return {
+        name: fingerprint(versions[name], dict(row.relation), *files[names[name]])
+        for name, table in tables.items()
+        if (row := catalog_row_of(table)) and versions[name] and names[name] in files
+    }
 
 
 def _facts(schema: str) -> sa.TableClause:

@@ -33,12 +33,15 @@ class SourceFacts:
         kept: The keys of those that the instance keeps itself.
         used: What each fact that was asked for, and may be kept, is about: in words, and which
             tables; by key.
+        changing: The tables of whose rows others can be drawn at other times: facts about them are
+            not kept.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
     used: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    changing: frozenset[str] = frozenset()
 
     def fact(self, key: str, about: str, tables: Iterable[str], take: Callable[[], Fact]) -> Fact:
         """Return a fact; it is taken where it is not known.
@@ -50,9 +53,12 @@ class SourceFacts:
             take: Takes it.
         """
         names = frozenset(tables)
+        lasts = not names & self.changing
+        if not lasts:
+            key = f"{key}, for now"
         if key not in self.known:
             self.known[key] = take()
-        if names <= self.versions.keys():
+        if lasts and names <= self.versions.keys():
             self.used[key] = (about, names)
         found: Fact = self.known[key]
         return found

@@ -12,8 +12,8 @@ from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.sample_request import Versions
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.changed_by_hand import verdict_on
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.relation_state import verdict_on
 from data_pipeline.store.table_properties import Properties, Table
 
 

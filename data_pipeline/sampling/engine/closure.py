@@ -11,7 +11,13 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.earlier.source_facts import listed_rows, place_text
 from data_pipeline.sampling.engine.closure_limit import check_limit, reference_reason
-from data_pipeline.sampling.engine.outputs import columns_of_copy, output_rows, write_referenced
+from data_pipeline.sampling.engine.outputs import (
+    OUTPUT,
+    columns_of_copy,
+    finish_copy,
+    output_rows,
+    write_referenced,
+)
 from data_pipeline.sampling.engine.sampling_number import own_hash
 from data_pipeline.sampling.engine.selection_state import SelectionState
 from data_pipeline.sampling.engine.source_tables import (
@@ -21,9 +27,9 @@ from data_pipeline.sampling.engine.source_tables import (
     refers,
     values_referred_to,
 )
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.schema_graph import Relationship
-from data_pipeline.sampling.plan.table_plans import SamplePart
 
 _CORE_CANDIDATES = 1000
 """Among so many rows, the first by their hash, one is looked for of which all references hold."""
@@ -41,7 +47,7 @@ def close(state: SelectionState) -> None:
     same table come to an end.
 
     Raises:
-        ConfigurationError: They are more of a table than `closure_limit` says.
+        ClosureLimitError: They are more of a table than `closure_limit` says.
     """
     if (order := state.plan.graph.order) is not None:
         _close_in_order(state, order)
@@ -64,26 +70,37 @@ def close(state: SelectionState) -> None:
                 added[table] = found
                 state.brought[table] = state.brought.get(table, 0) + count
         waves.finish()
-        for table in added:
-            check_limit(state, table)
+        _check_limit(state, *added)
         new = added
 
 
+def _check_limit(state: SelectionState, *tables: str) -> None:
+    check_limit(state.connection, state, tables, state.plan.settings.closure_limit)
+
+
 def _close_in_order(state: SelectionState, order: Sequence[str]) -> None:
-    """Add them table by table, where a table comes after all that refer to it."""
+    """Add them table by table, where a table comes after all that refer to it.
+
+    A copy is finished before rows are looked for that it refers to: they are found by it alone.
+    """
     for table in order:
         items = [item for item in state.plan.graph.of_parent(table) if not state.plan.is_cut(item)]
-        if table in state.whole or not items:
-            continue
-        is_referenced = state.plan_of(table).part is SamplePart.REFERENCED
-        if table in state.space.outputs and is_referenced:
-            _write(state, *items)
-        elif (query := _all_missing(state, items, None)) is not None:
-            found, count = state.space.create(query, "wave", table, analyzed=False)
-            if count:
-                state.add_new(table, found, Role.REFERENCE, found.c.reason)
-                state.brought[table] = count
-                check_limit(state, table)
+        if table not in state.whole and items:
+            _close_table(state, table, items)
+        if table in state.outputs:
+            finish_copy(state, table)
+
+
+def _close_table(state: SelectionState, table: str, items: list[Relationship]) -> None:
+    is_referenced = state.plan_of(table).part is SamplePart.REFERENCED
+    if table in state.space.outputs and is_referenced:
+        _write(state, *items)
+    elif (query := _all_missing(state, items, None)) is not None:
+        found, count = state.space.create(query, "wave", table, analyzed=False)
+        if count:
+            state.add_new(table, found, Role.REFERENCE, found.c.reason)
+            state.brought[table] = count
+            _check_limit(state, table)
 
 
 def _write(state: SelectionState, item: Relationship) -> None:
@@ -214,11 +231,18 @@ def _are_missing(
 def _keys(state: SelectionState, item: Relationship, new: _New | None) -> sa.FromClause | None:
     """Return the values that new rows refer to.
 
-    Those of rows that were chosen before have a table of their own: how many there are, the planner
-    could only guess. Of the places that a wave has added, it knows.
+    Those of rows that were chosen before have a table of their own, unless these are in a copy: how
+    many there are, the planner could only guess. Of the places that a wave has added, it knows.
     """
     if new is not None:
         return _of_working_table(item, new[item.child]).subquery("keys")
+    output = state.outputs.get(item.child)
+    if output is not None and output.is_finished and not state.came_with_parent(item):
+        if not output.rows:
+            return None
+        if output.earlier is None:
+            state.space.analyze(state.space.name(OUTPUT, item.child), item.columns)
+        return _of_rows(item, output_rows(state, item.child, "written")).subquery("keys")
     parts = list(_values(state, item))
     if not parts:
         return None
@@ -301,8 +325,11 @@ def _add_listed(state: SelectionState, table: str, rows: list[list[str]]) -> Non
 def _candidates(state: SelectionState, table: str) -> list[list[str]]:
     """Return the first rows of a table: their places, in order."""
     rows = state.sources[table].rows("child")
-    query = sa.select(place_text(rows)).order_by(own_hash(state, table, rows), rows.c[TID])
-    return [[place] for place in state.connection.scalars(query.limit(_CORE_CANDIDATES))]
+    number = own_hash(state, table, rows).label("number")
+    first = sa.select(rows.c[TID], number).order_by(number, rows.c[TID]).limit(_CORE_CANDIDATES)
+    found = first.subquery("first")
+    query = sa.select(place_text(found)).order_by(found.c.number, found.c[TID])
+    return [[place] for place in state.connection.scalars(query)]
 
 
 def _joining(

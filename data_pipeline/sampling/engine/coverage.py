@@ -23,7 +23,7 @@ from data_pipeline.sampling.engine.coverage_search import (
 )
 from data_pipeline.sampling.engine.selection_state import SelectionState
 from data_pipeline.sampling.engine.source_tables import TID
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role
 
 _Found = tuple[list[list[str]], dict[str, int]]
 

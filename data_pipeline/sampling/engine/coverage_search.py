@@ -19,7 +19,7 @@ from data_pipeline.sampling.engine.source_tables import (
     refused,
 )
 from data_pipeline.sampling.key_hash import hash_threshold
-from data_pipeline.sampling.plan.rules import listed
+from data_pipeline.sampling.plan.hubs_and_thresholds import listed
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import AS_TEXT, GROUPED, ORDERED, type_kind
 

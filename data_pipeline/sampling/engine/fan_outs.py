@@ -10,9 +10,9 @@ from data_pipeline.sampling.engine.sampling_number import first_number, is_direc
 from data_pipeline.sampling.engine.selection_state import SelectionState
 from data_pipeline.sampling.engine.source_tables import TID, Tid, hash_alike, matches, refers
 from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
-from data_pipeline.sampling.plan.rules import Role, limit_of_hubs
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role, limit_of_hubs
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.schema_graph import Relationship
-from data_pipeline.sampling.plan.table_plans import SamplePart
 
 _FirstReferences = list[list[list[str]]]
 """The number and the sum of the hashes of values that are referred to, and of those that are
@@ -51,7 +51,7 @@ def _references(state: SelectionState, item: Relationship) -> sa.TableClause:
         labels = [column.label(f"k{i}") for i, column in enumerate(columns)]
         one = sa.func.min(child.c[TID], type_=Tid()).label(TID)
         counted = sa.select(*labels, sa.func.count().label("n"), one).where(refers(item, child))
-        with state.space.sorting(if_=_lie_together(state, item)):
+        with state.space.sorting(if_=lie_together(state, item)):
             table, _ = state.space.create(
                 counted.group_by(*columns), "references", str(item.number)
             )
@@ -59,7 +59,7 @@ def _references(state: SelectionState, item: Relationship) -> sa.TableClause:
     return state.references[item.number]
 
 
-def _lie_together(state: SelectionState, item: Relationship) -> bool:
+def lie_together(state: SelectionState, item: Relationship) -> bool:
     """Whether PostgreSQL's statistics say that references to the same value lie side by side."""
     table = state.sources[item.child].table
     names = {"schema": table.schema, "table": table.name, "column": item.columns[0]}
@@ -157,7 +157,9 @@ def _witnesses(state: SelectionState, item: Relationship) -> tuple[list[list[str
     """Return the places of parents, and of children, that are to be there, with their reasons."""
     parents: list[list[str]] = []
     with_children: list[list[str]] = []
-    for children, place in sorted(_first_parents(state, item).items()):
+    with state.space.without_nested_loops(if_=state.is_restricted(item.parent)):
+        first = _first_parents(state, item)
+    for children, place in sorted(first.items()):
         words = {0: "no child", 1: "one child"}.get(children, "the most children")
         row = [place, f"{words}: {item}"]
         parents.append(row)
@@ -190,16 +192,36 @@ def first_references(state: SelectionState, item: Relationship) -> _FirstReferen
     return state.fact(about, [item.child], key, partial(_first_references, state, item))
 
 
+def refer_to_all(state: SelectionState, item: Relationship) -> bool:
+    """Whether references lead to all rows of the parent and to nothing else: none dangles."""
+
+    def compare() -> bool:
+        known, parent = first_references(state, item), state.sources[item.parent].rows("parent")
+        of_parents = own_hash(state, item.parent, parent)
+        return known is not None and known[0] == _sum(state, parent, of_parents)
+
+    return state.fact(
+        f"whether references of {item} lead to all", [item.child, item.parent], [], compare
+    )
+
+
 def _first_references(state: SelectionState, item: Relationship) -> _FirstReferences:
     table, key = _references(state, item), state.plan.graph.keys[item.parent]
     names = item.in_order_of(key)
     value = [table.c[f"k{item.columns.index(name)}"] for name in names]
     number, hashed = permanent_random_sql(value, state.salt), key_hash_sql(value, state.salt)
-    first = sa.select(table.c.n, place_text(table)).limit(_LOOKED_AT)
-    one = first.where(table.c.n == 1).order_by(number, hashed)
-    most = first.order_by(table.c.n.desc(), number, hashed)
-    lists = ([[str(n), place] for n, place in state.connection.execute(q)] for q in (one, most))
+    order = number.label("number"), hashed.label("hashed")
+    first = sa.select(table.c.n, table.c[TID], *order).limit(_LOOKED_AT)
+    one = first.where(table.c.n == 1).order_by(*order).subquery("one")
+    most = first.order_by(table.c.n.desc(), *order).subquery("most")
+    lists = ([[str(n), place] for n, place in _in_order(state, rows)] for rows in (one, most))
     return [_sum(state, table, hashed), *lists]
+
+
+def _in_order(state: SelectionState, rows: sa.Subquery) -> list[tuple[int, str]]:
+    order = (rows.c.n.desc(), rows.c.number, rows.c.hashed)
+    query = sa.select(rows.c.n, place_text(rows)).order_by(*order)
+    return [(n, place) for n, place in state.connection.execute(query)]
 
 
 def _sum(
@@ -252,9 +274,9 @@ def _parents(
     references = _references(state, item)
     is_counted = counted(item, parent, references)
     if children == 0:
-        return sa.select(place_text(parent)).where(~sa.exists().where(is_counted))
+        return sa.select(parent.c[TID]).where(~sa.exists().where(is_counted))
     number = references.c.n == children
-    return sa.select(place_text(parent)).join(references, sa.and_(is_counted, number))
+    return sa.select(parent.c[TID]).join(references, sa.and_(is_counted, number))
 
 
 def _brings_children(state: SelectionState, item: Relationship, children: int) -> bool:
@@ -271,8 +293,8 @@ def _first_parent(state: SelectionState, item: Relationship, children: int) -> s
     parent = state.sources[item.parent].rows("parent")
     number = first_number(state, item.parent, parent)
     order = (number, own_hash(state, item.parent, parent), parent.c[TID])
-    query = _parents(state, item, children, parent).order_by(*order).limit(1)
-    place: str | None = state.connection.scalar(query)
+    first = _parents(state, item, children, parent).order_by(*order).limit(1).subquery("first")
+    place: str | None = state.connection.scalar(sa.select(place_text(first)))
     return place
 
 

@@ -8,8 +8,8 @@ from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import DIALECT, RelationName, quoted
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.engine.selection_state import SelectionState
+from data_pipeline.sampling.plan.hubs_and_thresholds import listed
 from data_pipeline.sampling.plan.masked_keys import key_columns
-from data_pipeline.sampling.plan.rules import listed
 
 _TRIED_ROWS = 20_000
 """So many rows of a table are tried before any is chosen."""
@@ -29,7 +29,8 @@ def check_masks(state: SelectionState) -> None:
     Raises:
         ConfigurationError: A column does not exist, PostgreSQL does not understand an expression,
             or it depends on more than the row, or that of a key on more than its column; or it
-            fails on one of the first rows, or is NULL where the column may not be.
+            fails on one of the first rows, is NULL where the column may not be, or gives several
+            of them the same key.
     """
     for table, masks in state.plan.masks.items():
         columns = state.sources[table].table.c
@@ -49,6 +50,8 @@ def check_masks(state: SelectionState) -> None:
                 raise ConfigurationError(f"{where}, {text!r}: {reason}\nWrite {what}.")
             if reason := _failure(state, table, name, text):
                 raise ConfigurationError(f"{where}, {text!r}, {reason}")
+        some = sa.select(state.sources[table].table).limit(_TRIED_ROWS)
+        _check_keys(state, table, some.subquery("rows"))
 
 
 def _refused(state: SelectionState, table: str, name: str, text: str) -> str | None:
@@ -98,24 +101,27 @@ def check_masked_keys(state: SelectionState) -> None:
     Raises:
         ConfigurationError: A mask gives several rows the same key.
     """
-    for table, masks in state.plan.masks.items():
-        key = state.plan.graph.keys[table]
-        if not set(key) & masks.keys():
-            continue
+    for table in state.plan.masks:
         source = state.sources[table]
         rows = (
             source.all_rows("rows")
             if table in state.whole
             else source.rows_at(state.rows[table], "rows")
         )
-        values = [
-            masked(masks[name], rows.c[name].type) if name in masks else rows.c[name]
-            for name in key
-        ]
-        twice = sa.select(sa.literal(1)).select_from(rows).group_by(*values)
-        if state.connection.scalar(twice.having(sa.func.count() > 1).limit(1)):
-            raise ConfigurationError(
-                f"sample.mask: the masks of the primary key of `{state.plan.graph.stage}/{table}` "
-                f"({', '.join(quoted(name) for name in key)}) give several rows the same key. Use "
-                "an expression that differs where its column does, such as md5."
-            )
+        _check_keys(state, table, rows)
+
+
+def _check_keys(state: SelectionState, table: str, rows: sa.FromClause) -> None:
+    key, masks = state.plan.graph.keys[table], state.plan.masks[table]
+    if not set(key) & masks.keys():
+        return
+    values = [
+        masked(masks[name], rows.c[name].type) if name in masks else rows.c[name] for name in key
+    ]
+    twice = sa.select(sa.literal(1)).select_from(rows).group_by(*values)
+    if state.connection.scalar(twice.having(sa.func.count() > 1).limit(1)):
+        raise ConfigurationError(
+            f"sample.mask: the masks of the primary key of `{state.plan.graph.stage}/{table}` "
+            f"({', '.join(quoted(name) for name in key)}) give several rows the same key. Use "
+            "an expression that differs where its column does, such as md5."
+        )

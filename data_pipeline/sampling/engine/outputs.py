@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.sampling.engine.copy_identities import (
+from data_pipeline.sampling.earlier.copy_identities import (
     copy_identity,
     identity_of_drawn,
     identity_of_referred,
@@ -21,14 +21,15 @@ from data_pipeline.sampling.engine.masks import masked
 from data_pipeline.sampling.engine.selection_state import Output, SelectionState
 from data_pipeline.sampling.engine.source_tables import TID, SourceTable, hash_alike, refers
 from data_pipeline.sampling.key_hash import key_hash_sql
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role
 from data_pipeline.sampling.plan.masked_keys import key_columns
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
-from data_pipeline.sampling.plan.table_plans import SamplePart
 
-OUTPUT, OTHERS, COMMON = "output", "others", "common"
-"""Working tables: the copy, keys (`k0`, ...) and roles of few rows, and the role of all others."""
+OUTPUT, OTHERS, COMMON, ROLES = "output", "others", "common", "roles"
+"""Working tables: the copy, keys (`k0`, ...) and roles of few rows, the role of all others, and the
+roles of all."""
 
 
 def may_be_written(plan: SamplePlan, table: str, sources: Mapping[str, sa.Table]) -> bool:
@@ -65,6 +66,7 @@ def write_drawn(
     probability: float,
     drawn: int | None,
     condition: Callable[[sa.FromClause], sa.ColumnElement[bool]],
+    among: sa.FromClause | None = None,
 ) -> None:
     """Write the drawn rows of a table.
 
@@ -74,16 +76,20 @@ def write_drawn(
         probability: Their inclusion probability.
         drawn: How many were drawn as a simple random sample, if they were.
         condition: The condition of drawn rows, of all rows.
+        among: Rows that all of them are among, and that are found sooner; None: all rows.
     """
-    rows = state.sources[table].all_rows("drawn")
-    query = sa.select(*columns_of_copy(state, table, rows)).where(condition(rows))
+    every = state.sources[table].all_rows("drawn")
+    query, found = (
+        sa.select(*columns_of_copy(state, table, rows)).where(condition(rows))
+        for rows in (every, every if among is None else among)
+    )
     state.drawn[table] = condition
     role = Role.CERTAIN if probability == 1.0 else Role.SAMPLED
     common = _common(role, probability, drawn, None)
     identity = identity_of_drawn(state, table, query, common)
     state.space.create(common, COMMON, table, analyzed=False)
     if not _take_earlier(state, table, identity):
-        _write(state, table, query, identity)
+        _write(state, table, found, identity)
 
 
 def write_referenced(
@@ -104,42 +110,52 @@ def write_referenced(
     if not _take_earlier(state, table, identity):
         if (query := missing()) is None:
             return 0
-        _write(state, table, query, identity)
+        with state.space.expecting_few_rows():
+            _write(state, table, query, identity)
     common = _common(Role.REFERENCE, None, None, reason)
     state.space.create(common, COMMON, table, analyzed=False)
     return state.outputs[table].rows
 
 
 def finish(state: SelectionState) -> None:
-    """Add the rows that are known by their places, and keep their roles."""
-    for table, output in state.outputs.items():
-        if output.earlier is not None:
-            if output.earlier.identity == copy_identity(state, table):
-                continue
-            rows = output_rows(state, table, "kept")
-            names = state.sources[table].table.c.keys()
-            _write(state, table, sa.select(*(rows.c[name] for name in names)), output.drawn)
-    for table, output in state.outputs.items():
-        if output.earlier is not None:
-            continue
-        source, chosen = state.sources[table], state.rows[table]
-        rows = source.rows_at(chosen, "added")
-        output.rows += state.space.insert(
-            output.table, sa.select(*columns_of_copy(state, table, rows))
-        )
-        keys = [rows.c[name].label(f"k{i}") for i, name in enumerate(source.key)]
-        others = sa.select(*keys, chosen.c.role, chosen.c.reason)
-        joined = others.join(chosen, chosen.c[TID] == rows.c[TID])
-        state.space.create(joined, OTHERS, table)
+    """Finish all copies that are not finished yet."""
+    for table in state.outputs:
+        finish_copy(state, table)
+
+
+def finish_copy(state: SelectionState, table: str) -> None:
+    """Add the rows that are known by their places to a copy, and keep their roles.
+
+    No rows of the table may be chosen any more.
+    """
+    output = state.outputs[table]
+    if output.is_finished:
+        return
+    if output.earlier is not None and output.earlier.identity != copy_identity(state, table):
+        rows = output_rows(state, table, "kept")
+        names = state.sources[table].table.c.keys()
+        _write(state, table, sa.select(*(rows.c[name] for name in names)), output.drawn)
+        output = state.outputs[table]
+    output.is_finished = True
+    if output.earlier is not None:
+        return
+    source, chosen = state.sources[table], state.rows[table]
+    rows = source.rows_at(chosen, "added")
+    output.rows += state.space.insert(output.table, sa.select(*columns_of_copy(state, table, rows)))
+    keys = [rows.c[name].label(f"k{i}") for i, name in enumerate(source.key)]
+    others = sa.select(*keys, chosen.c.role, chosen.c.reason)
+    joined = others.join(chosen, chosen.c[TID] == rows.c[TID])
+    state.space.create(joined, OTHERS, table, analyzed=False)
 
 
 def output_rows(state: SelectionState, table: str, alias: str) -> sa.Subquery:
-    """Return the rows of a copy that is being written, without those that are added in the end."""
+    """Return the rows of a copy: until it is finished, without those that are added then."""
     source, written = state.sources[table], state.outputs[table].table
     columns = [sa.Column(column.name, column.type) for column in source.table.c]
     relation = sa.Table(written.name, sa.MetaData(), *columns, schema=written.schema)
     copy = SourceTable(table, relation, source.key, source.conditions, where=source.where)
-    if state.outputs[table].earlier is None or table not in state.drawn:
+    output = state.outputs[table]
+    if output.is_finished or output.earlier is None or table not in state.drawn:
         return copy.all_rows(alias)
     rows = copy.all_rows("copied")
     return sa.select(rows).where(state.drawn[table](rows)).subquery(alias)

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import is_true, naming_failures, refused
-from data_pipeline.sampling.plan.rules import listed
+from data_pipeline.sampling.engine.workspace import Workspace
+from data_pipeline.sampling.plan.hubs_and_thresholds import listed
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
 
@@ -106,16 +106,37 @@ def check_where(
             )
 
 
-def is_immutable(space: Workspace, plan: SamplePlan, name: str, table: sa.Table) -> bool:
-    """Whether rows of a table meet its condition at all times, whatever other rows there are.
+def changing(
+    space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
+) -> dict[str, list[str]]:
+    """Return what users wrote as SQL that depends on more than a row, such as the time, by table.
 
-    PostgreSQL says so, which makes an index of such an expression alone.
+    PostgreSQL says so, which makes indexes of immutable expressions alone.
     """
+    found: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        conditions = (item.where for item in plan.graph.of_child(name))
+        texts = [plan.where.get(name), *plan.predicates.get(name, {}).values(), *conditions]
+        masks = plan.masks.get(name, {}).values()
+        every = list(dict.fromkeys(text for text in (*texts, *masks) if text is not None))
+        if every and (mutable := _mutable(space, table, every)):
+            found[name] = mutable
+    return found
+
+
+def _mutable(space: Workspace, table: sa.Table, texts: Sequence[str]) -> list[str]:
+    with space.connection.begin_nested() as trial:
+        empty, _ = space.create(sa.select(*table.c).limit(0), "changing", analyzed=False)
+        relation = RelationName(space.schema, empty.name)
+        found = [text for text in texts if not _is_immutable(space.connection, relation, text)]
+        trial.rollback()
+    return found
+
+
+def _is_immutable(connection: sa.Connection, relation: RelationName, text: str) -> bool:
     try:
-        with space.connection.begin_nested():
-            trial, _ = space.create(sa.select(*table.c).limit(0), "where", name, analyzed=False)
-            relation = RelationName(space.schema, trial.name).quoted
-            run(space.connection, f"CREATE INDEX ON {relation} ((({plan.where[name]}\n) IS TRUE))")
+        with connection.begin_nested():
+            run(connection, f"CREATE INDEX ON {relation.quoted} ((({text}\n) IS NULL))")
     except (sa.exc.ProgrammingError, sa.exc.NotSupportedError):
         return False
     return True

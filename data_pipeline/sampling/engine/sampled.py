@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.settings.sample import RootSettings
+from data_pipeline.sampling.engine.fan_outs import lie_together, refer_to_all
 from data_pipeline.sampling.engine.outputs import drawn_unit, output_rows, write_drawn
 from data_pipeline.sampling.engine.sampling_number import (
     is_direct,
@@ -17,18 +18,19 @@ from data_pipeline.sampling.engine.sampling_number import (
     parent_rows,
     reference_columns,
 )
-from data_pipeline.sampling.engine.selection_state import SelectionState, no_rows, row_columns
+from data_pipeline.sampling.engine.selection_state import SelectionState
 from data_pipeline.sampling.engine.source_tables import (
     TID,
     matches,
     refers,
     values_referred_to,
 )
+from data_pipeline.sampling.engine.workspace import no_rows, row_columns
 from data_pipeline.sampling.key_hash import key_hash_sql, permanent_random_sql
-from data_pipeline.sampling.plan.rules import Role, SampleThreshold, listed
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role, SampleThreshold, listed
+from data_pipeline.sampling.plan.roots_and_children import SamplePart, TablePlan
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
-from data_pipeline.sampling.plan.table_plans import SamplePart, TablePlan
 
 _Condition = sa.ColumnElement[bool]
 
@@ -37,6 +39,11 @@ _FEW = 0.2
 
 The planner, which cannot know how many rows have low hashes, would expect a third.
 """
+
+
+_FETCHED = 0.02
+"""Up to this share of roots, their children are found by an index sooner than by reading all, if
+those of a root lie together."""
 
 
 def draw(state: SelectionState) -> None:
@@ -52,12 +59,19 @@ def draw(state: SelectionState) -> None:
             state.rows[table.name], _ = state.space.create(every, "rows", table.name)
             continue
         if threshold is None:
-            state.rows[table.name], _ = state.space.create(no_rows(), "rows", table.name)
+            _start_empty(state, table.name)
             continue
         if (condition := _own_condition(state, table, threshold)) is not None:
-            state.rows[table.name], _ = state.space.create(no_rows(), "rows", table.name)
+            _start_empty(state, table.name)
             with state.space.expecting_few_rows(if_=threshold.share <= _FEW):
-                write_drawn(state, table.name, threshold.probability, threshold.drawn, condition)
+                write_drawn(
+                    state,
+                    table.name,
+                    threshold.probability,
+                    threshold.drawn,
+                    condition,
+                    _children_by_index(state, table, threshold),
+                )
             continue
         parts = (
             _root(state, table, threshold)
@@ -65,8 +79,15 @@ def draw(state: SelectionState) -> None:
             else _child(state, table, threshold)
         )
         query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
-        with state.space.expecting_few_rows(if_=threshold.share <= _FEW):
+        with (
+            state.space.expecting_few_rows(if_=threshold.share <= _FEW),
+            state.space.without_nested_loops(if_=state.is_restricted(table.name)),
+        ):
             state.rows[table.name], _ = state.space.create(query, "rows", table.name)
+
+
+def _start_empty(state: SelectionState, table: str) -> None:
+    state.rows[table], _ = state.space.create(no_rows(), "rows", table, analyzed=False)
 
 
 def _own_condition(
@@ -100,6 +121,34 @@ def _own_condition(
         return sa.and_(*source.meets_where(rows), low, ~belongs)
 
     return condition
+
+
+def _children_by_index(
+    state: SelectionState, table: TablePlan, threshold: SampleThreshold
+) -> sa.Subquery | None:
+    """Return the children of drawn roots, as an index finds them; None: read all rows instead.
+
+    That takes less for few of them, and is possible where no child is drawn without its root.
+    """
+    item, source = table.owner, state.sources[table.name].table
+    if item is None or threshold.share > _FETCHED or state.is_restricted(table.name):
+        return None
+    if item.where is not None or any(source.c[name].nullable for name in item.columns):
+        return None  # those that refer to nothing are drawn by themselves
+    if item.parent not in state.outputs or item.number not in state.fan_outs:
+        return None
+    is_near = lie_together(state, item) and _is_indexed(state, item)
+    if not is_near or not refer_to_all(state, item):
+        return None
+    parents = output_rows(state, item.parent, "parent")
+    return state.sources[table.name].rows_of(item, parents, "drawn")
+
+
+def _is_indexed(state: SelectionState, item: Relationship) -> bool:
+    """Whether rows of a child are found by an index of the columns that refer."""
+    table, columns = state.sources[item.child].table, {*item.columns}
+    found = sa.inspect(state.connection).get_pk_constraint(table.name, table.schema)
+    return {*found["constrained_columns"][: len(columns)]} == columns
 
 
 def _outside(state: SelectionState, root: str, threshold: SampleThreshold) -> sa.TableClause | None:

@@ -8,9 +8,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from data_pipeline.sampling.engine.selection_state import SelectionState
 from data_pipeline.sampling.engine.source_tables import TID, hash_alike, refers
 from data_pipeline.sampling.key_hash import check_hashable, key_hash_sql, permanent_random_sql
-from data_pipeline.sampling.plan.rules import OTHER_SALT
+from data_pipeline.sampling.plan.hubs_and_thresholds import OTHER_SALT
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.schema_graph import Relationship
-from data_pipeline.sampling.plan.table_plans import SamplePart
 
 
 def own_number(state: SelectionState, table: str, rows: sa.FromClause) -> sa.ColumnElement[int]:

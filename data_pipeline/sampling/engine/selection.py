@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from data_pipeline.database.identifiers import DIALECT
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.sampling.earlier.copies import CopyIdentity
+from data_pipeline.sampling.earlier.copy_identities import copy_identity
 from data_pipeline.sampling.engine.closure import add_core, close
-from data_pipeline.sampling.engine.copy_identities import copy_identity
 from data_pipeline.sampling.engine.coverage import cover
 from data_pipeline.sampling.engine.coverage_search import check_coverage
 from data_pipeline.sampling.engine.fan_outs import add_fan_out_witnesses, count_what_is_needed
@@ -18,7 +18,7 @@ from data_pipeline.sampling.engine.masks import check_masked_keys, check_masks
 from data_pipeline.sampling.engine.outputs import finish
 from data_pipeline.sampling.engine.population import Populations, check_where, naming_where
 from data_pipeline.sampling.engine.sampled import draw, find_threshold, tables_that_come_whole
-from data_pipeline.sampling.engine.selection_state import Output, SelectionState, Workspace
+from data_pipeline.sampling.engine.selection_state import Output, SelectionState
 from data_pipeline.sampling.engine.source_tables import (
     TID,
     SourceTable,
@@ -26,7 +26,8 @@ from data_pipeline.sampling.engine.source_tables import (
     refers,
     source_tables,
 )
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.engine.workspace import Workspace
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, pin_text
 from data_pipeline.sampling.plan.schema_graph import Relationship
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.row_security import is_refusal
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.sampling.plan.rules import listed
+from data_pipeline.sampling.plan.hubs_and_thresholds import listed
 from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph, type_kind
 
 TID = "data_pipeline_place"
@@ -88,6 +88,17 @@ class SourceTable:
         # The planner would turn it into a join without OFFSET.
         found = there.offset(sa.literal_column("0", sa.Integer)).lateral("found")
         return sa.select(*found.c).select_from(piece.join(found, sa.true())).subquery(alias)
+
+    def rows_of(self, item: Relationship, parents: sa.FromClause, alias: str) -> sa.Subquery:
+        """Return the rows that refer to some rows, which are few: each of these looks for its own.
+
+        The planner, which expects more of them, would read the whole table.
+        """
+        same = zip(item.columns, item.referenced_columns, strict=True)
+        rows = self._rows().subquery("s")
+        own = sa.select(rows).where(*(rows.c[one] == parents.c[other] for one, other in same))
+        found = own.correlate(parents).offset(sa.literal_column("0", sa.Integer)).lateral("found")
+        return sa.select(*found.c).select_from(parents.join(found, sa.true())).subquery(alias)
 
     def _rows(
         self, within: Callable[[sa.FromClause], Sequence[sa.ColumnElement[bool]]] = lambda _: ()

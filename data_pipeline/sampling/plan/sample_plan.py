@@ -12,16 +12,16 @@ from data_pipeline.instances.settings.sample import (
     RootSettings,
     SampleSettings,
 )
+from data_pipeline.sampling.plan.hubs_and_thresholds import listed
 from data_pipeline.sampling.plan.masked_keys import check_alike
-from data_pipeline.sampling.plan.rules import listed
-from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph
-from data_pipeline.sampling.plan.table_plans import (
+from data_pipeline.sampling.plan.roots_and_children import (
     SamplePart,
     TablePlan,
     Way,
     check_parts,
     table_plans,
 )
+from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph
 
 _Setting = TypeVar("_Setting")
 
@@ -130,8 +130,10 @@ class SamplePlan:
         said |= {"where": dict(self.where), "cut": _lists(self.cuts)}
         said["mask"] = {name: dict(item) for name, item in self.masks.items()}
         said["closure_limit"] = self.settings.closure_limit
-        if isinstance(self.settings.size, Budget) and self.settings.size.bytes is not None:
-            said["bytes"] = "with a block of each index"  # earlier versions took shares
+        if isinstance(self.settings.size, Budget):
+            said["rates"] = "from what two ways lead to once"  # earlier versions counted it twice
+            if self.settings.size.bytes is not None:
+                said["bytes"] = "with a block of each index"  # earlier versions took shares
         return {key: value for key, value in said.items() if value}
 
     def is_cut(self, item: Relationship) -> bool:
@@ -309,6 +311,17 @@ def with_rate(plan: SamplePlan, rate: float) -> SamplePlan:
     """Return a plan in which roots without a size of their own have a rate."""
     fitted = dict.fromkeys(open_roots(plan), RootSettings(rate=rate))
     return replace(plan, roots={**plan.roots, **fitted})
+
+
+def with_cuts(plan: SamplePlan, cuts: Iterable[str]) -> SamplePlan:
+    """Return a plan in which these references are cut."""
+    settings = plan.settings.model_copy(update={"cut": tuple(cuts)})
+    return replace(plan, settings=settings, cuts=_cuts(settings.cut, plan.graph))
+
+
+def without_limit(plan: SamplePlan) -> SamplePlan:
+    """Return a plan of which any part of a table may come since others refer to it."""
+    return replace(plan, settings=plan.settings.model_copy(update={"closure_limit": None}))
 
 
 def rate_note(plan: SamplePlan, rate: float) -> str:

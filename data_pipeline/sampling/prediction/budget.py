@@ -7,11 +7,30 @@ import sqlalchemy as sa
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.settings.sample import Budget
 from data_pipeline.sampling.engine import Selection, selection
-from data_pipeline.sampling.engine.selection_state import Workspace
-from data_pipeline.sampling.plan.sample_plan import SamplePlan, open_roots, rate_note, with_rate
+from data_pipeline.sampling.engine.closure_limit import (
+    Breach,
+    ClosureLimitError,
+    check_limit,
+    refusal,
+)
+from data_pipeline.sampling.engine.workspace import Workspace
+from data_pipeline.sampling.plan.sample_plan import (
+    SamplePlan,
+    open_roots,
+    rate_note,
+    with_rate,
+    without_limit,
+)
 from data_pipeline.sampling.prediction.predicted_sizes import predicted_rate
-from data_pipeline.sampling.prediction.probed_conditions import check_conditions
-from data_pipeline.sampling.prediction.sizes import TableSize, extents, measured, sizes, total
+from data_pipeline.sampling.prediction.probed_conditions import check_conditions, check_repeatable
+from data_pipeline.sampling.prediction.sizes import (
+    TableSize,
+    extents,
+    measured,
+    roots_have_no_more,
+    sizes,
+    total,
+)
 
 _NEAR = 0.04
 """Sizes that are not farther from what is wanted are taken at once."""
@@ -41,13 +60,41 @@ def sized_selection(space: Workspace, plan: SamplePlan, tables: dict[str, sa.Tab
     Args and errors are those of `selection`.
 
     Raises:
-        ConfigurationError: The least that such a sample has is larger.
+        ConfigurationError: The least that such a sample has is larger, or more of a table comes by
+            references than `closure_limit` allows, at these rates.
     """
-    check_conditions(space.connection, plan, tables, extents(space.connection, tables))
-    budget = plan.settings.size
+    check_repeatable(space, plan, tables)
+    named = {name: tables[name] for name in tables if name in plan.where or name in plan.predicates}
+    check_conditions(space.connection, plan, tables, extents(space.connection, named))
+    try:
+        return _found(space, plan, tables)
+    except ClosureLimitError as error:
+        raise ConfigurationError(refusal_of_closure(space, plan, tables, error)) from None
+
+
+def refusal_of_closure(
+    space: Workspace, plan: SamplePlan, tables: dict[str, sa.Table], error: ClosureLimitError
+) -> str:
+    """Say what is over `closure_limit`, and which cuts help: samples with them are chosen."""
+
+    def breaches(other: SamplePlan) -> tuple[Breach, ...]:
+        try:
+            _found(space, other, tables)
+        except ClosureLimitError as error:
+            return error.breaches
+        return ()
+
+    return refusal(plan, error, breaches)
+
+
+def _found(space: Workspace, plan: SamplePlan, tables: dict[str, sa.Table]) -> Sized:
+    budget, limit = plan.settings.size, plan.settings.closure_limit
     if not isinstance(budget, Budget):
         return _sized(space, plan, tables)
-    return _Search(space, plan, tables, budget).found()
+    found = _Search(space, without_limit(plan), tables, budget).found()  # it tries higher rates
+    chosen = found.selection
+    check_limit(space.connection, chosen, chosen.brought, limit, found.note)
+    return found
 
 
 def _sized(space: Workspace, plan: SamplePlan, tables: dict[str, sa.Table]) -> Sized:
@@ -118,6 +165,8 @@ class _Search:
             return text
         if size > wanted and self.below is None:
             raise ConfigurationError(self._too_small(tried))
+        if rate == 1:
+            return f"{text}; {roots_have_no_more(size, wanted)}"
         return f"{text}; that is as near as it gets, {size / wanted:.0%} of it"
 
     def _too_small(self, tried: Sized) -> str:

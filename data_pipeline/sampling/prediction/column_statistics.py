@@ -23,6 +23,22 @@ FROM pg_stats WHERE schemaname = :schema AND tablename = :table
 
 
 @dataclass(frozen=True)
+class RowsOfUnits:
+    """Rows that are chosen together.
+
+    Attributes:
+        alike: How many values they refer to, for each of them.
+        overlap: How many these are for each that rows of several tables, or columns, refer to.
+    """
+
+    alike: float = 1.0
+    overlap: float = 1.0
+
+
+_ROWS = RowsOfUnits()
+
+
+@dataclass(frozen=True)
 class ColumnStatistics:
     """What PostgreSQL knows of a column.
 
@@ -46,21 +62,27 @@ class ColumnStatistics:
         low, high = np.interp([others[0], others[-1]], self.bounds, list(steps))
         return float(max(high - low, 0.5) / steps[-1])
 
-    def shown(self, rows: float, rate: float, alike: float) -> tuple[float, float]:
+    def shown(
+        self, rows: float, rate: float, units: RowsOfUnits = _ROWS, alone: float = 0.0
+    ) -> tuple[float, float]:
         """Return the expected number of values that chosen rows show, and do not show.
 
         Args:
             rows: The rows of the table.
-            rate: The share of rows that are chosen.
-            alike: How many independent units a row counts for: less than one if rows of a unit
-                have the same value.
+            rate: The share of rows that are chosen in units.
+            units: What rows of a unit have in common.
+            alone: The share of rows that are chosen one by one.
         """
-        counts = [max(1.0, share * rows * alike) for share in self.common]
-        rest = max(0.0, self.values - len(counts))
-        others = max(0.0, (1 - self.nulls - sum(self.common)) * rows * alike)
-        missed = sum((1 - rate) ** count for count in counts)
+
+        def missing(count: float) -> float:
+            others = max(1.0, count * units.alike) * units.overlap
+            return float((1 - rate) ** others * (1 - alone) ** max(1.0, count))
+
+        rest = max(0.0, self.values - len(self.common))
+        others = max(0.0, 1 - self.nulls - sum(self.common)) * rows
+        missed = sum(missing(share * rows) for share in self.common)
         if rest:
-            missed += rest * (1 - rate) ** max(1.0, others / rest)
+            missed += rest * missing(others / rest)
         return max(0.0, self.values - missed), missed
 
 

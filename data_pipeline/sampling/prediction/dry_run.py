@@ -11,13 +11,19 @@ import sqlalchemy as sa
 
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import RelationName
-from data_pipeline.database.relations import relation_kind
 from data_pipeline.instances import Instance
+from data_pipeline.sampling.engine.closure_limit import ClosureLimitError, check_limit
 from data_pipeline.sampling.engine.selection import checked
-from data_pipeline.sampling.engine.selection_state import Workspace, copied_view, lock_for_selection
-from data_pipeline.sampling.plan.sample_plan import SamplePlan
-from data_pipeline.sampling.prediction.budget import Sized, sized_selection
+from data_pipeline.sampling.engine.workspace import Workspace, copied_view, lock_for_selection
+from data_pipeline.sampling.plan.sample_plan import SamplePlan, without_limit
+from data_pipeline.sampling.prediction.budget import (
+    Sized,
+    refusal_of_closure,
+    sized_selection,
+)
 from data_pipeline.sampling.prediction.predicted_sizes import predicted_sizes
+from data_pipeline.sampling.prediction.prediction_messages import parted_rows
+from data_pipeline.sampling.prediction.probed_conditions import check_repeatable, is_view
 from data_pipeline.sampling.prediction.sizes import TableSize, extents
 
 PROBE_SECONDS = 4.0
@@ -39,12 +45,14 @@ class DryRun:
         sizes: The tables.
         measured: Whether the rows were chosen on trial; else their numbers are predictions.
         note: What is to be said of rates that were chosen.
+        refused: Why a run would refuse it, by its tables as they would be.
     """
 
     stage: str
     sizes: list[TableSize]
     measured: bool
     note: str | None
+    refused: tuple[str, ...] = ()
 
 
 def dry_run(
@@ -71,30 +79,41 @@ def dry_run(
         # Others may choose for the same stage meanwhile: the working tables are not theirs.
         place = f"dry run of {plan.graph.stage} by {os.getpid()}"
         rows = sum(extent.rows for extent in extents(connection, sources).values())
-        found: Sized | None = None
+        stage, found = plan.graph.stage, None
         with connection.begin_nested() as savepoint:
             schema = instance.sample_work_schema
             space = Workspace.open(connection, schema, place)
             lock_for_selection(connection, schema, place, relations)
-            if not any(_is_view(connection, table) for table in sources.values()):
+            check_repeatable(space, plan, sources)
+            if not any(is_view(connection, table) for table in sources.values()):
                 checked(space, plan, sources)  # predictions do not look at these
             if rows <= _TRIED_ROWS:
                 found = _measured(space, plan, sources, seconds)
             savepoint.rollback()
         if found is not None:
-            return DryRun(plan.graph.stage, found.sizes, measured=True, note=found.note)
-        sizes, note = predicted_sizes(connection, plan, sources)
-    return DryRun(plan.graph.stage, sizes, measured=False, note=note)
+            sized, refused = found
+            sizes, note = sized.sizes, sized.note
+        else:
+            sizes, note, refused = predicted_sizes(connection, plan, sources)
+    note = "\n  ".join(filter(None, (note, *parted_rows(plan)))) or None
+    return DryRun(stage, sizes, measured=found is not None, note=note, refused=refused)
 
 
 def _measured(
     space: Workspace, plan: SamplePlan, sources: Mapping[str, sa.Table], seconds: float
-) -> Sized | None:
-    """Choose the rows; None where that takes too long."""
+) -> tuple[Sized, tuple[str, ...]] | None:
+    """Choose the rows, and say where they are beyond `closure_limit`; None: that takes too long."""
+    limit = plan.settings.closure_limit
     try:
         with space.connection.begin_nested(), time_limit(space.connection, seconds):
             tables = {name: _relation(space, name, table) for name, table in sources.items()}
-            return sized_selection(space, plan, tables)
+            sized = sized_selection(space, without_limit(plan), tables)
+            chosen, connection = sized.selection, space.connection
+            try:
+                check_limit(connection, chosen, chosen.brought, limit, sized.note)
+            except ClosureLimitError as error:
+                return sized, (refusal_of_closure(space, plan, tables, error),)
+            return sized, ()
     except sa.exc.OperationalError as error:
         if getattr(error.orig, "pgcode", None) != _CANCELED:
             raise
@@ -102,15 +121,10 @@ def _measured(
 
 
 def _relation(space: Workspace, name: str, source: sa.Table) -> sa.Table:
-    if not _is_view(space.connection, source):
+    if not is_view(space.connection, source):
         return source
     space.create(sa.select(source), "copy", name)
     return copied_view(source, space.name("copy", name))
-
-
-def _is_view(connection: sa.Connection, source: sa.Table) -> bool:
-    relation = RelationName(source.schema or "public", source.name)
-    return relation_kind(connection, relation) == "VIEW"
 
 
 @contextmanager

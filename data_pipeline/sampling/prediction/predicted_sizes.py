@@ -4,43 +4,56 @@ A drawn table has its rate of rows. What is only referred to has each of its row
 that some chosen row refers to it: 1 - (1 - q)^g for a row that g independent units refer to, of
 which each is chosen with the rate q. How often values are referred to, the statistics say. Rows
 that are drawn with the same root are one unit: how many of them refer to the same, a probe of some
-roots with their children says.
+roots with their children says. What a row refers to by two ways counts once, as a probe says, too.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import RelationName
-from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.settings.sample import Budget
-from data_pipeline.sampling.engine.closure_limit import cut_of, remedy
+from data_pipeline.sampling.engine.closure_limit import (
+    Breach,
+    ClosureLimitError,
+    cuts_of,
+    refusal,
+)
 from data_pipeline.sampling.engine.population import Populations
 from data_pipeline.sampling.engine.sampled import unreached
 from data_pipeline.sampling.engine.source_tables import (
     SourceTable,
     hash_alike,
-    matches,
     source_tables,
 )
 from data_pipeline.sampling.key_hash import hash_threshold, permanent_random_sql
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, rate_note, with_rate
 from data_pipeline.sampling.plan.schema_graph import Relationship
-from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.sampling.prediction.column_statistics import (
     ColumnStatistics,
+    RowsOfUnits,
     column_statistics,
     probe,
     references_within,
 )
-from data_pipeline.sampling.prediction.probed_conditions import check_conditions
-from data_pipeline.sampling.prediction.same_roots import owners, share_of_same_root
-from data_pipeline.sampling.prediction.sizes import Extent, TableSize, described, extents, measured
+from data_pipeline.sampling.prediction.probed_conditions import check_conditions, is_view
+from data_pipeline.sampling.prediction.same_references import Way, same_references
+from data_pipeline.sampling.prediction.same_roots import (
+    owners,
+    share_of_same_root,
+    values_within_roots,
+)
+from data_pipeline.sampling.prediction.sizes import (
+    Extent,
+    TableSize,
+    described,
+    extents,
+    measured,
+    roots_have_no_more,
+)
 
-_PROBED_ROOTS = 300
 _COUNTED_ROWS = 200_000
 _ROUNDS = 50
 _HALVINGS = 24
@@ -58,8 +71,9 @@ class _Prediction:
     drawn: dict[str, float] = field(default_factory=dict)
     shown: dict[str, float] = field(default_factory=dict)
     chosen: dict[str, float] = field(default_factory=dict)
-    alike: dict[int, float] = field(default_factory=dict)
+    units: dict[int, RowsOfUnits] = field(default_factory=dict)
     together: dict[int, float] = field(default_factory=dict)
+    same: dict[int, list[tuple[Way, float]]] = field(default_factory=dict)
     known: dict[str, Mapping[str, ColumnStatistics]] = field(default_factory=dict)
     referring: dict[int, ColumnStatistics | None] = field(default_factory=dict)
 
@@ -84,8 +98,12 @@ class _Prediction:
         ]
         if large:
             raise ConfigurationError(unreached(plan, large))
+        tables = {n: source for n, source in sources.items() if not self._is_view(n)}
+        for name in self.plan.tables:
+            rows = self.extents[name].rows
+            self.same |= same_references(self.connection, plan.graph, tables, name, rows)
+        self._find_units(tables)
         for item in self.plan.graph.relationships:
-            self.alike[item.number] = self._alike(sources, item)
             self.together[item.number] = self._together(sources, item)
             child = sources[item.child]
             if child.restriction is not None and not self._is_view(item.child):
@@ -118,21 +136,18 @@ class _Prediction:
             for name in plan.graph.keys
         ]
 
-    def over_limit(self) -> Iterator[str]:
+    def breaches(self) -> Iterator[Breach]:
         """Say of which tables more come since others refer to them than `closure_limit` allows."""
         limit = self.plan.settings.closure_limit
         for name in self.plan.tables if limit is not None else ():
             share = self.chosen[name] - self.shown[name]
             if limit is not None and share > limit:
-                items = [item for item in self.plan.graph.of_parent(name) if self._brought(item)]
-                found = {item: cut_of(self.plan, self.tables, item) for item in items}
-                fixed = [self._brought(item) for item, cut in found.items() if cut is None]
-                cuts = [cut for cut in found.values() if cut is not None]
-                advice = remedy(cuts, suffice=max(fixed, default=0.0) <= limit)
-                yield (
-                    f"sample.closure_limit: some {share:.0%} of `{name}` would come since others "
-                    f"refer to them, over the limit of {limit:g}, so a run would refuse it. They "
-                    f"come by {', '.join(map(str, items))}. {advice}"
+                items = [item for item in self.plan.graph.of_parent(name) if self._brings(item)]
+                yield Breach(
+                    f"Some {share:.0%} of `{name}` would come since others refer to them, over the "
+                    f"limit of {limit:g}, so a run would refuse it. They come by "
+                    f"{', '.join(map(str, items))}.",
+                    cuts_of(self.plan, self.tables, items),
                 )
 
     def too_few(self) -> Iterator[str]:
@@ -145,16 +160,25 @@ class _Prediction:
                     f"{rows:,.0f}, so a run would refuse that. Ask for fewer, or {{rate: 1}}."
                 )
 
-    def _brought(self, item: Relationship) -> float:
-        """Return the share of a parent's rows that chosen rows of one child refer to."""
+    def breaches_of(self, plan: SamplePlan) -> list[Breach]:
+        """Say so of another plan."""
+        if isinstance(budget := plan.settings.size, Budget):
+            plan = with_rate(plan, _fitting(self, plan, budget))
+        self.rows(plan)
+        return list(self.breaches())
+
+    def _brings(self, item: Relationship) -> bool:
+        """Whether some rows come by a relationship."""
         part, referred = self._referred(item)
-        return part * referred
+        return part * referred > 0
 
     def _inside(self, source: SourceTable) -> float:
         """Return the share of rows in the population."""
-        if source.restriction is None or self._is_view(source.name):
+        if source.restriction is None:
             return 1.0
-        rows = probe(source, self.extents[source.name].rows)
+        rows: sa.FromClause = probe(source, self.extents[source.name].rows)
+        if self._is_view(source.name):
+            rows = source.table.alias("s")  # its rows were counted, too
         holds = sa.and_(*source.within(rows))
         query = sa.select(sa.func.count().filter(holds), sa.func.count()).select_from(rows)
         found, looked_at = self.connection.execute(query).one()
@@ -214,30 +238,19 @@ class _Prediction:
         values = max((one.values for one in known if one is not None), default=1.0)
         return ColumnStatistics(nulls, max(min(parents, children), min(values, parents), 1.0))
 
-    def _alike(self, sources: Mapping[str, SourceTable], item: Relationship) -> float:
-        """Return the number of values that rows of a root refer to, for each of these rows."""
-        above_child = list(owners(self.plan, item.child))
-        chain = {item.child, *(owner.parent for owner in above_child)}
-        small = self.extents[item.parent].rows <= self.plan.settings.small_table_rows
-        if not above_child or small or any(map(self._is_view, chain)):
-            return 1.0
-        root = sources[above_child[-1].parent]
-        percent = min(100.0, max(0.001, 200 * _PROBED_ROOTS / max(self.extents[root.name].rows, 1)))
-        some = root.table.tablesample(sa.func.system(percent), name="probed", seed=sa.literal(0))
-        place: sa.ColumnElement[Any] = sa.literal_column("probed.ctid")
-        units = sa.select(*some.c, place.label("unit")).limit(_PROBED_ROOTS).subquery("units")
-        above: sa.FromClause = units
-        rows: sa.FromClause = units
-        for number, owner in enumerate(reversed(above_child)):
-            child = sources[owner.child].all_rows(f"child_{number}")
-            above = above.join(child, matches(owner, child, rows))
-            rows = child
-        values = [rows.c[name] for name in item.columns]
-        refers = sa.and_(*(value.is_not(None) for value in values))
-        pairs = sa.func.count(sa.distinct(sa.tuple_(units.c.unit, *values)))
-        query = sa.select(sa.func.count(), pairs).select_from(above).where(refers)
-        count, different = self.connection.execute(query).one()
-        return different / count if count else 1.0
+    def _find_units(self, sources: Mapping[str, SourceTable]) -> None:
+        """Find what rows that are drawn with one of a root have in common."""
+        together: dict[tuple[str | None, str, frozenset[str]], list[Relationship]] = {}
+        for item in self.plan.graph.relationships:
+            child, parent = self.plan.tables[item.child], self.extents[item.parent]
+            chain = {item.child, *(owner.parent for owner in owners(self.plan, item.child))}
+            large = parent.rows > self.plan.settings.small_table_rows
+            if child.root and child.owner != item and large and chain <= sources.keys():
+                key = child.root, item.parent, frozenset(item.referenced_columns)
+                together.setdefault(key, []).append(item)
+        for (root, *_), items in together.items():
+            rows = self.extents[root or ""].rows
+            self.units |= values_within_roots(self.connection, self.plan, sources, items, rows)
 
     def _together(self, sources: Mapping[str, SourceTable], item: Relationship) -> float:
         """Return the share of references to rows that are drawn with the same row of a root."""
@@ -248,9 +261,7 @@ class _Prediction:
         return share_of_same_root(self.connection, self.plan, sources, item, rows)
 
     def _is_view(self, name: str) -> bool:
-        table = self.tables[name]
-        relation = RelationName(table.schema or "public", table.name)
-        return relation_kind(self.connection, relation) == "VIEW"
+        return is_view(self.connection, self.tables[name])
 
     def _close(self, base: Mapping[str, float]) -> None:
         """Add what chosen rows refer to, until nothing changes."""
@@ -288,14 +299,18 @@ class _Prediction:
             return 0.0, 0.0
         # Drawn rows came with what they refer to, or that comes with their root, too.
         with_drawn = 1.0 if owner == item else self.together[item.number]
-        rate = max(0.0, rate - with_drawn * self.drawn[item.child] * self.inside[item.child])
+        drawn = self.drawn[item.child] * self.inside[item.child]
+        alone = max(0.0, rate - drawn) * (1 - self._same(item))
+        drawn *= 1 - max(with_drawn, self._same(item, of_drawn=True))
         rows, parents = self.extents[item.child].rows, self.extents[item.parent].rows
         references = self._referring(item)
         if (of_population := self.referring.get(item.number)) is not None:
             # Who lies in the population may refer to others than who does not.
             references, inside = of_population, self.inside[item.child]
-            rows, rate = rows * inside, rate / inside if inside else 0.0
-        shown, _ = references.shown(rows, min(rate, 1), self.alike[item.number])
+            rows *= inside
+            drawn, alone = (rate / inside if inside else 0.0 for rate in (drawn, alone))
+        units = self.units.get(item.number, RowsOfUnits())
+        shown, _ = references.shown(rows, min(drawn, 1), units, min(alone, 1))
         part = 1.0
         if of_population is not None:
             part = references.values / parents
@@ -305,6 +320,22 @@ class _Prediction:
             part = max(references.values / parents, between)
         part = min(1.0, part)
         return part, min(1.0, shown / parents / part)
+
+    def _same(self, item: Relationship, *, of_drawn: bool = False) -> float:
+        """Return the share of references to rows that another way from the same row brings.
+
+        What is drawn with the same root, such as another column of a drawn row, is in `units`.
+        """
+        tables = self.plan.tables
+        return max(
+            (
+                share
+                for way, share in self.same.get(item.number, ())
+                if not any(map(self.plan.is_cut, way))
+                if not of_drawn or tables[way[-1].child].root != tables[item.child].root
+            ),
+            default=0.0,
+        )
 
     def _witnesses(self, name: str) -> float:
         """Return the share of rows that show what others do not: categories, extremes, fan-outs."""
@@ -323,7 +354,7 @@ class _Prediction:
         for statistics in sorted(known, key=lambda one: -one.values):
             rate = min(1.0, self.chosen[name] + found / rows)  # they show what others have, too
             if statistics.values <= limit:
-                found += statistics.shown(rows, rate, 1.0)[1]
+                found += statistics.shown(rows, rate)[1]
             else:
                 found += 2 * (1 - rate)
         if self.plan.cover.fan_outs:
@@ -341,27 +372,41 @@ class _Prediction:
 
 def predicted_sizes(
     connection: sa.Connection, plan: SamplePlan, tables: Mapping[str, sa.Table]
-) -> tuple[list[TableSize], str | None]:
-    """Predict how many rows of each table a sample will have; and say what is to be said of that.
+) -> tuple[list[TableSize], str | None, tuple[str, ...]]:
+    """Predict how many rows of each table a sample will have.
 
     Args:
         connection: To the source.
         plan: What will be chosen.
         tables: The relations of the source.
+
+    Returns:
+        The sizes, what is to be said of them, and why a run would refuse the sample.
     """
     known = extents(connection, tables)
     check_conditions(connection, plan, tables, known)
     prediction = _Prediction(connection, plan, tables, known)
     prediction.look()
     rates: list[str] = []
+    fitted = plan
     if isinstance(budget := plan.settings.size, Budget):
         rate = _fitting(prediction, plan, budget)
-        rates, plan = [rate_note(plan, rate)], with_rate(plan, rate)
-        size, wanted = measured(budget, prediction.sizes(plan))
-        if abs(size - wanted) > _FITTING * wanted:
-            rates.append(f"that is as near as it gets, {size / wanted:.0%} of it")
-    found = prediction.sizes(plan)
-    return found, "\n  ".join([*rates, *prediction.too_few(), *prediction.over_limit()]) or None
+        rates, fitted = [rate_note(plan, rate)], with_rate(plan, rate)
+        size, wanted = measured(budget, prediction.sizes(fitted))
+        if size > wanted * (1 + _FITTING):
+            rates.append(
+                f"the least is about {size / wanted:,.1f} times what is asked for, so a run is "
+                "likely to refuse it: ask for more, lower small_table_rows, cut references, or "
+                "cover less"
+            )
+        elif size < wanted * (1 - _FITTING):
+            rates.append(roots_have_no_more(size, wanted))
+    found = prediction.sizes(fitted)
+    refused = [*prediction.too_few()]
+    if breaches := list(prediction.breaches()):
+        error = ClosureLimitError(breaches, rates[0] if rates else None)
+        refused.append(refusal(plan, error, prediction.breaches_of))
+    return found, "\n  ".join(rates) or None, tuple(refused)
 
 
 def predicted_rate(

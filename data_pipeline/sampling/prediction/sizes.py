@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from data_pipeline.database.identifiers import RelationName
 from data_pipeline.instances.settings.sample import Budget
 from data_pipeline.sampling.engine import Selection
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
-from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.store.reading import catalog_row_of
 
 _EXTENT = sa.text("""
@@ -210,6 +210,11 @@ def measured(budget: Budget, found: Sequence[TableSize]) -> tuple[float, float]:
         return every.bytes, float(budget.bytes)
     wanted = budget.rows if budget.rows is not None else (budget.share or 0) * every.source_rows
     return every.rows, max(1.0, float(wanted))
+
+
+def roots_have_no_more(size: float, wanted: float) -> str:
+    """Say that a sample stays smaller than it is to be, though all rows of its roots come."""
+    return f"its roots have no more rows: it is {size / wanted:.1%} of what is asked for"
 
 
 def as_json(found: Sequence[TableSize]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from data_pipeline.errors import TableNotFoundError
 from data_pipeline.instances import Instance
 from data_pipeline.instances.instance import SAMPLE_STAGE
 from data_pipeline.sampling.earlier.kept_facts import keep_facts, known_facts
+from data_pipeline.sampling.engine.population import changing
+from data_pipeline.sampling.engine.workspace import Workspace
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.report.figures.comparison import (
@@ -173,6 +175,10 @@ def report_of_instance(
         rows_of = {name: catalog_row_of(table) for name, table in sources.items()}
         versions = {name: row.data_version if row else None for name, row in rows_of.items()}
         facts = known_facts(connection, instance, place, sources, versions)
+        with connection.begin_nested() as trial:
+            space = Workspace.open(connection, instance.sample_work_schema, place)
+            facts.changing = frozenset(changing(space, plan, sources))
+            trial.rollback()
         report = compared_sample(connection, plan, tables, facts)
         keep_facts(connection, instance, place, frozenset(tables), facts)
     origins = {
@@ -186,8 +192,17 @@ def report_of_instance(
             f"`{behind}` of `{source.name}` has changed since `{name}` was copied from it. Run "
             f"`{instance.name}` again for a true comparison."
         )
-    notes = (_note(name) for name in changed)
+    notes = [_note(name) for name in changed]
+    notes += [
+        Figure(name, "depends on time", None, text=_CHANGING) for name in sorted(facts.changing)
+    ]
     return replace(report, figures=(*report.figures, *notes))
+
+
+_CHANGING = (
+    "a condition or mask asks more than the row, such as the time: figures of the source are those "
+    "of this report, rows those of their draw"
+)
 
 
 def _why(instance: Instance, plan: SamplePlan | None) -> str:

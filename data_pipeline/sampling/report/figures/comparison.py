@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
+from data_pipeline.database.session_settings import FOR_LARGE_QUERIES
 from data_pipeline.sampling.earlier.source_facts import SourceFacts
 from data_pipeline.sampling.engine.population import Populations
-from data_pipeline.sampling.plan.rules import Role
+from data_pipeline.sampling.plan.hubs_and_thresholds import Role
+from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
-from data_pipeline.sampling.plan.table_plans import SamplePart
 from data_pipeline.sampling.report.figures.accuracy import Accuracy, accuracy
 from data_pipeline.sampling.report.figures.coverage_figures import coverage, predicate_coverage
 from data_pipeline.sampling.report.figures.figure import ROLE, WEIGHT, Compared, Figure, number_of
@@ -90,9 +91,6 @@ def _asked_for(plan: SamplePlan, table: str, source_rows: float, certain: int) -
     if found.part is SamplePart.ROOT and settings.rows is not None:
         return number_of(settings.rows - certain)
     return None
-
-
-_SETTINGS = ("SET LOCAL work_mem = '256MB'", "SET LOCAL jit = off")
 
 
 @dataclass(frozen=True)
@@ -220,8 +218,7 @@ def compared_sample(
         tables: Its tables.
         facts: What is known of the source.
     """
-    for setting in _SETTINGS:
-        connection.exec_driver_sql(setting)
+    connection.exec_driver_sql(FOR_LARGE_QUERIES)
     populations = Populations(plan, {name: table.source for name, table in tables.items()})
     tables = {
         name: replace(table, restriction=populations.restriction(name))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.sampling.plan.rules import listed
+from data_pipeline.sampling.plan.hubs_and_thresholds import listed
 from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph
 
 

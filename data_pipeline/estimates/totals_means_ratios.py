@@ -9,7 +9,13 @@ import pandas as pd
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.estimates.estimate import (
+from data_pipeline.estimates.frame_sums import (
+    FrameMeasure,
+    computed_estimates,
+    design_columns,
+    problem_of,
+)
+from data_pipeline.estimates.intervals import (
     PROBABILITY,
     RESULT_COLUMNS,
     Design,
@@ -21,12 +27,6 @@ from data_pipeline.estimates.estimate import (
     fact_name,
     half_width,
     with_intervals,
-)
-from data_pipeline.estimates.frame_sums import (
-    FrameMeasure,
-    computed_estimates,
-    design_columns,
-    problem_of,
 )
 from data_pipeline.estimates.sql import SqlMeasure, estimate_query, relation_name
 

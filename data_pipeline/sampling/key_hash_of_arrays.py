@@ -1,4 +1,4 @@
-"""Arrow key columns in the few canonical forms that are hashed.
+"""The key hash of Arrow columns: canonical forms, and PostgreSQL's hash functions in NumPy.
 
 What counts is the table that a column would be loaded into: a key has the same canonical form
 whatever frame library, width, unit or encoding it comes in. `key_hash` has the SQL counterpart of

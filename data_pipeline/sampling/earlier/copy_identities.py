@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.copies import CopyIdentity
-from data_pipeline.sampling.engine.selection_state import SelectionState, row_columns
+from data_pipeline.sampling.engine.selection_state import SelectionState
 from data_pipeline.sampling.engine.source_tables import TID
+from data_pipeline.sampling.engine.workspace import row_columns
 from data_pipeline.sampling.key_hash import key_hash_sql
 from data_pipeline.sampling.plan.schema_graph import Relationship
 from data_pipeline.transfer.stable_hash import fingerprint
@@ -74,6 +75,8 @@ def _identity(state: SelectionState, table: str) -> CopyIdentity | None:
             return None
         return CopyIdentity(output.drawn, fingerprint("written-1", output.drawn, rows))
     masks = _masks(state, table)
+    if masks and table in state.space.facts.changing:
+        return None  # they may have other values by now
     cuts = [_cut_hash(state, table, column) for column in state.plan.cuts.get(table, ())]
     key = list(state.plan.graph.keys[table])
     every = fingerprint("chosen-1", sampling_version(), version, key, masks, cuts, rows)
