@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.row_increment import increment_of
+from data_pipeline.commit.increment_merge import increment_of
 from data_pipeline.commit.row_replacement import RowsInPlace
 from data_pipeline.commit.user_objects.object_definitions import read_relations
 from data_pipeline.database.connection import run
@@ -21,7 +21,7 @@ from data_pipeline.database.sql_text import renamed
 from data_pipeline.errors import CannotCarryError
 from data_pipeline.instances import Instance
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.relation_state import State
+from data_pipeline.store.changed_by_hand import State
 
 _DEFINITION = "SELECT pg_get_viewdef({relation}::regclass)"
 _DOES_NOT_FIT = "42P16"  # invalid_table_definition: a view cannot lose or change columns

@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database import sessions
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import StageTable, literal, quoted
-from data_pipeline.database.lock_waiting import lock_timeouts
-from data_pipeline.database.sessions import PROGRAM
+from data_pipeline.database.lock_waiting import described, lock_timeouts
+from data_pipeline.database.session_settings import PROGRAM
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.instances.instance import STAGING_SUFFIX
 from data_pipeline.runs.run_session import Holder, SnapshotWaits
@@ -162,7 +161,7 @@ def _look_in(
 
 
 def _described(row: sa.Row[Any]) -> str:
-    text = sessions.described(row, "since")
+    text = described(row, "since")
     if row.state is None:
         text += " (what it does is hidden from this role: GRANT pg_read_all_stats shows it)"
     return text

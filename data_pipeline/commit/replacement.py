@@ -13,8 +13,8 @@ from data_pipeline.instances import Instance
 from data_pipeline.store import catalog, history, staging
 from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import ONLY_ROW, CatalogRow
+from data_pipeline.store.changed_by_hand import State, Verdict, filtered, state_of
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.relation_state import State, Verdict, filtered, state_of
 
 _NAMES = [item.name for item in fields(CatalogRow)]
 

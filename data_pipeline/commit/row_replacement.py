@@ -19,7 +19,7 @@ from data_pipeline.database.relations import Shape
 from data_pipeline.database.row_hash import as_bytes, as_text, cannot_send, differs
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import CannotCarryError
-from data_pipeline.store.relation_state import (
+from data_pipeline.store.changed_by_hand import (
     MOST_WRITERS,
     State,
     Writers,

@@ -16,11 +16,11 @@ from data_pipeline.database.relations import Shape, read_shapes
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.results.build import descriptions
-from data_pipeline.results.slice_rows import WITHIN, has_others, misfits, other_cut
+from data_pipeline.results.slice_rows import WITHIN, check_fits, misfits, other_cut
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.sliced_tables import attached, bounds_of, refresh_whole
+from data_pipeline.store.sliced_tables import attached, bounds_of, drop_command, refresh_whole
 from data_pipeline.store.table_properties import key_name, key_statement
 
 _MISSING_CHECKS = """
@@ -49,6 +49,7 @@ class SliceSwap:
         Raises:
             DatabaseError: A relation of another kind has the name of one; or a table with slices is
                 to be replaced by one without.
+            UnsupportedDataError: A slice has other columns than the others.
         """
         for table in self.former:
             if attached(connection, relation := committed(instance, table)):
@@ -60,6 +61,8 @@ class SliceSwap:
                 continue
             if found.kind != "p":
                 raise _in_the_way(instance, whole, relation, "slices now", "is a relation without")
+            for row in rows:
+                check_fits(connection, instance, row)
             run(connection, f"LOCK TABLE ONLY {relation.quoted} IN ACCESS EXCLUSIVE MODE")
 
     def attach(self, connection: sa.Connection, instance: Instance) -> None:
@@ -96,7 +99,7 @@ class SliceSwap:
         row: CatalogRow,
         shapes: Mapping[RelationName, Shape],
     ) -> None:
-        """Create a table for its first slice, or give it other columns while it has no rows."""
+        """Create a table for a first slice, or give it other columns while others have no rows."""
         old, new = shapes.get(relation), shapes[committed(instance, row.table)]
         if old is None:
             _create(connection, relation, row, new)
@@ -105,8 +108,6 @@ class SliceSwap:
         is_cut = other_cut(connection, relation, bounds_of(row), _kind(new, row))
         if not (said or is_cut):
             return
-        if has_others(connection, instance, row.table):
-            raise _came_meanwhile(instance, row, [*said, *is_cut])
         if is_cut:
             run(connection, f"DROP TABLE {relation.quoted}")
             _create(connection, relation, row, new)
@@ -181,14 +182,6 @@ def _add_checks(connection: sa.Connection, relation: RelationName, name: Relatio
         run(connection, f"ALTER TABLE {name.quoted} {added}")
 
 
-def _came_meanwhile(instance: Instance, row: CatalogRow, said: Sequence[str]) -> DatabaseError:
-    return DatabaseError(
-        f"Slice `{row.table}` does not fit the other slices of its table: it {'; it '.join(said)}. "
-        "They came while it was built. Nothing was committed of its stage; run it again: "
-        f"{instance.build_command}"
-    )
-
-
 def _adapt(connection: sa.Connection, relation: RelationName, old: Shape, new: Shape) -> None:
     """Give a table whose other slices have no rows other columns; these are built again."""
     for name in sorted(attached(connection, relation)):
@@ -218,5 +211,5 @@ def _in_the_way(
     return DatabaseError(
         f"Table `{whole}` of instance `{instance.name}` has {now}, and {relation} {there}. Nothing "
         "was committed of its stage, which has its earlier content as a whole. Drop that, then run "
-        f"again: DROP TABLE {relation.quoted}"
+        f"again: {drop_command(instance, whole)}"
     )

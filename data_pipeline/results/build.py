@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database.connection import Database, commit_adbc, run, transaction
+from data_pipeline.database.adbc_sessions import commit_adbc, run_adbc
+from data_pipeline.database.connection import Database, run, transaction
 from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
 from data_pipeline.database.server_errors import Lacking, query_refusal, refusal
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.results.sql_query import check_aliases, has_long_names
-from data_pipeline.store.relation_state import State, built_state, remembered, state_of
+from data_pipeline.store.changed_by_hand import State, built_state, remembered, state_of
 from data_pipeline.store.table_properties import (
     Properties,
     Written,
@@ -24,7 +25,7 @@ from data_pipeline.store.table_properties import (
     key_name,
     key_statement,
 )
-from data_pipeline.transfer.frames import Progress
+from data_pipeline.transfer.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +98,7 @@ def build_from_batches(
             unlogged=is_unlogged(properties, unlogged),
             on_progress=on_progress,
         )
-        _execute(connection, *additions(target, properties))
+        run_adbc(connection, "; ".join(additions(target, properties)))
         with connection.cursor() as cursor:
             cursor.execute(_found_query(database, target))
             [(text, _)] = cursor.fetchall()
@@ -417,14 +418,6 @@ def _not_null(target: RelationName, properties: Properties, columns: list[str]) 
         f"ALTER TABLE {target.quoted} ALTER COLUMN {quoted(name)} SET NOT NULL"
         for name in properties.not_null(columns)
     ]
-
-
-def _execute(connection: "AdbcConnection", *statements: str) -> int:
-    """Execute statements; gives the number of rows of the last one."""
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.rowcount if statements else 0
 
 
 def _columns_query(relation: RelationName) -> str:

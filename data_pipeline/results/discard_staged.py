@@ -8,10 +8,9 @@ import logging
 
 import sqlalchemy as sa
 
-from data_pipeline.database import sessions
 from data_pipeline.database.connection import Database, run
 from data_pipeline.database.identifiers import StageTable
-from data_pipeline.database.lock_waiting import is_busy, lock_timeouts
+from data_pipeline.database.lock_waiting import holders_at, is_busy, lock_timeouts
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
@@ -38,7 +37,7 @@ def make_room(
 
     def blocking() -> str:
         with database.begin() as connection:
-            found = sessions.at_relations(connection, [relation])
+            found = holders_at(connection, [relation])
         return "; ".join(found) or "others look at it, one after the other"
 
     limit = instance.table_store.commit_wait_seconds

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from data_pipeline.database.connection import run, transaction
 from data_pipeline.results.discard_staged import make_room
-from data_pipeline.results.increments import (
+from data_pipeline.results.increment_checks import (
     grown,
     increment_metadata,
     look_at,
     of_delta,
     whole_view,
 )
+from data_pipeline.results.origin import Origin, Room, Stored
 from data_pipeline.results.query_identity import QueryIdentity
 from data_pipeline.results.sql_query import compiled, is_query
 from data_pipeline.results.ui_metadata import read_facts
@@ -22,17 +23,17 @@ from data_pipeline.store.table_properties import Properties
 from data_pipeline.transfer.stable_hash import fingerprint
 
 if TYPE_CHECKING:
-    from data_pipeline.results.writing import Origin, Room, Store, Stored
+    from data_pipeline.results.writing import Store
 
 
 def stage_increment(
     store: "Store",
-    room: "Room",
+    room: Room,
     obj: Any,
     properties: Properties,
-    origin: "Origin",
+    origin: Origin,
     before: CatalogRow,
-) -> "Stored":
+) -> Stored:
     """Stage the rows of an increment alone, with a view of what becomes of the table."""
     own, query = of_delta(properties), None
     if is_query(obj):
@@ -73,12 +74,12 @@ def stage_increment(
 
 def _stays(
     store: "Store",
-    room: "Room",
+    room: Room,
     row: CatalogRow,
     before: CatalogRow,
-    origin: "Origin",
+    origin: Origin,
     seconds: float,
-) -> "Stored":
+) -> Stored:
     """Leave a table as it is to which an increment does nothing."""
     make_room(store.database, store.instance, row.table, origin.run_id, store.log)
     increment = {**before.increment, "lineage": row.increment["lineage"]}

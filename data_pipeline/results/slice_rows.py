@@ -18,9 +18,9 @@ from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.results.sql_query import is_query
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.changed_by_hand import read_states, remembered
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.relation_state import read_states, remembered
-from data_pipeline.store.sliced_tables import SliceBounds, bounds_of
+from data_pipeline.store.sliced_tables import SliceBounds, bounds_of, build_command, drop_command
 from data_pipeline.store.table_properties import Properties
 
 WITHIN = "rows_of_slice"
@@ -69,7 +69,9 @@ def check_properties(table: StageTable, properties: Properties, bounds: SliceBou
 
 
 def fit_slice(session: sa.Connection, instance: Instance, row: CatalogRow) -> CatalogRow:
-    """Make sure that a staged slice can become a part of its table; return its catalog row.
+    """Make sure that a staged slice can become a part of a table; return its catalog row.
+
+    Whether it has the columns of the other slices says `check_fits`, when it is on the list.
 
     Args:
         session: A session that commits each statement by itself.
@@ -77,7 +79,7 @@ def fit_slice(session: sa.Connection, instance: Instance, row: CatalogRow) -> Ca
         row: The row of the staged slice.
 
     Raises:
-        UnsupportedDataError: Its columns are not those of the other slices, or rows are of none.
+        UnsupportedDataError: Rows do not belong to it, or it has none to tell the types by.
     """
     bounds = bounds_of(row)
     whole = committed(instance, row.table.whole)
@@ -85,12 +87,15 @@ def fit_slice(session: sa.Connection, instance: Instance, row: CatalogRow) -> Ca
     shapes = read_shapes(session, [whole, own])
     new, old = shapes[own], shapes.get(whole)
     if old is not None and has_others(session, instance, row.table):
-        if said := misfits(old, new, ignoring_types=row.row_count == 0):
-            raise UnsupportedDataError(_misfit(row.table, whole, said))
-        if retyped := _other_types(old, new):
-            row, new = _adopted(session, own, retyped, row), replace(new, columns=old.columns)
-        if said := other_cut(session, whole, bounds, _kind_of(row.table, new, bounds)):
-            raise UnsupportedDataError(_misfit(row.table, whole, said))
+        if not row.row_count:
+            if said := misfits(old, new, ignoring_types=True):
+                drop = drop_command(instance, row.table.whole)
+                raise UnsupportedDataError(
+                    f"{_misfit(row.table, said)} To change them, drop the table, and run its "
+                    f"slices again, this one after one that has rows: {drop}"
+                )
+            if retyped := _other_types(old, new):
+                row, new = _adopted(session, own, retyped, row), replace(new, columns=old.columns)
     elif not row.row_count:
         row, new = _with_likely_type(session, own, new, bounds, row)
     kind = _kind_of(row.table, new, bounds)
@@ -183,11 +188,38 @@ def other_cut(
     return [f"would be cut by {wanted}, not by {found}"] if is_other else []
 
 
-def _misfit(table: StageTable, whole: RelationName, said: Sequence[str]) -> str:
+def check_fits(connection: sa.Connection, instance: Instance, row: CatalogRow) -> None:
+    """Refuse a staged slice with other columns: readers never see a mix, nor lose other slices.
+
+    It is on the list already, so that it is taken when the table is dropped.
+
+    Raises:
+        UnsupportedDataError: It has.
+    """
+    whole = committed(instance, row.table.whole)
+    own = staging.relation_of(instance, row.table)
+    shapes = read_shapes(connection, [whole, own])
+    if whole not in shapes:
+        return
+    bounds, new = bounds_of(row), shapes[own]
+    said = misfits(shapes[whole], new)
+    said += other_cut(connection, whole, bounds, _kind_of(row.table, new, bounds))
+    if not said or not has_others(connection, instance, row.table):
+        return
+    slices = [*catalog.slices(connection, instance.catalog_schema, row.table.whole), row]
+    build = build_command(instance, slices)
+    raise UnsupportedDataError(
+        f"{_misfit(row.table, said)} To change them, build all slices: each fails like this one, "
+        "and what is built of it is kept. Then drop the table, and run them again, which takes "
+        f"what is kept; until then, readers miss the slices.\n{build}\n"
+        f"{drop_command(instance, row.table.whole)}\n{build}"
+    )
+
+
+def _misfit(table: StageTable, said: Sequence[str]) -> str:
     return (
         f"Slice `{table}` does not fit the other slices of its table: it {'; it '.join(said)}. All "
-        "slices have the same columns and key. Return those; or, to change them, drop the table "
-        f"and run its slices again: DROP TABLE {whole.quoted}"
+        "slices have the same columns and key."
     )
 
 

@@ -1,7 +1,12 @@
-"""What the Dagster UI shows of a table: rows, size, columns, a preview and the SQL."""
+"""What the Dagster UI shows of a result: rows, size, columns, a preview, the SQL, and figures.
 
+The libraries that draw are not imported here: an object of theirs brings what it takes along.
+"""
+
+import base64
+import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +24,9 @@ from data_pipeline.store.lookup import committed
 PREVIEW_ROWS = 8
 PREVIEW_COLUMNS = 12
 _CELL_CHARACTERS = 40
+
+_MOST_PICTURE_BYTES = 1_000_000
+"""Larger pictures would make Dagster's event log slow; the blob has them as they are."""
 
 # Nothing is computed from a preview, so it is no reason to refuse what is there already.
 _HIDDEN = "(hidden by row security)"
@@ -172,3 +180,38 @@ def several_metadata(each: Mapping[str, Mapping[str, Any]], seconds: float) -> d
         "bytes": sum(facts["bytes"] for facts in each.values()),
         "seconds": seconds,
     }
+
+
+def figure_metadata(obj: Any) -> dict[str, Any]:
+    """Return the metadata that shows an object that is a figure; none for another one."""
+    draw = _drawing(obj)
+    if draw is None:
+        return {}
+    try:
+        picture = draw()
+    except Exception as error:  # libraries that draw are optional, and figures may be broken
+        first = next(iter(str(error).splitlines()), "")
+        return {"figure": f"It cannot be drawn here: {type(error).__name__}: {first}"}
+    if len(picture) > _MOST_PICTURE_BYTES:
+        return {"figure": f"It is not shown, since its picture has {len(picture):,} bytes."}
+    text = base64.b64encode(picture).decode()
+    return {"figure": dg.MetadataValue.md(f"![figure](data:image/png;base64,{text})")}
+
+
+def _drawing(obj: Any) -> Callable[[], bytes] | None:
+    """Return what draws a figure as PNG."""
+    for kind in type(obj).__mro__:
+        library, name = kind.__module__.partition(".")[0], kind.__name__
+        if (library, name) == ("matplotlib", "Figure"):
+            return lambda: _saved(obj.savefig, bbox_inches="tight", dpi=90)
+        if (library, name) == ("altair", "TopLevelMixin"):
+            return lambda: _saved(obj.save)
+        if (library, name) == ("plotly", "BaseFigure"):
+            return lambda: bytes(obj.to_image(format="png"))
+    return None
+
+
+def _saved(save: Callable[..., object], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer, format="png", **options)
+    return buffer.getvalue()

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +19,6 @@ from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.database.lock_waiting import building
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.errors import ConfigurationError, DatabaseError, UnsupportedDataError
-from data_pipeline.identity.computation import UNKNOWN, Identity
 from data_pipeline.instances import Instance, project
 from data_pipeline.results.build import (
     Built,
@@ -30,25 +29,25 @@ from data_pipeline.results.build import (
     check_columns,
 )
 from data_pipeline.results.discard_staged import make_room
-from data_pipeline.results.figures import figure_metadata
-from data_pipeline.results.increment_staging import stage_increment
-from data_pipeline.results.increments import (
-    Previous,
+from data_pipeline.results.increment_checks import (
     check_asked,
     from_start,
     marked_out,
     marked_out_of_batches,
 )
+from data_pipeline.results.increment_staging import stage_increment
+from data_pipeline.results.origin import Origin, Room, Stored
 from data_pipeline.results.query_identity import QueryIdentity, with_earned_version
 from data_pipeline.results.ranges.loading import Target
 from data_pipeline.results.ranges.range_staging import stage_ranges
 from data_pipeline.results.ranges.ranged_rows import RangedRows
-from data_pipeline.results.slice_rows import check_slice, fit_slice
+from data_pipeline.results.slice_rows import check_fits, check_slice, fit_slice
 from data_pipeline.results.sql_query import check_supported, compiled, is_query, unwrapped
 from data_pipeline.results.table_changes import replaced_metadata
 from data_pipeline.results.ui_metadata import (
     TableFacts,
     blob_metadata,
+    figure_metadata,
     read_facts,
     relation_metadata,
     several_metadata,
@@ -57,96 +56,15 @@ from data_pipeline.results.ui_metadata import (
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.changed_by_hand import verdict_on
 from data_pipeline.store.lookup import committed
 from data_pipeline.store.reading import catalog_row_of, properties_of
-from data_pipeline.store.relation_state import verdict_on
-from data_pipeline.store.several_tables import NAMES, check_names, member_key, members
-from data_pipeline.store.sliced_tables import SliceBounds
+from data_pipeline.store.several_tables import NAMES, check_names, members
 from data_pipeline.store.staging import Look
 from data_pipeline.store.staging import relation_of as staged
 from data_pipeline.store.table_properties import Properties, Table, View, Written
-from data_pipeline.transfer.frames import reporter
+from data_pipeline.transfer.progress import reporter
 from data_pipeline.transfer.stable_hash import fingerprint
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a result comes from.
-
-    Attributes:
-        run_id: The Dagster run.
-        identity: What it depends on besides its inputs.
-        inputs: Data version of each input, by asset; None where it is not known.
-        forced: Whether it is written even if it is what is there already.
-        given: The data version that the asset's code gave it; None: that of the data.
-        part_of: The asset that makes it as one of several tables; None: that of its name.
-        previous: What the asset's code was told to be there; None: it did not ask.
-        lineage: What went into each input besides data, of a table that grows by increments.
-        unchanged: The query key of the committed table, if that has the rows already.
-        bounds: Which rows belong to it, of a slice of a table; None: it is a whole one.
-    """
-
-    run_id: str
-    identity: Identity = UNKNOWN
-    inputs: Mapping[str, str | None] = field(default_factory=dict)
-    forced: bool = False
-    given: str | None = None
-    part_of: str | None = None
-    previous: Previous | None = None
-    lineage: Callable[[], Mapping[str, str]] = dict
-    unchanged: str | None = None
-    bounds: SliceBounds | None = None
-
-    @property
-    def outside(self) -> dict[str, str | None]:
-        """What a query can see besides its text and known inputs: the source, or what is unknown.
-
-        Data of an unknown version may be new in every run, and so is what is made of it.
-        """
-        known = None not in self.inputs.values()
-        return self._of_source(known=known)
-
-    @property
-    def outside_of_view(self) -> dict[str, str | None]:
-        """The same for a view of one relation, whose version is that of what it shows."""
-        return self._of_source(known=True)
-
-    def _of_source(self, *, known: bool) -> dict[str, str | None]:
-        source = None
-        if self.identity.takes_outside_input:
-            source = self.identity.source
-            known = known and source is not None and not self.forced
-        return {"source": source, "run_id": None if known else self.run_id}
-
-    def row(
-        self, table: StageTable, kind: catalog.Kind, data_version: str, **facts: Any
-    ) -> CatalogRow:
-        """Return the catalog row of a result."""
-        asset = StageTable(table.stage, self.part_of or table.name)
-        key = self.identity.cache_key(str(asset), self.inputs)
-        return CatalogRow(
-            stage=table.stage,
-            name=table.name,
-            kind=kind,
-            data_version=data_version if self.given is None else self.given,
-            part_of=self.part_of,
-            cache_key=key if self.part_of is None else member_key(key, table.name),
-            code_version=self.identity.code_version,
-            code_parts=self.identity.code_parts,
-            identity=self.identity.as_json(),
-            inputs=self.inputs,
-            slice=self.bounds.as_json() if self.bounds else {},
-            run_id=self.run_id,
-            **facts,
-        )
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What became of a result: the identity of its data, and metadata for the UI."""
-
-    data_version: str
-    metadata: Mapping[str, Any]
 
 
 class Store:
@@ -320,7 +238,7 @@ class Store:
 
     def make_room(
         self, session: sa.Connection, look: Look, table: StageTable, origin: Origin
-    ) -> "Room":
+    ) -> Room:
         """Take away what was staged of a table, and return its place."""
         if not look.is_alive:
             raise staging.taken_for_dead(self.instance, origin.run_id)
@@ -337,9 +255,7 @@ class Store:
                 ensure_schema(connection, self.instance.staging_schema(table.stage))
         return Room(table, staged(self.instance, table), session, look)
 
-    def _put_frame(
-        self, room: "Room", frame: Any, properties: Properties, origin: Origin
-    ) -> Stored:
+    def _put_frame(self, room: Room, frame: Any, properties: Properties, origin: Origin) -> Stored:
         built, checksum = self.built_of_frame(room, frame, properties, properties.deleted)
         version = fingerprint(checksum, properties.as_json()["types"])
         row = origin.row(
@@ -348,7 +264,7 @@ class Store:
         return self.stage_table(room, row, built, origin)
 
     def built_of_frame(
-        self, room: "Room", frame: Any, properties: Properties, deleted: str | None = None
+        self, room: Room, frame: Any, properties: Properties, deleted: str | None = None
     ) -> tuple[Built, str]:
         """Build a table of a frame, without rows that are marked as deleted; hash its content."""
         from data_pipeline.transfer.content_hash import ContentHash
@@ -368,7 +284,7 @@ class Store:
             )
         return built, content.version()
 
-    def built_of_query(self, room: "Room", query: str, properties: Properties) -> Built:
+    def built_of_query(self, room: Room, query: str, properties: Properties) -> Built:
         """Build a table of a query."""
         return build_from_query(
             self.database,
@@ -382,7 +298,7 @@ class Store:
 
     def _put_query(
         self,
-        room: "Room",
+        room: Room,
         query: str,
         properties: Properties,
         origin: Origin,
@@ -417,7 +333,7 @@ class Store:
         built = self.built_of_query(room, query, properties)
         return self.stage_table(room, row, built, origin)
 
-    def _put_view(self, room: "Room", view: View, properties: Properties, origin: Origin) -> Stored:
+    def _put_view(self, room: Room, view: View, properties: Properties, origin: Origin) -> Stored:
         described = Properties(columns=properties.columns)
         # A version that was given does not go with that of the table.
         if not isinstance(view.source, sa.Table) or origin.given is not None:
@@ -444,7 +360,7 @@ class Store:
         return self._stage_view(room, row, f"SELECT * FROM {source.quoted}", origin)
 
     def _put_query_view(
-        self, room: "Room", query: str, described: Properties, origin: Origin
+        self, room: Room, query: str, described: Properties, origin: Origin
     ) -> Stored:
         shown, query = self.shown_and_run(room, query)
         made_by = QueryIdentity.of_query_view(shown, origin.inputs, **origin.outside)
@@ -461,7 +377,7 @@ class Store:
             return kept
         return self._stage_view(room, row, query, origin)
 
-    def _stage_view(self, room: "Room", row: CatalogRow, query: str, origin: Origin) -> Stored:
+    def _stage_view(self, room: Room, row: CatalogRow, query: str, origin: Origin) -> Stored:
         described = row.declared.columns
         built = build_view(self.database, room.session, room.table, room.relation, query, described)
         row = replace(row, relation=built.state)
@@ -469,7 +385,7 @@ class Store:
         facts = table_facts(room.session, room.relation, built.facts, row.declared.primary_key)
         return self.stored(room.session, row, facts, built.seconds)
 
-    def _put_blob(self, room: "Room", obj: Any, origin: Origin) -> Stored:
+    def _put_blob(self, room: Room, obj: Any, origin: Origin) -> Stored:
         started = time.monotonic()
         saved = blob_files.save(self.instance, room.table, obj)
         row = origin.row(
@@ -486,7 +402,7 @@ class Store:
         facts = blob_metadata(obj, path=path, size=saved.bytes, seconds=seconds, kind=saved.suffix)
         return Stored(row.data_version, {**facts, **figure_metadata(obj)})
 
-    def stage_table(self, room: "Room", row: CatalogRow, built: Built, origin: Origin) -> Stored:
+    def stage_table(self, room: Room, row: CatalogRow, built: Built, origin: Origin) -> Stored:
         """List a table that was built, with the version that its data have earned."""
         facts = table_facts(room.session, room.relation, built.facts, row.declared.primary_key)
         row = replace(row, row_count=built.rows, bytes=facts.bytes, relation=built.state)
@@ -504,6 +420,8 @@ class Store:
         if row.declared.write:
             row = from_start(row, origin.lineage())
         self.put_on_list(room, row, origin)
+        if row.slice:
+            check_fits(room.session, self.instance, row)
         stored = self.stored(room.session, row, facts, built.seconds)
         before = replaced_metadata(
             room.session,
@@ -515,12 +433,12 @@ class Store:
         )
         return replace(stored, metadata={**stored.metadata, **before})
 
-    def put_on_list(self, room: "Room", row: CatalogRow, origin: Origin) -> None:
+    def put_on_list(self, room: Room, row: CatalogRow, origin: Origin) -> None:
         """List what was built; from here on it can be committed, by another run too."""
         self._check_inputs()
         staging.put(room.session, self.instance, row, origin.run_id)
 
-    def _kept(self, room: "Room", row: CatalogRow, origin: Origin) -> Stored | None:
+    def _kept(self, room: Room, row: CatalogRow, origin: Origin) -> Stored | None:
         """Leave a table as it is that was made by the same query of the same data."""
         if origin.forced or row.query_key is None:
             return None
@@ -560,7 +478,7 @@ class Store:
         shown = relation_metadata(session, self.instance, row, facts, seconds)
         return Stored(row.data_version, shown)
 
-    def shown_and_run(self, room: "Room", query: str) -> tuple[str, str]:
+    def shown_and_run(self, room: Room, query: str) -> tuple[str, str]:
         """Return a query with the names of committed tables, and as it is run.
 
         Its identity, and what people see of it, does not depend on what is staged; but it reads
@@ -570,7 +488,7 @@ class Store:
         shown = renamed(query, {new: old for old, new in names.items()})
         return shown, renamed(query, names)
 
-    def _names(self, room: "Room") -> dict[RelationName, RelationName]:
+    def _names(self, room: Room) -> dict[RelationName, RelationName]:
         """Return where tables lie that the run has staged, by where they will be."""
         return {
             committed(self.instance, table): (staging.whole_relation if grows else staged)(
@@ -578,23 +496,6 @@ class Store:
             )
             for table, grows in room.look.own_relations.items()
         }
-
-
-@dataclass(frozen=True)
-class Room:
-    """The place of a table in staging, which a step has for itself.
-
-    Attributes:
-        table: Stage and name.
-        relation: Where it is built.
-        session: The session that keeps others away; it commits each statement by itself.
-        look: What there was before.
-    """
-
-    table: StageTable
-    relation: RelationName
-    session: sa.Connection
-    look: Look
 
 
 @contextmanager

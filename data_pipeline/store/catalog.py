@@ -63,7 +63,7 @@ class CatalogRow:
         increment: Of a table that grows by increments, what these rest on; see `increments`.
         slice: Of a slice, which rows belong to it (see `SliceBounds`); of a sliced table, by which
             column it is cut.
-        relation: What the relation was when it was built, see `relation_state`; of a value that
+        relation: What the relation was when it was built, see `changed_by_hand`; of a value that
             another IO manager keeps, that, and the file.
         row_count: Number of rows; None for a blob.
         bytes: Size on disk with indexes.

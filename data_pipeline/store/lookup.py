@@ -10,7 +10,7 @@ from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.relation_state import is_same, judge, read_states
+from data_pipeline.store.changed_by_hand import is_same, judge, read_states
 from data_pipeline.store.several_tables import members, names_of
 from data_pipeline.transfer.stable_hash import fingerprint
 

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, database
 from data_pipeline.database.identifiers import RelationName, StageTable
-from data_pipeline.database.relations import relation_kind
 from data_pipeline.errors import TableNotFoundError, UnsupportedDataError
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
@@ -22,7 +21,8 @@ from data_pipeline.store.lookup import FoundTable, checked_for_changes, committe
 from data_pipeline.store.named_columns import INFO_KEY, name_columns
 from data_pipeline.store.several_tables import form_of_each
 from data_pipeline.store.table_properties import Properties, declared_version
-from data_pipeline.transfer.frames import is_stream, is_stream_type, reporter
+from data_pipeline.transfer.frames import is_stream, is_stream_type
+from data_pipeline.transfer.progress import reporter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,23 +145,25 @@ def fetch(
             for name, item in found.members.items()
         }
         return each, version
-    with source.session() as connection:
-        if takes_reference(annotation):
-            try:
+    if takes_reference(annotation):
+        try:
+            with source.session() as connection:
                 return reference(connection, relation, row, is_own=found.is_own), version
-            except sa.exc.NoSuchTableError:
-                raise _missing(instance, table, committed(instance, table), row) from None
-        if relation_kind(connection, relation) is None:
-            raise _missing(instance, table, committed(instance, table), row)
+        except sa.exc.NoSuchTableError:
+            raise _missing(instance, table, committed(instance, table), row) from None
     if not is_frame_type(annotation):
         raise UnsupportedDataError(
             f"Table `{table}` cannot be given as {shown(annotation)}. Annotate the "
             "parameter with pd.DataFrame, pl.DataFrame, pl.LazyFrame, pa.Table, "
             "pa.RecordBatchReader or sa.Table."
         )
-    if is_stream_type(annotation) or not found.is_as_built:
-        return from_reader(stream(source, relation, log), annotation), version
-    rows = _local_or_read(instance, source, found, log)
+    try:
+        if is_stream_type(annotation) or not found.is_as_built:
+            rows = stream(source, relation, log)
+        else:
+            rows = _local_or_read(instance, source, found, log)
+    except TableNotFoundError:
+        raise _missing(instance, table, committed(instance, table), row) from None
     return from_reader(rows, annotation), version
 
 

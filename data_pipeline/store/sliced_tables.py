@@ -21,8 +21,8 @@ from data_pipeline.database.identifiers import (
     literal,
     quoted,
 )
-from data_pipeline.instances import Instance
-from data_pipeline.instances.slice_dimensions import slice_dimension
+from data_pipeline.instances import Instance, project
+from data_pipeline.instances.slice_dimensions import as_ranges, slice_dimension
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.lookup import committed
@@ -103,6 +103,14 @@ class SliceBounds:
         times = self._times(kind)
         return times is None or times[0] != times[1]
 
+    def overlaps(self, other: "SliceBounds", kind: str) -> bool:
+        """Whether rows could belong to either of two windows, given the type of the column.
+
+        Days in another time zone are the same dates. Keys that are no times do not overlap.
+        """
+        own, its = self._window(kind), other._window(kind)
+        return own is not None and its is not None and own[0] < its[1] and its[0] < own[1]
+
     @property
     def likely_type(self) -> str:
         """The type that a column with the times of slices most likely has."""
@@ -111,9 +119,13 @@ class SliceBounds:
         return "date" if is_days else "timestamp with time zone"
 
     def _times(self, kind: str) -> tuple[str, str] | None:
-        form = _TIMES.get(_PRECISION.sub("", kind))
-        if self.start is None or self.end is None or form is None:
+        window = self._window(kind) if _PRECISION.sub("", kind) in _TIMES else None
+        return window and (window[0].isoformat(), window[1].isoformat())
+
+    def _window(self, kind: str) -> tuple[Any, Any] | None:
+        if self.start is None or self.end is None:
             return None
+        form = _TIMES.get(_PRECISION.sub("", kind), _TIMES["timestamp without time zone"])
         return form(self.start), form(self.end)
 
 
@@ -126,16 +138,31 @@ def column_of(spec: dg.AssetSpec) -> str:
 
 
 _PRECISION = re.compile(r"\(\d+\)")
-_TIMES: Mapping[str, Callable[[dt.datetime], str]] = {
-    "date": lambda at: at.date().isoformat(),
-    "timestamp without time zone": lambda at: at.replace(tzinfo=None).isoformat(),
-    "timestamp with time zone": lambda at: at.isoformat(),
+_TIMES: Mapping[str, Callable[[dt.datetime], dt.date]] = {
+    "date": lambda at: at.date(),
+    "timestamp without time zone": lambda at: at.replace(tzinfo=None),
+    "timestamp with time zone": lambda at: at,
 }
 
 
 def bounds_of(row: CatalogRow) -> SliceBounds:
     """Return which rows belong to a slice, given its catalog row."""
     return SliceBounds.from_json(row.slice)
+
+
+def build_command(instance: Instance, slices: Sequence[CatalogRow]) -> str:
+    """Return the command that builds slices of a table, given their catalog rows."""
+    bounds = {item.key: item for item in map(bounds_of, slices)}.values()
+    order = sorted(bounds, key=lambda item: (item.start.timestamp() if item.start else 0, item.key))
+    ends = {item.end for item in bounds if item.end}
+    said = as_ranges((item.key, item.start in ends) for item in order)
+    return f"{instance.environment}{project.command('run', instance.name, '--slices', said)}"
+
+
+def drop_command(instance: Instance, whole: StageTable) -> str:
+    """Return the command that drops a table with its slices, so that it can get other ones."""
+    command = project.command("drop", instance.name, "--table", str(whole))
+    return f"{instance.environment}{command}"
 
 
 def attached(connection: sa.Connection, relation: RelationName) -> frozenset[str]:

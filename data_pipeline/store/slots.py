@@ -20,7 +20,7 @@ from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
 from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import ONLY_ROW, CatalogRow
-from data_pipeline.store.relation_state import built_state, intact_relations, state_of
+from data_pipeline.store.changed_by_hand import built_state, intact_relations, state_of
 from data_pipeline.store.table_properties import (
     index_name,
     index_statement,
@@ -143,7 +143,9 @@ def _moved_aside(
         mine = indexes[tables[old].table]
         name = f"{targets[old].name}_{len(mine)}"
         mine[name] = found.name
-        statements.append(f"ALTER INDEX {quoted(old.schema, found.name)} RENAME TO {quoted(name)}")
+        index = quoted(old.schema, found.name)
+        # One that goes by a function of the rows is dropped with that function before.
+        statements.append(f"ALTER INDEX IF EXISTS {index} RENAME TO {quoted(name)}")
     for old, target in targets.items():
         statements += _moving(old, target)
     return Aside(rows, targets, statements, indexes)
@@ -254,7 +256,8 @@ def put_back(
     schema = schema or instance.staging_schema(slot.row.stage)
     ensure_schema(connection, schema)
     for name, original in slot.indexes.items():
-        run(connection, f"ALTER INDEX {quoted(kept.schema, name)} RENAME TO {quoted(original)}")
+        index = quoted(kept.schema, name)
+        run(connection, f"ALTER INDEX IF EXISTS {index} RENAME TO {quoted(original)}")
     run(connection, f"ALTER TABLE {kept.quoted} SET SCHEMA {quoted(schema)}")
     moved = quoted(schema, kept.name)
     run(connection, f"ALTER TABLE {moved} RENAME TO {quoted(slot.row.name)}")

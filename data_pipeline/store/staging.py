@@ -24,7 +24,7 @@ from data_pipeline.store import catalog
 from data_pipeline.store.active_runs import run_registry
 from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.catalog import ONLY_ROW, CatalogRow
-from data_pipeline.store.relation_state import intact_relations
+from data_pipeline.store.changed_by_hand import intact_relations
 from data_pipeline.store.table_properties import object_name
 
 STAGED = "staged"

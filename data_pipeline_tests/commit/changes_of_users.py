@@ -1,9 +1,5 @@
 """What users build on the table `full_s.t`, and what they change there."""
 
-from typing import Any
-
-import pytest
-
 PARTS = """
 CREATE SCHEMA reports;
 CREATE TABLE reports.other AS SELECT 1 AS a;
@@ -137,9 +133,3 @@ CHANGES_OF_PARTS = {
         "papers.noted",
     ),
 }  # fmt: skip
-
-
-def all_of(changes: dict[str, tuple[str, str, Any]]) -> pytest.MarkDecorator:
-    """Gives a test each of the changes, its query, and what that gives afterwards."""
-    cases = [pytest.param(*case, id=name) for name, case in changes.items()]
-    return pytest.mark.parametrize(("change", "query", "expected"), cases)

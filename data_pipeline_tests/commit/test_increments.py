@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import InstanceResource, Stage, Table, sql_query
-from data_pipeline.commit import row_increment, row_replacement
+from data_pipeline.commit import increment_merge, row_replacement
 from data_pipeline_tests.io_manager.runs import by_hand, execute, refusal, rows, run
 
 
@@ -218,7 +218,7 @@ def test_what_was_changed_by_hand_is_built_from_the_start(
 def test_of_many_increments_the_catalog_keeps_a_sum(
     pipeline_database: sa.Engine, source: Source, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    for module in (row_increment, row_replacement):
+    for module in (increment_merge, row_replacement):
         monkeypatch.setattr(module, "MOST_WRITERS", most)
     asset = growing(source, "k v gone", write="merge", deleted="gone")
     source.returns(*((key, 10, False) for key in range(8)))

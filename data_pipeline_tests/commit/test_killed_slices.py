@@ -40,7 +40,14 @@ def python(made: Place, *arguments: str, factor: int) -> int:
     return done.returncode
 
 
-@pytest.mark.parametrize(("number", "point"), list(enumerate(killed_slices.POINTS)))
+LAST = list(killed_slices.POINTS)[-1]  # what the points before it leave, it leaves as well
+CASES = [
+    pytest.param(number, point, marks=[] if point == LAST else [pytest.mark.soak])
+    for number, point in enumerate(killed_slices.POINTS)
+]
+
+
+@pytest.mark.parametrize(("number", "point"), CASES)
 def test_a_killed_run_leaves_the_table_and_the_next_one_finishes(
     built: Place, number: int, point: str
 ) -> None:

@@ -16,7 +16,8 @@ from data_pipeline.commit.commit import commit_stages
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import load_configuration
-from data_pipeline.results.writing import Origin, Store
+from data_pipeline.results.origin import Origin
+from data_pipeline.results.writing import Store
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store.table_properties import Properties, Table
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until, write
@@ -32,10 +33,14 @@ CURSOR = "DECLARE c CURSOR FOR SELECT * FROM generate_series(1, 100000)"
 GATE = "SELECT pg_advisory_xact_lock(7)"
 
 
-@pytest.fixture(params=["a plain owner", "an owner who sees all statistics"])
+OWNERS = ["a plain owner", "an owner who sees all statistics"]
+with_both_owners = pytest.mark.parametrize("reader", OWNERS, indirect=True)
+
+
+@pytest.fixture(params=[OWNERS[0], pytest.param(OWNERS[1], marks=pytest.mark.soak)])
 def reader(request: pytest.FixtureRequest, roles: PlainRoles) -> str:
     """A role that may read the table `s/t`, beside two kinds of roles that own it."""
-    if request.param != "a plain owner":
+    if request.param != OWNERS[0]:
         execute(roles.admin, f"GRANT pg_monitor TO {roles.owner}")
     write("t", pd.DataFrame({"a": [1]}))
     name = roles.new("reader")
@@ -139,29 +144,30 @@ HOLDING = {
 }
 
 
-@pytest.mark.parametrize("statements", HOLDING.values(), ids=HOLDING)
+@with_both_owners
 def test_a_commit_waits_for_an_older_snapshot_and_names_who_has_it(
-    roles: PlainRoles,
-    reader: str,
-    writing: Callable[..., Writing],
-    sees_all: bool,
-    statements: list[str],
+    roles: PlainRoles, reader: str, writing: Callable[..., Writing], sees_all: bool
 ) -> None:
-    with session(roles, reader, *statements) as connection:
-        run = writing()
-        run.commit()
-        said = run.said()
-        assert said.startswith("Waiting to commit stage `s`, since some have snapshots that are")
-        assert re.search(rf"session \d+ \(`report of {reader}`, database user {reader}", said)
-        assert sees_all == ("idle in transaction since" in said)
-        assert sees_all != ("GRANT pg_read_all_stats" in said)
-        # It has no lock meanwhile: also others read the table.
-        assert rows(roles.admin, "SELECT a FROM full_s.t") == [(1,)]
-        if statements[0] != "BEGIN":
-            assert connection.exec_driver_sql("SELECT a FROM full_s.t").all() == [(1,)]
-        connection.exec_driver_sql("COMMIT")
-        assert all(text.startswith("Waiting") for text in run.ends())
-    assert rows(roles.admin, "SELECT a FROM full_s.t") == [(2,)]
+    for value, (case, statements) in enumerate(HOLDING.items(), start=1):
+        with session(roles, reader, *statements) as connection:
+            run = writing((value + 1,))
+            run.commit()
+            said = run.said()
+            assert said.startswith("Waiting to commit stage `s`, since some have snapshots th"), (
+                case
+            )
+            assert re.search(rf"session \d+ \(`report of {reader}`, database user {reader}", said)
+            assert sees_all == ("idle in transaction since" in said), case
+            assert sees_all != ("GRANT pg_read_all_stats" in said), case
+            # It has no lock meanwhile: also others read the table.
+            assert rows(roles.admin, "SELECT a FROM full_s.t") == [(value,)], case
+            if statements[0] != "BEGIN":
+                found = connection.exec_driver_sql("SELECT a FROM full_s.t").all()
+                assert found == [(value,)], case
+            connection.exec_driver_sql("COMMIT")
+            assert all(text.startswith("Waiting") for text in run.ends()), case
+            run.close()
+        assert rows(roles.admin, "SELECT a FROM full_s.t") == [(value + 1,)], case
 
 
 @pytest.mark.usefixtures("impatient")
@@ -216,6 +222,7 @@ def test_a_snapshot_is_older_than_the_statement_of_its_session(
         run.ends()
 
 
+@with_both_owners
 @pytest.mark.usefixtures("impatient")
 def test_a_report_is_waited_for_once_at_most(
     roles: PlainRoles, reader: str, writing: Callable[..., Writing], sees_all: bool
@@ -237,19 +244,21 @@ def test_a_report_is_waited_for_once_at_most(
         assert run.ends() == []
 
 
-NOT_IN_THE_WAY = {
-    "idle in transaction": ["BEGIN", SNAPSHOT],
-    "a cursor that is held": ["BEGIN", CURSOR.replace("FOR", "WITH HOLD FOR"), "COMMIT"],
-    "a failed transaction": [REPEATABLE, SNAPSHOT, "ROLLBACK"],
-    "the session of a run": ["SET application_name = 'data_pipeline 1234'", REPEATABLE, SNAPSHOT],
-}
+NOT_IN_THE_WAY = [  # idle in a transaction, a held cursor, a failed transaction, another run
+    ["BEGIN", SNAPSHOT],
+    ["BEGIN", CURSOR.replace("FOR", "WITH HOLD FOR"), "COMMIT"],
+    [REPEATABLE, SNAPSHOT, "ROLLBACK"],
+    ["SET application_name = 'data_pipeline 1234'", REPEATABLE, SNAPSHOT],
+]
 
 
-@pytest.mark.parametrize("statements", NOT_IN_THE_WAY.values(), ids=NOT_IN_THE_WAY)
+@with_both_owners
 def test_nobody_else_is_waited_for(
-    roles: PlainRoles, reader: str, writing: Callable[..., Writing], statements: list[str]
+    roles: PlainRoles, reader: str, writing: Callable[..., Writing]
 ) -> None:
-    with session(roles, reader, *statements):
+    with ExitStack() as sessions:
+        for statements in NOT_IN_THE_WAY:
+            sessions.enter_context(session(roles, reader, *statements))
         run = writing()
         run.commit()
         assert run.ends() == []
@@ -299,20 +308,21 @@ def test_a_busy_pool_of_short_statements_holds_nobody_up(
     assert rows(roles.admin, "SELECT a FROM full_s.t") == [(2,)]
 
 
-@pytest.mark.parametrize(
-    ("value", "name"), [([1], "u"), ({"weight": 1}, "t"), ([], "t")], ids=["new", "blob", "empty"]
-)
 def test_where_no_rows_take_the_place_of_others_nobody_is_waited_for(
-    roles: PlainRoles,
-    reader: str,
-    writing: Callable[..., Writing],
-    value: Any,
-    name: str,
+    roles: PlainRoles, reader: str, writing: Callable[..., Writing]
 ) -> None:
-    with session(roles, reader, REPEATABLE, SNAPSHOT):
-        run = writing(value, name)
-        run.commit()
-        assert run.ends() == []
+    cases: dict[str, tuple[Any, str]] = {
+        "a new table": ([1], "u"),
+        "a blob": ({"weight": 1}, "t"),
+        "a table without rows": ([], "t"),
+    }
+    for case, (value, name) in cases.items():
+        write("t", pd.DataFrame({"a": [1]}))
+        with session(roles, reader, REPEATABLE, SNAPSHOT):
+            run = writing(value, name)
+            run.commit()
+            assert run.ends() == [], case
+            run.close()
 
 
 def test_not_to_wait_can_be_chosen(
@@ -375,22 +385,16 @@ def test_who_sees_rows_of_a_table_that_stays_below_others_is_not_waited_for(
         assert old.exec_driver_sql("SELECT a FROM full_s.t").all() == [(1,)]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "ALTER TABLE full_s.t ADD COLUMN by_hand int",
-        "ALTER TABLE full_s.t RENAME COLUMN a TO b",
-        "ALTER TABLE full_s.t SET UNLOGGED",
-    ],
-)
 def test_who_would_find_a_table_empty_that_cannot_change_in_place_is_waited_for(
-    roles: PlainRoles, reader: str, writing: Callable[..., Writing], change: str
+    roles: PlainRoles, reader: str, writing: Callable[..., Writing]
 ) -> None:
-    execute(roles.engine(roles.owner), change)
-    with session(roles, reader, REPEATABLE, SNAPSHOT) as old:
-        new = writing(Table(pd.DataFrame({"a": [2]}), replace="rows"))
-        new.commit()
-        said = iter(lambda: new.said(), None)
-        assert any("older than its new tables" in message for message in said)
-        old.exec_driver_sql("COMMIT")
-        new.ends()
+    for change in ("ADD COLUMN by_hand int", "RENAME COLUMN a TO b", "SET UNLOGGED"):
+        execute(roles.engine(roles.owner), f"ALTER TABLE full_s.t {change}")
+        with session(roles, reader, REPEATABLE, SNAPSHOT) as old:
+            new = writing(Table(pd.DataFrame({"a": [2]}), replace="rows"))
+            new.commit()
+            said = iter(lambda new=new: new.said(), None)
+            assert any("older than its new tables" in message for message in said), change
+            old.exec_driver_sql("COMMIT")
+            new.ends()
+            new.close()

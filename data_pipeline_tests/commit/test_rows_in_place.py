@@ -1,6 +1,7 @@
 """Rows replaced in place: what hangs on a table stays, whoever owns it; others are not touched."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -8,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import Table, View, sql_query, table_properties
-from data_pipeline.errors import DatabaseError
-from data_pipeline_tests.io_manager.runs import execute, refusal, rows, run, table_asset
+from data_pipeline.errors import DatabaseError, DataPipelineError
+from data_pipeline_tests.io_manager.runs import execute, refusal, rows, run, table_asset, write
 from data_pipeline_tests.plain_roles import PlainRoles
 
 
@@ -21,15 +22,12 @@ class Pipeline:
         self.properties = properties
 
     def run(self, query: str, **properties: Any) -> None:
-        run(self.asset(query, **properties))
+        write("t", Table(sql_query(query), **{**self.properties, **properties}))
 
     def refusal(self, query: str, **properties: Any) -> str:
-        return str(refusal(self.asset(query, **properties)))
-
-    def asset(self, query: str, **properties: Any) -> Any:
-        return table_asset(
-            "t", lambda: Table(sql_query(query), **{**self.properties, **properties})
-        )
+        with pytest.raises(DataPipelineError) as caught:
+            self.run(query, **properties)
+        return str(caught.value)
 
 
 def values(*items: str) -> str:
@@ -71,23 +69,31 @@ HANGING: dict[str, Callable[[str], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", HANGING)
+def begin_anew(roles: PlainRoles, analyst: str) -> None:
+    """Let there be no table, and nothing that the analyst has built on it."""
+    execute(
+        roles.admin,
+        "DROP SCHEMA own CASCADE",
+        "DROP TABLE IF EXISTS full_s.t CASCADE",
+        f"CREATE SCHEMA own AUTHORIZATION {analyst}",
+    )
+
+
 def test_what_another_role_built_stays_and_the_commit_goes_through(
-    roles: PlainRoles, analyst: str, kind: str
+    roles: PlainRoles, analyst: str
 ) -> None:
-    pipeline = Pipeline(primary_key="k")
-    pipeline.run(values("(1, 1)", "(2, 2)", "(3, 3)"))
-    let_read(roles, analyst)
-    execute(roles.engine(analyst), *HANGING[kind](analyst))
-    for _ in range(2):
-        pipeline.run(values("(1, 10)", "(2, 2)", "(4, 4)"))
-        found = rows(roles.engine(analyst), "SELECT k, v FROM own.v ORDER BY k")
-        assert found == [(1, 10), (2, 2), (4, 4)]
-    assert rows(roles.engine(roles.owner), "SELECT k FROM full_s.t ORDER BY k") == [
-        (1,),
-        (2,),
-        (4,),
-    ]
+    for kind, building in HANGING.items():
+        begin_anew(roles, analyst)
+        pipeline = Pipeline(primary_key="k")
+        pipeline.run(values("(1, 1)", "(2, 2)", "(3, 3)"))
+        let_read(roles, analyst)
+        execute(roles.engine(analyst), *building(analyst))
+        for _ in range(2):
+            pipeline.run(values("(1, 10)", "(2, 2)", "(4, 4)"))
+            found = rows(roles.engine(analyst), "SELECT k, v FROM own.v ORDER BY k")
+            assert found == [(1, 10), (2, 2), (4, 4)], kind
+        kept = rows(roles.engine(roles.owner), "SELECT k FROM full_s.t ORDER BY k")
+        assert kept == [(1,), (2,), (4,)], kind
 
 
 def test_a_publication_and_a_statistics_object_of_others_stay(
@@ -108,27 +114,23 @@ def test_a_publication_and_a_statistics_object_of_others_stay(
     assert rows(roles.admin, "SELECT v FROM full_s.t ORDER BY k") == [(1,), (3,)]
 
 
-@pytest.mark.parametrize(
-    ("query", "column"),
-    [
-        ("SELECT 1 AS k, 'x'::text AS v", "column v is of type text, no longer integer"),
-        ("SELECT 1 AS k", "column v is gone"),
-        ("SELECT 1 AS k, 2 AS v, 3 AS w", "column w is new"),
-        ("SELECT 2 AS v, 1 AS k", "column v has another place"),
-    ],
-)
-def test_columns_that_do_not_fit_are_refused_by_name(
-    roles: PlainRoles, analyst: str, query: str, column: str
-) -> None:
+def test_columns_that_do_not_fit_are_refused_by_name(roles: PlainRoles, analyst: str) -> None:
     pipeline = Pipeline()
     pipeline.run(values("(1, 1)"))
     let_read(roles, analyst)
     execute(roles.engine(analyst), "CREATE VIEW own.v AS SELECT * FROM full_s.t")
-    said = pipeline.refusal(query)
-    assert "View own.v" in said
-    assert f"belongs to role {analyst}" in said
-    assert column in said
-    assert rows(roles.admin, "SELECT k, v FROM own.v") == [(1, 1)]
+    queries = {
+        "SELECT 1 AS k, 'x'::text AS v": "column v is of type text, no longer integer",
+        "SELECT 1 AS k": "column v is gone",
+        "SELECT 1 AS k, 2 AS v, 3 AS w": "column w is new",
+        "SELECT 2 AS v, 1 AS k": "column v has another place",
+    }
+    for query, column in queries.items():
+        said = pipeline.refusal(query)
+        assert "View own.v" in said, query
+        assert f"belongs to role {analyst}" in said, query
+        assert column in said, query
+        assert rows(roles.admin, "SELECT k, v FROM own.v") == [(1, 1)], query
 
 
 CHANGES = {
@@ -141,29 +143,34 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("key", [(), ("k",)], ids=["multiset", "key"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_only_the_rows_that_differ_are_written(
-    pipeline_database: sa.Engine, key: tuple[str, ...], change: str
-) -> None:
+def replace_rows(engine: sa.Engine, key: tuple[str, ...], change: str) -> None:
+    """Make a table, and then other rows of it: those that are in both are not written again."""
+
     def query(items: list[str]) -> str:
         limit = " LIMIT 0" if items[-1].endswith("LIMIT 0") else ""
         items = [item.removesuffix(" LIMIT 0") for item in items]
         return f"SELECT k, v::int AS v FROM (VALUES {', '.join(items)}) AS x(k, v){limit}"
 
-    pipeline = Pipeline(primary_key=key, replace="rows")
     before, after = CHANGES[change]
+    pipeline = Pipeline(primary_key=key, replace="rows")
     pipeline.run(query(before))
-    known = dict(rows(pipeline_database, "SELECT (k, v)::text, xmin::text FROM full_s.t"))
-    oid = rows(pipeline_database, "SELECT 'full_s.t'::regclass::oid::bigint")
+    known = dict(rows(engine, "SELECT (k, v)::text, xmin::text FROM full_s.t"))
+    oid = rows(engine, "SELECT 'full_s.t'::regclass::oid::bigint")
     pipeline.run(query(after))
-    now = dict(rows(pipeline_database, "SELECT (k, v)::text, xmin::text FROM full_s.t"))
-    wanted = rows(pipeline_database, f"SELECT (k, v)::text FROM ({query(after)}) q")
-    assert sorted(now) == sorted(text for (text,) in wanted)
-    assert oid == rows(pipeline_database, "SELECT 'full_s.t'::regclass::oid::bigint")
+    now = dict(rows(engine, "SELECT (k, v)::text, xmin::text FROM full_s.t"))
+    wanted = rows(engine, f"SELECT (k, v)::text FROM ({query(after)}) q")
+    case = f"{change}, key {key}"
+    assert sorted(now) == sorted(text for (text,) in wanted), case
+    assert oid == rows(engine, "SELECT 'full_s.t'::regclass::oid::bigint"), case
     assert {text: xmin for text, xmin in now.items() if text in known} == {
         text: xmin for text, xmin in known.items() if text in now
-    }
+    }, case
+
+
+def test_only_the_rows_that_differ_are_written(pipeline_database: sa.Engine) -> None:
+    for key, change in product([(), ("k",)], CHANGES):
+        execute(pipeline_database, "DROP TABLE IF EXISTS full_s.t")
+        replace_rows(pipeline_database, key, change)
 
 
 def test_rows_without_a_key_are_a_multiset_of_every_type(pipeline_database: sa.Engine) -> None:
@@ -244,51 +251,51 @@ GUARDS = {
 }
 
 
-@pytest.mark.parametrize("guard", GUARDS)
 def test_rows_of_others_that_refer_to_ours_are_never_touched(
-    roles: PlainRoles, analyst: str, guard: str
+    roles: PlainRoles, analyst: str
 ) -> None:
-    pipeline = Pipeline(primary_key="k")
-    pipeline.run(values("(1, 1)", "(2, 2)"))
-    let_read(roles, analyst)
-    execute(
-        roles.engine(analyst),
-        f"CREATE TABLE own.c (k int, CONSTRAINT of_child {GUARDS[guard]})",
-        "INSERT INTO own.c VALUES (2)",
-    )
-    said = pipeline.refusal(values("(1, 1)"))
-    assert "of_child" in said
-    assert rows(roles.admin, "SELECT k FROM own.c") == [(2,)]
-    assert rows(roles.admin, "SELECT k FROM full_s.t ORDER BY k") == [(1,), (2,)]
-    pipeline.run(values("(1, 1)", "(2, 3)"))
-    assert rows(roles.admin, "SELECT k FROM own.c") == [(2,)]
+    for guard, constraint in GUARDS.items():
+        begin_anew(roles, analyst)
+        pipeline = Pipeline(primary_key="k")
+        pipeline.run(values("(1, 1)", "(2, 2)"))
+        let_read(roles, analyst)
+        execute(
+            roles.engine(analyst),
+            f"CREATE TABLE own.c (k int, CONSTRAINT of_child {constraint})",
+            "INSERT INTO own.c VALUES (2)",
+        )
+        assert "of_child" in pipeline.refusal(values("(1, 1)")), guard
+        assert rows(roles.admin, "SELECT k FROM own.c") == [(2,)], guard
+        assert rows(roles.admin, "SELECT k FROM full_s.t ORDER BY k") == [(1,), (2,)], guard
+        pipeline.run(values("(1, 1)", "(2, 3)"))
+        assert rows(roles.admin, "SELECT k FROM own.c") == [(2,)], guard
 
 
-@pytest.mark.parametrize("level", ["ROW", "STATEMENT"])
-@pytest.mark.parametrize("event", ["INSERT", "UPDATE", "DELETE"])
-def test_a_trigger_that_would_fire_is_refused(
-    pipeline_database: sa.Engine, event: str, level: str
-) -> None:
-    pipeline = Pipeline(primary_key="k", replace="rows")
-    pipeline.run(values("(1, 1)", "(2, 2)"))
+CHANGED = {
+    "INSERT": ("(1, 1)", "(2, 2)", "(3, 3)"),
+    "UPDATE": ("(1, 1)", "(2, 3)"),
+    "DELETE": ("(1, 1)",),
+}
+
+
+def test_a_trigger_that_would_fire_is_refused(pipeline_database: sa.Engine) -> None:
     execute(
         pipeline_database,
         "CREATE TABLE public.log (what text)",
         "CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS "
         "'BEGIN INSERT INTO public.log VALUES (TG_OP); RETURN NULL; END'",
-        f"CREATE TRIGGER noting AFTER {event} ON full_s.t FOR EACH {level} "
-        "EXECUTE FUNCTION public.note()",
     )
-    changed = {
-        "INSERT": ("(1, 1)", "(2, 2)", "(3, 3)"),
-        "UPDATE": ("(1, 1)", "(2, 3)"),
-        "DELETE": ("(1, 1)",),
-    }
-    said = pipeline.refusal(values(*changed[event]))
-    assert "rigger noting on full_s.t would fire" in said
-    others = next(items for name, items in changed.items() if name != event)
-    pipeline.run(values(*others))
-    assert rows(pipeline_database, "SELECT * FROM public.log") == []
+    for level, event in product(("ROW", "STATEMENT"), CHANGED):
+        execute(pipeline_database, "DROP TABLE IF EXISTS full_s.t")
+        pipeline = Pipeline(primary_key="k", replace="rows")
+        pipeline.run(values("(1, 1)", "(2, 2)"))
+        trigger = f"CREATE TRIGGER noting AFTER {event} ON full_s.t FOR EACH {level}"
+        execute(pipeline_database, f"{trigger} EXECUTE FUNCTION public.note()")
+        said = pipeline.refusal(values(*CHANGED[event]))
+        assert "rigger noting on full_s.t would fire" in said, trigger
+        others = next(items for name, items in CHANGED.items() if name != event)
+        pipeline.run(values(*others))
+        assert rows(pipeline_database, "SELECT * FROM public.log") == [], trigger
 
 
 def test_a_rule_that_would_act_is_refused(pipeline_database: sa.Engine) -> None:
@@ -374,9 +381,8 @@ def test_a_failed_replacement_leaves_everything(pipeline_database: sa.Engine) ->
     pipeline = Pipeline(replace="rows")
     pipeline.run(values("(1, 1)"))
     execute(pipeline_database, "ALTER TABLE full_s.t ADD CONSTRAINT small CHECK (v < 9)")
-    error = refusal(pipeline.asset(values("(2, 10)")))
-    assert isinstance(error, DatabaseError)
-    assert "small" in str(error)
+    with pytest.raises(DatabaseError, match="small"):
+        pipeline.run(values("(2, 10)"))
     assert rows(pipeline_database, "SELECT k, v FROM full_s.t") == [(1, 1)]
 
 
@@ -386,31 +392,32 @@ UNIQUE = {
 }
 
 
-@pytest.mark.parametrize("action", ["CASCADE", "SET NULL", "SET DEFAULT"])
-@pytest.mark.parametrize("unique", UNIQUE)
 def test_what_refers_to_unique_columns_is_not_touched_either(
-    roles: PlainRoles, analyst: str, unique: str, action: str
+    roles: PlainRoles, analyst: str
 ) -> None:
     def query(*values: str) -> str:
         return f"SELECT k, u FROM (VALUES {', '.join(values)}) AS x(k, u)"
 
-    pipeline = Pipeline(primary_key="k")
-    pipeline.run(query("(1, 10)", "(2, 20)"))
-    columns, constraint = UNIQUE[unique]
-    execute(roles.engine(roles.owner), f"ALTER TABLE full_s.t ADD {constraint}")
-    let_read(roles, analyst)
-    execute(
-        roles.engine(analyst),
-        f"CREATE TABLE own.c (k int, u int, CONSTRAINT of_child FOREIGN KEY ({columns}) "
-        f"REFERENCES full_s.t ({columns}) ON UPDATE {action})",
-        "INSERT INTO own.c VALUES (2, 20)",
-    )
-    said = pipeline.refusal(query("(1, 10)", "(2, 21)"))
-    assert "of_child" in said
-    assert analyst in said
-    assert rows(roles.admin, "SELECT k, u FROM own.c") == [(2, 20)]
-    assert rows(roles.admin, "SELECT u FROM full_s.t ORDER BY k") == [(10,), (20,)]
-    pipeline.run(query("(1, 10)", "(2, 20)", "(3, 30)"))
+    for unique, action in product(UNIQUE, ("CASCADE", "SET NULL", "SET DEFAULT")):
+        case = f"{unique}, ON UPDATE {action}"
+        begin_anew(roles, analyst)
+        pipeline = Pipeline(primary_key="k")
+        pipeline.run(query("(1, 10)", "(2, 20)"))
+        columns, constraint = UNIQUE[unique]
+        execute(roles.engine(roles.owner), f"ALTER TABLE full_s.t ADD {constraint}")
+        let_read(roles, analyst)
+        execute(
+            roles.engine(analyst),
+            f"CREATE TABLE own.c (k int, u int, CONSTRAINT of_child FOREIGN KEY ({columns}) "
+            f"REFERENCES full_s.t ({columns}) ON UPDATE {action})",
+            "INSERT INTO own.c VALUES (2, 20)",
+        )
+        said = pipeline.refusal(query("(1, 10)", "(2, 21)"))
+        assert "of_child" in said, case
+        assert analyst in said, case
+        assert rows(roles.admin, "SELECT k, u FROM own.c") == [(2, 20)], case
+        assert rows(roles.admin, "SELECT u FROM full_s.t ORDER BY k") == [(10,), (20,)], case
+        pipeline.run(query("(1, 10)", "(2, 20)", "(3, 30)"))
 
 
 @pytest.mark.parametrize("attached", ["partition", "heir"])

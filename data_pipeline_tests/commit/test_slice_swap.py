@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import INSTANCE_PARTITIONS, Stage, instance_resources
+from data_pipeline_tests.beginnings import BeginWith
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until
 
 DAYS = dg.MultiPartitionsDefinition(
@@ -36,9 +37,8 @@ def values(engine: sa.Engine, relation: str = "full_s.t") -> list[int]:
 
 
 @pytest.fixture
-def engine(pipeline_database: sa.Engine) -> sa.Engine:
-    build(1, 10)
-    build(2, 20)
+def engine(pipeline_database: sa.Engine, begin_with: BeginWith) -> sa.Engine:
+    begin_with(__name__, lambda: (build(1, 10), build(2, 20)))
     return pipeline_database
 
 

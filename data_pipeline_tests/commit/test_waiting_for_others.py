@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.database import lock_waiting, sessions
+from data_pipeline.database import lock_waiting
 from data_pipeline.database.connection import Database, database
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.embedded import EmbeddedServer
@@ -234,8 +234,8 @@ def test_several_holders_of_a_lock_are_all_named(roles: PlainRoles) -> None:
         database(load_configuration().instance("full")).begin() as connection,
     ):
         found = [
-            sessions.described(item)
-            for item in sessions.at_lock(connection, "data_pipeline:full_s.t")
+            lock_waiting.described(item)
+            for item in lock_waiting.holders_of_lock(connection, "data_pipeline:full_s.t")
         ]
         assert sorted(found) == sorted([f"{first})", f"{second})"])
 
@@ -262,10 +262,10 @@ def test_a_session_of_another_role_that_names_itself_nothing_has_its_process_and
         session_of(roles, stranger, *statements) as name,
         database(load_configuration().instance("full")).begin() as connection,
     ):
-        [item] = sessions.at_lock(connection, "data_pipeline:full_s.t")
+        [item] = lock_waiting.holders_of_lock(connection, "data_pipeline:full_s.t")
         pid = name.split()[1]
         expected = f"session {pid} (`without a name`, database user {stranger})"
-        assert sessions.described(item) == expected
+        assert lock_waiting.described(item) == expected
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from data_pipeline.cli import main
-from data_pipeline_tests.io_manager.runs import rows, run, table_asset
+from data_pipeline_tests.io_manager.runs import rows, table_asset, write
 
 
 def drop(*arguments: str) -> str:
@@ -27,14 +27,21 @@ def refused(*arguments: str) -> str:
     return result.output
 
 
+def built(*names: str, on: str) -> None:
+    """Builds `s/<name>` each, with two rows."""
+    for name in names:
+        write(name, pd.DataFrame({"a": [1, 2]}), on=on)
+
+
+def built_with_blob(*names: str, on: str) -> None:
+    """Builds `s/<name>` each, and the blob `s/model`."""
+    built(*names, on=on)
+    write("model", {"weight": 1}, on=on)
+
+
 def frame(name: str, **options: object) -> dg.AssetsDefinition:
     """Gives the asset `s/<name>` with two rows."""
     return table_asset(name, lambda: pd.DataFrame({"a": [1, 2]}), **options)
-
-
-def built(*names: str, on: str) -> None:
-    """Builds `s/<name>` each, and the blob `s/model`."""
-    run(*map(frame, names), table_asset("model", lambda: {"weight": 1}), on=on)
 
 
 def schemas(engine: sa.Engine) -> set[str]:

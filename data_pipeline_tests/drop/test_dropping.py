@@ -3,16 +3,19 @@
 import logging
 from pathlib import Path
 
+import dagster as dg
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
+from data_pipeline import INSTANCE_PARTITIONS, Tables
 from data_pipeline.cli import main
 from data_pipeline.definitions import defs
-from data_pipeline_tests.cli.test_plan import build_quickstart, section
+from data_pipeline_tests.cli.test_plan import section
 from data_pipeline_tests.drop.commands import (
     built,
+    built_with_blob,
     configured,
     drop,
     files,
@@ -28,8 +31,8 @@ MINI = {"mini_s", "mini_s__staging", "mini_catalog"}
 def test_an_instance_goes_with_all_that_it_has(
     pipeline_database: sa.Engine, tmp_path: Path
 ) -> None:
-    built("t", on="mini")
-    built("t", on="midi")
+    built_with_blob("t", on="mini")
+    built_with_blob("t", on="midi")
     kept = schemas(pipeline_database) - MINI
     (tmp_path / "home" / "blobs" / "mini" / "s" / ".new.half").touch()
     assert drop("mini", "--yes").endswith("Dropped.\n")
@@ -39,8 +42,8 @@ def test_an_instance_goes_with_all_that_it_has(
     assert len(files(tmp_path, "midi")) == 1
 
 
+@pytest.mark.usefixtures("quickstart")
 def test_a_plan_then_says_that_nothing_is_built(pipeline_database: sa.Engine) -> None:
-    build_quickstart("full")
     drop("full", "--yes", "--force")
     assert schemas(pipeline_database) == set()
     text = CliRunner().invoke(main, ["plan", "full"]).output
@@ -48,8 +51,25 @@ def test_a_plan_then_says_that_nothing_is_built(pipeline_database: sa.Engine) ->
     assert section(text, "up to date") == ""
 
 
+def test_a_table_goes_alone_and_an_asset_with_several_as_a_whole(
+    pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    @dg.asset(key=["s", "parts"], partitions_def=INSTANCE_PARTITIONS)
+    def parts() -> Tables:
+        return Tables({name: pd.DataFrame({"a": [1]}) for name in "xy"})
+
+    run(frame("t"), parts, table_asset("model", lambda: {"weight": 1}), on="mini")
+    assert "Known here: 's/model', 's/parts', 's/t'" in refused("mini", "--table", "s/other")
+    assert "drop mini --table s/parts --yes" in drop("mini", "--table", "s/parts")
+    drop("mini", "--table", "s/parts", "--yes")
+    drop("mini", "--table", "s/model", "--yes")
+    assert sa.inspect(pipeline_database).get_table_names("mini_s") == ["t"]
+    assert files(tmp_path, "mini") == []
+    assert rows(pipeline_database, "SELECT name FROM mini_catalog.tables") == [("t",)]
+
+
 def test_a_stage_goes_alone(pipeline_database: sa.Engine, tmp_path: Path) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     execute(
         pipeline_database,
         "CREATE SCHEMA mini_s2; CREATE TABLE mini_s2.t AS SELECT 1 AS a",
@@ -86,7 +106,7 @@ def built_version(factor: int) -> None:
 
 
 def test_only_what_is_older_goes(pipeline_database: sa.Engine, tmp_path: Path) -> None:
-    built("t", "u", on="mini")
+    built_with_blob("t", "u", on="mini")
     execute(
         pipeline_database,
         "UPDATE mini_catalog.tables SET committed_at = now() - interval '31 days' "
@@ -117,10 +137,11 @@ def test_the_file_of_an_old_blob_stays_while_a_newer_row_refers_to_it(
     assert tmp_path / "home" / "blobs" / "mini" / current[0] in files(tmp_path, "mini")
 
 
+@pytest.mark.usefixtures("quickstart")
 def test_views_go_before_the_tables_of_another_stage_that_they_show(
     pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_quickstart("full")  # full_stage_1.dfa is a view of full_raw.dfa, and raw comes first
+    # full_stage_1.dfa is a view of full_raw.dfa, and raw comes first
     configured("  full:\n", tmp_path, monkeypatch)  # nobody copies from it, so no force is needed
     drop("full", "--yes")
     assert schemas(pipeline_database) == set()
@@ -128,7 +149,7 @@ def test_views_go_before_the_tables_of_another_stage_that_they_show(
 
 @pytest.mark.usefixtures("pipeline_database")
 def test_a_stage_that_does_not_exist_is_an_error_with_those_that_do() -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     text = refused("mini", "--stage", "t", "--yes")
     assert "has no stage `t`" in text
     assert "raw, s, sample, stage_1" in text
@@ -147,7 +168,7 @@ def test_readers_are_waited_for_as_long_as_configured(
 ) -> None:
     short = "{table_store: {commit_wait_seconds: 0.01}}"
     configured(f"  mini: {short}\n", tmp_path, monkeypatch)
-    run(frame("t"), on="mini")
+    built("t", on="mini")
     with pipeline_database.begin() as reader:
         reader.execute(sa.text("SELECT a FROM mini_s.t"))
         text = refused("mini", "--yes")
@@ -159,7 +180,7 @@ def test_readers_are_waited_for_as_long_as_configured(
 def test_a_drop_that_waits_goes_on_when_the_reader_ends(
     pipeline_database: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(frame("t"), on="mini")
+    built("t", on="mini")
     reader = pipeline_database.connect()
     reader.execute(sa.text("SELECT a FROM mini_s.t"))
 
@@ -185,7 +206,7 @@ def test_a_drop_that_waits_goes_on_when_the_reader_ends(
 def test_what_the_server_refuses_leaves_the_stage_as_it_was(
     pipeline_database: sa.Engine, superuser: sa.Engine, tmp_path: Path
 ) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     execute(
         superuser,
         "CREATE FUNCTION public.no() RETURNS event_trigger LANGUAGE plpgsql AS "

@@ -1,8 +1,6 @@
 """Before anything is dropped, it is listed; who is at a terminal is asked."""
 
-import os
 import pty
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -10,14 +8,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline_tests.drop.commands import built, drop, files, schemas
+from data_pipeline.cli import main
+from data_pipeline_tests.drop.commands import built_with_blob, drop, files, schemas
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until
 
 
 def test_schemas_tables_rows_bytes_and_files_are_listed_and_stay(
     pipeline_database: sa.Engine, tmp_path: Path
 ) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     before = schemas(pipeline_database)
     text = drop("mini")
     assert "schema mini_s\n  table t, 2 rows, 8,192 bytes\n" in text
@@ -35,7 +34,7 @@ def test_schemas_tables_rows_bytes_and_files_are_listed_and_stay(
 def test_the_command_that_really_does_it_has_the_same_options(
     pipeline_database: sa.Engine,
 ) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     execute(pipeline_database, "UPDATE mini_catalog.tables SET committed_at = '2020-01-01'")
     text = drop("mini", "--stage", "s", "--older-than", "2w", "--force")
     assert "data-pipeline drop mini --stage s --older-than 2w --yes --force\n" in text
@@ -45,21 +44,23 @@ def test_of_nothing_there_is_nothing_to_drop(pipeline_database: sa.Engine) -> No
     assert drop("mini", "--yes") == "There is nothing to drop of instance `mini`.\n"
 
 
-@pytest.mark.parametrize(("answer", "dropped"), [("y", True), ("n", False)])
 def test_at_a_terminal_one_is_asked(
-    pipeline_database: sa.Engine, answer: str, dropped: bool
+    pipeline_database: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    built("t", on="mini")
-    mine, theirs = pty.openpty()
-    command = [Path(sys.executable).with_name("data-pipeline"), "drop", "mini"]
-    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, text=True) as process:
-        os.write(mine, f"{answer}\n".encode())
-        text, _ = process.communicate()
-    os.close(mine)
-    os.close(theirs)
-    assert "Drop all of this? [y/N]:" in text
-    assert text.endswith("Dropped.\n") == dropped
-    assert ("mini_s" in schemas(pipeline_database)) != dropped
+    built_with_blob("t", on="mini")
+    keyboard, terminal = pty.openpty()
+    with open(keyboard, "wb", buffering=0) as typing, open(terminal) as typed:
+        monkeypatch.setattr(sys, "stdin", typed)
+        for answer, dropped in (("n", False), ("y", True)):
+            typing.write(f"{answer}\n".encode())
+            capsys.readouterr()
+            main(["drop", "mini"], standalone_mode=False)
+            text = capsys.readouterr().out
+            assert "Drop all of this? [y/N]:" in text
+            assert text.endswith("Dropped.\n") == dropped
+            assert ("mini_s" in schemas(pipeline_database)) != dropped
 
 
 _WAITING = """
@@ -71,7 +72,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 def test_a_table_that_somebody_drops_while_it_is_listed_has_no_size(
     pipeline_database: sa.Engine,
 ) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
 
     def listed() -> None:
         texts.append(drop("mini"))

@@ -7,22 +7,22 @@ import sqlalchemy as sa
 
 from data_pipeline_tests.drop.commands import (
     built,
+    built_with_blob,
     configured,
     drop,
     files,
-    frame,
     refused,
     schemas,
 )
-from data_pipeline_tests.io_manager.runs import execute, rows, run
+from data_pipeline_tests.io_manager.runs import execute, rows
 
 
 def test_schemas_whose_names_begin_alike_stay(
     pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configured("  mini:\n  midi: {instance_id: mini_fresh}\n", tmp_path, monkeypatch)
-    built("t", on="midi")
-    built("t", on="mini")
+    built_with_blob("t", on="midi")
+    built_with_blob("t", on="mini")
     execute(
         pipeline_database,
         "CREATE SCHEMA mini_notes; CREATE TABLE mini_notes.mine AS SELECT 1 AS a",
@@ -35,7 +35,7 @@ def test_schemas_whose_names_begin_alike_stay(
 
 
 def test_a_users_schema_is_not_a_stage(pipeline_database: sa.Engine) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     execute(pipeline_database, "CREATE SCHEMA mini_notes")
     assert "has no stage `notes`" in refused("mini", "--stage", "notes", "--yes", "--force")
     assert "mini_notes" in schemas(pipeline_database)
@@ -44,7 +44,7 @@ def test_a_users_schema_is_not_a_stage(pipeline_database: sa.Engine) -> None:
 def test_a_users_schema_that_is_named_like_a_stage_of_the_code_stays(
     pipeline_database: sa.Engine,
 ) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     execute(
         pipeline_database,
         "CREATE SCHEMA mini_stage_1; CREATE SCHEMA mini_stage_2",
@@ -55,7 +55,7 @@ def test_a_users_schema_that_is_named_like_a_stage_of_the_code_stays(
 
 
 def test_what_users_made_in_a_stage_stays_with_its_schema(pipeline_database: sa.Engine) -> None:
-    run(frame("t"), on="mini")
+    built("t", on="mini")
     made = {
         "function mini_s.one()": "CREATE FUNCTION mini_s.one() RETURNS int RETURN 1",
         "sequence mini_s.number": "CREATE SEQUENCE mini_s.number",
@@ -81,7 +81,7 @@ def test_what_users_made_in_a_stage_stays_with_its_schema(pipeline_database: sa.
 
 
 def test_files_that_are_no_blobs_stay(pipeline_database: sa.Engine, tmp_path: Path) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     note = tmp_path / "home" / "blobs" / "mini" / "s" / "notes.txt"
     note.touch()
     drop("mini", "--yes")
@@ -92,7 +92,7 @@ def test_an_instance_that_is_not_configured_any_more_needs_force(
     pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configured("  mini: {instance_id: old}\n", tmp_path, monkeypatch)
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     configured("  mini:\n", tmp_path, monkeypatch)
     text = refused("old", "--yes")
     assert "table t, 2 rows" in text
@@ -110,31 +110,29 @@ def test_an_instance_of_ones_own_can_be_named_by_its_id(
     monkeypatch.setenv("USER", "ann")
     monkeypatch.setenv("LOGNAME", "ann")
     configured(text, tmp_path, monkeypatch)
-    run(frame("t"), on="mini")
+    built("t", on="mini")
     assert "mini_ann_x_s" in schemas(pipeline_database)
     drop("mini_ann_x", "--yes")
     assert schemas(pipeline_database) == set()
 
 
 @pytest.mark.usefixtures("pipeline_database")
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("old", "there is no instance 'old' (known here: 'full', 'midi', 'mini'), and no catalog"),
-        ("mini_s", "and no catalog mini_s_catalog in the database"),
-        ("../mini", "'../mini' cannot be an instance id"),
-    ],
-)
-def test_a_name_without_a_catalog_is_an_error(name: str, message: str) -> None:
-    run(frame("t"), on="mini")
-    assert message in refused(name, "--yes", "--force")
+def test_a_name_without_a_catalog_is_an_error() -> None:
+    built("t", on="mini")
+    messages = {
+        "old": "there is no instance 'old' (known here: 'full', 'midi', 'mini'), and no catalog",
+        "mini_s": "and no catalog mini_s_catalog in the database",
+        "../mini": "'../mini' cannot be an instance id",
+    }
+    for name, message in messages.items():
+        assert message in refused(name, "--yes", "--force"), name
 
 
 def test_where_instances_are_kept_differently_an_unknown_one_is_not_guessed(
     pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configured("  mini: {instance_id: old}\n", tmp_path, monkeypatch)
-    run(frame("t"), on="mini")
+    built("t", on="mini")
     two = "  mini:\n  midi: {table_store: {schema_prefix: '{instance_id}_v2_'}}\n"
     configured(two, tmp_path, monkeypatch)
     assert "it is unclear where 'old' lies" in refused("old", "--yes", "--force")
@@ -142,7 +140,7 @@ def test_where_instances_are_kept_differently_an_unknown_one_is_not_guessed(
 
 
 def test_a_schema_that_another_catalog_claims_stays(pipeline_database: sa.Engine) -> None:
-    run(frame("t"), on="mini")
+    built("t", on="mini")
     execute(
         pipeline_database,
         "CREATE SCHEMA mini_fresh_catalog; CREATE SCHEMA mini_fresh_s; "
@@ -155,7 +153,7 @@ def test_a_schema_that_another_catalog_claims_stays(pipeline_database: sa.Engine
 
 
 def test_of_a_stage_that_stored_nothing_only_rows_go(pipeline_database: sa.Engine) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     execute(
         pipeline_database,
         "CREATE SCHEMA mini_quiet; CREATE TABLE mini_s.mail AS SELECT 1 AS mine",

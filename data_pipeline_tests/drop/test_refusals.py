@@ -3,9 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline_tests.cli.test_plan import build_quickstart
-from data_pipeline_tests.drop.commands import built, drop, frame, refused, schemas
-from data_pipeline_tests.io_manager.runs import execute, rows, run
+from data_pipeline_tests.drop.commands import built, built_with_blob, drop, refused, schemas
+from data_pipeline_tests.io_manager.runs import execute, rows
 
 BUILT_ON = {
     "view public.shown": "CREATE VIEW public.shown AS SELECT a FROM mini_s.t",
@@ -28,7 +27,7 @@ BUILT_ON = {
 def test_what_users_built_on_a_table_is_listed_and_goes_only_by_force(
     pipeline_database: sa.Engine,
 ) -> None:
-    run(frame("t"), on="mini")
+    built("t", on="mini")
     execute(pipeline_database, *BUILT_ON.values())
     listed = "".join(f"  {text}\n" for text in sorted(BUILT_ON))
     for arguments in ([], ["--yes"]):
@@ -42,18 +41,18 @@ def test_what_users_built_on_a_table_is_listed_and_goes_only_by_force(
     assert rows(pipeline_database, "SELECT count(*) FROM public.u") == [(0,)]
 
 
+@pytest.mark.usefixtures("quickstart")
 def test_a_view_of_another_stage_is_forgotten_when_it_goes_along(
     pipeline_database: sa.Engine,
 ) -> None:
-    build_quickstart("full")
     assert "  view full_stage_1.dfa\n" in refused("full", "--stage", "raw", "--yes")
     drop("full", "--stage", "raw", "--yes", "--force")
     left = "SELECT stage, name FROM full_catalog.tables ORDER BY 1, 2"
     assert rows(pipeline_database, left) == [("stage_1", "a2"), ("stage_2", "b2")]
 
 
+@pytest.mark.usefixtures("quickstart")
 def test_what_another_instance_copies_by_its_configuration(pipeline_database: sa.Engine) -> None:
-    build_quickstart("full")
     text = refused("full", "--yes")
     for name in ("midi", "mini"):
         assert f"instance `{name}` copies from stage `raw` (copy_source in the conf" in text
@@ -65,7 +64,7 @@ def test_what_another_instance_copies_by_its_configuration(pipeline_database: sa
 
 
 def test_what_an_instance_of_another_user_has_read(pipeline_database: sa.Engine) -> None:
-    run(frame("t"), frame("u"), on="midi")
+    built("t", "u", on="midi")
     execute(
         pipeline_database,
         "CREATE SCHEMA mini_bob_catalog; CREATE TABLE mini_bob_catalog.tables AS "
@@ -86,7 +85,7 @@ def test_what_an_instance_of_another_user_has_read(pipeline_database: sa.Engine)
 
 
 def test_an_instance_at_work_is_not_dropped_even_by_force(pipeline_database: sa.Engine) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     execute(
         pipeline_database,
         "INSERT INTO mini_catalog.runs (run_id, username, host, started_at, stages) "
@@ -105,7 +104,7 @@ def test_an_instance_at_work_is_not_dropped_even_by_force(pipeline_database: sa.
 
 
 def test_a_stage_at_work_is_not_dropped(pipeline_database: sa.Engine) -> None:
-    built("t", on="mini")
+    built_with_blob("t", on="mini")
     with pipeline_database.connect() as session:
         session.execute(lock("data_pipeline:stage:mini_s"))
         pid = session.scalar(sa.select(sa.func.pg_backend_pid()))
@@ -119,7 +118,6 @@ def lock(name: str) -> sa.Select[tuple[None]]:
     return sa.select(sa.func.pg_advisory_lock(sa.func.hashtextextended(name, 0)))
 
 
-@pytest.mark.usefixtures("pipeline_database")
+@pytest.mark.usefixtures("quickstart")
 def test_a_refusal_comes_with_the_list_of_what_there_is() -> None:
-    build_quickstart("full")
     assert "table a2, 4 rows" in refused("full")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from data_pipeline import Stage, copy_filtered_inputs, instance_definitions, sql_query
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.io_manager.docstring_columns import columns_of_text
-from data_pipeline.results.figures import figure_metadata
+from data_pipeline.results.ui_metadata import figure_metadata
 from data_pipeline.transfer.frames import is_frame
 from data_pipeline_tests.io_manager.runs import (
     from_inputs,

@@ -1,6 +1,7 @@
 """What a slice returns: rows of the slice, in the columns of its table; all else is refused."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_keys_are_values_of_any_type(pipeline_database: sa.Engine) -> None:
     slice_of(ZONES, "a", lambda: pd.DataFrame({"zone": ["a"]}))
     slice_of(ZONES, "b", lambda: pd.DataFrame({"zone": ["b", "b"]}))
     assert rows(pipeline_database, "SELECT count(*) FROM full_s.t") == [(3,)]
-    with pytest.raises(Exception, match=r"does not fit the other slices.*as bigint, not as text"):
+    with pytest.raises(Exception, match=r"'b' is no value of column `zone` \(bigint\)"):
         slice_of(ZONES, "b", lambda: pd.DataFrame({"zone": [1]}))
 
 
@@ -100,7 +101,9 @@ def test_other_columns_than_the_other_slices_have_are_refused(
     pipeline_database: sa.Engine,
 ) -> None:
     slice_of(DAYS, "2026-01-01", days("2026-01-01"))
-    with pytest.raises(Exception, match=r"has a column `w`, which they have not.*DROP TABLE"):
+    with pytest.raises(
+        Exception, match=r"(?s)has a column `w`, which they have not.*drop full --table s/t"
+    ):
         slice_of(DAYS, "2026-01-02", days("2026-01-02", w=1))
     with pytest.raises(Exception, match="has no column `v`"):
         slice_of(DAYS, "2026-01-02", lambda: days("2026-01-02")()[["day"]])
@@ -109,6 +112,26 @@ def test_other_columns_than_the_other_slices_have_are_refused(
     execute(pipeline_database, "DROP TABLE full_s.t")
     slice_of(DAYS, "2026-01-02", days("2026-01-02", w=1), primary_key="day")
     assert rows(pipeline_database, "SELECT w FROM full_s.t") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("partitions", "column", "keys", "said"),
+    [
+        (DAYS, "day", ["2026-01-09", "2026-01-10", "2026-01-12"], "2026-01-09..2026-01-10,{}"),
+        (ZONES, "zone", ["b", "a"], "a,b"),
+    ],
+)
+def test_to_change_columns_all_slices_of_the_table_are_named(
+    pipeline_database: sa.Engine, partitions: Any, column: str, keys: list[str], said: str
+) -> None:
+    kind = "date" if column == "day" else "text"
+    for key in keys[:-1]:
+        query = sa.text(f"SELECT {kind} '{key}' AS {column}")
+        slice_of(partitions, key, lambda query=query: query)
+    other = sa.text(f"SELECT {kind} '{keys[-1]}' AS {column}, 1 AS w")
+    build = re.escape(f"full --slices {said.format(keys[-1])}")
+    with pytest.raises(Exception, match=f"{build}\n.*drop full --table s/t\n.*{build}$"):
+        slice_of(partitions, keys[-1], lambda: other)
 
 
 def test_while_no_other_slice_has_rows_columns_may_change(pipeline_database: sa.Engine) -> None:

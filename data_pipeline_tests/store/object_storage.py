@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -61,6 +63,30 @@ def object_storage() -> Iterator[Storage]:
     finally:
         server.stop()
         forget_clients()
+
+
+@contextmanager
+def refusing(code: str | None) -> Iterator[str]:
+    """Answers each request with status 400, and a body that names a reason, if any."""
+    body = b"" if code is None else f"<Error><Code>{code}</Code></Error>".encode()
+
+    class Refusal(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            self.raw_requestline = self.rfile.readline()
+            self.parse_request()
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def forget_clients() -> None:

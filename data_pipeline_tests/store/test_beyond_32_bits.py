@@ -10,10 +10,10 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.instances import load_configuration
 from data_pipeline.results.ranges import loads
-from data_pipeline.sources.ranges.page_ranges import Range, pages_of_a_range
+from data_pipeline.sources.ranges.postgres_page_ranges import Range, pages_of_a_range
 from data_pipeline.sources.ranges.rowid_ranges import rowid_ranges
 from data_pipeline.store import catalog
-from data_pipeline.store.relation_state import SMALL_PAGES, read_states
+from data_pipeline.store.changed_by_hand import SMALL_PAGES, read_states
 from data_pipeline_tests.io_manager.runs import STAGE, execute, rows, write
 
 MANY = 5_000_000_000

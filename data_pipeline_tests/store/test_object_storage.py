@@ -1,5 +1,6 @@
 """Blobs in object storage: `blob_store.base_path` is a URL."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,12 @@ from data_pipeline_tests.io_manager.runs import (
 )
 from data_pipeline_tests.memo import jobs
 from data_pipeline_tests.memo.world import Run, new_storage
-from data_pipeline_tests.store.object_storage import Storage, forget_clients, object_storage
+from data_pipeline_tests.store.object_storage import (
+    Storage,
+    forget_clients,
+    object_storage,
+    refusing,
+)
 
 CONFIGURATION = """
 blob_store_connections: {there: {base_path: "%s"}}
@@ -66,7 +72,7 @@ def blob(state: list[int]) -> list[dg.AssetsDefinition]:
 
 def memoised_run(state: list[int]) -> Run:
     jobs.DEFINED.append(lambda: instance_definitions(blob(state)))
-    return Run(new_storage(), "defined", "full")
+    return Run(new_storage(), "defined", "full", run_config={"loggers": {"progress": {}}})
 
 
 def test_a_blob_is_an_object_that_its_readers_get(bucket: Storage) -> None:
@@ -124,14 +130,26 @@ def test_dropping_an_instance_removes_its_objects(bucket: Storage) -> None:
 
 
 def test_a_store_that_cannot_be_reached_is_said_and_nothing_is_lost(
-    bucket: Storage, pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+    bucket: Storage,
+    pipeline_database: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert memoised_run([1]).success
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     forget_clients()
     failed = memoised_run([2])
-    assert "blob_store.base_path in instances.yaml" in failed.failure
+    [line] = [line for line in capfd.readouterr().out.splitlines() if line.startswith("✗")]
+    assert "✗ full  data_pipeline.errors.BlobStoreError: Blobs of instance `full` lie in" in line
+    assert "of instance `full` lie in s3://blobs/of/team (blob_store.base_path)" in failed.failure
+    assert "Check network and proxy of this machine" in failed.failure
+    assert "AWS_ENDPOINT_URL" in failed.failure
+    assert not failed.steps
+    planned = CliRunner().invoke(main, ["plan", "full"])
+    assert planned.exit_code == 1
+    assert "Check network and proxy of this machine" in planned.output
+    assert "was dropped" not in planned.output  # nobody knows
     assert rows(pipeline_database, "SELECT count(*) FROM full_catalog.tables") == [(2,)]
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.environment["AWS_ENDPOINT_URL"])
     forget_clients()
@@ -144,7 +162,73 @@ def test_a_bucket_that_is_not_there_is_said(
     configured(tmp_path, monkeypatch, "s3://no-such-bucket/blobs")
     error = refusal(*blob([1]), selection="model")
     assert isinstance(error, BlobStoreError)
-    assert "Create the bucket" in str(error)
+    assert "no-such-bucket/blobs/full/s/model." in str(error)
+    assert "Create the bucket or container, or correct base_path." in str(error)
+
+
+def test_missing_credentials_are_said(bucket: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    forget_clients()
+    error = refusal(*blob([1]), selection="model")
+    assert isinstance(error, BlobStoreError)
+    assert "and whether they have expired: AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY" in str(
+        error
+    )
+    forget_clients()
+
+
+@pytest.mark.parametrize("has_body", [True, False])
+def test_expired_credentials_are_said(
+    bucket: Storage, monkeypatch: pytest.MonkeyPatch, has_body: bool
+) -> None:
+    with refusing("ExpiredToken" if has_body else None) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        forget_clients()
+        error = refusal(*blob([1]), selection="model")
+    assert isinstance(error, BlobStoreError)
+    assert "Check the credentials, and whether they have expired: AWS_ACCESS_KEY_ID" in str(error)
+    assert "Create the bucket" not in str(error)
+    forget_clients()
+
+
+def test_a_closed_port_of_another_protocol_is_said_without_its_password(
+    pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(tmp_path, monkeypatch, "ftp://me:secret@127.0.0.1:9/blobs")
+    error = refusal(*blob([1]), selection="model")
+    assert isinstance(error, BlobStoreError)
+    assert "lie in ftp://127.0.0.1:9/blobs (blob_store.base_path)" in str(error)
+    assert "secret" not in str(error)
+    assert "the address: its host" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("base_path", "remedy"),
+    [
+        ("s3://b", "data-pipeline[s3]"),
+        ("abfs://b", "data-pipeline[az]"),
+        ("gs://b", "data-pipeline[gs]"),
+        ("sftp://h/b", "what it names"),
+    ],
+)
+def test_a_missing_package_is_named(
+    pipeline_database: sa.Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    base_path: str,
+    remedy: str,
+) -> None:
+    for name in ("s3fs", "adlfs", "gcsfs", "paramiko"):
+        monkeypatch.setitem(sys.modules, name, None)
+    known = sys.modules["fsspec.registry"]._registry
+    monkeypatch.delitem(known, base_path.partition(":")[0], raising=False)
+    configured(tmp_path, monkeypatch, base_path)
+    error = refusal(*blob([1]), selection="model")
+    assert isinstance(error, ConfigurationError)
+    assert "cannot be reached with the packages that are installed" in str(error)
+    assert f"Install {remedy}." in str(error)
 
 
 @pytest.mark.parametrize("location", ["../mini/s/x", "s/../../mini/x", "/etc/x", "s3://other/x"])

@@ -35,6 +35,7 @@ class Relation:
         is_populated: False for a materialized view that was never filled.
         method: The access method of its storage.
         definition: The query of a view.
+        is_positional: Whether that names columns by their places.
         columns: Its columns in the order of their numbers, None for those that were dropped.
         types: Oids and modifiers of their types.
         has: In which files of kinds there is something about it.
@@ -48,6 +49,7 @@ class Relation:
     is_populated: bool
     method: str | None
     definition: str | None
+    is_positional: bool
     columns: tuple[str | None, ...]
     types: tuple[str, ...]
     has: frozenset[str]
@@ -101,6 +103,7 @@ class Routine:
         comment: Its comment.
         has_default_grants: Whether nobody ever granted or revoked anything.
         grants: The statements that grant what others than its owner may do.
+        gives: The oid of the relation whose rows its statements give, if it is no text.
     """
 
     oid: int
@@ -111,6 +114,7 @@ class Routine:
     comment: str | None
     has_default_grants: bool
     grants: tuple[str, ...]
+    gives: int | None
 
     @property
     def subject(self) -> str:
@@ -169,9 +173,8 @@ def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, R
     """
     query = _ROUTINES.format(oids=oid_array(oids))
     found = {}
-    for oid, schema, identity, kind, owner, definition, comment, default, grants in run(
-        connection, query
-    ):
+    for item in run(connection, query):
+        oid, schema, identity, kind, owner, definition, comment, default, grants, gives = item
         if kind == "a":
             raise CannotCarryError(
                 f"aggregate {identity}",
@@ -180,7 +183,7 @@ def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, R
                 "It cannot be carried over to the new table. Drop it, then run again.",
             )
         found[oid] = Routine(
-            oid, schema, identity, owner, definition, comment, default, tuple(grants)
+            oid, schema, identity, owner, definition, comment, default, tuple(grants), gives
         )
     return found
 
@@ -188,7 +191,9 @@ def read_routines(connection: sa.Connection, oids: Sequence[int]) -> dict[int, R
 def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]:
     found = {}
     for item in run(connection, _RELATIONS.format(oids=oids, conditions=CONDITIONS)):
-        oid, schema, name, kind, relkind, owner, populated, method, definition, *arrays = item
+        oid, schema, name, kind, relkind, owner, populated, method, definition, places, *arrays = (
+            item
+        )
         columns, types, has = (tuple(array or ()) for array in arrays)
         found[oid] = Relation(
             oid,
@@ -199,6 +204,7 @@ def _read_relations(connection: sa.Connection, oids: str) -> dict[int, Relation]
             populated,
             method,
             definition,
+            places,
             columns,
             types,
             frozenset(has),

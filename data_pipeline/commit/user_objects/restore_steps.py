@@ -8,7 +8,7 @@ from data_pipeline.commit.user_objects import default_privileges
 from data_pipeline.commit.user_objects.capture import UserObject, UserObjects
 from data_pipeline.commit.user_objects.kinds import KINDS
 from data_pipeline.commit.user_objects.object_definitions import Relation, Routine
-from data_pipeline.database.identifiers import RelationName, quoted
+from data_pipeline.database.identifiers import RelationName, literal, quoted
 from data_pipeline.errors import CannotCarryError
 
 
@@ -54,6 +54,11 @@ def units(
     """
     now: list[Unit] = []
     late: list[Unit] = []
+    moved = {
+        old.oid: f"{name}"
+        for name, old in attached.old.items()
+        if name in new and _have_moved(old, new[name])
+    }
     for name, relation in new.items():
         old = attached.old.get(name)
         if old is None:
@@ -68,7 +73,10 @@ def units(
         now.append(Unit(f"owner and grants of {name}", changes, old.oid, is_security=True))
         late += _single(_missing(wanted, present), old.subject)
     for dependent in attached.dependents:
-        now.append(_whole(attached, dependent, definitions))
+        unit = _whole(attached, dependent, definitions)
+        if isinstance(dependent, Routine) or dependent.name not in definitions:
+            unit.statements[:0] = _refusals(attached, dependent, moved)
+        now.append(unit)
         parts = attached.parts.get(dependent.oid, ())
         late += _single((p for p in parts if not KINDS[p.kind].is_with_view), dependent.subject)
     for oid in sorted(set(attached.graph.others.values())):
@@ -82,6 +90,32 @@ def units(
             if isinstance(dependent, Relation)
         ]
     return [unit for unit in (*now, *late) if unit.statements]
+
+
+def _have_moved(old: Relation, new: Relation) -> bool:
+    """Whether columns that both have stand at other places, so that their numbers mean others."""
+    columns = [column for column in old.columns if column is not None]
+    kept = [column for column in columns if column in new.columns]
+    return kept == columns and [*new.columns[: len(columns)]] != columns
+
+
+def _refusals(
+    attached: UserObjects, dependent: Relation | Routine, moved: Mapping[int, str]
+) -> list[str]:
+    """Return statements that refuse to create what would show other columns, without an error."""
+    if isinstance(dependent, Routine):
+        used = {dependent.gives}
+    else:
+        used = {
+            oid
+            for node, columns in attached.graph.uses.items()
+            if node.oid == dependent.oid and dependent.is_positional
+            for oid, _ in columns
+        }
+    names = [name for oid, name in moved.items() if oid in used]
+    said = f"it names columns of {', '.join(names)} by their places, which are others now"
+    raised = f"BEGIN RAISE EXCEPTION USING MESSAGE = {literal(said)}; END"
+    return [f"DO {literal(raised)}"] if names else []
 
 
 def _single(parts: Iterable[UserObject], subject: str) -> Iterator[Unit]:

@@ -23,7 +23,7 @@ from data_pipeline.results.ranges.loads import Load
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.store import staging
 from data_pipeline.store.table_properties import Properties
-from data_pipeline.transfer.frames import Progress
+from data_pipeline.transfer.progress import Progress
 from data_pipeline.transfer.stable_hash import fingerprint
 
 _MOST_AT_ONCE = 12

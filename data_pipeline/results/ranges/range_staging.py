@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from data_pipeline.results.origin import Origin, Stored
 from data_pipeline.results.query_identity import QueryIdentity
 from data_pipeline.results.ranges import loads
 from data_pipeline.results.ranges.loading import Target, continues, load_ranges
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.store.staging import Look
-from data_pipeline.transfer.frames import reporter
+from data_pipeline.transfer.progress import reporter
 
 if TYPE_CHECKING:
-    from data_pipeline.results.writing import Origin, Store, Stored
+    from data_pipeline.results.writing import Store
 
 
 def stage_ranges(
@@ -22,8 +23,8 @@ def stage_ranges(
     look: Look,
     rows: RangedRows,
     target: Target,
-    origin: "Origin",
-) -> "Stored":
+    origin: Origin,
+) -> Stored:
     """Stage a table that is loaded by ranges; go on where a load of it was cut off."""
     if look.is_taken and continues(session, target, rows, store.log):
         look = replace(look, is_taken=False)

@@ -18,11 +18,6 @@ from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
 
 LEASES = "leases"
-SECONDS = 30.0
-"""For so long steps go on after the leader was heard of last. The leader's value counts for all."""
-
-WAIT = 300.0
-"""After so many seconds without a process at work, a run says first that it waits for workers."""
 
 LEADER = ""
 """The step of the row that the leader renews."""
@@ -54,7 +49,11 @@ class Lease:
 
 
 def grant(
-    connection: sa.Connection, instance: Instance, run_id: str, asked: Mapping[str, Any]
+    connection: sa.Connection,
+    instance: Instance,
+    run_id: str,
+    asked: Mapping[str, Any],
+    seconds: float,
 ) -> None:
     """Let steps of a run work in other processes.
 
@@ -63,11 +62,12 @@ def grant(
         instance: The instance of the run.
         run_id: The run.
         asked: What each step is asked to compute.
+        seconds: How long the lease lasts unless it is renewed.
     """
     table = _table(instance.catalog_schema)
     end(connection, instance, run_id)
-    values = {"run_id": run_id, "step": LEADER, "seconds": SECONDS, "asked": dict(asked)}
-    connection.execute(sa.insert(table).values(until=_in(SECONDS), **values))
+    values = {"run_id": run_id, "step": LEADER, "seconds": seconds, "asked": dict(asked)}
+    connection.execute(sa.insert(table).values(until=_in(seconds), **values))
 
 
 def renew(

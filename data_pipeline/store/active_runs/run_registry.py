@@ -16,9 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from data_pipeline.database import sessions
 from data_pipeline.database.advisory_locks import RUN_PREFIX, matches
 from data_pipeline.database.identifiers import literal, quoted
+from data_pipeline.database.lock_waiting import described, holders_of_lock, session_names
+from data_pipeline.database.session_settings import end_sessions
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
 from data_pipeline.store.active_runs import lease_rows
@@ -212,7 +213,7 @@ def bury(connection: sa.Connection, instance: Instance) -> None:
         table = _table(instance.catalog_schema)
         connection.execute(sa.update(table).where(table.c.run_id.in_(dead)).values(is_buried=True))
         for run_id in lease_rows.known(connection, instance).keys() & dead:
-            sessions.end_sessions(connection, run_id)
+            end_sessions(connection, run_id)
             lease_rows.end(connection, instance, run_id)
 
 
@@ -236,7 +237,7 @@ def remove(connection: sa.Connection, instance: Instance, run_ids: Iterable[str]
 
 def holder(connection: sa.Connection, instance: Instance, name: str) -> str | None:
     """Say who holds a lock: runs, or sessions that are none; None where nobody does."""
-    found = sessions.at_lock(connection, name)
+    found = holders_of_lock(connection, name)
     return " and ".join(_holding(connection, instance, item) for item in found) or None
 
 
@@ -248,11 +249,11 @@ def _holding(connection: sa.Connection, instance: Instance, item: sa.Row[Any]) -
         # The newest: a dead run may have had a process of the same number.
         listed = connection.execute(query.order_by(table.c.started_at.desc())).first()
     if listed is None:
-        return sessions.described(item)
+        return described(item)
     return (
         f"run {listed.run_id} of {listed.username} on {listed.host} "
         f"(since {listed.started_at:%Y-%m-%d %H:%M:%S %Z}, session {item.pid}, "
-        f"{', '.join(sessions.names(item))})"
+        f"{', '.join(session_names(item))})"
     )
 
 

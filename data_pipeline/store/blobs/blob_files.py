@@ -180,7 +180,7 @@ def write(
     location = f"{_beginning(table)}{digest}.{serializer.ending}"
     path = _inside(instance, f"Blob `{table}`", location)
     if remote_blobs.is_remote(instance):
-        remote_blobs.put(path, content)
+        remote_blobs.put(instance, path, content)
         return location
     made = [folder for folder in path.parents if not folder.exists()]
     _make_folders(instance, path.parent)
@@ -224,7 +224,7 @@ def read(instance: Instance, table: StageTable, location: str, checksum: str | N
     if (digest := version(content)) != (known := checksum or _version(table, location)):
         aside = path.with_name(f"{_NEW}{path.name}")
         if found is None:
-            remote_blobs.move(path, aside)
+            remote_blobs.move(instance, path, aside)
         else:
             distrust(path, found, aside)
         raise TableNotFoundError(
@@ -245,7 +245,7 @@ def read(instance: Instance, table: StageTable, location: str, checksum: str | N
 def _content(instance: Instance, path: Path, where: str) -> tuple[os.stat_result | None, bytes]:
     """Return what a file was when it was read, None for an object; and its content."""
     if remote_blobs.is_remote(instance):
-        content = remote_blobs.content_of(path)
+        content = remote_blobs.content_of(instance, path)
         if content is None:
             raise _gone(instance, where)
         return None, content
@@ -279,7 +279,7 @@ def flaw(instance: Instance, row: CatalogRow) -> str | None:
         return DROPPED
     path = _inside(instance, f"Blob `{row.table}`", row.location)
     if remote_blobs.is_remote(instance):
-        size = remote_blobs.size_of(path)
+        size = remote_blobs.size_of(instance, path)
         return DROPPED if size is None else None if row.bytes in (None, size) else _OTHER
     known = row.checksum or _version(row.table, row.location)
     return damage(path, known, row.bytes)
@@ -294,13 +294,25 @@ def exists(instance: Instance, table: StageTable, location: str) -> bool:
     """Whether a blob's file is there."""
     path = _inside(instance, f"Blob `{table}`", location)
     if remote_blobs.is_remote(instance):
-        return remote_blobs.size_of(path) is not None
+        return remote_blobs.size_of(instance, path) is not None
     return path.is_file()
 
 
 def remove(instance: Instance, table: StageTable, location: str) -> None:
     """Remove the file of a blob that no catalog row points to any more."""
-    _inside(instance, f"Blob `{table}`", location).unlink(missing_ok=True)
+    remove_file(instance, _inside(instance, f"Blob `{table}`", location))
+
+
+def remove_file(instance: Instance, path: Path) -> None:
+    """Remove a file of an instance, if it is there.
+
+    Raises:
+        BlobStoreError: Object storage cannot be reached, or refuses.
+    """
+    if remote_blobs.is_remote(instance):
+        remote_blobs.remove(instance, path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def unreferenced(instance: Instance, stage: str, referenced: set[str]) -> list[Path]:
@@ -332,7 +344,7 @@ def unreferenced(instance: Instance, stage: str, referenced: set[str]) -> list[P
 
 def _files_below(instance: Instance, folder: Path) -> list[Path]:
     if remote_blobs.is_remote(instance):
-        return remote_blobs.objects_below(folder)
+        return remote_blobs.objects_below(instance, folder)
     return [path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink()]
 
 

@@ -52,6 +52,29 @@ def test_a_view_of_a_function_names_the_column_of_the_table(stage: Stage) -> Non
         stage.commit("CREATE TABLE t (a int)")
 
 
+def test_what_names_columns_by_their_places_never_shows_others(stage: Stage) -> None:
+    stage.create(
+        "CREATE TABLE t (a int, c int)",
+        "CREATE FUNCTION users.f() RETURNS SETOF t LANGUAGE sql AS 'SELECT * FROM s.t'",
+        "CREATE FUNCTION users.body() RETURNS SETOF t LANGUAGE sql BEGIN ATOMIC TABLE t; END",
+        'CREATE VIEW users.renamed AS SELECT k FROM t AS "}t" (k)',
+        "CREATE VIEW users.joined AS SELECT k FROM (t CROSS JOIN generate_series(1, 2)) j(k)",
+        "CREATE VIEW users.of_rows AS SELECT a FROM users.f()",
+        "CREATE VIEW users.fine AS SELECT a, f.c FROM t CROSS JOIN generate_series(1, 2) f(c)",
+    )
+    assert stage.commit("CREATE TABLE t (a int, c int, d int)") == []
+    with pytest.raises(CannotCarryError, match=r"names columns of s\.t by their places"):
+        stage.commit("CREATE TABLE t (c int, a int, d int)")
+    stage.execute("DROP TABLE s__staging.t")
+    broken = stage.commit("CREATE TABLE t (c int, a int, d int)", policy="drop")
+    assert sorted(item.subject for item in broken) == [
+        "function users.body()",
+        "view users.joined",
+        "view users.of_rows",
+        "view users.renamed",
+    ]
+
+
 def test_the_policy_drop_leaves_out_what_does_not_fit_and_what_is_built_on_it(
     stage: Stage,
 ) -> None:

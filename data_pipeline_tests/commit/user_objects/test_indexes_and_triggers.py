@@ -4,7 +4,9 @@ from data_pipeline.store.table_properties import index_name
 from data_pipeline_tests.commit.user_objects.conftest import Stage
 
 _INDEXES = """
-SELECT pg_get_indexdef(indexrelid), obj_description(indexrelid), pg_get_constraintdef(k.oid)
+SELECT pg_get_indexdef(indexrelid), obj_description(indexrelid), pg_get_constraintdef(k.oid),
+       indisclustered,
+       ARRAY(SELECT attstattarget FROM pg_attribute WHERE attrelid = indexrelid ORDER BY attnum)
 FROM pg_index LEFT JOIN pg_constraint k ON conindid = indexrelid AND conrelid = indrelid
 WHERE indrelid = 's.t'::regclass ORDER BY 1
 """
@@ -28,6 +30,8 @@ def test_indexes_of_users_survive(stage: Stage) -> None:
         *_NEW,
         "CREATE INDEX by_b ON t USING hash (b) WHERE a > 0",
         "CREATE INDEX by_expression ON t (lower(b), a DESC)",
+        "ALTER INDEX by_expression ALTER COLUMN 1 SET STATISTICS 77",
+        "ALTER TABLE t CLUSTER ON t_pkey",
         "ALTER TABLE t ADD CONSTRAINT one_b UNIQUE (b) DEFERRABLE",
         "COMMENT ON INDEX by_b IS 'of a user'",
         "COMMENT ON INDEX t_pkey IS 'of the pipeline'",
@@ -38,6 +42,23 @@ def test_indexes_of_users_survive(stage: Stage) -> None:
     assert len(before) == 4
     stage.commit(*_NEW)
     assert (stage.rows(_INDEXES), stage.rows(_CONSTRAINTS)) == (before, constraints)
+
+
+def test_indexes_that_go_by_a_function_of_the_row_survive(stage: Stage) -> None:
+    stage.create(
+        *_NEW,
+        "CREATE FUNCTION users.k(n int, r s.t DEFAULT NULL) RETURNS int LANGUAGE sql IMMUTABLE "
+        "AS 'SELECT n'",
+        "CREATE INDEX by_row ON t (users.k(a, t))",
+        "CREATE STATISTICS users.st ON (users.k(a)), b FROM t",
+        "ALTER TABLE t ADD CONSTRAINT one EXCLUDE USING btree (users.k(a) WITH =)",
+    )
+    before = stage.rows(_INDEXES)
+    for put_aside in (False, True):
+        stage.commit(*_NEW, put_aside=put_aside)
+        assert stage.rows(_INDEXES) == before
+        stage.execute("DROP TABLE IF EXISTS aside.t")
+    assert stage.rows("SELECT count(*) FROM pg_statistic_ext") == [(1,)]
 
 
 def test_an_index_that_the_pipeline_no_longer_wants_goes(stage: Stage) -> None:
@@ -70,6 +91,7 @@ def test_constraints_defaults_and_options_survive(stage: Stage) -> None:
         "COMMENT ON CONSTRAINT positive ON t IS 'not negative'",
         "ALTER TABLE t ALTER COLUMN b SET DEFAULT 'it''s'",
         "ALTER TABLE t SET (fillfactor = 70, autovacuum_enabled = false)",
+        "ALTER TABLE t SET (toast.autovacuum_enabled = false)",
     )
     before = stage.rows(_CONSTRAINTS)
     assert len(before) == 3
@@ -82,11 +104,12 @@ def test_constraints_defaults_and_options_survive(stage: Stage) -> None:
         assert stage.rows(_CONSTRAINTS) == before
         stage.execute("DROP TABLE IF EXISTS aside.t, aside.u")
     state = """
-        SELECT ARRAY(SELECT unnest(reloptions) ORDER BY 1), pg_get_expr(adbin, adrelid)
+        SELECT ARRAY(SELECT unnest(reloptions) ORDER BY 1), pg_get_expr(adbin, adrelid),
+               (SELECT reloptions FROM pg_class WHERE oid = c.reltoastrelid)
         FROM pg_class c JOIN pg_attrdef ON adrelid = c.oid WHERE c.oid = 's.t'::regclass
     """
     options = ["autovacuum_enabled=false", "fillfactor=70"]
-    assert stage.rows(state) == [(options, "'it''s'::text")]
+    assert stage.rows(state) == [(options, "'it''s'::text", options[:1])]
 
 
 def test_triggers_and_rules_survive(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.database.sessions import set_up
+from data_pipeline.database.session_settings import set_up
 from data_pipeline.errors import CannotCarryError
 from data_pipeline_tests.commit.user_objects.conftest import Stage
 

@@ -1,9 +1,9 @@
-"""What users told PostgreSQL about the values of a table stays told."""
+"""What users told PostgreSQL about the values of a table stays told, and how to store them."""
 
 from data_pipeline_tests.commit.user_objects.conftest import Stage
 
 _TARGETS = """
-SELECT attname, attstattarget, attoptions FROM pg_attribute
+SELECT attname, attstattarget, attoptions, attstorage, attcompression FROM pg_attribute
 WHERE attrelid = 's.t'::regclass AND attnum > 0 ORDER BY 1
 """
 _OBJECTS = """
@@ -13,14 +13,15 @@ FROM pg_statistic_ext ORDER BY 1
 """
 
 
-def test_targets_of_columns_survive(stage: Stage) -> None:
+def test_targets_and_storage_of_columns_survive(stage: Stage) -> None:
     stage.create(
-        "CREATE TABLE t (a int, b int, c int)",
+        "CREATE TABLE t (a int, b int, c text, d jsonb)",
         "ALTER TABLE t ALTER COLUMN a SET STATISTICS 500, ALTER COLUMN b SET STATISTICS 0",
         "ALTER TABLE t ALTER COLUMN b SET (n_distinct = 5, n_distinct_inherited = -0.5)",
+        "ALTER TABLE t ALTER COLUMN c SET STORAGE EXTERNAL, ALTER COLUMN d SET COMPRESSION pglz",
     )
     before = stage.rows(_TARGETS)
-    stage.commit("CREATE TABLE t (c int, b int, a int)")
+    stage.commit("CREATE TABLE t (c text, d jsonb, b int, a int)")
     assert stage.rows(_TARGETS) == before
 
 

@@ -1,15 +1,20 @@
 -- kind: primary key
 -- kind: index; step 30; with its view
 -- kind: comment of index; step 31; with its view; of primary key, index
+-- kind: cluster; step 32; with its view; of primary key, index
+-- kind: statistics target of index; step 33; with its view; of primary key, index
 -- where: EXISTS (SELECT FROM pg_index
 --                LEFT JOIN pg_description
 --                    ON classoid = 'pg_class'::regclass AND objoid = indexrelid
---                WHERE indrelid = c.oid AND (NOT indisprimary OR description IS NOT NULL) OFFSET 0)
+--                WHERE indrelid = c.oid AND (NOT indisprimary OR indisclustered OR description IS NOT NULL)
+--                OFFSET 0)
 SELECT rel.oid::bigint, CASE WHEN indisprimary THEN 'primary key' ELSE 'index' END, c.relname,
        i.columns,
        CASE WHEN k.oid IS NULL THEN pg_get_indexdef(indexrelid)
             ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s', x, c.relname,
-                        pg_get_constraintdef(k.oid)) END, NULL, NULL::bigint
+                        pg_get_constraintdef(k.oid)) END,
+       CASE WHEN k.oid IS NULL THEN format('DROP INDEX %I.%I', nspname, c.relname)
+            ELSE format('ALTER TABLE %s DROP CONSTRAINT %I', x, c.relname) END, indexrelid::bigint
 FROM rel
 JOIN pg_index ON indrelid = rel.oid
 JOIN pg_class c ON c.oid = indexrelid
@@ -28,3 +33,21 @@ FROM rel
 JOIN pg_index ON indrelid = rel.oid
 JOIN pg_class c ON c.oid = indexrelid
 JOIN pg_description ON classoid = 'pg_class'::regclass AND objoid = c.oid
+UNION ALL
+SELECT rel.oid::bigint, 'cluster', c.relname, NULL,
+       format('ALTER TABLE %s CLUSTER ON %I', x, c.relname),
+       format('ALTER TABLE %s SET WITHOUT CLUSTER', x), NULL::bigint
+FROM rel
+JOIN pg_index ON indrelid = rel.oid
+JOIN pg_class c ON c.oid = indexrelid
+WHERE indisclustered
+UNION ALL
+SELECT rel.oid::bigint, 'statistics target of index', c.relname, NULL,
+       string_agg(format('ALTER INDEX %I.%I ALTER COLUMN %s SET STATISTICS %s', nspname, c.relname,
+                         attnum, attstattarget), '; ' ORDER BY attnum), NULL, NULL::bigint
+FROM rel
+JOIN pg_index ON indrelid = rel.oid
+JOIN pg_class c ON c.oid = indexrelid
+JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE attstattarget >= 0
+GROUP BY rel.oid, nspname, c.relname

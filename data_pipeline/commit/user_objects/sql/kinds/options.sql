@@ -1,13 +1,19 @@
 -- kind: option; step 14; at once
 -- kind: replica identity; step 63; reversible
 -- kind: row security; step 86; reversible; never left out
--- where: reloptions IS NOT NULL OR relreplident IN ('f', 'i') OR relrowsecurity
+-- where: reloptions IS NOT NULL
+--        OR (SELECT toast.reloptions IS NOT NULL FROM pg_class toast WHERE toast.oid = c.reltoastrelid)
+--        OR relreplident IN ('f', 'i') OR relrowsecurity
 --        OR relforcerowsecurity OR relreplident = 'n' AND relkind = 'r'
-SELECT rel.oid::bigint, 'option', split_part(o, '=', 1), NULL,
-       format('ALTER TABLE %s SET (%I = %L)', x, split_part(o, '=', 1),
-              substr(o, strpos(o, '=') + 1)),
-       format('ALTER TABLE %s RESET (%I)', x, split_part(o, '=', 1)), NULL::bigint
-FROM rel CROSS JOIN LATERAL unnest(reloptions) o
+SELECT rel.oid::bigint, 'option', place || option, NULL::text[],
+       format('ALTER TABLE %s SET (%s%I = %L)', x, place, option, value),
+       format('ALTER TABLE %s RESET (%s%I)', x, place, option), NULL::bigint
+FROM rel LEFT JOIN pg_class toast ON toast.oid = rel.reltoastrelid
+CROSS JOIN LATERAL (
+    SELECT place, split_part(o, '=', 1) AS option, substr(o, strpos(o, '=') + 1) AS value
+    FROM (SELECT '' AS place, unnest(rel.reloptions) AS o
+          UNION ALL SELECT 'toast.', unnest(toast.reloptions)) AS every
+) AS options
 UNION ALL
 SELECT rel.oid::bigint, 'replica identity', '', i.columns,
        format('ALTER TABLE %s REPLICA IDENTITY %s', x, CASE relreplident

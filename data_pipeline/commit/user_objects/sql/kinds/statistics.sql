@@ -9,7 +9,7 @@ SELECT rel.oid::bigint, 'statistics', stxname, columns,
                             stxstattarget) END,
            format('COMMENT ON STATISTICS %I.%I IS ', n.nspname, stxname)
            || quote_literal(obj_description(s.oid, 'pg_statistic_ext'))),
-       format('DROP STATISTICS %I.%I', n.nspname, stxname), NULL::bigint
+       format('DROP STATISTICS %I.%I', n.nspname, stxname), s.oid::bigint
 FROM rel
 JOIN pg_statistic_ext s ON stxrelid = rel.oid
 JOIN pg_namespace n ON n.oid = stxnamespace

@@ -1,4 +1,5 @@
 -- kind: statistics target; step 15; at once
+-- kind: storage; step 16; at once
 -- where: a.targeted
 SELECT rel.oid::bigint, 'statistics target', attname, ARRAY[attname::text],
        concat_ws('; ', CASE WHEN attstattarget >= 0
@@ -15,3 +16,16 @@ SELECT rel.oid::bigint, 'statistics target', attname, ARRAY[attname::text],
 FROM rel JOIN pg_attribute ON attrelid = rel.oid
 WHERE relkind IN ('r', 'm') AND attnum > 0 AND NOT attisdropped
   AND (attstattarget >= 0 OR attoptions IS NOT NULL)
+UNION ALL
+SELECT rel.oid::bigint, 'storage', attname, ARRAY[attname::text],
+       concat_ws('; ', CASE WHEN attstorage <> typstorage
+                       THEN format('ALTER TABLE %s ALTER COLUMN %I SET STORAGE %s', x, attname,
+                                   CASE attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL'
+                                   WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) END,
+                       CASE WHEN attcompression <> ''
+                       THEN format('ALTER TABLE %s ALTER COLUMN %I SET COMPRESSION %s', x, attname,
+                                   CASE attcompression WHEN 'p' THEN 'pglz' ELSE 'lz4' END) END),
+       NULL, NULL::bigint
+FROM rel JOIN pg_attribute ON attrelid = rel.oid JOIN pg_type ON pg_type.oid = atttypid
+WHERE relkind IN ('r', 'm') AND attnum > 0 AND NOT attisdropped
+  AND (attstorage <> typstorage OR attcompression <> '')

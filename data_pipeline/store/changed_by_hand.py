@@ -37,7 +37,7 @@ is not known. Of a view, `rule`: the version of its query, `shows`: the names of
 follows a table that is renamed away), `definition`: a digest of its query.
 """
 
-STATE = stored_query(__file__, "relation_state")
+STATE = stored_query(__file__, "changed_by_hand")
 """The SQL of the state of a `regclass`; NULL where there is no such relation."""
 
 _DEFINITION = "SELECT md5(pg_get_viewdef({oid}::oid))"
@@ -241,8 +241,8 @@ def _look_at_view(
     with with_settings(connection, "SET LOCAL search_path = ''"):
         found = run(connection, _DEFINITION.format(oid=state["oid"])).scalar()
     before = row.relation.get("definition")
-    is_known = row.relation.get("database") == state["database"] and before is not None
-    is_changed = is_known and before != found
+    # In another database, too: a restore writes the same query.
+    is_changed = before is not None and before != found
     change = f"query of view `{row.table}` was changed by hand" if is_changed else None
     return Verdict(True, change, remembered(state, writer=None, definition=found))
 
@@ -250,6 +250,8 @@ def _look_at_view(
 def _look_at_rows(
     connection: sa.Connection, relation: RelationName, row: CatalogRow, state: State
 ) -> Verdict:
+    if _has_other_columns(connection, relation, row, state):
+        return Verdict(True, f"columns of `{row.table}` were changed by hand", state)
     writer = row.relation.get("writer")
     first = f"(SELECT xmin FROM {relation.quoted} LIMIT 1)"
     count, own, alike, first_writer = run(
@@ -269,6 +271,20 @@ def _look_at_rows(
             one = first_writer if alike == count else None
             return Verdict(True, None, remembered(state, writer=one), large)
     return Verdict(True, f"rows of `{row.table}` were changed by hand", state, large)
+
+
+def _has_other_columns(
+    connection: sa.Connection, relation: RelationName, row: CatalogRow, state: State
+) -> bool:
+    """Whether the copy of a table in another database has columns that were not built.
+
+    They may be added without writing any row. Types that are not PostgreSQL's own cannot be told.
+    """
+    known = row.relation
+    if known.get("database") in (None, state["database"]):
+        return False  # of an earlier version of this package, or compared already
+    is_other = known.get("columns") != state["columns"]
+    return is_other and not has_own_types(connection, relation)
 
 
 def _own_rows(writer: Writers) -> str:

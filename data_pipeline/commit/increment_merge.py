@@ -13,11 +13,11 @@ from data_pipeline.database.row_hash import differs
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.results.build import analyze
-from data_pipeline.results.increments import PLAN_AS_USUAL, PREFER_INDEX, is_small
+from data_pipeline.results.increment_checks import PLAN_AS_USUAL, PREFER_INDEX, is_small
 from data_pipeline.store import staging
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.changed_by_hand import MOST_WRITERS, Writers, verdict_on, writers_sum
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.relation_state import MOST_WRITERS, Writers, verdict_on, writers_sum
 
 # Statistics are taken anew when so much of a table has changed since they were.
 _SHARE_UNKNOWN = 0.05
