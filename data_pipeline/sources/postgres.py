@@ -17,9 +17,13 @@ from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import DatabaseUrl, Instance, load_configuration
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.results.sql_query import sql_query
-from data_pipeline.sources.ranges.page_ranges import PagedTable, Range, ranges_of, snapshot_session
-from data_pipeline.sources.ranges.postgres_ranges import PostgresRanges
-from data_pipeline.sources.ranges.ranges_within import RangesWithin
+from data_pipeline.sources.ranges.postgres_page_ranges import (
+    PagedTable,
+    Range,
+    ranges_of,
+    snapshot_session,
+)
+from data_pipeline.sources.ranges.postgres_range_reads import PostgresRanges, RangesWithin
 from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError, uncounted
 from data_pipeline.sources.source_catalog import SourceCatalog, SourceColumn, SourceRelation
 from data_pipeline.store.table_properties import ForeignKey
@@ -27,7 +31,7 @@ from data_pipeline.store.table_properties import ForeignKey
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_TABLES = sa.text(stored_query(__file__, "postgres_tables"))
+_TABLES = sa.text(stored_query(__file__, "postgres_column_types"))
 _COUNTERS = sa.text(stored_query(__file__, "postgres_counters"))
 _PLACE = stored_query(__file__, "postgres_place")
 

@@ -30,7 +30,7 @@ from data_pipeline.sources.read_ahead import ReadAhead, watched
 from data_pipeline.sources.source import Reading, Source, uncounted_remedy
 from data_pipeline.sources.source_catalog import SourceCatalog, SourceRelation
 from data_pipeline.store.table_properties import METADATA_KEY, Declared, Properties, properties
-from data_pipeline.transfer.frames import reporter
+from data_pipeline.transfer.progress import reporter
 
 VIEWS = frozenset({"view", "materialized view"})
 """Kinds of tables that are loaded only where they are named."""
@@ -287,12 +287,7 @@ def raw_names(tables: Iterable[str]) -> Mapping[str, str]:
 
     Dagster takes no others for checks of assets and for dependencies.
     """
-    folded = {
-        name: unicodedata.normalize("NFKD", name.replace("ß", "ss"))
-        .encode("ascii", "ignore")
-        .decode()
-        for name in tables
-    }
+    folded = {name: _without_accents(name) for name in tables}
     found: dict[str, str] = {}
     for name, plain in folded.items():
         raw = name if name == plain else plain or "table"

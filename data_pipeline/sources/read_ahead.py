@@ -12,7 +12,7 @@ from data_pipeline.errors import DataPipelineError
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.sources.source import Open, Rows
 from data_pipeline.sources.source_catalog import SourceRelation
-from data_pipeline.transfer.frames import Progress
+from data_pipeline.transfer.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import adbc_driver_manager
 import pyarrow as pa
 
+from data_pipeline.database.adbc_sessions import run_adbc
 from data_pipeline.database.identifiers import RelationName, quoted
 from data_pipeline.database.server_errors import load_refusal
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.transfer.arrow_types import AS_TEXT, TEXT_TYPES, declared_type
+from data_pipeline.transfer.arrow_types import AS_TEXT, TEXT_TYPES, PostgresType, declared_type
 from data_pipeline.transfer.encode import Outgoing, outgoing
-from data_pipeline.transfer.frames import Progress
-from data_pipeline.transfer.table_columns import relation_columns
+from data_pipeline.transfer.progress import Progress
+from data_pipeline.transfer.table_columns import Column, relation_columns
 from data_pipeline.transfer.value_checks import check_column_names
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 # A piece is checked and cast at once: small enough to bound memory, large enough to be fast.
 _PIECE_ROWS = 65_536
 _PIECE_CELLS = 4_194_304
+
+_built_in: dict[str, PostgresType] = {}
+"""What the types are to the server that follow from Arrow types alone."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,12 @@ def load(
         check_column_names(reader.schema.names)
         with connection.cursor() as cursor:
             declared = _declarations(cursor, reader.schema, types or {}, nullable or {})
-            _create(cursor, schema, table, declared, nullable or {}, unlogged=unlogged)
-            columns = _plan(cursor, schema, table, reader.schema, nullable or {})
+            _create(connection, schema, table, declared, nullable or {}, unlogged=unlogged)
+            found = _columns(cursor, schema, table, declared, types or {})
+            columns = _plan(connection, schema, table, reader.schema, found, nullable or {})
             stream = _Stream(reader, columns, on_progress, started)
             stream.send(cursor, schema, table)
-            _convert_texts(cursor, schema, table, columns)
+            _convert_texts(connection, schema, table, columns)
     except BaseException as error:
         # Without a connection there is no transaction left to roll back.
         with contextlib.suppress(adbc_driver_manager.Error):
@@ -160,7 +165,7 @@ def no_such_type(column: str, declared: str) -> ConfigurationError:
 
 
 def _create(
-    cursor: "Cursor",
+    connection: "Connection",
     schema: str,
     table: str,
     declared: Mapping[str, str],
@@ -173,11 +178,33 @@ def _create(
         for name, kind in declared.items()
     )
     kind = "UNLOGGED TABLE" if unlogged else "TABLE"
-    cursor.execute(f"CREATE {kind} {quoted(schema, table)} ({columns})")
+    run_adbc(connection, f"CREATE {kind} {quoted(schema, table)} ({columns})")
+
+
+def _columns(
+    cursor: "Cursor",
+    schema: str,
+    table: str,
+    declared: Mapping[str, str],
+    types: Mapping[str, str],
+) -> list[Column]:
+    """Return the columns of the table that was created; built-in types are looked up once."""
+    if not types and all(kind in _built_in for kind in declared.values()):
+        return [Column(name, _built_in[kind]) for name, kind in declared.items()]
+    columns = relation_columns(cursor, schema, table)
+    for column in columns:
+        if column.name not in types:
+            _built_in[declared[column.name]] = column.type
+    return columns
 
 
 def _plan(
-    cursor: "Cursor", schema: str, table: str, arrow: pa.Schema, nullable: Mapping[str, bool]
+    connection: "Connection",
+    schema: str,
+    table: str,
+    arrow: pa.Schema,
+    found: list[Column],
+    nullable: Mapping[str, bool],
 ) -> list[Outgoing]:
     columns = [
         outgoing(
@@ -187,25 +214,28 @@ def _plan(
             not_null=not nullable.get(field.name, True),
             as_text=field.metadata == AS_TEXT and column.type.name not in TEXT_TYPES,
         )
-        for field, column in zip(arrow, relation_columns(cursor, schema, table), strict=True)
+        for field, column in zip(arrow, found, strict=True)
     ]
-    _alter(cursor, schema, table, [f"{quoted(c.name)} TYPE text" for c in columns if c.via_text])
+    as_text = [f"{quoted(c.name)} TYPE text" for c in columns if c.via_text]
+    _alter(connection, schema, table, as_text)
     return columns
 
 
-def _convert_texts(cursor: "Cursor", schema: str, table: str, columns: list[Outgoing]) -> None:
+def _convert_texts(
+    connection: "Connection", schema: str, table: str, columns: list[Outgoing]
+) -> None:
     changes = []
     for column in columns:
         if column.via_text:
             name = quoted(column.name)
             changes.append(f"{name} TYPE {column.declared} USING {name}::{column.declared}")
-    _alter(cursor, schema, table, changes)
+    _alter(connection, schema, table, changes)
 
 
-def _alter(cursor: "Cursor", schema: str, table: str, changes: list[str]) -> None:
+def _alter(connection: "Connection", schema: str, table: str, changes: list[str]) -> None:
     if changes:
         actions = ", ".join(f"ALTER COLUMN {change}" for change in changes)
-        cursor.execute(f"ALTER TABLE {quoted(schema, table)} {actions}")
+        run_adbc(connection, f"ALTER TABLE {quoted(schema, table)} {actions}")
 
 
 class _Stream:

@@ -1,12 +1,10 @@
 """Frames of pandas, polars and Arrow, and the Arrow streams they become and come from."""
 
-import logging
-import time
-from collections.abc import Callable
+import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from data_pipeline.errors import UnsupportedDataError
-from data_pipeline.transfer.loaded_modules import loaded_module
 
 if TYPE_CHECKING:
     import polars as pl
@@ -216,31 +214,10 @@ def _type_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-Progress = Callable[[int, float], None]
-"""Called during a transfer with the rows so far and the seconds since its start."""
+def loaded_module(name: str) -> Any:
+    """Return a module if somebody has imported it, else None; it is never imported for this.
 
-INTERVAL_SECONDS = 5.0
-"""A transfer is long, and reported, when it takes more than this; then every so often."""
-
-
-def reporter(log: logging.Logger, what: str, *, interval: float | None = None) -> Progress:
-    """Return a function that logs rows and rate at most once in `interval` seconds.
-
-    Args:
-        log: Takes the messages.
-        what: What is transferred, with which each message begins.
-        interval: Seconds between messages; default: `INTERVAL_SECONDS`.
+    Where another thread imports it at this moment, that is waited for: `sys.modules` alone would
+    give a module that has not all of its names yet.
     """
-    interval = INTERVAL_SECONDS if interval is None else interval
-    last = time.monotonic()
-
-    def report(rows: int, seconds: float) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < interval:
-            return
-        last = now
-        rate = rows / seconds if seconds else 0.0
-        log.info(f"{what}: {rows:,} rows in {seconds:.0f} s, {rate:,.0f} rows/s")
-
-    return report
+    return None if sys.modules.get(name) is None else importlib.import_module(name)

@@ -35,15 +35,19 @@ def relation_columns(cursor: "Cursor", schema: str, table: str) -> list[Column]:
     Raises:
         TableNotFoundError: There is no such relation.
     """
-    cursor.execute(_RELATION, (schema, table))
-    found = cursor.fetchone()
-    if found is None:
+    cursor.execute(_COLUMNS, (schema, table))
+    columns = [
+        Column(name, PostgresType(declared, base, modifier, is_array))
+        for name, declared, base, modifier, is_array in cursor.fetchall()
+    ]
+    if not columns and not _exists(cursor, schema, table):
         raise TableNotFoundError(
             f"There is no table or view `{schema}.{table}` in the database. "
             "Materialize the asset that makes it."
         )
-    cursor.execute(_COLUMNS, (found[0],))
-    return [
-        Column(name, PostgresType(declared, base, modifier, is_array))
-        for name, declared, base, modifier, is_array in cursor.fetchall()
-    ]
+    return columns
+
+
+def _exists(cursor: "Cursor", schema: str, table: str) -> bool:
+    cursor.execute(_RELATION, (schema, table))
+    return cursor.fetchone() is not None

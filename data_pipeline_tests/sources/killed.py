@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.sources.ranges import page_ranges
-from data_pipeline.sources.ranges.postgres_ranges import PostgresRanges
+from data_pipeline.sources.ranges import postgres_page_ranges
+from data_pipeline.sources.ranges.postgres_range_reads import PostgresRanges
 from data_pipeline_tests.sources import shops
 from data_pipeline_tests.sources.test_ranges import RANGE_BYTES
 
 if __name__ == "__main__":
-    page_ranges._RANGE_BYTES = RANGE_BYTES
+    postgres_page_ranges._RANGE_BYTES = RANGE_BYTES
     begun: list[str] = []
     read_range = PostgresRanges.load
 

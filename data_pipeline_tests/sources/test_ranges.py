@@ -1,5 +1,6 @@
 """Large tables of PostgreSQL are loaded by ranges; what was loaded before a failure is kept."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.errors import DatabaseError
-from data_pipeline.sources.ranges import page_ranges
-from data_pipeline.sources.ranges.page_ranges import ranges_of
-from data_pipeline.sources.ranges.postgres_ranges import PostgresRanges
+from data_pipeline.sources.ranges import postgres_page_ranges
+from data_pipeline.sources.ranges.postgres_page_ranges import ranges_of
+from data_pipeline.sources.ranges.postgres_range_reads import PostgresRanges
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.sources.shops import read, run, text
 from data_pipeline_tests.sources.test_postgres_tables import (
@@ -34,7 +35,7 @@ RANGE_BYTES = 4 * 8192
 
 @pytest.fixture(autouse=True)
 def _small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_ranges, "_RANGE_BYTES", RANGE_BYTES)
+    monkeypatch.setattr(postgres_page_ranges, "_RANGE_BYTES", RANGE_BYTES)
 
 
 @pytest.fixture
@@ -215,7 +216,8 @@ def test_a_run_goes_on_after_one_that_was_killed(
         text(source),
         str(tmp_path),
     ]
-    assert subprocess.run(killed).returncode == -signal.SIGKILL
+    home = {**os.environ, "DAGSTER_HOME": str(tmp_path)}  # what is killed does not clean up
+    assert subprocess.run(killed, env=home).returncode == -signal.SIGKILL
     [(before,)] = rows(configured, "SELECT count(rows) FROM full_catalog.loads")
     assert before >= 1
     assert run("full", text(source), tmp_path) >= {"raw/orders", "raw/small"}

@@ -32,7 +32,7 @@ from data_pipeline.sources.declared_sources import refreshing
 from data_pipeline.sources.file_identity import files_seen
 from data_pipeline.sources.ranges import file_ranges
 from data_pipeline.sources.ranges.csv_cuts import csv_cuts
-from data_pipeline.sources.ranges.ranges_within import RangesWithin
+from data_pipeline.sources.ranges.postgres_range_reads import RangesWithin
 from data_pipeline.sources.source import SourceError
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.sources.shops import text
@@ -247,7 +247,8 @@ def test_one_snapshot_of_a_sqlite_file_is_loaded_while_others_write(
 def test_a_run_goes_on_after_one_that_was_killed(kind: Kind, loaded: Loaded) -> None:
     assets = kind.assets()
     killed = [sys.executable, "-m", __name__, type(kind).__name__, str(kind.folder.parent)]
-    done = subprocess.run(killed, capture_output=True, text=True)
+    home = {**os.environ, "DAGSTER_HOME": str(kind.folder.parent)}  # it does not clean up
+    done = subprocess.run(killed, capture_output=True, text=True, env=home)
     assert done.returncode == -signal.SIGKILL, done.stderr
     [(before,)] = rows(kind.configured, "SELECT count(rows) FROM full_catalog.loads")
     assert before >= 1

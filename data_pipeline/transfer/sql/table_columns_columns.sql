@@ -2,7 +2,10 @@ WITH RECURSIVE step AS (
     SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) AS declared,
            a.atttypid AS type, a.atttypmod AS modifier, false AS is_array, 0 AS depth
     FROM pg_attribute a
-    WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid = (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1::text AND c.relname = $2::text
+    ) AND a.attnum > 0 AND NOT a.attisdropped
   UNION ALL
     SELECT s.attnum, s.attname, s.declared,
            CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END,

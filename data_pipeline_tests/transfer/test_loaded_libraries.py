@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.transfer import loaded_modules
+from data_pipeline.transfer.frames import loaded_module
 
 
 def test_a_module_is_never_seen_half_imported(
@@ -20,14 +20,14 @@ def test_a_module_is_never_seen_half_imported(
     importing.start()
     while "slowly_imported" not in sys.modules:
         time.sleep(0.001)
-    assert loaded_modules.loaded_module("slowly_imported").DataFrame
+    assert loaded_module("slowly_imported").DataFrame
     importing.join()
     del sys.modules["slowly_imported"]
 
 
 def test_what_nobody_imported_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "this", raising=False)
-    assert loaded_modules.loaded_module("this") is None
+    assert loaded_module("this") is None
     assert "this" not in sys.modules
     monkeypatch.setitem(sys.modules, "this", None)  # type: ignore[arg-type] # refused by somebody
-    assert loaded_modules.loaded_module("this") is None
+    assert loaded_module("this") is None
