@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from data_pipeline.dagster_internals import ReconstructableJob, ReconstructableRepository
     from data_pipeline.database.identifiers import StageTable
     from data_pipeline.instances import Configuration
+    from data_pipeline.sampling.report.stored_reports import Inputs
 
 _GIVEN = f"{__name__}.given"
 _CHOSEN = f"{__name__}.chosen"
@@ -174,7 +175,7 @@ def _only(found: Sequence[CodeModule]) -> CodeModule | None:
 def _repository() -> "ReconstructableRepository":
     meta = click.get_current_context().meta
     if _LOADED not in meta:
-        from data_pipeline.code_version.run_time_values import UnseenInputWarning
+        from data_pipeline.code_version.code_warnings import UnseenInputWarning
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnseenInputWarning)  # commands say it, once
@@ -239,3 +240,21 @@ def _shorten(told: traceback.TracebackException) -> list[traceback.FrameSummary]
 def _is_of_the_user(file: str) -> bool:
     shipped = file.startswith((f"{_PACKAGE / 'pipelines'}", f"{_PACKAGE / 'definitions.py'}"))
     return shipped or not (_DAGSTER in file or any(part in file for part in _NOT_OF_THE_USER))
+
+
+def input_stages() -> dict[str, "Inputs"]:
+    """Return the input tables of the project, by stage."""
+    from data_pipeline.database.identifiers import StageTable
+    from data_pipeline.sampling.copy_filtered_inputs import SOURCE_METADATA_KEY
+    from data_pipeline.sampling.report.stored_reports import Inputs
+    from data_pipeline.store.table_properties import declared_properties
+
+    found: dict[str, Inputs] = {}
+    for spec in asset_specs():
+        if SOURCE_METADATA_KEY in spec.metadata:
+            table = StageTable.from_path(spec.key.path)
+            raw = StageTable.from_path(str(spec.metadata[SOURCE_METADATA_KEY]).split("/"))
+            inputs = found.setdefault(table.stage, Inputs(table.stage, {}, {}))
+            inputs.raw[table.name] = raw  # type: ignore[index] # it is this function's own
+            inputs.declared[table.name] = declared_properties(spec.metadata)  # type: ignore[index]
+    return found

@@ -1,6 +1,6 @@
 """The slices of tables that a command is to work on: `--slices 2026-01-01..2026-01-30`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class SliceRun:
         partition_key: The partition of instance and slice.
         tags: The tags of the run that say it.
         rank: How often the job of the instance has to run before it.
+        place: Where the key stands among those of its dimension.
     """
 
     job: str
@@ -40,6 +41,7 @@ class SliceRun:
     partition_key: str
     tags: Mapping[str, str]
     rank: int
+    place: int
 
 
 def chosen_slices(
@@ -64,6 +66,8 @@ def chosen_slices(
         INSTANCE_DIMENSION,
         partition_key_of,
         slice_dimension,
+        slice_keys,
+        unknown_slice,
     )
     from data_pipeline.sliced_assets import RANK_KEY
 
@@ -78,12 +82,14 @@ def chosen_slices(
     dimensions = {name: slice_dimension(partitions) for name, partitions in by.items()}
     dimension, wanted = _dimension(said, sorted({item[0] for item in dimensions.values()}))
     keys = {
-        name: _keys(found, storage)
+        name: slice_keys(found, storage)
         for name, (other, found) in dimensions.items()
         if other == dimension
     }
     every = list(dict.fromkeys(key for found in keys.values() for key in found))
-    chosen = list(_chosen(wanted, dimension, every))
+    by_this = next(found for other, found in dimensions.values() if other == dimension)
+    chosen = list(_chosen(wanted, every, lambda key: unknown_slice(key, dimension, by_this, every)))
+    places = {key: place for place, key in enumerate(every)}
     made = [name for name in keys if loads or not _is_raw(jobs[name])]
     for name in made:
         rank: Any = jobs[name].metadata[RANK_KEY].value
@@ -94,7 +100,15 @@ def chosen_slices(
                 f"{PARTITION_TAG}/{dimension}": key,
                 f"{PARTITION_TAG}/{INSTANCE_DIMENSION}": instance,
             }
-            yield SliceRun(name, key, partition, tags, rank)
+            yield SliceRun(name, key, partition, tags, rank, places[key])
+
+
+def said_of(runs: Sequence[SliceRun]) -> str:
+    """Write slices as the option takes them."""
+    from data_pipeline.instances.slice_dimensions import as_ranges
+
+    places = {item.place: item.key for item in runs}
+    return as_ranges((places[place], place - 1 in places) for place in sorted(places))
 
 
 def _is_raw(job: "dg.JobDefinition") -> bool:
@@ -108,32 +122,25 @@ def _is_raw(job: "dg.JobDefinition") -> bool:
 def known_slices(storage: "dg.DagsterInstance | None") -> "dict[StageTable, list[str]]":
     """Return the keys that the slices of each table may have.
 
+    Tables by dynamic partitions without any key are left out: most likely that is another storage
+    than the one in which keys were added.
+
     Args:
-        storage: Where Dagster keeps dynamic partitions; None: nowhere yet, so that of tables with
-            such slices nothing is known.
+        storage: Where Dagster keeps dynamic partitions; None: nowhere yet.
     """
     import dagster as dg
 
-    from data_pipeline.instances.slice_dimensions import slice_dimension
+    from data_pipeline.instances.slice_dimensions import slice_dimension, slice_keys
 
     found = {}
     for table, name in chosen_project.sliced_tables().items():
         partitions = chosen_project.job(name).partitions_def
         if isinstance(partitions, dg.MultiPartitionsDefinition):
             _, by = slice_dimension(partitions)
-            if storage is not None or not isinstance(by, dg.DynamicPartitionsDefinition):
-                found[table] = _keys(by, storage)
+            keys = slice_keys(by, storage)
+            if keys or not isinstance(by, dg.DynamicPartitionsDefinition):
+                found[table] = keys
     return found
-
-
-def _keys(
-    partitions: "dg.PartitionsDefinition[Any]", storage: "dg.DagsterInstance | None"
-) -> list[str]:
-    import dagster as dg
-
-    if storage is None and isinstance(partitions, dg.DynamicPartitionsDefinition):
-        return []
-    return [str(key) for key in partitions.get_partition_keys(dynamic_partitions_store=storage)]
 
 
 def _dimension(said: str, known: Sequence[str]) -> tuple[str, str]:
@@ -153,22 +160,14 @@ def _dimension(said: str, known: Sequence[str]) -> tuple[str, str]:
     raise ConfigurationError(f"--slices {said}: tables have slices by several things. Say {listed}")
 
 
-def _chosen(wanted: str, dimension: str, known: Sequence[str]) -> Iterator[str]:
+def _chosen(wanted: str, known: Sequence[str], unknown: Callable[[str], str]) -> Iterator[str]:
     for part in wanted.split(","):
         first, mark, last = part.partition(_TO)
         for key in (first, last) if mark else (first,):
             if key not in known:
-                raise ConfigurationError(_unknown(key, dimension, known))
+                raise ConfigurationError(f"--slices: {unknown(key)}")
         start = known.index(first)
         end = known.index(last) if mark else start
         if end < start:
             raise ConfigurationError(f"--slices {part}: `{first}` comes after `{last}`.")
         yield from known[start : end + 1]
-
-
-def _unknown(key: str, dimension: str, known: Sequence[str]) -> str:
-    there = f"They go from `{known[0]}` to `{known[-1]}`." if known else "There are none yet."
-    return (
-        f"--slices: `{dimension}` has no slice `{key}`. {there} Dynamic partitions are added in "
-        'the web UI, or by DagsterInstance.get().add_dynamic_partitions("name", ["key"]).'
-    )

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import dagster as dg
 
 from data_pipeline.cli import chosen_project
 from data_pipeline.cli.chosen_slices import SliceRun
-from data_pipeline.code_version.run_time_values import unseen_inputs
+from data_pipeline.code_version.code_warnings import unseen_inputs
 from data_pipeline.dagster_internals import ResolvedRunConfig, create_execution_plan
 from data_pipeline.database.connection import database
 from data_pipeline.identity.run_resources import RunResources
@@ -42,7 +44,24 @@ def planned(
 def storage_of_shell(home: Path) -> dg.DagsterInstance | None:
     """Return the storage that a run from the shell would use, None where there is none yet."""
     folder = os.environ.get("DAGSTER_HOME") or str(home.absolute() / "dagster")
-    return dg.DagsterInstance.from_config(folder) if Path(folder).is_dir() else None
+    if not Path(folder).is_dir():
+        return None
+    with at_home(folder):
+        return dg.DagsterInstance.from_config(folder)
+
+
+@contextmanager
+def at_home(folder: str) -> Iterator[None]:
+    """Let a folder be DAGSTER_HOME, of which a storage named in `dagster.yaml` is not told."""
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
 
 
 def orphans_of(instance: Instance) -> Orphans:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from data_pipeline.code_version.run_time_values import SOURCE_KEY
+from data_pipeline.code_version.nondeterminism import SOURCE_KEY
 from data_pipeline.definition_metadata import kept_value
 from data_pipeline.identity.run_resources import RunResources, SeenResources, objects_of_run
 from data_pipeline.instances import Instance

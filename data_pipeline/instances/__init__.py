@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from data_pipeline.instances.configuration import Configuration, load_configuration
     from data_pipeline.instances.environment import DatabaseUrl
     from data_pipeline.instances.instance import CopyFilter, Instance
-    from data_pipeline.instances.settings.caching import CacheValidation
-    from data_pipeline.instances.settings.stores import BlobStore, TableStore
+    from data_pipeline.instances.settings.caching_and_kept_versions import CacheValidation
+    from data_pipeline.instances.settings.stores_and_commits import BlobStore, TableStore
 
 __all__ = [
     "BlobStore",
@@ -25,13 +25,13 @@ __all__ = [
 ]
 
 _PLACES = {
-    "BlobStore": "settings.stores",
-    "CacheValidation": "settings.caching",
+    "BlobStore": "settings.stores_and_commits",
+    "CacheValidation": "settings.caching_and_kept_versions",
     "Configuration": "configuration",
     "CopyFilter": "instance",
     "DatabaseUrl": "environment",
     "Instance": "instance",
-    "TableStore": "settings.stores",
+    "TableStore": "settings.stores_and_commits",
     "load_configuration": "configuration",
 }
 

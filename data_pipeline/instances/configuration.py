@@ -15,12 +15,12 @@ from data_pipeline.instances.instance import SAMPLE_STAGE, Instance, key_parts
 from data_pipeline.instances.merged_layers import Located, locate, problem, shown, suggestion
 from data_pipeline.instances.placeholders import Placeholders
 from data_pipeline.instances.resolution import Resolver, Sections
-from data_pipeline.instances.settings.caching import CacheValidation
+from data_pipeline.instances.settings.caching_and_kept_versions import CacheValidation
 from data_pipeline.instances.settings.copy_filters import CopyAttrs
 from data_pipeline.instances.settings.instance_keys import InstanceKeys
 from data_pipeline.instances.settings.report_limits import CheckSettings
 from data_pipeline.instances.settings.sample import RootSettings, SampleSettings
-from data_pipeline.instances.settings.stores import BlobStore, TableStore
+from data_pipeline.instances.settings.stores_and_commits import BlobStore, TableStore
 from data_pipeline.instances.yaml_file import configuration_path, read_configuration
 
 Shape: TypeAlias = Mapping[str, "Shape | None"]
@@ -41,6 +41,8 @@ _SAMPLE: Shape = {
     "size": _FREE,
     "cover": _FREE,  # a word or a mapping: its own validator looks at it
     "pins": _FREE,
+    "whole": _FREE,
+    "cut": _FREE,
     "follow": {"*": None},
     "where": {"*": None},
     "mask": {"*": {"*": None}},
@@ -174,6 +176,7 @@ class Configuration:
         home: Directory of the embedded server and of local storage (`DATA_PIPELINE_HOME`).
         tracked_packages: Libraries whose versions count as code of the assets that use them.
         instances: The instances by name, in the order of the file.
+        unused: The connections that no instance refers to, as the file names them.
     """
 
     name: str
@@ -182,6 +185,7 @@ class Configuration:
     tracked_packages: tuple[str, ...]
     instances: Mapping[str, Instance] = field(hash=False)
     _neighbours: tuple[Instance, ...] = field(repr=False)
+    unused: tuple[str, ...] = ()
 
     def instance(self, name: str) -> Instance:
         """Return an instance by its name, which is its partition key, or a part of that.
@@ -304,9 +308,19 @@ def load_configuration(
         _tracked_packages(sections),
         MappingProxyType(instances),
         neighbours,
+        tuple(_unused(sections, resolver.built.values())),
     )
     configuration.check_stages([])
     return configuration
+
+
+def _unused(sections: Sections, instances: Iterable[Instance]) -> Iterator[str]:
+    """Name the connections that no instance refers to, which may be there for another shell."""
+    instances = list(instances)
+    tables = {instance.table_store.table_store_connection for instance in instances}
+    blobs = {instance.blob_store.blob_store_connection for instance in instances}
+    for section, used in (("table_store_connections", tables), ("blob_store_connections", blobs)):
+        yield from (f"{section}.{name}" for name in sections.section(section) if name not in used)
 
 
 def _tracked_packages(sections: Sections) -> tuple[str, ...]:

@@ -1,29 +1,18 @@
-"""One instance: its names and those it may have, its stores, its attrs, and what it copies."""
+"""One instance: its schemas, its stores, its attrs, and what it copies."""
 
 import copy
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_pipeline.instances import project
-from data_pipeline.instances.merged_layers import problem, shown
-from data_pipeline.instances.settings.caching import CacheValidation
+from data_pipeline.instances.settings.caching_and_kept_versions import CacheValidation
 from data_pipeline.instances.settings.copy_filters import CopyAttrs
 from data_pipeline.instances.settings.sample import SampleSettings
-from data_pipeline.instances.settings.stores import BlobStore, TableStore
+from data_pipeline.instances.settings.stores_and_commits import BlobStore, TableStore
 
-_IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_PREFIX = re.compile(r"[a-z0-9_]+")
-_RULE = (
-    "Use lower-case letters, digits and single underscores, with a letter first and no "
-    "underscore last, such as 'midi' or 'full_2024'."
-)
 _BETWEEN_DIMENSIONS = "|"  # as Dagster writes keys of two dimensions
-
-PIPELINE_JOB = "pipeline"
-"""Name of the job that runs any instance; every instance has a job of its own name beside it."""
 
 STAGING_SUFFIX = "__staging"
 SLOTS_SUFFIX = "__slots"
@@ -209,50 +198,3 @@ class Instance:
 def key_parts(partition_key: str) -> list[str]:
     """Return the parts of a partition key: the instance's name, and a slice where it has one."""
     return partition_key.split(_BETWEEN_DIMENSIONS)
-
-
-def check_name(file: Path, name: str) -> None:
-    """Check the name of an instance, which is its partition key and the name of its job.
-
-    Raises:
-        ConfigurationError: It has other characters, or is the name of the job for any instance.
-    """
-    key = f"instances.{name}"
-    if not _IDENTIFIER.fullmatch(name):
-        raise problem(file, key, f"{shown(name)} cannot be the name of an instance", _RULE)
-    if name == PIPELINE_JOB:
-        what = f"'{name}' is the name of the job that runs any instance"
-        raise problem(file, key, what, "Choose another name for the instance.")
-
-
-def check_instance_id(file: Path, key: str, instance_id: str) -> None:
-    """Check an instance id, with which the names of schemas and directories begin.
-
-    A double underscore is kept for staging schemas, and `pg_` for PostgreSQL itself.
-
-    Raises:
-        ConfigurationError: It could not begin a schema name, or not safely.
-    """
-    if not _IDENTIFIER.fullmatch(instance_id):
-        raise problem(file, key, f"{shown(instance_id)} cannot be an instance id", _RULE)
-    if instance_id == "pg" or instance_id.startswith("pg_"):
-        what = f"{shown(instance_id)}: PostgreSQL keeps schemas that begin with 'pg_' for itself"
-        raise problem(file, key, what, "Choose another instance id.")
-
-
-def check_schema_prefix(file: Path, key: str, prefix: str, instance_id: str) -> None:
-    """Check that all schemas of an instance will begin with its own id.
-
-    Raises:
-        ConfigurationError: They would not; instances could overwrite each other.
-    """
-    if not _PREFIX.fullmatch(prefix) or not prefix.startswith(f"{instance_id}_"):
-        what = (
-            f"the schema prefix {shown(prefix)} does not begin with '{instance_id}_', so this "
-            "instance could reach schemas of others"
-        )
-        remedy = (
-            "Begin it with '{instance_id}_', and go on with lower-case letters, digits and "
-            "underscores only."
-        )
-        raise problem(file, key, what, remedy)

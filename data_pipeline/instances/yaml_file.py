@@ -1,5 +1,6 @@
 """Reads YAML files of the configuration: which file, and what it says."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -120,6 +121,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 Checked = TypeVar("Checked", bound=Settings)
 
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+
 _REMEDIES = {
     "bool": "Write true or false.",
     "int": "Write a whole number.",
@@ -127,8 +130,8 @@ _REMEDIES = {
     "greater": "Choose a larger number.",
     "less": "Choose a smaller number.",
     "string": "Write a text; put it in quotes if it looks like a number or a date.",
-    "dict": "Write a mapping of keys to values.",
-    "model": "Write a mapping of keys to values.",
+    "dict": "Write 'name: value' entries below it.",
+    "model": "Write 'name: value' entries below it.",
     "path": "Write a path.",
     "literal": "Choose one of these.",
     "missing": "Add it.",
@@ -160,7 +163,7 @@ def validated(
         name = str(details["loc"][-1])
         remedy = suggestion(name, _model_at(model, details["loc"][:-1]).model_fields)
         raise problem(file, path, f"unknown key {shown(name)}", remedy)
-    raise problem(file, path, _what(details, written), _remedy(details))
+    raise problem(file, path, _what(details, written), _remedy(details, written))
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
@@ -195,11 +198,15 @@ def _what(details: ErrorDetails, written: Located | None) -> str:
         return "a key here must be a stage, or a stage and a table: 'stage/table'"
     message = details["msg"].removeprefix("Value error, ")
     reason = message[0].lower() + message[1:]
+    if details["type"].startswith(("dict", "model")):
+        reason = "a mapping of keys is needed"
     return f"{shown(written.value)} does not fit: {reason}" if written else reason
 
 
-def _remedy(details: ErrorDetails) -> str:
+def _remedy(details: ErrorDetails, written: Located | None) -> str:
     kind = details["type"]
+    if kind == "float_parsing" and (percent := _PERCENT.fullmatch(str(written and written.value))):
+        return f"Write {float(percent[1]) / 100:g}."
     if "exclude each other" in details["msg"]:
         return "Keep one, and set the other to null if it is inherited."
     for prefix, remedy in _REMEDIES.items():

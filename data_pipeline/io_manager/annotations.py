@@ -14,8 +14,7 @@ from data_pipeline.instances import Instance
 from data_pipeline.io_manager.ibis_tables import as_ibis
 from data_pipeline.schema_types import FrameSchema, schema_of
 from data_pipeline.store.reading import shown, takes_reference
-from data_pipeline.transfer.frames import is_frame_type
-from data_pipeline.transfer.loaded_modules import loaded_module
+from data_pipeline.transfer.frames import is_frame_type, loaded_module
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.identity.change_reasons import change
 from data_pipeline.identity.computation import Identity
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.instances.settings.caching import validation
+from data_pipeline.instances.settings.caching_and_kept_versions import validation
 from data_pipeline.io_manager.previous import ask, identity_in_step, own_tables, place_of
 from data_pipeline.runs.dagster_plan import current_step, step_sources
 from data_pipeline.runs.step_reads import note_versions, read_by_code, reads_of
 from data_pipeline.store import catalog
 from data_pipeline.store.active_runs import run_registry
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.changed_by_hand import verdict_on
 from data_pipeline.store.lookup import FoundTable, committed
-from data_pipeline.store.relation_state import verdict_on
 from data_pipeline.store.sliced_tables import bounds_of
 
 

@@ -10,7 +10,7 @@ from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.results.sql_query import sql_query
 from data_pipeline.store.several_tables import Tables
 from data_pipeline.store.table_properties import Table, View
-from data_pipeline.transfer.loaded_modules import loaded_module
+from data_pipeline.transfer.frames import loaded_module
 
 
 def as_query(value: Any) -> Any:

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,8 +12,8 @@ from pydantic import PrivateAttr
 from data_pipeline.database import interrupts
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
-from data_pipeline.database.sessions import reset_session_name, set_session_name
-from data_pipeline.errors import ConfigurationError, IsolationError, UnsupportedDataError
+from data_pipeline.database.session_settings import reset_session_name, set_session_name
+from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.identity.computation import (
     SOURCES_TAG,
     Identity,
@@ -26,18 +25,18 @@ from data_pipeline.identity.observed_versions import is_outside, observed_versio
 from data_pipeline.identity.run_resources import remember_objects
 from data_pipeline.identity.upstream import (
     InputVersions,
-    is_computed_alone,
     table_of,
     upstream,
 )
 from data_pipeline.instances import Configuration, Instance, load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG, InstanceOfRun
 from data_pipeline.instances.instance import key_parts
-from data_pipeline.instances.settings.caching import validation
+from data_pipeline.instances.settings.caching_and_kept_versions import validation
 from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.io_manager.annotations import Wanted, wanted, without_none
 from data_pipeline.io_manager.docstring_columns import columns_of_text
 from data_pipeline.io_manager.ibis_tables import as_query
+from data_pipeline.io_manager.instance_choice import InstanceChoice, is_in_run
 from data_pipeline.io_manager.op_values import OpValues, is_table_like
 from data_pipeline.io_manager.previous import close_run, lineage_of_inputs, open_run, told
 from data_pipeline.io_manager.step_guard import begin_steps
@@ -56,7 +55,6 @@ from data_pipeline.runs.dagster_plan import (
 from data_pipeline.runs.run_end import run_ended
 from data_pipeline.runs.step_process import end_with_leader
 from data_pipeline.runs.step_reads import (
-    Source,
     StepReads,
     close_reads,
     open_reads,
@@ -66,7 +64,7 @@ from data_pipeline.runs.step_reads import (
 from data_pipeline.schema_types import schema_of
 from data_pipeline.store import staging
 from data_pipeline.store.active_runs import run_registry
-from data_pipeline.store.lookup import SOURCE_METADATA_KEY, input_table, read_instead
+from data_pipeline.store.lookup import SOURCE_METADATA_KEY
 from data_pipeline.store.reading import fetch, is_in_memory, known_version, shown
 from data_pipeline.store.several_tables import Tables, is_several
 from data_pipeline.store.sliced_tables import SliceBounds
@@ -77,7 +75,7 @@ from data_pipeline.store.table_properties import (
 
 if TYPE_CHECKING:
     from data_pipeline.commit.stage_commits import LedRun
-    from data_pipeline.results.writing import Origin
+    from data_pipeline.results.origin import Origin
     from data_pipeline.runs.lease import StepLease
 
 _LOG = logging.getLogger(__name__)
@@ -93,7 +91,7 @@ class TableIOManager(dg.IOManager):
 
     def __init__(self, configuration: Configuration, pinned: str | None = None) -> None:
         self._configuration = configuration
-        self._pinned = configuration.instance(pinned) if pinned is not None else None
+        self._instances = InstanceChoice(configuration, pinned)
         self._inputs = InputVersions()
         self._op_values = OpValues()
         self._runs: dict[str, LedRun | None] = {}
@@ -106,7 +104,7 @@ class TableIOManager(dg.IOManager):
             ConfigurationError: Its code or settings are not those that the run was started with.
             DatabaseError: The leader is gone.
         """
-        writer = self._writer(run.tags)
+        writer = self._instances.writer(run.tags)
         if (place := writer or self._configuration.of_unpartitioned) is not None:
             open_run(run.run_id, lambda: (self._configuration, place))
         # Without a partition no executor leads, whichever instance the resources name.
@@ -123,15 +121,15 @@ class TableIOManager(dg.IOManager):
         kind = context.dagster_type.typing_type
         if is_several(without_none(kind)) and isinstance(obj, Mapping):
             obj = Tables(obj)
-        if self._is_of_no_instance(context) and not is_table_like(as_query(obj)):
+        if self._instances.is_unknown(context) and not is_table_like(as_query(obj)):
             self._op_values.put_asset(context, obj)
             return
         self._op_values.put_beside(context, obj)
-        if self._is_of_no_instance(context):
+        if self._instances.is_unknown(context):
             self._op_values.forget_asset(context)  # an earlier run may have returned an object
         obj = as_query(obj)
         table = StageTable.from_path(context.asset_key.path)
-        instance = self._instance_of_output(context, table)
+        instance = self._instances.of_output(context, table)
         if is_sliced(context.asset_spec.partitions_def):
             table = table.of_slice(instance.slice)
         self._configuration.check_stages(_stages(context))
@@ -158,59 +156,32 @@ class TableIOManager(dg.IOManager):
         What another op of the same graph asset has returned arrives as it is. Outside of any run
         (`Definitions.load_asset_value`) it is what is committed now.
         """
-        if self._is_of_no_instance(context) and self._op_values.has_asset(context):
+        if self._instances.is_unknown(context) and self._op_values.has_asset(context):
             return self._op_values.get_asset(context)
-        if not _is_in_run(context):
-            return self._loaded(context, self._partitions(context), None)
+        if not is_in_run(context):
+            return self._loaded(context, self._instances.partitions(context), None)
         if self._is_op_value(context):
             return self._op_values.get(context)
         step = context.step_context
-        if (writer := self._writer(step.run_tags)) is not None:
+        if (writer := self._instances.writer(step.run_tags)) is not None:
             self._enter(step, writer, context.log)
         if computes_asset(step):
-            return self._loaded(context, self._partitions(context), writer)
+            return self._loaded(context, self._instances.partitions(context), writer)
         # A check, or an op of another job, has no partition of its own; Dagster takes it to read
         # all of its inputs'.
         names = [writer.name if writer else None]
         if not context.has_asset_partitions:
-            names = list(self._partitions(context))
+            names = list(self._instances.partitions(context))
         return self._loaded(context, names, writer)
-
-    def _partitions(self, context: dg.InputContext) -> Sequence[str | None]:
-        """Return the names of the instances that an input comes from; None: that of the reader."""
-        if context.has_asset_partitions and is_sliced(context.asset_partitions_def):
-            return self._of_slices(context)
-        if context.has_asset_partitions:
-            return context.asset_partition_keys
-        home = self._configuration.of_unpartitioned
-        if self._pinned is not None or home is None:
-            return [None]
-        return [home.name if _is_computed_alone(context) else None]
-
-    def _of_slices(self, context: dg.InputContext) -> Sequence[str | None]:
-        """Return the instance whose table is read, as `upstream` does; of all of its slices."""
-        if not _is_in_run(context):
-            keys = context.asset_partition_keys
-            return keys if len(keys) == 1 else sorted({self._named(key) for key in keys})
-        step = context.step_context
-        writer, asset = self._writer(step.run_tags), step.job_def.asset_layer
-        node = asset.get_assets_def_for_node(step.node_handle)
-        raw = StageTable.of_key(context.asset_key.path)
-        if writer is None or node is None or input_table(node, raw) is None:
-            return [writer.name if writer else None]
-        return [writer.root_source.name]
-
-    def _named(self, key: str) -> str:
-        return self._configuration.instance(key).name
 
     def _loaded(
         self, context: dg.InputContext, names: Sequence[str | None], writer: Instance | None
     ) -> Any:
         """Return a table, or those of several instances by name."""
         table = StageTable.from_path(context.asset_key.path)
-        if _is_in_run(context):
+        if is_in_run(context):
             graph = context.step_context.job_def.asset_layer.asset_graph
-            reader = self._writer(context.step_context.run_tags)
+            reader = self._instances.writer(context.step_context.run_tags)
             table = table if reader is None else table_of(graph, context.asset_key, reader)
         elif len(names) == 1 and names[0] is not None and len(key_parts(names[0])) > 1:
             table = table.of_slice(self._configuration.instance(names[0]).slice)
@@ -218,7 +189,7 @@ class TableIOManager(dg.IOManager):
         asked = wanted(context.dagster_type.typing_type, names, what)
         values = {}
         for name in names:
-            instance = self._instance_read(name, table, writer)
+            instance = self._instances.of_input(name, table, writer)
             values[instance.name] = self._fetched(context, instance, table, asked)
         [one, *_] = [*values.values(), None]
         # A blob may be such a dictionary itself.
@@ -228,10 +199,10 @@ class TableIOManager(dg.IOManager):
     def _fetched(
         self, context: dg.InputContext, instance: Instance, table: StageTable, asked: Wanted
     ) -> Any:
-        if not _is_in_run(context):
+        if not is_in_run(context):
             return asked.fitted(instance, fetch(instance, table, asked.fetched, _LOG)[0])
         step = context.step_context
-        instance, table = self._read(step, instance, table)
+        instance, table = self._instances.of_step(step, instance, table)
         reads = self._reads(step, instance, table)
         found = reads[instance, table]
         if found.is_several and asked.is_table and not asked.by_instance:
@@ -250,10 +221,6 @@ class TableIOManager(dg.IOManager):
             reads.loaded((instance, table))
         self._inputs.add(step.run_id, step.step.key, instance.instance_id, table, version)
         return asked.fitted(instance, value)
-
-    def _is_of_no_instance(self, context: dg.OutputContext | dg.InputContext) -> bool:
-        """Whether an asset is not partitioned, and nothing says which instance has it."""
-        return context.has_asset_key and not context.has_asset_partitions and self._pinned is None
 
     def _is_op_value(self, context: dg.InputContext) -> bool:
         """Whether an input is to be what an op has returned, not the table made of it."""
@@ -319,77 +286,15 @@ class TableIOManager(dg.IOManager):
         reads = reads_of(run_id, key)
         if reads is None or reads.is_closed or (instance, table) not in reads:
             close_reads(run_id)  # of steps before it, in this process
-            reader = self._writer(step.run_tags) or instance
+            reader = self._instances.writer(step.run_tags) or instance
             found = step_sources(step, self._configuration, reader)
             sources = {(source.instance_id, name): (source, name) for source, name in found}
             sources[instance.instance_id, table] = (instance, table)
             reads = open_reads(run_id, key, sources.values())
         return reads
 
-    def _writer(self, tags: Mapping[str, str]) -> Instance | None:
-        """Return the instance that a run writes, None where it does not say."""
-        name = tags.get(PARTITION_TAG)
-        if self._pinned is not None:
-            is_sliced = name is not None and len(key_parts(name)) > 1
-            return replace(self._pinned, sliced_by=name) if is_sliced else self._pinned
-        return None if name is None else self._configuration.instance(name)
-
-    def _instance_of_output(self, context: dg.OutputContext, table: StageTable) -> Instance:
-        name = context.asset_partition_key if context.has_asset_partitions else None
-        if self._pinned is not None and self._pinned.name not in key_parts(
-            name or self._pinned.name
-        ):
-            raise IsolationError(
-                f"Asset `{table}` is computed for instance `{name}`, but the resources are those "
-                f"of `{self._pinned.name}`. Use partition_key={self._pinned.name!r}, or "
-                f"instance_resources({name!r})."
-            )
-        writer, home = self._writer(context.step_context.run_tags), None
-        if name is None and self._pinned is None:
-            home = self._configuration.of_unpartitioned
-        if home is not None and writer not in (None, home):
-            raise IsolationError(
-                f"Asset `{table}` has no partition, so its table is one of instance `{home.name}`, "
-                f"but the run is for `{writer and writer.name}`. Materialize it in a run without a "
-                "partition."
-            )
-        return home or self._instance(name, table)
-
-    def _read(self, step: Any, instance: Instance, table: StageTable) -> Source:
-        """Return the table that a step reads, as `upstream` does, with its instance."""
-        asset = step.job_def.asset_layer.get_assets_def_for_node(step.node_handle)
-        writer = self._writer(step.run_tags)
-        if asset is None or writer is None:
-            return instance, table
-        return read_instead(asset, writer, instance, table)
-
-    def _instance_read(
-        self, name: str | None, table: StageTable, writer: Instance | None
-    ) -> Instance:
-        """Return the instance that a partition is for a reader, which may be on its own.
-
-        An external asset without partitions is the table of its name of the reader's instance.
-        """
-        if name is None and writer is not None:
-            return writer
-        if name is None or writer is None or name == writer.name:
-            return self._instance(name, table)
-        return self._configuration.read_by(writer, name)
-
-    def _instance(self, name: str | None, table: StageTable) -> Instance:
-        if self._pinned is not None and (name is None or self._pinned.name in key_parts(name)):
-            return replace(self._pinned, sliced_by=name if name != self._pinned.name else None)
-        if name is None:
-            known = ", ".join(self._configuration.instances)
-            raise ConfigurationError(
-                f"Asset `{table}` has no partition, so it is not clear for which instance it is. "
-                "Give it the partitions definition of the instances, name one as partition_key, or "
-                f"pin one with instance_resources(name); instances are {known}."
-            )
-        return self._configuration.instance(name)
-
     def _origin(self, context: dg.OutputContext, instance: Instance) -> "Origin":
-        from data_pipeline.results.writing import Origin
+        from data_pipeline.results.origin import Origin
 
         step = context.step_context
         loaded = self._inputs.of(step.run_id, step.step.key)
@@ -487,24 +392,6 @@ def _properties(context: dg.OutputContext) -> Properties:
         primary_key=schema.primary_key, nullable=schema.nullable, columns=schema.descriptions
     )
     return own.merged(described).merged(declared)
-
-
-def _is_computed_alone(context: dg.InputContext) -> bool:
-    """Whether an input comes from an asset without partitions that is computed here."""
-    if _is_in_run(context):
-        graph = context.step_context.job_def.asset_layer.asset_graph
-        return is_computed_alone(graph, context.asset_key)
-    try:
-        return context.asset_partitions_def is None
-    except dg.DagsterInvariantViolationError:
-        return True
-
-
-def _is_in_run(context: dg.InputContext) -> bool:
-    try:
-        return context.step_context is not None
-    except dg.DagsterInvariantViolationError:
-        return False
 
 
 def _others(context: dg.OutputContext, table: StageTable) -> set[str]:

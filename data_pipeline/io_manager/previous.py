@@ -15,18 +15,18 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.identity.computation import Identity, identity_of, op_context, resources_of_run
-from data_pipeline.identity.restarts import lineages, reason_to_start
+from data_pipeline.identity.increment_restarts import lineages, reason_to_start
 from data_pipeline.identity.upstream import upstream
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.instances.settings.caching import validation
+from data_pipeline.instances.settings.caching_and_kept_versions import validation
 from data_pipeline.io_manager.annotations import wanted
-from data_pipeline.results.increments import Previous
+from data_pipeline.results.increment_checks import Previous
 from data_pipeline.runs.dagster_plan import current_step
 from data_pipeline.store import catalog, staging
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.changed_by_hand import verdict_on
 from data_pipeline.store.lookup import FoundTable, committed
 from data_pipeline.store.reading import fetch
-from data_pipeline.store.relation_state import verdict_on
 
 PREVIOUS = "previous"
 """The parameter for what is there of an asset's own table."""

@@ -12,21 +12,24 @@ from data_pipeline.dagster_internals import (
     ExecutionPlan,
     Executor,
     InProcessExecutor,
+    MultiprocessExecutor,
     PlanOrchestrationContext,
     ResolvedRunConfig,
     RetryMode,
     SerializableErrorInfo,
 )
 from data_pipeline.database import interrupts
-from data_pipeline.database.sessions import reset_session_name, set_session_name
+from data_pipeline.database.session_settings import reset_session_name, set_session_name
 from data_pipeline.errors import ConfigurationError, DataPipelineError
 from data_pipeline.identity.computation import resources_of_run
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
+from data_pipeline.instances.slice_dimensions import check_partition_key
 from data_pipeline.io_manager.op_values import forget_op_values
 from data_pipeline.memo.in_process import InProcessSteps
 from data_pipeline.memo.memoised_run import Memo
 from data_pipeline.memo.pruned_plan import led_by, only
+from data_pipeline.memo.run_messages import failed_elsewhere
 from data_pipeline.runs import fork_server
 from data_pipeline.runs.dagster_plan import STEP_ENDS, LeadingExecutors, assets_of, has_assets
 from data_pipeline.runs.step_process import lead_steps
@@ -100,6 +103,7 @@ class MemoisedExecutor(Executor):
         if name is None or not has_assets(execution_plan):
             yield from self._inner.execute(led_by(plan_context, self._inner), execution_plan)
             return
+        _check_partition(job, execution_plan, name, plan_context.instance)
         config = ResolvedRunConfig.build(job, plan_context.run_config)
         memo = Memo(
             execution_plan,
@@ -165,6 +169,8 @@ class MemoisedExecutor(Executor):
                 if self._by_fork_server:
                     fork_server.start(plan_context.job, memo.database.adbc_uri)
                 events = here.execute(part[1]) if here else self._inner.execute(*part)
+                if not isinstance(self._inner, InProcessExecutor | MultiprocessExecutor):
+                    events = _told(events, cast("logging.Logger", plan_context.log))
                 try:
                     yield from _followed(plan_context.run_id, events, memo, in_process=bool(here))
                 except Exception:  # a process of a step has crashed, say
@@ -186,6 +192,14 @@ def _tell(plan_context: PlanOrchestrationContext, memo: Memo) -> dg.DagsterEvent
     """Record what was reused, and say what became of every step."""
     memo.record_reused(plan_context.instance)
     return dg.DagsterEvent.engine_event(plan_context, *memo.summary())
+
+
+def _told(events: Iterator[dg.DagsterEvent], log: "logging.Logger") -> Iterator[dg.DagsterEvent]:
+    """Say in the log of the leader why steps of other machines failed."""
+    for event in events:
+        if event.is_step_failure:
+            log.error(failed_elsewhere(event))
+        yield event
 
 
 def _followed(
@@ -257,6 +271,21 @@ def _note(memo: Memo, event: dg.DagsterEvent) -> None:
     except KeyboardInterrupt:
         if not interrupts.is_asked():
             raise
+
+
+def _check_partition(
+    job: dg.JobDefinition, plan: ExecutionPlan, key: str, storage: dg.DagsterInstance
+) -> None:
+    """Refuse a run whose partition key is none of the assets that it computes.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    instance = load_configuration().instance(key).name
+    graph = job.asset_layer.asset_graph
+    for partitions in {graph.get(asset).partitions_def for asset in assets_of(plan)}:
+        if partitions is not None:
+            check_partition_key(job.name, key, instance, partitions, storage)
 
 
 def _check_needs_no_instance(job: dg.JobDefinition, plan: ExecutionPlan) -> None:

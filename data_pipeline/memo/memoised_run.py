@@ -18,15 +18,16 @@ from data_pipeline.identity.computation import SOURCES_TAG
 from data_pipeline.identity.requested_computation import Asked, asked
 from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.instances import Configuration
-from data_pipeline.instances.instance import PIPELINE_JOB
-from data_pipeline.instances.settings.caching import validation
+from data_pipeline.instances.instance_names import PIPELINE_JOB
+from data_pipeline.instances.settings.caching_and_kept_versions import validation
 from data_pipeline.memo.deciding.catalog_state import observed, remember
 from data_pipeline.memo.deciding.check_steps import of_checks, unpassed
+from data_pipeline.memo.deciding.cut_tables import cut_otherwise
 from data_pipeline.memo.deciding.decisions import (
     Action,
+    Computation,
     Decision,
     Decisions,
-    Key,
     Known,
     Step,
     not_taken,
@@ -61,10 +62,10 @@ from data_pipeline.memo.run_messages import (
     nothing_was_run,
     without_identity,
 )
-from data_pipeline.memo.run_steps import commit_order, run_steps
+from data_pipeline.memo.run_steps import run_steps
 from data_pipeline.memo.step_outcomes import StepOutcomes
 from data_pipeline.results.side_by_side import side_by_side
-from data_pipeline.runs.commit_order import CommitOrder
+from data_pipeline.runs.commit_order import CommitOrder, commit_order
 from data_pipeline.runs.dagster_plan import (
     STEP_ENDS,
     check_versions,
@@ -243,8 +244,10 @@ class Memo:
     @property
     def refused(self) -> str | None:
         """Why nothing of the run may be executed, from what is known now; None where it may."""
-        steps, name = self._computing.values(), self._instance.name
-        return refusal(name, self.decisions(), steps, self._knowledge.known, self._validation)
+        steps, name, known = self._computing.values(), self._instance.name, self._knowledge.known
+        if why := refusal(name, self.decisions(), steps, known, self._validation):
+            return why
+        return cut_otherwise(self.database, self._instance, self._due(), known)
 
     @property
     def not_taken(self) -> str | None:
@@ -257,12 +260,13 @@ class Memo:
         """Which tables of other code locations the run replaces; None where it replaces none."""
         if self._location is None:
             return None
-        return made_elsewhere(self._due(), self._knowledge.known, self._instance, self._location)
+        due = [item.key for item in self._due()]
+        return made_elsewhere(due, self._knowledge.known, self._instance, self._location)
 
-    def _due(self) -> list[Key]:
-        """Name the results that the run may make anew, from what is known now."""
+    def _due(self) -> list[Computation]:
+        """Return the assets that the run may make anew, from what is known now."""
         return [
-            item.key
+            item
             for key, decision in self.decisions().items()
             if decision.action not in (Action.REUSE, Action.SKIP)
             for item in self._computing[key].computations
@@ -273,7 +277,7 @@ class Memo:
 
         Raises:
             DataPipelineError: The mode is `assert_no_fresh_input`, and a table that takes input
-                from outside would be computed.
+                from outside would be computed; or a table is cut into other slices.
         """
         self._run_id = run_id
         beside = partial(side_by_side, self._configuration, self._instance, run_id)
@@ -331,7 +335,9 @@ class Memo:
         adopted = [row.asset for row in rows]
 
         def order() -> CommitOrder:
-            return commit_order(self._steps, self._instance, adopted)
+            steps = self._steps
+            staged = {table.stage for table in adopted}
+            return commit_order(steps.stages_of(self._instance), steps.stages_blocked, staged)
 
         self._commits.begin(order(), self._knowledge.versions_read(), rows)
         while not self._commits.covers(self._work(adopted)):
@@ -376,7 +382,7 @@ class Memo:
         """Say what the run may write, with others, and which stages it is to clean up."""
         self._look_anew()
         planned = {item.key[1] for step in self._steps.computing for item in step.computations}
-        due = {table for _, table in self._due()}
+        due = {item.key[1] for item in self._due()}
         stages = stages_with_leftovers(self.database, self._instance, planned)
         return Work(frozenset(due.union(others)), frozenset(stages))
 

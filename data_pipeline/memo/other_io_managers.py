@@ -283,7 +283,7 @@ def _rows(
         # Where the same computation is not told from another one, each run makes something new.
         key = item.identity.cache_key(str(table), inputs) or f"{run_id} {table}"
         versions[item.key] = made.version or fingerprint("unstored-1", key)
-        from data_pipeline.results.writing import Origin
+        from data_pipeline.results.origin import Origin
 
         origin = Origin(run_id, item.identity, inputs)
         row = origin.row(table, made.kind, versions[item.key], relation=made.state)

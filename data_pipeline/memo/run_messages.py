@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from data_pipeline.dagster_internals import EngineEventData
+from data_pipeline import errors
+from data_pipeline.dagster_internals import EngineEventData, SerializableErrorInfo
 from data_pipeline.database.identifiers import StageTable, few
 from data_pipeline.identity.run_resources import IDENTITY_METHOD
 from data_pipeline.instances import Instance, project
@@ -13,6 +14,25 @@ from data_pipeline.memo.run_steps import RunSteps
 from data_pipeline.memo.step_outcomes import StepOutcomes
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.orphans import CodeLocation, Orphans
+
+_OWN_ERRORS = frozenset(name for name in vars(errors) if name.endswith("Error"))
+
+
+def told(error: SerializableErrorInfo) -> SerializableErrorInfo:
+    """Return the error that users are to be told: one of ours, else what is behind Dagster's."""
+    return error if is_ours(error) else error.cause or error
+
+
+def is_ours(error: SerializableErrorInfo) -> bool:
+    """Whether an error that Dagster has recorded is one of ours."""
+    return error.cls_name in _OWN_ERRORS
+
+
+def failed_elsewhere(event: dg.DagsterEvent) -> str:
+    """Say why a step failed, as nobody else does where its process has another terminal or log."""
+    error = event.step_failure_data.error
+    reason = told(error).message.strip() if error else "its process has the reason"
+    return f"Step `{event.step_key}` failed: {reason}"
 
 
 def without_identity(computing: Iterable[Step], problems: Mapping[str, str]) -> Iterator[str]:
@@ -77,11 +97,7 @@ def left_to_slices(jobs: Mapping[StageTable, str]) -> str:
 def nothing_was_run(refused: str, decisions: Iterable[Decision]) -> str:
     """Say why nothing was run, and what would have been."""
     running = [str(decision) for decision in decisions if decision.action is Action.RUN]
-    return (
-        f"Nothing was run: {refused}. What loads from a source system may do so in every mode "
-        "where it is declared: outside_input(..., allow_fresh_input=True). What would run, and "
-        "why:\n" + "\n".join(running)
-    )
+    return f"Nothing was run: {refused}\nWhat would run, and why:\n" + "\n".join(running)
 
 
 def not_executed(step: str, failed: Sequence[str]) -> str:

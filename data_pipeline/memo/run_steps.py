@@ -1,6 +1,6 @@
 """The steps of a Dagster run as decisions need them: what each computes, reads and checks."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from typing import Any
@@ -21,8 +21,9 @@ from data_pipeline.identity.upstream import table_of, upstream
 from data_pipeline.instances import Configuration, Instance
 from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.memo.deciding.decisions import Computation, Key, Step
-from data_pipeline.runs.commit_order import CommitOrder, StepStages
+from data_pipeline.runs.commit_order import StepStages
 from data_pipeline.store.lookup import takes_rows
+from data_pipeline.store.sliced_tables import SliceBounds
 
 # Private names of Dagster, as in `executor.py`: the plan of a run and the graph of its assets have
 # no public form. `data_pipeline_tests/memo/test_executor.py` fails when they change.
@@ -79,6 +80,30 @@ class RunSteps:
     outputs: Mapping[Key, PlannedOutput]
     keys: Mapping[Key, dg.AssetKey]
     instances: Mapping[str, Instance]
+
+    def stages_of(self, instance: Instance) -> dict[str, StepStages]:
+        """Return the stages of an instance that each step writes and reads."""
+        own = instance.instance_id
+        return {
+            step.key: StepStages(
+                frozenset(item.key[1].stage for item in step.computations),
+                frozenset(
+                    table.stage
+                    for item in step.computations
+                    for source, table in item.inputs
+                    if source == own
+                ),
+            )
+            for step in self.computing
+        }
+
+    @property
+    def stages_blocked(self) -> dict[str, set[str]]:
+        """The stages of the assets that the blocking checks of each step are about."""
+        return {
+            name: {StageTable.of_key(check.asset_key.path).stage for check in checks}
+            for name, checks in self.blocking.items()
+        }
 
 
 def run_steps(
@@ -245,6 +270,7 @@ class _Reader:
             frozenset(copied),
             takes_rows(spec),
             sliced=frozenset(sliced),
+            bounds=None if own[1].slice is None else SliceBounds.of(spec, own[1].slice),
         )
 
 
@@ -266,30 +292,3 @@ def _sources(instance: Instance) -> Iterator[Instance]:
     while current is not None:
         yield current
         current = current.source
-
-
-def commit_order(steps: RunSteps, instance: Instance, staged: Iterable[StageTable]) -> CommitOrder:
-    """Return what a run is to commit, and what that waits for.
-
-    Args:
-        steps: Its steps.
-        instance: Its instance.
-        staged: What it takes over from earlier runs.
-    """
-    members: dict[str, set[str]] = {table.stage: set() for table in staged}
-    found = []
-    for step in steps.computing:
-        written = {item.key[1].stage for item in step.computations}
-        read = {
-            table.stage
-            for item in step.computations
-            for source, table in item.inputs
-            if source == instance.instance_id
-        }
-        found.append(StepStages(frozenset(written), frozenset(read)))
-        for stage in written:
-            members.setdefault(stage, set()).add(step.key)
-    for name, checks in steps.blocking.items():
-        for check in checks:
-            members.setdefault(StageTable.of_key(check.asset_key.path).stage, set()).add(name)
-    return CommitOrder(members, found)

@@ -99,6 +99,27 @@ class CommitOrder:
         self._missing[min(group)].add("its commit")
 
 
+def commit_order(
+    computing: Mapping[str, StepStages],
+    blocking: Mapping[str, Iterable[str]],
+    staged: Iterable[str],
+) -> CommitOrder:
+    """Return what a run is to commit, and what that waits for.
+
+    Args:
+        computing: Its steps that compute, with the stages of each.
+        blocking: Its steps of blocking checks, with the stages that each is about.
+        staged: The stages of what it takes over from earlier runs.
+    """
+    members: dict[str, set[str]] = {stage: set() for stage in staged}
+    awaited = {key: step.written for key, step in computing.items()}
+    for steps in (awaited, blocking):
+        for key, stages in steps.items():
+            for stage in stages:
+                members.setdefault(stage, set()).add(key)
+    return CommitOrder(members, computing.values())
+
+
 def _reachable(stage: str, upstream: Mapping[str, Set[str]]) -> frozenset[str]:
     found: set[str] = set()
     stack = [stage]

@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from data_pipeline.database.connection import read_types
+from data_pipeline.database.adbc_sessions import read_types
 from data_pipeline.runs.fork_server import taken_offer
 
 _PROCESS = Path("/proc/self")

@@ -15,13 +15,17 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from data_pipeline.database import interrupts, sessions
+from data_pipeline.database import interrupts
 from data_pipeline.database.advisory_locks import TRY, step_lock_name
 from data_pipeline.database.connection import Database, run
+from data_pipeline.database.session_settings import end_sessions
 from data_pipeline.errors import DatabaseError, DataPipelineError
 from data_pipeline.instances import Instance
 from data_pipeline.runs.step_queue import StepQueue
 from data_pipeline.store.active_runs import lease_rows
+
+SECONDS = 30.0
+"""For so long steps go on after the leader was heard of last. The leader's value counts for all."""
 
 _RENEWALS = 6
 """How often the lease is renewed, and read, while it lasts."""
@@ -61,7 +65,7 @@ class LeaderLease:
         queue: StepQueue | None = None,
     ) -> None:
         self._database, self._instance, self._run_id = database, instance, run_id
-        self._seconds = lease_rows.SECONDS
+        self._seconds = SECONDS
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._ended: set[str] = set()
@@ -71,7 +75,8 @@ class LeaderLease:
         self._queue = queue
         self.lost: str | None = None
         with database.begin() as connection:
-            lease_rows.grant(connection, instance, run_id, {"steps": dict(asked)})
+            told = {"steps": dict(asked)}
+            lease_rows.grant(connection, instance, run_id, told, self._seconds)
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
 
@@ -217,7 +222,7 @@ class StepLease:
                 if self._closed.is_set():
                     return
                 with suppress(*_FAILURES), self._database.begin() as connection:
-                    sessions.end_sessions(connection, self._run_id, self._step)
+                    end_sessions(connection, self._run_id, self._step)
                 raise_in(self._worker, dg.DagsterExecutionInterruptedError)
                 if time.monotonic() > deadline and self._may_exit and is_replaceable():
                     os._exit(1)

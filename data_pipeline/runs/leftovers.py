@@ -138,7 +138,7 @@ def _remove_files(connection: sa.Connection, instance: Instance, stages: Iterabl
     left = _files(connection, instance, stages) if found else {}
     for path, table in left.items():
         if table in free:
-            path.unlink(missing_ok=True)
+            blob_files.remove_file(instance, path)
     return free.issuperset(left.values())
 
 

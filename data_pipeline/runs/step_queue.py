@@ -8,11 +8,12 @@ import dagster as dg
 
 from data_pipeline.dagster_internals import ExecutionPlan
 from data_pipeline.database.identifiers import few
-from data_pipeline.store.active_runs import lease_rows
+
+WAIT = 300.0
+"""After so many seconds without a process at work, a run says first that it waits for workers."""
 
 CELERY_QUEUE = "dagster-celery/queue"
 """The tag of a step that names its queue."""
-
 
 _ENDS = frozenset(
     {
@@ -41,7 +42,7 @@ class StepQueue:
         self._open: dict[str, Set[str]] = {}
         self._tags: dict[str, Mapping[str, str]] = {}
         self._idle_since = time.monotonic()
-        self._next_look = lease_rows.WAIT
+        self._next_look = WAIT
 
     def hand_out(self, plan: ExecutionPlan) -> None:
         """Note that the steps of a plan are handed to an executor."""
@@ -59,7 +60,7 @@ class StepQueue:
 
     def _hear(self) -> None:
         self._idle_since = time.monotonic()
-        self._next_look = lease_rows.WAIT
+        self._next_look = WAIT
 
     def look(self, at_work: Set[str]) -> str | None:
         """Say in the log if nobody works on the run; return why it is to fail, if it is.

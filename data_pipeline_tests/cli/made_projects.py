@@ -72,7 +72,7 @@ class Project:
         self, *command: str, below: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project's folder, or in one below it: programs of Python forked."""
-        is_python = command[0] in ("dagster", "data-pipeline")
+        is_python = command[0] in ("dagster", "data-pipeline", "pytest")
         execute = forked.execute if is_python else processes.execute
         return execute(*command, env={**self.env, **environment}, cwd=self.folder / below)
 

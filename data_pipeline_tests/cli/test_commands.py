@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from data_pipeline import instance_resources
-from data_pipeline.assembly import progress_logger
 from data_pipeline.cli import main
 from data_pipeline.cli.commands.run import dagster_home
 from data_pipeline.dagster_storage import LocalEventLog
 from data_pipeline.instances import project
+from data_pipeline.memo.run_progress import progress_logger
 from data_pipeline.pipelines.quickstart import assets
 
 
@@ -65,6 +65,16 @@ def test_instances_can_be_named(pipeline_database: sa.Engine) -> None:
     assert "midi" not in command("instances", "full").output
 
 
+def test_connections_that_nobody_refers_to_are_named(
+    pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "instances.yaml"
+    file.write_text("blob_store_connections: {b: {base_path: blobs}}\ninstances: {full: }\n")
+    monkeypatch.setenv("DATA_PIPELINE_CONFIG", str(file))
+    said = command("instances").output.splitlines()[-1]
+    assert said == f"no instance refers to: blob_store_connections.b (in {file})"
+
+
 def test_an_unknown_instance_is_an_error_that_lists_the_known_ones() -> None:
     result = command("instances", "maxi")
     assert result.exit_code == 1
@@ -88,6 +98,7 @@ def test_a_run_without_its_server_ends_with_one_message(
 ) -> None:
     monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", "postgresql://me:geheim@127.0.0.1:1/data")
     monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path)))
+    monkeypatch.setenv("DATA_PIPELINE_HOME", str(tmp_path / "home"))
     result = command("run", "full")
     assert isinstance(result.exception, SystemExit)
     assert "The run of instance `full` failed; see above." in result.output

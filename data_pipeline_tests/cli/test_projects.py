@@ -135,7 +135,9 @@ def test_a_project_is_found_whatever_its_layout(
             assert words[-2:] == ["-j", "part"]
 
 
-@pytest.mark.parametrize("layout", [below_src, as_file, by_a_function])
+@pytest.mark.parametrize(
+    "layout", [pytest.param(below_src, marks=pytest.mark.soak), as_file, by_a_function]
+)
 def test_commands_run_what_is_found(project: Project, layout: Layout, engine: sa.Engine) -> None:
     module = layout(project)
     said = re.compile(f"project (/.*/)?{module}, configuration {project.folder}/.*instances.yaml")

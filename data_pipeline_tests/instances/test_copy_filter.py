@@ -79,8 +79,14 @@ def test_other_attrs_are_free(load: Load) -> None:
             "copy_filter_cnt and copy_filter_rate exclude "
             "each other. Keep one, and set the other to null if it is inherited.",
         ),
-        ("copy_filter_overrides: 3", "copy_filter_overrides: 3 does not fit: input should be a"),
-        ("copy_filter_overrides: {s: 3}", "copy_filter_overrides.s: 3 does not fit: input should"),
+        (
+            "copy_filter_overrides: 3",
+            "copy_filter_overrides: 3 does not fit: a mapping",
+        ),
+        (
+            "copy_filter_overrides: {s: 3}",
+            "copy_filter_overrides.s: 3 does not fit: a",
+        ),
         (
             "copy_filter_overrides: {a/b/c: {copy_filter_cnt: 1}}",
             "copy_filter_overrides.a/b/c: a key here must be a stage, or a stage and a table: "

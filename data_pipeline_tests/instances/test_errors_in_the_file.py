@@ -137,7 +137,9 @@ blob_store_connections: {b: {base_path: "{$UNSET}"}}
 technical_setups: {other: {table_store: {table_store_connection: pg, print_sql: "{$UNSET}"}}}
 instances: {one: }
 """
-    assert load(text).instance("one").table_store.url.is_embedded
+    found = load(text)
+    assert found.instance("one").table_store.url.is_embedded
+    assert found.unused == ("table_store_connections.pg", "blob_store_connections.b")
     with pytest.raises(
         ConfigurationError, match=r"technical_setups\.other\.table_store\.print_sql: .*'UNSET'"
     ):

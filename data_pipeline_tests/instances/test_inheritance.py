@@ -67,6 +67,7 @@ technical_setups: {default: {table_store: {table_store_connection: a, print_sql:
 instances: {one: {table_store: {table_store_connection: b}}}
 """
     store = load(text).instance("one").table_store
+    assert load(text).unused == ("table_store_connections.a",)
     assert store.url.reveal() == "postgresql://h/b"
     assert store.table_store_connection == "b"
     assert store.print_sql

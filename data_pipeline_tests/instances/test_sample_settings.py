@@ -73,6 +73,16 @@ def test_an_instance_that_loads_for_itself_has_no_sample(load: Load) -> None:
             "{roots: {flights: {rate: 0}}}",
             "sample.roots.flights.rate: 0 does not fit: input should",
         ),
+        ("{roots: {flights: {rate: 10 %}}}", "rate: '10 %' does not fit: input should be a valid "),
+        ("{roots: {flights: {rate: 10%}}}", "unable to parse string as a number. Write 0.1."),
+        (
+            "{roots: {f: {rate: 1}}, cover: {predicates: {f: a > 1}}}",
+            "cover.predicates.f: 'a > 1' does not fit: a mapping of keys is needed. Write 'name",
+        ),
+        (
+            "{roots: {f: {rate: 1}}, checks: {ks: high}}",
+            "checks.ks: 'high' does not fit: write off, a number that is an error to exceed, or",
+        ),
         (
             "{roots: {flights: {rate: 1.5}}}",
             "roots.flights.rate: 1.5 does not fit: input should be",
@@ -109,7 +119,7 @@ def test_an_instance_that_loads_for_itself_has_no_sample(load: Load) -> None:
         ),
         (
             "{roots: {f: {rate: 1}}, pins: {f: [7]}}",
-            "sample.pins.f.0: input should be a valid dictionary. Write a mapping",
+            "sample.pins.f.0: a mapping of keys is needed. Write 'name: value'",
         ),
         (
             "{roots: {f: {rate: 1}}, cover: {columns: {f: dest}}}",
@@ -119,6 +129,12 @@ def test_an_instance_that_loads_for_itself_has_no_sample(load: Load) -> None:
             "{roots: {f: {rate: 1}}, whole: g}",
             "whole: 'g' does not fit: a list of tables",
         ),
+        ("{roots: {f: {rate: 1}}, whole: {g: x}}", "sample.whole: a list of tables is needed"),
+        ("{roots: {f: {rate: 1}}, whole: [a/b/c]}", "'stage/table'"),
+        ("{roots: {f: {rate: 1}}, cut: [g]}", "cut.0: 'g' is no reference: write table.column"),
+        ("{roots: {f: {rate: 1}}, cut: {g: h}}", "sample.cut: a list of referring columns"),
+        ("{roots: {f: {rate: 1}}, where: {f: ' '}}", "where.f: ' ' does not fit: an SQL"),
+        ("{roots: {f: {rate: 1}}, mask: {f: {c: ''}}}", "mask.f.c: '' does not fit: an SQL"),
         (
             "{roots: {f: {rate: 1}}, follow: {g: 7}}",
             "follow.g: 7 does not fit: name the table",

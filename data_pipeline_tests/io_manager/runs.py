@@ -17,7 +17,8 @@ from data_pipeline.errors import DataPipelineError
 from data_pipeline.identity.computation import Identity
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.results.writing import Origin, Store
+from data_pipeline.results.origin import Origin
+from data_pipeline.results.writing import Store
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store.table_properties import Properties
 from data_pipeline_tests.patience import PATIENCE
@@ -100,6 +101,24 @@ def refusal(*assets: dg.AssetsDefinition, **options: Any) -> DataPipelineError:
         error = error.__cause__
     assert error is not None, f"not an error of this project: {caught.value!r}"
     return error
+
+
+def told(result: dg.ExecuteInProcessResult, name: str) -> str:
+    """Gives the message of our error behind what the step of an asset failed with."""
+    failure = result.failure_data_for_node(f"{STAGE}__{name}")
+    assert failure, f"{name}: not refused"
+    error = failure.error
+    while error and not error.message.startswith("data_pipeline.errors."):
+        error = error.cause
+    assert error, f"{name}: not an error of this project: {failure.error}"
+    return error.message
+
+
+def write_refusal(name: str, obj: Any, *, on: str = "full") -> DataPipelineError:
+    """Writes a table that must fail, without Dagster; gives the error."""
+    with pytest.raises(DataPipelineError) as caught:
+        write(name, obj, on=on)
+    return caught.value
 
 
 def metadata(result: dg.ExecuteInProcessResult, name: str) -> dict[str, Any]:

@@ -11,7 +11,14 @@ import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
 from data_pipeline.store.table_properties import Table
-from data_pipeline_tests.io_manager.runs import refusal, rows, run, table_asset
+from data_pipeline_tests.io_manager.runs import (
+    refusal,
+    rows,
+    run,
+    table_asset,
+    write,
+    write_refusal,
+)
 
 T = sa.table("t", sa.column("a"))
 
@@ -36,17 +43,14 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD)
-def test_a_bad_result_is_explained_and_changes_nothing(
-    pipeline_database: sa.Engine, bad: str
-) -> None:
-    make, message = BAD[bad]
-    run(table_asset("t", lambda: pd.DataFrame({"a": [1]})))
-    error = refusal(table_asset("t", make))
-    assert isinstance(error, UnsupportedDataError)
-    assert message in str(error)
-    assert "`s/t`" in str(error)
-    assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)]
+def test_a_bad_result_is_explained_and_changes_nothing(pipeline_database: sa.Engine) -> None:
+    write("t", pd.DataFrame({"a": [1]}))
+    for case, (make, message) in BAD.items():
+        error = write_refusal("t", make())
+        assert isinstance(error, UnsupportedDataError), case
+        assert message in str(error), case
+        assert "`s/t`" in str(error), case
+        assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)], case
 
 
 def test_a_name_that_differs_by_case_only_from_an_existing_table(

@@ -1,5 +1,7 @@
 """SQL that PostgreSQL refuses: the message shows the query and the place."""
 
+from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -9,7 +11,14 @@ import sqlalchemy as sa
 from data_pipeline.errors import DatabaseError
 from data_pipeline.results.sql_query import sql_query
 from data_pipeline.store.table_properties import Table, View
-from data_pipeline_tests.io_manager.runs import refusal, rows, run, table_asset
+from data_pipeline_tests.io_manager.runs import (
+    refusal,
+    rows,
+    run,
+    table_asset,
+    write,
+    write_refusal,
+)
 
 # The text of each error: what PostgreSQL says, then the query with the place marked.
 MARKED = {
@@ -40,70 +49,71 @@ SELECT a FROM
 }
 
 
-@pytest.mark.parametrize("types", [None, {"a": "bigint"}], ids=["plain", "with types"])
-@pytest.mark.parametrize("query", MARKED)
-def test_the_place_of_an_error_is_marked(
-    pipeline_database: sa.Engine, query: str, types: dict[str, str] | None
-) -> None:
-    run(table_asset("t", lambda: pd.DataFrame({"a": [1]})))
-    error = refusal(table_asset("t", lambda: Table(sql_query(query), types=types)))
-    assert isinstance(error, DatabaseError)
-    assert str(error).startswith("Table `s/t` could not be built: ")
-    assert MARKED[query] in str(error)
-    assert "What was committed before is unchanged." in str(error)
-    assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)]
+WAYS: list[dict[str, str] | None] = [None, {"a": "bigint"}]
+"""How a query's types are declared: with these, they are looked at first."""
 
 
-@pytest.mark.parametrize(
-    ("query", "options", "message"),
-    [
-        ("SELECT 1 / (n - 2) AS a FROM generate_series(1, 3) n", {}, "division by zero"),
-        (
-            "SELECT 'x' AS a",
-            {"types": {"a": "int"}},
-            'invalid input syntax for type integer: "x"',
-        ),
-        ("SELECT true AS a", {"types": {"a": "date"}}, "cannot cast type boolean to date"),
-        ("SELECT 1 AS a, 2 AS a", {}, 'column "a" specified more than once'),
-        (
-            "SELECT NULL AS a",
-            {"primary_key": "a"},
-            'column "a" of relation "t" contains null values',
-        ),
-        ("SELECT 1 AS a UNION ALL SELECT 1", {"primary_key": "a"}, "Key (a)=(1) is duplicated"),
-    ],
-)
-def test_an_error_without_a_place_is_still_explained(
-    pipeline_database: sa.Engine, query: str, options: dict[str, Any], message: str
-) -> None:
-    run(table_asset("t", lambda: pd.DataFrame({"a": [1]})))
-    error = refusal(table_asset("t", lambda: Table(sql_query(query), **options)))
-    assert isinstance(error, DatabaseError)
-    assert message in str(error)
-    assert "^" not in str(error)
-    assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)]
+@pytest.fixture
+def committed(pipeline_database: sa.Engine) -> Callable[[], bool]:
+    """Whether the table is still the one that has been committed before."""
+    write("t", pd.DataFrame({"a": [1]}))
+    return lambda: rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)]
+
+
+def test_the_place_of_an_error_is_marked(committed: Callable[[], bool]) -> None:
+    for query, types in product(MARKED, WAYS):
+        error = write_refusal("t", Table(sql_query(query), types=types))
+        assert isinstance(error, DatabaseError), query
+        assert str(error).startswith("Table `s/t` could not be built: "), query
+        assert MARKED[query] in str(error), f"{query}, types {types}"
+        assert "What was committed before is unchanged." in str(error), query
+        assert committed(), query
+
+
+UNMARKED: list[tuple[str, dict[str, Any], str]] = [
+    ("SELECT 1 / (n - 2) AS a FROM generate_series(1, 3) n", {}, "division by zero"),
+    ("SELECT 'x' AS a", {"types": {"a": "int"}}, 'invalid input syntax for type integer: "x"'),
+    ("SELECT true AS a", {"types": {"a": "date"}}, "cannot cast type boolean to date"),
+    ("SELECT 1 AS a, 2 AS a", {}, 'column "a" specified more than once'),
+    (
+        "SELECT NULL AS a",
+        {"primary_key": "a"},
+        'column "a" of relation "t" contains null values',
+    ),
+    ("SELECT 1 AS a UNION ALL SELECT 1", {"primary_key": "a"}, "Key (a)=(1) is duplicated"),
+]
+
+
+def test_an_error_without_a_place_is_still_explained(committed: Callable[[], bool]) -> None:
+    for query, options, message in UNMARKED:
+        error = write_refusal("t", Table(sql_query(query), **options))
+        assert isinstance(error, DatabaseError), query
+        assert message in str(error), query
+        assert "^" not in str(error), query
+        assert committed(), query
 
 
 LONG, WIDE = "x" * 70, "ä" * 40
 SHOWN = sa.select(sa.literal(1).label(LONG))
 
 
+LONGER: list[tuple[Any, str, int]] = [
+    (SHOWN, LONG, 70),
+    (sa.text(f"SELECT 1 AS {LONG}"), LONG, 70),
+    (sa.text(f"SELECT 1 AS {LONG.upper()}"), LONG.upper(), 70),
+    (sa.text(f'SELECT 1 AS "{LONG} and more"'), f"{LONG} and more", 79),
+    (sa.text(f"SELECT 1 AS {WIDE}"), WIDE, 80),
+    (View(SHOWN), LONG, 70),
+    (Table(SHOWN, types={LONG[:63]: "text"}), LONG, 70),
+]
+
+
 @pytest.mark.usefixtures("pipeline_database")
-@pytest.mark.parametrize(
-    ("query", "alias", "size"),
-    [
-        (SHOWN, LONG, 70),
-        (sa.text(f"SELECT 1 AS {LONG}"), LONG, 70),
-        (sa.text(f"SELECT 1 AS {LONG.upper()}"), LONG.upper(), 70),
-        (sa.text(f'SELECT 1 AS "{LONG} and more"'), f"{LONG} and more", 79),
-        (sa.text(f"SELECT 1 AS {WIDE}"), WIDE, 80),
-        (View(SHOWN), LONG, 70),
-        (Table(SHOWN, types={LONG[:63]: "text"}), LONG, 70),
-    ],
-)
-def test_an_alias_that_would_be_cut_is_refused(query: Any, alias: str, size: int) -> None:
-    error = str(refusal(table_asset("t", lambda: query)))
-    assert f"Table `s/t`: the query names a column `{alias}`, which has {size} bytes" in error
+def test_an_alias_that_would_be_cut_is_refused() -> None:
+    for query, alias, size in LONGER:
+        error = str(write_refusal("t", query))
+        said = f"Table `s/t`: the query names a column `{alias}`, which has {size} bytes"
+        assert said in error, query
 
 
 @pytest.mark.usefixtures("pipeline_database")
@@ -119,17 +129,15 @@ SEVERAL = [
 ]
 
 
-@pytest.mark.parametrize("types", [None, {"a": "bigint"}], ids=["plain", "with types"])
-@pytest.mark.parametrize("query", SEVERAL)
 def test_a_query_is_one_statement(
-    pipeline_database: sa.Engine, query: str, types: dict[str, str] | None
+    pipeline_database: sa.Engine, committed: Callable[[], bool]
 ) -> None:
-    run(table_asset("t", lambda: pd.DataFrame({"a": [1]})))
-    error = refusal(table_asset("r", lambda: Table(sql_query(query), types=types)))
-    reason = "syntax error" if types else "the query is more than one statement"
-    assert str(error).startswith(f"Table `s/r` could not be built: {reason}")
-    assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)]
-    assert rows(pipeline_database, "SELECT to_regclass('public.other')") == [(None,)]
+    for query, types in product(SEVERAL, WAYS):
+        error = write_refusal("r", Table(sql_query(query), types=types))
+        reason = "syntax error" if types else "the query is more than one statement"
+        assert str(error).startswith(f"Table `s/r` could not be built: {reason}"), query
+        assert committed(), query
+        assert rows(pipeline_database, "SELECT to_regclass('public.other')") == [(None,)], query
 
 
 def test_a_view_is_one_statement(pipeline_database: sa.Engine) -> None:
@@ -139,21 +147,21 @@ def test_a_view_is_one_statement(pipeline_database: sa.Engine) -> None:
     assert rows(pipeline_database, "SELECT to_regclass('public.other')") == [(None,)]
 
 
-@pytest.mark.parametrize(
-    "query", ["SELECT ';' AS a", "SELECT 'x' AS a -- one; two", "SELECT $$a;'b$$ || E'\\';' AS a"]
-)
-def test_a_semicolon_in_a_text_is_none_of_the_query(
-    pipeline_database: sa.Engine, query: str
-) -> None:
-    run(table_asset("t", lambda: sql_query(query)))
-    [(value,)] = rows(pipeline_database, "SELECT a FROM full_s.t")
-    assert value in (";", "x", "a;'b';")
+def test_a_semicolon_in_a_text_is_none_of_the_query(pipeline_database: sa.Engine) -> None:
+    queries = {
+        "SELECT ';' AS a": ";",
+        "SELECT 'x' AS a -- one; two": "x",
+        "SELECT $$a;'b$$ || E'\\';' AS a": "a;'b';",
+    }
+    for query, value in queries.items():
+        write("t", sql_query(query))
+        assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(value,)]
 
 
 @pytest.mark.usefixtures("pipeline_database")
-@pytest.mark.parametrize("types", [None, {"a": "bigint"}], ids=["plain", "with types"])
-def test_a_connection_that_breaks_is_said(types: dict[str, str] | None) -> None:
+def test_a_connection_that_breaks_is_said() -> None:
     query = "SELECT pg_terminate_backend(pg_backend_pid())::int AS a"
-    error = refusal(table_asset("t", lambda: Table(sql_query(query), types=types)))
-    assert isinstance(error, DatabaseError)
-    assert "Lost the connection to PostgreSQL" in str(error)
+    for types in WAYS:
+        error = refusal(table_asset("t", lambda types=types: Table(sql_query(query), types=types)))
+        assert isinstance(error, DatabaseError)
+        assert "Lost the connection to PostgreSQL" in str(error)

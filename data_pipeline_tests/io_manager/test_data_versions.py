@@ -18,11 +18,11 @@ from data_pipeline_tests.io_manager.runs import execute, rows, run, table_asset
 SOURCE = sa.table("source", sa.column("a"), schema="public")
 RESULTS = {
     "frame": pd.DataFrame({"a": [1]}),
-    "no rows": pd.DataFrame({"a": []}),
+    "no_rows": pd.DataFrame({"a": []}),
     "properties": Table(pd.DataFrame({"a": [1]}), primary_key="a"),
     "query": sql_query("SELECT 1 AS a"),
     "view": View(sa.Table("source", sa.MetaData(), sa.Column("a"), schema="public")),
-    "view of a query": View(sa.select(SOURCE.c.a)),
+    "view_of_a_query": View(sa.select(SOURCE.c.a)),
     "blob": {"weight": 1},
 }
 WAYS = {
@@ -37,35 +37,44 @@ def in_catalog(engine: sa.Engine, name: str = "t") -> str:
     return str(version)
 
 
-def on_event(result: dg.ExecuteInProcessResult) -> str:
-    [event] = result.get_asset_materialization_events()
-    return str((event.materialization.tags or {})["dagster/data_version"])
+def on_event(result: dg.ExecuteInProcessResult, name: str) -> str:
+    [tags] = [
+        event.materialization.tags
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(["s", name])
+    ]
+    return str((tags or {})["dagster/data_version"])
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", RESULTS)
-def test_it_is_that_of_the_row_and_of_the_event(
-    pipeline_database: sa.Engine, kind: str, way: str
-) -> None:
+def test_it_is_that_of_the_row_and_of_the_event(pipeline_database: sa.Engine, way: str) -> None:
     execute(pipeline_database, "CREATE TABLE public.source AS SELECT 1 AS a")
+
+    def made(name: str, given: str) -> dg.AssetsDefinition:
+        return table_asset(name, lambda: WAYS[way](RESULTS[name], dg.DataVersion(given)))
+
     for given in ("7", "8", "7", "not made of the data: '\"é"):
-        made = WAYS[way](RESULTS[kind], dg.DataVersion(given))
-        result = run(table_asset("t", lambda made=made: made))
-        assert in_catalog(pipeline_database) == on_event(result) == given
+        result = run(*(made(name, given) for name in RESULTS))
+        for name in RESULTS:
+            assert in_catalog(pipeline_database, name) == on_event(result, name) == given, name
 
 
-@pytest.mark.parametrize("kind", RESULTS)
-def test_without_one_it_is_that_of_the_data(pipeline_database: sa.Engine, kind: str) -> None:
+def test_without_one_it_is_that_of_the_data(pipeline_database: sa.Engine) -> None:
     execute(pipeline_database, "CREATE TABLE public.source AS SELECT 1 AS a")
 
-    def versions() -> tuple[str, str]:
-        result = run(table_asset("t", lambda: dg.Output(RESULTS[kind])))
-        return in_catalog(pipeline_database), on_event(result)
+    def made(name: str, kind: str, **given: Any) -> dg.AssetsDefinition:
+        return table_asset(name, lambda: dg.Output(RESULTS[kind], **given))
+
+    def versions() -> dict[str, tuple[str, str]]:
+        result = run(*(made(kind, kind) for kind in RESULTS))
+        return {k: (in_catalog(pipeline_database, k), on_event(result, k)) for k in RESULTS}
 
     first = versions()
-    run(table_asset("u", lambda: dg.Output(RESULTS[kind], data_version=dg.DataVersion("7"))))
+    seven = dg.DataVersion("7")
+    run(*(made(f"other_{kind}", kind, data_version=seven) for kind in RESULTS))
     assert versions() == first
-    assert first[0] == first[1] != "7"
+    for kind, (row, event) in first.items():
+        assert row == event != "7", kind
 
 
 def test_each_output_of_a_step_has_its_own(pipeline_database: sa.Engine) -> None:

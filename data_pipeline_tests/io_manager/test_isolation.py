@@ -1,5 +1,6 @@
 """An instance writes to its own schemas and directories, whatever its assets return."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from data_pipeline import instance_resources
 from data_pipeline.errors import ConfigurationError, DatabaseError, IsolationError
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.store.table_properties import Table
 from data_pipeline_tests.io_manager.runs import (
     execute,
     from_inputs,
@@ -18,6 +20,8 @@ from data_pipeline_tests.io_manager.runs import (
     rows,
     run,
     table_asset,
+    write,
+    write_refusal,
 )
 
 ESCAPES = {
@@ -34,18 +38,13 @@ ESCAPES = {
 }
 
 
-@pytest.mark.parametrize("types", [None, {"n": "integer"}], ids=["plain", "with types"])
-@pytest.mark.parametrize("escape", ESCAPES)
-def test_a_query_cannot_write_anywhere(
-    pipeline_database: sa.Engine, escape: str, types: dict[str, str] | None
-) -> None:
-    from data_pipeline.store.table_properties import Table
-
-    run(table_asset("victim", lambda: pd.DataFrame({"a": [1]})))
-    evil = table_asset("evil", lambda: Table(sa.text(ESCAPES[escape]), types=types))
-    assert isinstance(refusal(evil, on="mini"), DatabaseError)
-    assert rows(pipeline_database, "SELECT a FROM full_s.victim") == [(1,)]
-    assert rows(pipeline_database, "SELECT to_regclass('full_s.another')") == [(None,)]
+def test_a_query_cannot_write_anywhere(pipeline_database: sa.Engine) -> None:
+    write("victim", pd.DataFrame({"a": [1]}))
+    for (case, query), types in product(ESCAPES.items(), (None, {"n": "integer"})):
+        error = write_refusal("evil", Table(sa.text(query), types=types), on="mini")
+        assert isinstance(error, DatabaseError), f"{case}, types {types}"
+        assert rows(pipeline_database, "SELECT a FROM full_s.victim") == [(1,)], case
+        assert rows(pipeline_database, "SELECT to_regclass('full_s.another')") == [(None,)], case
 
 
 def test_each_instance_has_its_own_tables_and_blobs(

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from data_pipeline.transfer import frames
+from data_pipeline.transfer import progress
 from data_pipeline_tests.io_manager.runs import from_inputs, run, table_asset
 
 BATCHES = [pa.RecordBatch.from_pydict({"a": [1, 2]}), pa.RecordBatch.from_pydict({"a": [3]})]
@@ -24,7 +24,7 @@ def transfer() -> None:
 def test_a_long_transfer_logs_rows_and_rate(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(frames, "INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "INTERVAL_SECONDS", 0.0)
     transfer()
     logged = capfd.readouterr().err
     assert re.search(r"Writing `s/t`: 2 rows in \d+ s, [\d,]+ rows/s", logged)

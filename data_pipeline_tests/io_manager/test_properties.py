@@ -1,6 +1,7 @@
 """Properties of a table: declared by `Table(...)` or by `table_properties(...)`."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,8 @@ from data_pipeline_tests.io_manager.runs import (
     rows,
     run,
     table_asset,
+    write,
+    write_refusal,
 )
 
 DECLARED: dict[str, Any] = {
@@ -36,7 +39,7 @@ SELECT (SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) ||
                           ORDER BY indisprimary DESC, indexrelid)
         FROM pg_index WHERE indrelid = t.oid),
        t.relpersistence::text
-FROM pg_class t WHERE oid = 'full_s.t'::regclass
+FROM pg_class t WHERE oid = 'full_s.{}'::regclass
 """
 EXPECTED = (
     "a smallint NOT NULL, b bigint NOT NULL, c character varying(5), d bigint NOT NULL",
@@ -52,25 +55,28 @@ RESULTS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", RESULTS)
-@pytest.mark.parametrize("way", ["Table", "table_properties"])
 def test_a_table_is_made_with_its_properties_again_and_again(
-    pipeline_database: sa.Engine, kind: str, way: str
+    pipeline_database: sa.Engine,
 ) -> None:
-    def made() -> Any:
-        return Table(RESULTS[kind](), **DECLARED) if way == "Table" else RESULTS[kind]()
-
-    declared = table_properties(**DECLARED) if way == "table_properties" else {}
-    asset = table_asset("t", made, metadata=declared)
+    assets = []
+    for kind, make in RESULTS.items():
+        said = lambda make=make: Table(make(), **DECLARED)  # noqa: E731 - as short as it can be
+        assets.append(table_asset(f"{kind}_in_table", said))
+        assets.append(table_asset(f"{kind}_alone", make, metadata=table_properties(**DECLARED)))
+    names = [asset.key.path[-1] for asset in assets]
     for _ in range(2):
-        result = run(asset)
-        assert rows(pipeline_database, SHAPE) == [EXPECTED]
-    columns = metadata(result, "t")["dagster/column_schema"].columns
-    assert [column.constraints.nullable for column in columns] == [False, False, True, False]
-    [[kept]] = rows(pipeline_database, "SELECT properties FROM full_catalog.tables")
-    key = {"columns": ["c"], "references": "airports", "referenced_columns": ["faa"]}
-    assert kept["foreign_keys"] == [key]
-    assert kept["primary_key"] == ["b", "a"]
+        result = run(*assets)
+        for name in names:
+            assert rows(pipeline_database, SHAPE.format(name)) == [EXPECTED], name
+    for name in names:
+        columns = metadata(result, name)["dagster/column_schema"].columns
+        found = [column.constraints.nullable for column in columns]
+        assert found == [False, False, True, False], name
+        query = f"SELECT properties FROM full_catalog.tables WHERE name = '{name}'"
+        [[kept]] = rows(pipeline_database, query)
+        key = {"columns": ["c"], "references": "airports", "referenced_columns": ["faa"]}
+        assert kept["foreign_keys"] == [key], name
+        assert kept["primary_key"] == ["b", "a"], name
 
 
 def test_what_the_result_says_goes_before_what_the_asset_declares(
@@ -84,7 +90,7 @@ def test_what_the_result_says_goes_before_what_the_asset_declares(
             metadata=declared,
         )
     )
-    [(_, indexes, persistence)] = rows(pipeline_database, SHAPE)
+    [(_, indexes, persistence)] = rows(pipeline_database, SHAPE.format("t"))
     assert (indexes, persistence) == ("btree (a, b), btree (c)", "p")
 
 
@@ -102,67 +108,62 @@ def test_a_reference_knows_key_and_properties() -> None:
     assert keys == [["b", "a"]]
 
 
-@pytest.mark.parametrize("kind", RESULTS)
-@pytest.mark.parametrize("nullable", [{"c": False, "a": True}, ["a", "b", "d"]])
-def test_a_null_where_there_must_be_none_names_the_column(
-    pipeline_database: sa.Engine, kind: str, nullable: Any
-) -> None:
-    run(table_asset("t", RESULTS[kind]))
-    error = refusal(table_asset("t", lambda: Table(RESULTS[kind](), nullable=nullable)))
-    assert "Table `s/t`" in str(error)
-    assert str(error).replace('"', "`").find("olumn `c`") > 0
-    assert rows(pipeline_database, "SELECT count(*) FROM full_s.t") == [(2,)]
+@pytest.fixture
+def committed(pipeline_database: sa.Engine) -> Callable[[], bool]:
+    """Whether the table is still the one that has been committed before."""
+    write("t", RESULTS["frame"]())
+    return lambda: rows(pipeline_database, "SELECT count(*) FROM full_s.t") == [(2,)]
 
 
-@pytest.mark.parametrize("kind", RESULTS)
-@pytest.mark.parametrize(
-    "declared",
-    [
-        {"primary_key": ["a", "nope"]},
-        {"indexes": [("nope",)]},
-        {"types": {"nope": "text"}},
-        {"nullable": {"nope": True}},
-        {"foreign_keys": [ForeignKey("nope", "u")]},
-        {"columns": {"a": "The first.", "nope": "There is none."}},
-    ],
-    ids=lambda declared: next(iter(declared)),
-)
-def test_a_property_of_an_unknown_column_is_named(
-    pipeline_database: sa.Engine, kind: str, declared: dict[str, Any]
-) -> None:
-    run(table_asset("t", RESULTS[kind]))
-    error = refusal(table_asset("t", lambda: Table(RESULTS[kind](), **declared)))
-    assert "Table `s/t`: its properties name `nope`, but it has the columns a, b, c, d" in str(
-        error
-    )
-    assert rows(pipeline_database, "SELECT count(*) FROM full_s.t") == [(2,)]
+def test_a_null_where_there_must_be_none_names_the_column(committed: Callable[[], bool]) -> None:
+    for kind, nullable in product(RESULTS, ({"c": False, "a": True}, ["a", "b", "d"])):
+        error = str(write_refusal("t", Table(RESULTS[kind](), nullable=nullable)))
+        assert "Table `s/t`" in error, kind
+        assert error.replace('"', "`").find("olumn `c`") > 0, f"{kind}, {nullable}"
+        assert committed(), kind
+
+
+OF_AN_UNKNOWN_COLUMN: list[dict[str, Any]] = [
+    {"primary_key": ["a", "nope"]},
+    {"indexes": [("nope",)]},
+    {"types": {"nope": "text"}},
+    {"nullable": {"nope": True}},
+    {"foreign_keys": [ForeignKey("nope", "u")]},
+    {"columns": {"a": "The first.", "nope": "There is none."}},
+]
+
+
+def test_a_property_of_an_unknown_column_is_named(committed: Callable[[], bool]) -> None:
+    said = "Table `s/t`: its properties name `nope`, but it has the columns a, b, c, d"
+    for kind, declared in product(RESULTS, OF_AN_UNKNOWN_COLUMN):
+        error = write_refusal("t", Table(RESULTS[kind](), **declared))
+        assert said in str(error), f"{kind}, {declared}"
+        assert committed(), f"{kind}, {declared}"
 
 
 @pytest.mark.usefixtures("pipeline_database")
-@pytest.mark.parametrize("kind", RESULTS)
-@pytest.mark.parametrize("declared", ["nope(3)", 'int) AS "x", (SELECT 1'])
-def test_an_unknown_type_is_named(kind: str, declared: str) -> None:
-    error = refusal(table_asset("t", lambda: Table(RESULTS[kind](), types={"a": declared})))
-    assert f"PostgreSQL has no type `{declared}`" in str(error)
+def test_an_unknown_type_is_named() -> None:
+    for kind, declared in product(RESULTS, ("nope(3)", 'int) AS "x", (SELECT 1')):
+        error = write_refusal("t", Table(RESULTS[kind](), types={"a": declared}))
+        assert f"PostgreSQL has no type `{declared}`" in str(error), kind
 
 
-@pytest.mark.parametrize("kind", RESULTS)
-def test_a_duplicate_key_names_table_and_value(pipeline_database: sa.Engine, kind: str) -> None:
-    run(table_asset("t", RESULTS[kind]))
-    error = refusal(table_asset("t", lambda: Table(RESULTS[kind](), primary_key="b")))
-    assert isinstance(error, DatabaseError)
-    assert "Table `s/t` could not be built" in str(error)
-    assert "Key (b)=(3) is duplicated." in str(error)
-    assert "Correct the key or remove the duplicates" in str(error)
-    assert rows(pipeline_database, "SELECT count(*) FROM full_s.t") == [(2,)]
+def test_a_duplicate_key_names_table_and_value(committed: Callable[[], bool]) -> None:
+    for kind, make in RESULTS.items():
+        error = write_refusal("t", Table(make(), primary_key="b"))
+        assert isinstance(error, DatabaseError), kind
+        assert "Table `s/t` could not be built" in str(error), kind
+        assert "Key (b)=(3) is duplicated." in str(error), kind
+        assert "Correct the key or remove the duplicates" in str(error), kind
+        assert committed(), kind
 
 
 @pytest.mark.usefixtures("pipeline_database")
-@pytest.mark.parametrize("kind", RESULTS)
-def test_a_null_in_a_key_names_table_and_column(kind: str) -> None:
-    error = refusal(table_asset("t", lambda: Table(RESULTS[kind](), primary_key="c")))
-    assert "Table `s/t` could not be built" in str(error)
-    assert 'column "c" of relation "t" contains null values' in str(error)
+def test_a_null_in_a_key_names_table_and_column() -> None:
+    for kind, make in RESULTS.items():
+        error = str(write_refusal("t", Table(make(), primary_key="c")))
+        assert "Table `s/t` could not be built" in error, kind
+        assert 'column "c" of relation "t" contains null values' in error, kind
 
 
 @pytest.mark.usefixtures("pipeline_database")
@@ -201,7 +202,7 @@ def test_properties_of_an_unchanged_query_may_change(pipeline_database: sa.Engin
     run(table_asset("t", RESULTS["query"]))
     execute(pipeline_database, "COMMENT ON TABLE full_s.t IS 'kept'")
     run(table_asset("t", lambda: Table(RESULTS["query"](), primary_key="a")))
-    [(columns, indexes, _)] = rows(pipeline_database, SHAPE)
+    [(columns, indexes, _)] = rows(pipeline_database, SHAPE.format("t"))
     assert indexes == "btree (a)"
     assert columns.startswith("a integer NOT NULL")
     assert rows(pipeline_database, "SELECT obj_description('full_s.t'::regclass)") == [("kept",)]

@@ -7,7 +7,7 @@ import atexit
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from multiprocessing import get_context
@@ -45,27 +45,29 @@ Not `data_pipeline.assembly`: `INSTANCE_PARTITIONS` is made of the configuration
 
 
 @contextmanager
-def ready() -> Iterator[None]:
+def ready(modules: Sequence[str] = _PRELOADED) -> Iterator[None]:
     """Let processes be copies of one that has the libraries."""
-    with own_forkserver(_PRELOADED):
+    with own_forkserver(modules):
         yield
 
 
 def execute(
-    program: str, *arguments: str, env: Mapping[str, str], cwd: Path
+    program: str, *arguments: str, env: Mapping[str, str], cwd: Path, errors_apart: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """The ended program, with what it printed (errors included) in `stdout`."""
+    """The ended program, with what it printed (errors included, or apart) in `stdout`."""
     words = (program, *arguments)
     with TemporaryDirectory() as folder:
-        output = Path(folder) / "output"
-        process = PROCESSES.Process(target=_run, args=(words, dict(env), str(cwd), str(output)))
+        output, errors = Path(folder) / "output", Path(folder) / "errors"
+        said = (str(output), str(errors if errors_apart else output))
+        process = PROCESSES.Process(target=_run, args=(words, dict(env), str(cwd), *said))
         process.start()
         process.join(PATIENCE)
         if process.exitcode is None:
             process.kill()
             process.join()
             raise subprocess.TimeoutExpired(words, PATIENCE, output.read_bytes())
-        return subprocess.CompletedProcess(words, process.exitcode, output.read_text(), None)
+        told = errors.read_text() if errors_apart else None
+        return subprocess.CompletedProcess(words, process.exitcode, output.read_text(), told)
 
 
 def enter(environment: Mapping[str, str], folder: str) -> None:
@@ -75,17 +77,19 @@ def enter(environment: Mapping[str, str], folder: str) -> None:
     os.chdir(folder)
 
 
-def _run(words: tuple[str, ...], env: Mapping[str, str], folder: str, output: str) -> None:
+def _run(
+    words: tuple[str, ...], env: Mapping[str, str], folder: str, output: str, errors: str
+) -> None:
     assert "data_pipeline.instances.partitions" not in sys.modules, "it is of a configuration"
     enter(env, folder)
     for number, path, flags in (
         (0, os.devnull, os.O_RDONLY),
         (1, output, os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+        (2, errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND),
     ):
         opened = os.open(path, flags, 0o600)
         os.dup2(opened, number)
         os.close(opened)
-    os.dup2(1, 2)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.argv = [*words]

@@ -1,6 +1,7 @@
 """A code location with slices: sales by day -> turnover by day -> their total."""
 
 import os
+import signal
 
 import dagster as dg
 import pandas as pd
@@ -24,9 +25,18 @@ def factor() -> int:
     return int(os.environ.get("SLICED_FACTOR", "1"))
 
 
+def broken() -> list[str]:
+    """The days whose source cannot be read, and one at which somebody presses Ctrl-C."""
+    return os.environ.get("SLICED_BROKEN", "").split()
+
+
 @raw.table(primary_key=("day", "number"), source=lambda instance: [instance.slice, factor()])
 def sales(context: dg.AssetExecutionContext) -> pd.DataFrame:
     day = context.partition_time_window.start.date()
+    if str(day) in broken():
+        raise OSError(f"no file of {day}")
+    if f"{day}!" in broken():
+        signal.raise_signal(signal.SIGINT)
     numbers = list(range(day.day * factor()))
     return pd.DataFrame({"day": [day] * len(numbers), "number": numbers})
 

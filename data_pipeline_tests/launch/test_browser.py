@@ -27,7 +27,10 @@ _SECONDS = 60
 
 PICTURES = CHECKOUT / "docs" / "img"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt install)")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian: apt install)"),
+    pytest.mark.soak,  # `test_web_ui` asks the server for what pages show
+]
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +157,16 @@ def test_the_page_of_a_table_has_all_instances_side_by_side(reader: Reader) -> N
     assert mini == "mini\t1\t8192\tthis run"
 
 
-def test_checks_of_what_a_run_reused_have_passed(ui: WebUi, reader: Reader) -> None:
-    ui.succeed(ui.launch("mini"))
+@pytest.fixture(scope="module")
+def again(ui: WebUi) -> str:
+    """A run of mini that has nothing to do."""
+    run = ui.launch("mini")
+    ui.succeed(run)
+    return run
+
+
+@pytest.mark.usefixtures("again")
+def test_checks_of_what_a_run_reused_have_passed(reader: Reader) -> None:
     reader.open("/assets/stage_2/a3?view=checks", "row_count")
     reader.read("Evaluation result", "Passed", "Succeeded", "checked by run")
     reader.picture("checks")
@@ -164,10 +175,8 @@ def test_checks_of_what_a_run_reused_have_passed(ui: WebUi, reader: Reader) -> N
     reader.never("Skipped", "Execution failed")
 
 
-def test_the_page_of_a_run_says_why_in_one_table(ui: WebUi, reader: Reader) -> None:
-    run = ui.launch("mini")
-    ui.succeed(run)
-    reader.open(f"/runs/{run}", "Success")
+def test_the_page_of_a_run_says_why_in_one_table(again: str, reader: Reader) -> None:
+    reader.open(f"/runs/{again}", "Success")
     said = reader.page.get_by_text("steps executed").locator("visible=true")
     said.first.wait_for()
     assert said.count() == 1

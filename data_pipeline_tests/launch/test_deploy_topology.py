@@ -121,6 +121,7 @@ def test_its_health_check_finds_a_service_that_does_not_answer(
     assert not nothing_runs_here.healthy(service)
 
 
+@pytest.mark.soak
 def test_a_second_run_of_an_instance_waits_while_other_instances_run(
     deployment: Deployment,
 ) -> None:

@@ -51,22 +51,17 @@ def test_full_has_every_row(full: Place) -> None:
     assert found == [(0, 18), (2, 16), (4, 14), (8, 12)]
 
 
-def test_dg_launches_the_job_of_an_instance(full: Place) -> None:
+def test_dg_launches_the_job_of_an_instance_and_executes_nothing_again(full: Place) -> None:
     pytest.importorskip("dagster_dg_cli", reason="dg is in the extra `dev`")
     succeed(*LAUNCH, "pipeline", "--partition", "mini", env=full.env)
     assert full.rows("SELECT a, b FROM mini_stage_2.b2") == [(0, 18)]
+    again = succeed(*LAUNCH, "mini", env=full.env)
+    assert NOTHING_EXECUTED.search(again)
+    assert "STEP_START" not in again
 
 
 def test_a_second_run_executes_nothing(full: Place) -> None:
     assert NOTHING_EXECUTED.search(succeed(*JOB_EXECUTE, "full", env=full.env))
-
-
-def test_a_second_launch_by_dg_executes_nothing(full: Place) -> None:
-    pytest.importorskip("dagster_dg_cli", reason="dg is in the extra `dev`")
-    succeed(*LAUNCH, "mini", env=full.env)
-    again = succeed(*LAUNCH, "mini", env=full.env)
-    assert NOTHING_EXECUTED.search(again)
-    assert "STEP_START" not in again
 
 
 def test_an_unknown_instance_is_refused_with_the_known_ones(full: Place) -> None:

@@ -51,6 +51,7 @@ def backfill(web: WebUi, group: Services, days: range) -> None:
     group.wait_for("the backfill", has_ended)
 
 
+@pytest.mark.soak  # `cli` runs slices one after the other without a daemon
 def test_a_backfill_builds_slices_and_a_second_one_builds_nothing(
     web_place: Place, tmp_path: Path
 ) -> None:
@@ -69,15 +70,15 @@ def test_a_backfill_builds_slices_and_a_second_one_builds_nothing(
         web = WebUi(port, group)
         web.wait_until_loaded()
         group.start("daemon", daemon, env=env, cwd=CHECKOUT)
-        backfill(web, group, range(1, 4))
+        backfill(web, group, range(1, 3))
         query = "SELECT day::text, sold FROM full_sliced_daily.turnover ORDER BY 1"
-        built = [("2026-01-01", 1), ("2026-01-02", 2), ("2026-01-03", 3)]
+        built = [("2026-01-01", 1), ("2026-01-02", 2)]
         assert web_place.rows(query) == built
         state = "SELECT name, committed_at FROM full_catalog.tables ORDER BY name"
         before = web_place.rows(state)
-        backfill(web, group, range(1, 4))
+        backfill(web, group, range(1, 3))
         assert web_place.rows(state) == before
         runs = web.query(RUNS)["runsOrError"]["results"]
-        assert sorted(run["stats"]["stepsSucceeded"] for run in runs) == [0, 0, 0, 2, 2, 2]
+        assert sorted(run["stats"]["stepsSucceeded"] for run in runs) == [0, 0, 2, 2]
         web.succeed(web.launch("full"))
-        assert web_place.rows("SELECT sold FROM full_sliced_total.everything") == [(6,)]
+        assert web_place.rows("SELECT sold FROM full_sliced_total.everything") == [(3,)]

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from data_pipeline_tests.launch.conftest import SHIPPED_JOB_EXECUTE, place
 from data_pipeline_tests.launch.processes import execute
 
 
+@pytest.mark.soak  # `cli` has it from copies of a process
 def test_the_error_gives_the_command_that_builds_the_source(
     database_url: sa.URL, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_the_job_of_an_instance_builds_it(mini: dict[str, Any], web_place: Place
     assert web_place.rows("SELECT a, b FROM mini_stage_2.a3") == [(0, 36)]
 
 
+@pytest.mark.soak
 def test_the_job_pipeline_builds_the_chosen_instance(ui: WebUi, web_place: Place) -> None:
     ui.succeed(ui.launch("pipeline", partition="midi", assets=ui.quickstart()))
     assert web_place.rows("SELECT a, b FROM midi_stage_2.b2 ORDER BY a") == [(0, 18), (2, 16)]

@@ -31,6 +31,11 @@ query ($id: ID!) { runOrError(runId: $id) { ... on Run {
 } } }
 """
 STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+PROGRESS = """
+query ($id: ID!) { runOrError(runId: $id) { ... on Run {
+  status stats { ... on RunStatsSnapshot { stepsSucceeded stepsFailed materializations } }
+} } }
+"""
 LOCATIONS = """
 { workspaceOrError { ... on Workspace { locationEntries {
   name locationOrLoadError { __typename ... on PythonError { message } }
@@ -131,13 +136,19 @@ class WebUi:
         return str(self.query(STATUS, id=run)["runOrError"]["status"])
 
     def wait_for_status(self, run: str, wanted: str) -> None:
-        """Wait until a run has a status; it has not when it ends with another."""
+        """Wait until a run has a status; it has not when it ends with another.
 
-        def reached() -> str | None:
-            status = self.status(run)
-            return status if status == wanted or status in ENDED else None
+        Patience begins anew with each step: a long run on a slow machine is not a lost one.
+        """
+        seen: dict[str, Any] = {"status": None}
+        while seen["status"] != wanted and seen["status"] not in ENDED:
 
-        assert self.services.wait_for(f"{wanted} of run {run}", reached) == wanted, self._why(run)
+            def moved(before: dict[str, Any] = seen) -> dict[str, Any] | None:
+                now = dict(self.query(PROGRESS, id=run)["runOrError"])
+                return now if now != before else None
+
+            seen = self.services.wait_for(f"{wanted} of run {run}", moved)
+        assert seen["status"] == wanted, self._why(run)
 
     def succeed(self, run: str) -> dict[str, Any]:
         """Wait until a run has succeeded: the run with its events."""

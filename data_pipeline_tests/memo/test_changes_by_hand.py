@@ -268,6 +268,17 @@ def test_another_query_of_a_view_is_named_and_the_view_is_made_again(
     by_hand(pipeline_database, "VACUUM FULL full_s.frame", "COMMENT ON VIEW full_s.view IS 'mine'")
     assert world.made(things).success
     assert not world.calls
+    # In a copy of the database, too, where nothing was compared yet.
+    copied = 'UPDATE full_catalog.tables SET relation = relation || \'{"database": "1/2"}\''
+    by_hand(pipeline_database, copied)
+    assert world.made(things).success
+    assert not world.calls
+    added = "ALTER TABLE full_s.frame ADD COLUMN more int DEFAULT 3"
+    by_hand(pipeline_database, copied, f"CREATE OR REPLACE VIEW full_s.view AS {other}", added)
+    again = world.made(things)
+    assert "s__view: query of view `s/view` was changed by hand" in again.log
+    assert "s__frame: columns of `s/frame` were changed by hand" in again.log
+    assert rows(pipeline_database, "SELECT max(v) FROM full_s.view") == [(30,)]
 
 
 def test_a_large_table_gets_a_new_version_since_not_every_read_of_it_was_checked(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import Identity
-from data_pipeline.instances.settings.caching import Validation
+from data_pipeline.instances.settings.caching_and_kept_versions import Validation
 from data_pipeline.memo.deciding.decisions import Action, Computation, Decisions, Key, Known, Step
 from data_pipeline.store.catalog import CatalogRow
 

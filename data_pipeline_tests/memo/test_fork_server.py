@@ -1,18 +1,22 @@
 """Steps in processes of their own start by a fork server, which knows the environment of now."""
 
 import os
+import random
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 
 from data_pipeline.dagster_internals import ReconstructableRepository
-from data_pipeline.runs import fork_server
+from data_pipeline.runs import fork_project, fork_server
 from data_pipeline_tests.memo.world import World, shared_storage
 
 LOADED = "import sys, data_pipeline.runs.fork_project; print('project' in sys.modules)"
@@ -69,19 +73,42 @@ def test_a_project_is_loaded_once(tmp_path: Path) -> None:
     assert loads(tmp_path, "import random; random.Random(1).random()") == (True, 1)
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
-        "import socket; opened = socket.socket()",
-        "opened = open(__file__)",
-        "import random; random.seed(1)",
-        "import numpy.random; numpy.random.seed(1)",
-        "raise ValueError",
-    ],
-)
-def test_what_copies_would_share_or_lack_is_not_kept(tmp_path: Path, code: str) -> None:
+@pytest.mark.parametrize("code", ["opened = open(__file__)", "raise ValueError"])
+def test_what_is_not_to_be_copied_is_loaded_by_each_step(tmp_path: Path, code: str) -> None:
     assert loads(tmp_path, code) == (False, 1)
+
+
+def begin_thread() -> threading.Event:
+    ended = threading.Event()
+    threading.Thread(target=ended.wait, daemon=True).start()
+    return ended
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        begin_thread,
+        socket.socket,
+        Path(__file__).open,
+        lambda: random.seed(1),
+        lambda: np.random.seed(1),
+    ],
+    ids=["thread", "connection", "file", "random numbers", "those of NumPy"],
+)
+def test_what_copies_would_share_or_lack_is_noticed(load: Callable[[], Any]) -> None:
+    def found() -> set[str]:
+        # What other tests of this process have left may end meanwhile.
+        looked: list[Any] = fork_project._not_to_copy()
+        threads, files, *numbers = looked
+        return {*threads, *files, *map(repr, numbers)}
+
+    before = found()
+    assert not found() - before
+    left = load()
+    try:
+        assert found() - before
+    finally:
+        getattr(left, "close", getattr(left, "set", lambda: None))()
 
 
 def test_what_is_configured_stays(monkeypatch: pytest.MonkeyPatch) -> None:

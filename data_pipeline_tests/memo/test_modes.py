@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import Identity
-from data_pipeline.instances.settings.caching import Validation
+from data_pipeline.instances.settings.caching_and_kept_versions import Validation
 from data_pipeline.memo.deciding.decisions import Action, Computation, Decisions, Key, Known, Step
 from data_pipeline.memo.deciding.fresh_input import refusal
 from data_pipeline.store.catalog import CatalogRow

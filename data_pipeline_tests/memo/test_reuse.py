@@ -187,7 +187,7 @@ def test_a_run_killed_between_build_and_commit_is_not_up_to_date(
 def test_an_asset_that_reads_what_it_did_not_before_is_computed() -> None:
     from data_pipeline.database.identifiers import StageTable
     from data_pipeline.identity.computation import Identity
-    from data_pipeline.instances.settings.caching import Validation
+    from data_pipeline.instances.settings.caching_and_kept_versions import Validation
     from data_pipeline.memo.deciding.decisions import Computation, Known, input_reason
     from data_pipeline.store.catalog import CatalogRow
 

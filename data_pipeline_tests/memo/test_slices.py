@@ -299,6 +299,50 @@ def test_dynamic_partitions_are_slices(world: World, pipeline_database: sa.Engin
     assert rows(pipeline_database, "SELECT zones FROM full_s.total") == [("ab",)]
 
 
+@pytest.mark.parametrize(
+    ("job", "key", "said"),
+    [
+        ("by_day", "2025-12-31|full", "`day` has no slice `2025-12-31`. They go from `2026-01-01`"),
+        ("by_day", "2099-01-01|full", "one is there when its time is over"),
+        ("by_day", "yesterday|full", "`day` has no slice `yesterday`"),
+        ("by_day", "full|2026-01-01", "write `day|instance`, or data-pipeline"),
+        ("by_day", "full", "builds slices by `day`: write `day|instance`"),
+        ("full", "2026-01-01|full", "builds whole tables: its key is `full`. Slices of tables are"),
+        ("full", "2026-01-01|fulll", "names no instance"),
+    ],
+)
+def test_a_partition_key_that_the_job_has_not_is_refused_before_the_first_step(
+    world: World, pipeline_database: sa.Engine, job: str, key: str, said: str
+) -> None:
+    made = Shop(world, pipeline_database)
+    run = world.made(made.assets, job, tags={"dagster/partition": key})
+    assert said in run.failure
+    assert not run.success
+    assert not world.calls
+    assert "full_catalog" not in sa.inspect(pipeline_database).get_schema_names()
+
+
+def test_dynamic_partitions_that_were_not_added_are_refused(
+    world: World, pipeline_database: sa.Engine
+) -> None:
+    keys = dg.DynamicPartitionsDefinition(name="zones")
+    zones = dg.MultiPartitionsDefinition({"instance": INSTANCE_PARTITIONS, "zone": keys})
+
+    @Stage("s").table(partitions_def=zones, code_version="1")
+    def t(instance: InstanceResource) -> pd.DataFrame:
+        return pd.DataFrame({"zone": [instance.slice]})
+
+    def built(key: str) -> Any:
+        return world.made(lambda: [t], "by_zone", tags={"dagster/partition": f"full|{key}"})
+
+    assert "`zone` has no slice `a`. There are none yet." in built("a").failure
+    world.storage.add_dynamic_partitions("zones", [f"z{n}" for n in range(30)])
+    assert "Did you mean 'z7'?" in (said := built("z7z").failure)
+    assert "There are 30. Dynamic partitions are added" in said
+    assert "'zones', [\"key\"]" in said
+    assert built("z7").success
+
+
 def test_checks_of_a_slice_look_at_it_alone(shop: Shop) -> None:
     seen = []
 

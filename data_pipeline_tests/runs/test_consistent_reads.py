@@ -17,7 +17,8 @@ from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.io_manager.io_manager import TableIOManager
-from data_pipeline.results.writing import Origin, Store
+from data_pipeline.results.origin import Origin
+from data_pipeline.results.writing import Store
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store.table_properties import Properties
 from data_pipeline_tests.io_manager.runs import rows

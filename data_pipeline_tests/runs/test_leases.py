@@ -26,7 +26,7 @@ TABLE = StageTable("s", "t")
 
 @pytest.fixture
 def instance(pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> Instance:
-    monkeypatch.setattr(lease_rows, "SECONDS", 0.5)
+    monkeypatch.setattr(lease, "SECONDS", 0.5)
     return load_configuration().instance("full")
 
 
@@ -74,7 +74,7 @@ def test_a_run_whose_lease_has_lapsed_is_taken_for_dead(
 ) -> None:
     """Its leader was stopped, or its machine is gone, and the server keeps its session."""
     with there.begin() as connection:
-        lease_rows.grant(connection, instance, "run_1", {})
+        lease_rows.grant(connection, instance, "run_1", {}, 0.5)
     execute(pipeline_database, "UPDATE full_catalog.leases SET until = now() - interval '1 hour'")
     with pytest.raises(DatabaseError, match="nobody leads run run_1"):
         lease_of(there, instance, "run_1", "s__t", "s__t")
@@ -130,7 +130,7 @@ def test_a_step_that_has_ended_is_not_lost(
     StepLease(there, instance, "run_1", "s__t", 0.5).close()
     leader.ended("s__t", again=again)
     with leader.waiting():
-        wait_until(lambda: bool(looks) and looks[-1] - looks[0] > 2 * lease_rows.SECONDS)
+        wait_until(lambda: bool(looks) and looks[-1] - looks[0] > 2 * lease.SECONDS)
     assert leader.lost is None
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from data_pipeline.cli import chosen_project
-from data_pipeline.errors import IsolationError
+from data_pipeline.errors import ConfigurationError, IsolationError
 from data_pipeline.instances import project
+from data_pipeline.instances.merged_layers import suggestion
 
 if TYPE_CHECKING:
+    from data_pipeline.database.identifiers import StageTable
     from data_pipeline.drop.blockers import DropPlan
     from data_pipeline.drop.inventory import InventoryItem
     from data_pipeline.instances import Configuration, Instance
@@ -24,6 +26,7 @@ _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 @click.command()
 @click.argument("instance")
 @click.option("--stage", metavar="S", help="Only this stage.")
+@click.option("--table", metavar="S/T", help="Only this table, with its slices; or this blob.")
 @click.option(
     "--older-than", metavar="D", help="Only what was committed longer ago: 12h, 30d or 2w."
 )
@@ -31,7 +34,14 @@ _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 @click.option(
     "--force", is_flag=True, help="Even if others read it; views and the like go along (CASCADE)."
 )
-def drop(instance: str, stage: str | None, older_than: str | None, yes: bool, force: bool) -> None:
+def drop(
+    instance: str,
+    stage: str | None,
+    table: str | None,
+    older_than: str | None,
+    yes: bool,
+    force: bool,
+) -> None:
     """Drop what INSTANCE has built: tables, views, cache slots, blobs, its catalog.
 
     Lists it first. INSTANCE may also be the id of an instance that the configuration does not name.
@@ -45,8 +55,13 @@ def drop(instance: str, stage: str | None, older_than: str | None, yes: bool, fo
     age = None if older_than is None else _duration(older_than)
     chosen, is_foreign = _instance(configuration, instance)
     stages, copied = _stages(configuration, chosen)
-    order = DropOrder(chosen, DropSelection(stages, stage, age), copied, force)
     base = database(chosen)
+    tables = None
+    if table is not None:
+        if stage is not None:
+            raise click.UsageError("--table names the stage too: leave out --stage.")
+        stage, tables = table.partition("/")[0], _named(chosen, table)
+    order = DropOrder(chosen, DropSelection(stages, stage, age, tables), copied, force)
     with base.begin() as connection:
         found = drop_plan(connection, order)
     for line in listing(found):
@@ -61,7 +76,8 @@ def drop(instance: str, stage: str | None, older_than: str | None, yes: bool, fo
         )
     found.check(order)
     if not (yes or (sys.stdin.isatty() and click.confirm("Drop all of this?"))):
-        options = {"--stage": stage, "--older-than": older_than}
+        part = {"--stage": stage} if table is None else {"--table": table}
+        options = {**part, "--older-than": older_than}
         given = [word for option in options.items() if option[1] for word in option if word]
         again = project.command("drop", instance, *given, "--yes", *(["--force"] * force))
         click.echo(f"Nothing was dropped. To drop it: {again}")
@@ -85,6 +101,21 @@ def _instance(configuration: "Configuration", name: str) -> tuple["Instance", bo
         return configuration.instance(name), False
     own = [item for item in configuration.instances.values() if item.instance_id == name]
     return (own[0], False) if own else (unconfigured(configuration, name), True)
+
+
+def _named(instance: "Instance", name: str) -> "frozenset[StageTable]":
+    """Return a table or blob with all that is of it: slices, several tables of one asset."""
+    from data_pipeline.database.connection import database
+    from data_pipeline.store import catalog
+
+    with database(instance).begin() as connection:
+        rows = catalog.rows(connection, instance.catalog_schema).values()
+    if found := frozenset(r.table for r in rows if name in (str(r.table.whole), str(r.asset))):
+        return found
+    known = dict.fromkeys(str(row.table.whole) for row in rows)
+    raise ConfigurationError(
+        f"Instance `{instance.name}` has no table `{name}`. {suggestion(name, known)}"
+    )
 
 
 def _stages(

@@ -49,11 +49,19 @@ def _drop_slices(instance: "Instance", *, yes: bool, force: bool) -> None:
     from data_pipeline.database.connection import database
     from data_pipeline.drop.inventory import DropSelection
     from data_pipeline.store import catalog
+    from data_pipeline.store.sliced_tables import drop_command
 
     known = known_slices(storage_of_shell(instance.home))
     with database(instance).begin() as connection:
         rows = catalog.rows(connection, instance.catalog_schema).values()
-    there = (row.table for row in rows if row.slice.get("key"))
+    there = [row.table for row in rows if row.slice.get("key")]
+    wholes = {table.whole for table in there} & chosen_project.sliced_tables().keys()
+    for whole in sorted(wholes - known.keys(), key=str):
+        click.echo(
+            f"{instance.name}: `{whole}` stays, since Dagster's storage has no key of its dynamic "
+            "partitions. Set DAGSTER_HOME to that in which they were added; or, if all are gone, "
+            f"drop the table: {drop_command(instance, whole)}"
+        )
     gone = frozenset(
         table for table in there if table.whole in known and table.slice not in known[table.whole]
     )

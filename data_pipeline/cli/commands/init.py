@@ -1,9 +1,14 @@
 """`data-pipeline init`: a project of one's own, which runs at once."""
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from data_pipeline.authoring.new_project.from_database import SourceDatabase
 
 
 @click.command()
@@ -28,6 +33,25 @@ def init(folder: Path, example: bool, url: str | None, schema: str | None) -> No
     package = write_project(folder, example=example, database=database)
     if database is not None:
         click.echo(f"{len(database.tables)} tables are loaded from the database.")
+        for hint in _hints(database):
+            click.echo(hint)
     where = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))}; "
     click.echo(f"{folder} has a project now, with the package `{package}`. To run it:")
     click.echo(f"  {where}make demo")
+
+
+def _hints(database: "SourceDatabase") -> Iterator[str]:
+    """Say what samples cannot know of a source, since it is not declared there."""
+    from data_pipeline.database.identifiers import few
+
+    if not database.roots():
+        yield (
+            "No table refers to another, so midi and mini take the first rows of each. Keys and "
+            "references can be declared: database_tables(..., properties=...) in raw.py."
+        )
+    if likely := database.likely_children():
+        yield (
+            "Without declared references, though with columns that are called like keys of other "
+            f"tables: {few([f'`{name}`' for name in likely])}. Samples follow declared ones only. "
+            "Once full has run, `data-pipeline relationships raw` suggests likely ones."
+        )

@@ -38,6 +38,8 @@ def instances(names: tuple[str, ...]) -> None:
     for instance in chosen:
         if text := str(orphans_of(instance)):
             click.echo(f"no asset makes any more, of {instance.name}: {text}")
+    if unused := configuration.unused:
+        click.echo(f"no instance refers to: {', '.join(unused)} (in {configuration.file})")
 
 
 def _kind(row: Any, slices: Mapping[Any, int]) -> str:

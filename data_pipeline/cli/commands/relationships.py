@@ -23,7 +23,7 @@ def relationships(stage: str, instance: str | None, as_json: bool) -> None:
     import sqlalchemy as sa
 
     from data_pipeline.database.connection import database
-    from data_pipeline.database.identifiers import StageTable
+    from data_pipeline.database.identifiers import StageTable, few
     from data_pipeline.sampling.suggested_relationships import suggested_relationships
     from data_pipeline.sampling.weights import with_declared_key
     from data_pipeline.store.reading import fetch, known_properties
@@ -58,3 +58,9 @@ def relationships(stage: str, instance: str | None, as_json: bool) -> None:
         click.echo(str(item))
     if not suggestions:
         click.echo(f"No relationship of stage `{stage}` is likely that is not declared.")
+    if keyless := sorted(name for name, item in tables.items() if not item.primary_key.columns):
+        click.echo(
+            "References to tables without a primary key were not looked for: "
+            f"{few([f'`{name}`' for name in keyless])}. Declare it (primary_key=...).",
+            err=True,
+        )

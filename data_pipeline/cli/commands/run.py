@@ -2,17 +2,22 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from data_pipeline.cli import chosen_project
-from data_pipeline.cli.chosen_slices import SLICES, chosen_slices
+from data_pipeline.cli.chosen_slices import SLICES, chosen_slices, said_of
 from data_pipeline.embedded.home_layout import create_private
-from data_pipeline.errors import DataPipelineError
+from data_pipeline.errors import DatabaseError, DataPipelineError
 from data_pipeline.instances import project
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from data_pipeline.cli.chosen_slices import SliceRun
 
 _SETTINGS = """\
 telemetry: {enabled: false}
@@ -36,41 +41,60 @@ def run(instances: tuple[str, ...], fresh: bool, slices: str | None) -> None:
 
     Runs are recorded where `make dev` (or `dagster dev` with DAGSTER_HOME there) shows them.
     """
-    from data_pipeline.instances.settings.caching import MODE_TAG
+    from data_pipeline.instances.settings.caching_and_kept_versions import MODE_TAG
 
     configuration = chosen_project.configuration()
     for name in instances:
         configuration.instance(name)
     os.environ.setdefault("DAGSTER_HOME", str(dagster_home(configuration.home)))
     tags = {MODE_TAG: "normal"} if fresh else {}
-    for name in instances:
-        for job, of_slice in _runs(name, slices):
-            if not _execute(job, {**tags, **of_slice}):
+    for number, name in enumerate(instances):
+        if slices is None:
+            if not _execute(name, tags):
                 raise click.ClickException(
                     f"The run of instance `{name}` failed; see above. What was committed before is "
                     "unchanged."
                 )
-        if slices is not None:
+        elif missing := _not_made(name, slices, tags):
+            options = ("--fresh",) * fresh
+            again = [project.command("run", name, *options, "--slices", said_of(missing))]
+            if rest := instances[number + 1 :]:
+                again.append(project.command("run", *rest, *options, "--slices", slices))
+            raise click.ClickException(
+                f"Not made of instance `{name}`: {said_of(missing)}; see above. What was committed "
+                "before is unchanged. Go on:\n" + "\n".join(again)
+            )
+        else:
             click.echo(f"What reads all slices: {project.command('run', name)}")
 
 
-def _runs(instance: str, slices: str | None) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Return the runs for an instance: each with its job, and the tags that say its slice."""
+def _not_made(instance: str, slices: str, tags: Mapping[str, str]) -> Sequence["SliceRun"]:
+    """Build slices of an instance, one after the other; return those that are not made.
+
+    Slices do not read each other: when one fails, the others are built.
+    """
     import dagster as dg
 
-    if slices is None:
-        yield instance, {}
-        return
     with dg.DagsterInstance.get() as storage:
         found = list(chosen_slices(slices, instance, storage))
+    failed: list[SliceRun] = []
     done = 0
-    for item in found:
+    for number, item in enumerate(found):
+        rest = [*failed, *found[number:]]
         if item.rank > done:
+            if failed:
+                return rest
             click.secho(f"{instance}, which puts slices together for those that follow", bold=True)
-            yield instance, {}
+            if not _execute(instance, tags):
+                return rest
         done = item.rank
         click.secho(f"{instance} {item.key} ({item.job})", bold=True)
-        yield item.job, item.tags
+        is_made = _execute(item.job, {**tags, **item.tags})
+        if is_made is None:
+            return rest
+        if not is_made:
+            failed.append(item)
+    return failed
 
 
 def dagster_home(home: Path) -> Path:
@@ -90,10 +114,14 @@ def dagster_home(home: Path) -> Path:
     return directory
 
 
-def _execute(name: str, tags: Mapping[str, str]) -> bool:
+def _execute(name: str, tags: Mapping[str, str]) -> bool | None:
+    """Execute a job; return whether it succeeded, and None where others would not either.
+
+    That is, when neither a step nor a commit failed: no server is there, or Ctrl-C was pressed.
+    """
     import dagster as dg
 
-    from data_pipeline.assembly import PROGRESS
+    from data_pipeline.memo.run_progress import PROGRESS
 
     job = chosen_project.reconstructable_job(name)
     settings: dict[str, Any] = {"loggers": {PROGRESS: {}}}
@@ -102,9 +130,16 @@ def _execute(name: str, tags: Mapping[str, str]) -> bool:
             dg.DagsterInstance.get() as storage,
             dg.execute_job(job, storage, run_config=settings, tags=dict(tags)) as result,
         ):
-            return result.success
+            return result.success or (False if _has_failed_by_itself(result) else None)
     except dg.DagsterError as error:
         # A resource did not start: no server, say. The lines of the run have told why.
         if isinstance(error.__cause__, DataPipelineError):
-            return False
+            return None
         raise
+
+
+def _has_failed_by_itself(result: "dg.JobExecutionResult") -> bool:
+    data = result.get_run_failure_event().job_failure_data
+    if data.failure_reason is not None and data.failure_reason.value == "STEP_FAILURE":
+        return True
+    return data.error is not None and data.error.cls_name == DatabaseError.__name__

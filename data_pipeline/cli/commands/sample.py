@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from data_pipeline.cli import chosen_project
-from data_pipeline.cli.input_stages import input_stages
+from data_pipeline.cli.chosen_project import input_stages
 from data_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def sample(instance: str, stage: str | None, as_json: bool) -> None:
     predicted from statistics. Nothing is written. Queries of `copy_inputs` are not asked.
     """
     from data_pipeline.sampling.prediction import sizes
+    from data_pipeline.sampling.sample_request import naming_instance
 
     configuration = chosen_project.configuration()
     chosen = configuration.instance(instance)
@@ -50,14 +51,16 @@ def sample(instance: str, stage: str | None, as_json: bool) -> None:
     ]
     if as_json:
         click.echo(json.dumps({run.stage: _json(run) for run in found}, indent=2))
-        return
-    for run in found:
+    for run in [] if as_json else found:
         how = "chosen on trial" if run.measured else "predicted from statistics"
         click.echo(f"instance {chosen.instance_id}, stage {run.stage}, {how}:")
         for line in sizes.as_lines(run.sizes):
             click.echo(f"  {line}")
         if run.note:
             click.echo(f"  {run.note}")
+    if refused := "\n".join(text for run in found for text in run.refused):
+        with naming_instance(chosen):
+            raise ConfigurationError(refused)
 
 
 _OWN = (
@@ -87,6 +90,7 @@ def _dry_run(instance: "Instance", inputs: "Inputs") -> "DryRun | None":
     from data_pipeline.sampling.plan.sample_plan import has_root
     from data_pipeline.sampling.plan.schema_graph import schema_graph
     from data_pipeline.sampling.prediction.dry_run import dry_run
+    from data_pipeline.sampling.sample_request import naming_instance
     from data_pipeline.sampling.weights import with_declared_key
     from data_pipeline.store.lookup import made_from
     from data_pipeline.store.reading import fetch
@@ -100,11 +104,13 @@ def _dry_run(instance: "Instance", inputs: "Inputs") -> "DryRun | None":
         origin = made_from(instance, raw, StageTable(inputs.stage, name))
         table, _ = fetch(*origin, sa.Table, log)
         sources[name] = with_declared_key(table, origin[1], inputs.declared[name])
-    plan = inputs.plan(instance, sources)
-    return None if plan is None else dry_run(instance, plan, sources)
+    with naming_instance(instance):
+        plan = inputs.plan(instance, sources)
+        return None if plan is None else dry_run(instance, plan, sources)
 
 
 def _json(run: "DryRun") -> dict[str, Any]:
     from data_pipeline.sampling.prediction import sizes
 
-    return {"measured": run.measured, "note": run.note, **sizes.as_json(run.sizes)}
+    said = {"measured": run.measured, "note": run.note, "refused": list(run.refused)}
+    return {**said, **sizes.as_json(run.sizes)}

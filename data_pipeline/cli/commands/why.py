@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from data_pipeline.cli import chosen_project
-from data_pipeline.cli.input_stages import input_stages
+from data_pipeline.cli.chosen_project import input_stages
 from data_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -9,7 +9,12 @@ from data_pipeline.instances.settings.strict import Settings, not_boolean
 
 
 class CopyFilterAttrs(Settings):
-    """How many rows of a source table a copying instance takes."""
+    """How many rows of a source table a copying instance takes; by default all.
+
+    Attributes:
+        copy_filter_cnt: So many of the first rows by primary key.
+        copy_filter_rate: A share of the rows, by a hash of the primary key.
+    """
 
     copy_filter_cnt: Annotated[int, Field(ge=1), BeforeValidator(not_boolean)] | None = None
     copy_filter_rate: Annotated[float, Field(gt=0, le=1), BeforeValidator(not_boolean)] | None = (
@@ -34,7 +39,15 @@ class CopyFilterOverride(CopyFilterAttrs):
 
 
 class CopyAttrs(CopyFilterAttrs):
-    """The attrs that this package reads itself. All others are free, for pipeline code to read."""
+    """The attrs that this package reads itself. All others are free, for pipeline code to read.
+
+    Attributes:
+        copy_filtered_input: Whether input tables are copied, not loaded from their sources.
+        copy_source: The instance that they are copied from.
+        copy_per_user: Whether that is the one of the user; else the one that all share.
+        copy_filter_overrides: Other filters, by stage or `stage/table`.
+        sample: Which rows are copied of stages that have one of its roots.
+    """
 
     model_config = ConfigDict(extra="allow")
 

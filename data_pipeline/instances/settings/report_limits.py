@@ -1,5 +1,7 @@
 """How far the figures of a sample's report may go (`checks` of a `sample`)."""
 
+from collections.abc import Mapping
+from math import inf
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -18,6 +20,11 @@ class Threshold(Settings):
     warn: Annotated[float, Field(ge=0), BeforeValidator(not_boolean)] | None = None
     error: Annotated[float, Field(ge=0), BeforeValidator(not_boolean)] | None = None
 
+    @property
+    def least(self) -> float:
+        """Beyond this, something is said."""
+        return min(limit for limit in (self.warn, self.error, inf) if limit is not None)
+
 
 def _threshold(value: object) -> object:
     """Take the word `off` (which YAML reads as false), and a number for what is an error."""
@@ -25,7 +32,9 @@ def _threshold(value: object) -> object:
         return Threshold()
     if isinstance(value, (int, float)) and value is not True:
         return Threshold(error=value)
-    return value
+    if isinstance(value, (Mapping, Threshold)):
+        return value
+    raise ValueError("write off, a number that is an error to exceed, or {warn: ..., error: ...}")
 
 
 _Limit = Annotated[Threshold, BeforeValidator(_threshold)]
@@ -44,7 +53,8 @@ class CheckSettings(Settings):
         estimates: The deviation of weighted counts, sums and means, in standard errors.
         join_retention: How far the share of a join's rows that are kept is from what is expected,
             beyond four standard errors.
-        design_effect: How many times the variance is that of as many independent rows.
+        design_effect: How many times the variance is that of as many independent rows; the log
+            warns of a predicted one too, before any row is copied.
         uncertain_means: Means, of all rows and of groups, whose intervals rest on few units.
     """
 

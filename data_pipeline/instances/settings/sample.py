@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     ValidationError,
@@ -46,6 +47,18 @@ def _cuts(value: object) -> object:
     raise ValueError("a list of referring columns is needed, as in [table.column]")
 
 
+def _reference(value: str) -> str:
+    if re.fullmatch(r"([^/]+/)?[^/.]+\.[^.]+", value):
+        return value
+    raise ValueError(f"'{value}' is no reference: write table.column, or stage/table.column")
+
+
+def _sql(value: str) -> str:
+    if value.strip():
+        return value
+    raise ValueError("an SQL expression is needed")
+
+
 def _way(value: object) -> object:
     if isinstance(value, str):
         return value
@@ -54,6 +67,8 @@ def _way(value: object) -> object:
     raise ValueError("name the table that it is drawn with, or a list of its referring columns")
 
 
+_Reference = Annotated[str, AfterValidator(_reference)]
+_Sql = Annotated[str, AfterValidator(_sql)]
 _Way = Annotated[str | tuple[str, ...], BeforeValidator(_way)]
 _Pins = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_pins_of_table)]
 _Columns = Annotated[tuple[str, ...], BeforeValidator(_names)]
@@ -191,14 +206,16 @@ class SampleSettings(Settings):
 
     Attributes:
         roots: The tables that are sampled themselves; children are sampled with their roots.
-        salt: Added to every hash. A minimal sample lies in all others of its salt; another one in
-            those of more rows with the same roots, hubs, coverage and pins, and at least its
-            `small_table_rows`. Samples of other salts are independent.
+        salt: Added to every hash. A minimal sample lies in all others of its salt with the same
+            `where` and `cut`; another one in those of more rows with the same roots, hubs, coverage
+            and pins, too, and at least its `small_table_rows`. Samples of other salts are
+            independent.
         cover: What must have a witness row.
         hubs: Roots with more children than this come for certain, with some of their children;
             `auto` takes the number from the source, `off` knows no hubs.
-        small_table_rows: Tables that are only referenced come whole up to this number of rows; of
-            those that no root reaches, larger ones have to be named in `whole`, or be roots.
+        small_table_rows: Tables that are only referred to come whole up to this number of rows
+            (5000); of those that no root reaches, larger ones have to be named in `whole`, or be
+            roots.
         whole: Tables that come whole, whatever their size, and whether or not a root reaches them.
         follow: With which table another one is drawn, or by which of its columns, where several
             ways lead to a root; default: the shortest one.
@@ -223,15 +240,10 @@ class SampleSettings(Settings):
     small_table_rows: Annotated[int, Field(ge=0), BeforeValidator(not_boolean)] = 5000
     whole: Annotated[tuple[TableKey, ...], BeforeValidator(_tables)] = ()
     follow: dict[TableKey, _Way] = Field(default_factory=dict)
-    where: dict[TableKey, Annotated[str, Field(pattern=r"\S")]] = Field(default_factory=dict)
-    cut: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^([^/]+/)?[^/.]+\.[^.]+$")], ...],
-        BeforeValidator(_cuts),
-    ] = ()
+    where: dict[TableKey, _Sql] = Field(default_factory=dict)
+    cut: Annotated[tuple[_Reference, ...], BeforeValidator(_cuts)] = ()
     closure_limit: Annotated[float, Field(gt=0, le=1), BeforeValidator(not_boolean)] | None = None
-    mask: dict[TableKey, dict[str, Annotated[str, Field(pattern=r"\S")]]] = Field(
-        default_factory=dict
-    )
+    mask: dict[TableKey, dict[str, _Sql]] = Field(default_factory=dict)
     pins: dict[TableKey, _Pins] = Field(default_factory=dict)
     size: Annotated[Literal["minimal"] | Budget | None, BeforeValidator(_size)] = None
     report: Annotated[Literal["auto", "off"], BeforeValidator(_report)] = "auto"

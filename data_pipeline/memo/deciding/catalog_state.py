@@ -17,8 +17,8 @@ from data_pipeline.store import catalog, staging
 from data_pipeline.store.blobs import blob_files
 from data_pipeline.store.blobs.blob_files import DROPPED
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.changed_by_hand import Verdict, judge, state_of
 from data_pipeline.store.lookup import committed, with_changes
-from data_pipeline.store.relation_state import Verdict, judge, state_of
 from data_pipeline.store.several_tables import members, names_of
 from data_pipeline.transfer.stable_hash import fingerprint
 

@@ -9,9 +9,10 @@ from typing import Any
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.change_reasons import change
 from data_pipeline.identity.computation import Identity
-from data_pipeline.identity.restarts import ADDS, FROM_START, reason_to_start
-from data_pipeline.instances.settings.caching import Validation
+from data_pipeline.identity.increment_restarts import ADDS, FROM_START, reason_to_start
+from data_pipeline.instances.settings.caching_and_kept_versions import Validation
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.sliced_tables import SliceBounds
 
 Key = tuple[str, StageTable]
 """An asset of an instance: instance id, and stage and table."""
@@ -39,6 +40,7 @@ class Computation:
         takes_rows: Whether it takes rows of these, or only looks at them.
         copies: Whether its step copies anything.
         sliced: Those of the inputs that are tables with slices, of which it reads all.
+        bounds: Which rows belong to it, of a slice of a table; None: it is a whole one.
         lost: Says why what its catalog row speaks of cannot be used; None where it can.
     """
 
@@ -49,6 +51,7 @@ class Computation:
     takes_rows: bool = True
     copies: bool = False
     sliced: frozenset[Key] = frozenset()
+    bounds: SliceBounds | None = None
     lost: Callable[[CatalogRow], str | None] = field(default=lambda row: None, compare=False)
 
 

@@ -6,7 +6,7 @@ From outside comes what raw tables load, and what an instance copies from anothe
 from collections.abc import Iterable, Mapping
 
 from data_pipeline.instances import project
-from data_pipeline.instances.settings.caching import MODE_TAG, Validation
+from data_pipeline.instances.settings.caching_and_kept_versions import MODE_TAG, Validation
 from data_pipeline.memo.deciding.decisions import (
     Action,
     Computation,
@@ -59,7 +59,8 @@ def refusal(
     return (
         f"{', '.join(blocked)} would take input from outside, which `{validation.mode}` rules out. "
         f"To take it: {project.command('run', instance, '--fresh')} (or the tag "
-        f"`{MODE_TAG}: normal`)"
+        f"`{MODE_TAG}: normal`). What loads from a source system may do so in every mode where it "
+        "is declared: outside_input(..., allow_fresh_input=True)."
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.code_version.run_time_values import SOURCE_KEY
+from data_pipeline.code_version.nondeterminism import SOURCE_KEY
 from data_pipeline.definition_metadata import kept, kept_value
 from data_pipeline.errors import ConfigurationError, DataPipelineError, UnstableValueError
 from data_pipeline.identity.computation import Identity

@@ -10,7 +10,7 @@ from data_pipeline_tests.io_manager.runs import execute, rows
 SETUP = (
     "CREATE TABLE public.held (name text)",
     """
-    CREATE FUNCTION public.hold(place text) RETURNS boolean LANGUAGE sql VOLATILE AS
+    CREATE FUNCTION public.hold(place text) RETURNS boolean LANGUAGE sql STABLE AS
     $$ SELECT coalesce(bool_and(pg_sleep(600) IS NOT NULL), true) FROM public.held
        WHERE name = place $$
     """,

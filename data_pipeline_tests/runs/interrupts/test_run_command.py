@@ -16,7 +16,9 @@ from data_pipeline_tests.runs.interrupts.held import Held
 LOCK = "SELECT pg_advisory_lock(hashtextextended('data_pipeline:stage:full_raw', 0))"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)]
+)
 def test_the_command_fails(
     pipeline_database: sa.Engine, tmp_path: Path, number: signal.Signals
 ) -> None:

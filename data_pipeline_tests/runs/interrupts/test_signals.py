@@ -38,24 +38,35 @@ def check_finishes(runs: Runs, module: str, job: str) -> None:
     assert all(generations == {runs.generation} for generations in found.values())
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_run_ends_and_the_next_one_finishes(runs: Runs, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "number", "by_command"),
+    [
+        pytest.param(place, number, by_command, marks=[] if is_short else [pytest.mark.soak])
+        for n, place in enumerate(PLACES)
+        for number, by_command, is_short in [
+            (signal.SIGINT, False, n % 2 == 0),
+            (signal.SIGTERM, True, n % 2 == 1),
+        ]
+    ],
+)
+def test_a_run_ends_and_the_next_one_finishes(
+    runs: Runs, place: str, number: signal.Signals, by_command: bool
+) -> None:
     runs.renew()
     job = "full"
     if place == "sample":
         runs.succeed(IN_PROCESS, job)
         job = "mini"
-    check_ends(runs, IN_PROCESS, place, signal.SIGINT)
-    check_ends(runs, IN_PROCESS, place, signal.SIGTERM, by_command=True)
+    check_ends(runs, IN_PROCESS, place, number, by_command=by_command)
     check_finishes(runs, IN_PROCESS, job)
 
 
 @pytest.mark.parametrize(
     ("place", "number"),
     [
-        ("another run", signal.SIGTERM),
-        ("a reader", signal.SIGINT),
-        ("query", signal.SIGTERM),
+        pytest.param("another run", signal.SIGTERM, marks=pytest.mark.soak),
+        pytest.param("a reader", signal.SIGINT, marks=pytest.mark.soak),
+        pytest.param("query", signal.SIGTERM, marks=pytest.mark.soak),
         ("load", signal.SIGINT),
     ],
 )

@@ -27,7 +27,12 @@ load_from: [{{python_module: {{module_name: {module}, location_name: data_pipeli
 """
 
 
-@pytest.fixture(params=[project, by_processes], ids=["in_process", "by_processes"])
+@pytest.fixture(
+    params=[
+        pytest.param(project, id="in_process"),
+        pytest.param(by_processes, id="by_processes", marks=pytest.mark.soak),
+    ]
+)
 def ui(runs: Runs, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WebUi]:
     """A web UI whose runs make a new generation."""
     (tmp_path / "dagster.yaml").write_text(SETTINGS)

@@ -12,7 +12,7 @@ def lead(storage: dg.DagsterInstance, builder: str, executor: str, job: str = "f
     reconstructable = dg.build_reconstructable_job(
         project.__name__, builder, (job, executor, uuid.uuid4().hex)
     )
-    return dg.execute_job(reconstructable, storage)
+    return dg.execute_job(reconstructable, storage, run_config={"loggers": {"progress": {}}})
 
 
 if __name__ == "__main__":

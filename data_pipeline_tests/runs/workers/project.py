@@ -70,6 +70,15 @@ def slow(name: str, executor: str, _generation: str) -> dg.JobDefinition:
 
 
 @functools.lru_cache(maxsize=1)
+def failing(name: str, executor: str, _generation: str) -> dg.JobDefinition:
+    @Stage("s").table
+    def t() -> pd.DataFrame:
+        raise OSError("no file of today")
+
+    return instance_definitions([t], executor=EXECUTORS[executor]()).resolve_job_def(name)
+
+
+@functools.lru_cache(maxsize=1)
 def queued(name: str, executor: str, _generation: str) -> dg.JobDefinition:
     tags = {"dagster-celery/queue": "large"}
 

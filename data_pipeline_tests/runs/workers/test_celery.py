@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.store.active_runs import lease_rows
+from data_pipeline.runs import lease, step_queue
 from data_pipeline_tests.io_manager.runs import rows, wait_until
 from data_pipeline_tests.memo.settings import table_store
 from data_pipeline_tests.runs.workers import project
@@ -25,7 +25,7 @@ SLEEPING = (
 
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_rows, "SECONDS", 2.0)
+    monkeypatch.setattr(lease, "SECONDS", 2.0)
 
 
 def executed(result: Any) -> set[str]:
@@ -39,10 +39,14 @@ def failure(storage: dg.DagsterInstance, result: Any) -> str:
     return record.event_log_entry.dagster_event.job_failure_data.error.message
 
 
+INSTANCES = [["full", "mini"], pytest.param(["full", "midi", "mini"], marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("names", INSTANCES, ids=" ".join)
 def test_the_shipped_pipeline_runs_on_all_instances(
-    workers: Workers, storage: dg.DagsterInstance, engine: sa.Engine
+    workers: Workers, storage: dg.DagsterInstance, engine: sa.Engine, names: list[str]
 ) -> None:
-    for name in ("full", "midi", "mini"):
+    for name in names:
         assert lead(storage, "shipped", "celery", name).success
     found = rows(engine, "SELECT count(*) FROM full_catalog.tables WHERE committed_at IS NULL")
     assert found == [(0,)]
@@ -126,8 +130,8 @@ def test_a_run_that_no_worker_takes_says_what_to_start_and_fails(
 ) -> None:
     """Nobody listens to that queue, however fast or slow everybody is."""
     monkeypatch.setenv(project.BROKER, redis)
-    monkeypatch.setattr(lease_rows, "SECONDS", 1.0)
-    monkeypatch.setattr(lease_rows, "WAIT", 0.1)
+    monkeypatch.setattr(lease, "SECONDS", 1.0)
+    monkeypatch.setattr(step_queue, "WAIT", 0.1)
     table_store("step_wait_seconds: 2", tmp_path, monkeypatch)
     alone = lead(storage, "queued", "celery")
     assert not alone.success

@@ -33,6 +33,7 @@ def cluster(_scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(project.SCHEDULER, _scheduler)
 
 
+@pytest.mark.soak
 def test_the_shipped_pipeline_runs_by_dask(
     cluster: None, storage: dg.DagsterInstance, engine: sa.Engine
 ) -> None:
@@ -51,6 +52,7 @@ def test_tables_grow_by_what_steps_return(
     check_that_tables_grow(storage, engine, "dask")
 
 
+@pytest.mark.soak
 def test_slices_are_built_by_workers(
     cluster: None, storage: dg.DagsterInstance, engine: sa.Engine
 ) -> None:

@@ -49,3 +49,11 @@ def test_executors_of_kubernetes_are_wrapped_with_their_configuration(
     assert job.executor_def.name == f"memoised_{executor.name}"
     config = {"execution": {"config": {"job_namespace": "pipelines"}}}
     assert dg.validate_run_config(job, config)
+
+
+def test_why_a_step_failed_elsewhere_is_said_by_the_leader(
+    bucket: None, storage: dg.DagsterInstance, engine: sa.Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert not lead(storage, "failing", "pods").success
+    lines = [line for line in capfd.readouterr().out.splitlines() if "Step `s__t`" in line]
+    assert lines == ["  full  Step `s__t` failed: OSError: no file of today"]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from data_pipeline.identity.change_reasons import change
 from data_pipeline.identity.computation import Identity
-from data_pipeline.instances.settings.caching import Validation
+from data_pipeline.instances.settings.caching_and_kept_versions import Validation
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.sliced_tables import code_of_slice, inputs_of_slice
 from data_pipeline.transfer.stable_hash import fingerprint

@@ -32,7 +32,14 @@ CacheMode = Literal[
 
 
 class CacheValidation(Settings):
-    """When a result is reused."""
+    """When a result is reused.
+
+    Attributes:
+        mode: For all runs, what the tag `data_pipeline/cache_validation` says for one.
+        ignore_code_version: Whether results of other code are reused.
+        cache_slots: So many earlier versions of each table are kept.
+        content_hash_max_bytes: Larger tables are not compared by a hash of their rows.
+    """
 
     mode: CacheMode = "normal"
     ignore_code_version: bool = False
