@@ -2,23 +2,19 @@
 
 import gc
 import inspect
-import logging
-import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import dagster as dg
 
-from data_pipeline import errors
 from data_pipeline.authoring.stage import resolved
 from data_pipeline.code_version.code_version import CodeVersion, check_code_versions, code_versions
+from data_pipeline.code_version.code_warnings import READS_KEY, takes_outside_input
 from data_pipeline.code_version.live_code import asset_functions
-from data_pipeline.code_version.run_time_values import READS_KEY, takes_outside_input
 from data_pipeline.database.identifiers import StageTable, few
 from data_pipeline.definition_checks import (
     AnyAsset,
@@ -41,7 +37,7 @@ from data_pipeline.identity.computation import CODE_PARTS_KEY, RAW_TAG
 from data_pipeline.identity.upstream import UNPARTITIONED_TAG
 from data_pipeline.instances import Configuration, load_configuration, project
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
-from data_pipeline.instances.instance import PIPELINE_JOB
+from data_pipeline.instances.instance_names import PIPELINE_JOB
 from data_pipeline.instances.merged_layers import problem, suggestion
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.instances.slice_dimensions import is_sliced
@@ -49,103 +45,13 @@ from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.io_manager.instance_resource import InstanceResource
 from data_pipeline.io_manager.io_manager import InstanceIOManager
 from data_pipeline.memo.executor import memoised
-from data_pipeline.memo.run_messages import STEPS_OF_RUN
+from data_pipeline.memo.run_progress import PROGRESS, progress_logger
 from data_pipeline.sliced_assets import check_slices, jobs_of_slices, slice_jobs
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY
 from data_pipeline.store.orphans import CodeLocation
 
-PROGRESS = "progress"
 _LINK = "dagster/code_references"
 _FRAMES = 1000
-_MOST_LINES = 6
-_OWN_ERRORS = frozenset(name for name in vars(errors) if name.endswith("Error"))
-
-
-class _Lines(logging.Handler):
-    """Prints what a run did, as it happens."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print the lines of one record, if it has any to show."""
-        for line in _lines(record):
-            click.echo(line)
-
-
-def _lines(record: logging.LogRecord) -> Iterator[str]:
-    meta: Mapping[str, Any] = getattr(record, "dagster_meta", {})
-    event: dg.DagsterEvent | None = meta.get("dagster_event")
-    instance = f"{meta.get('job_name')}"
-    if event is None:
-        if record.levelno >= logging.INFO:
-            message = meta.get("orig_message", record.getMessage())
-            yield click.style(f"  {instance}  {_shortened(message)}", dim=True)
-    elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
-        materialization = event.step_materialization_data.materialization
-        key = materialization.asset_key.to_user_string()
-        yield f"✓ {instance}  {key:<40} {_facts(materialization.metadata)}"
-    elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-        evaluation = event.asset_check_evaluation_data
-        if not evaluation.passed:
-            key = evaluation.asset_key.to_user_string()
-            text = f"! {instance}  {key}: check {evaluation.check_name}: {evaluation.description}"
-            yield click.style(text, fg="yellow")
-    elif event.event_type is dg.DagsterEventType.ENGINE_EVENT:
-        if STEPS_OF_RUN in event.engine_event_data.metadata:
-            yield click.style(f"  {instance}  {event.message}", dim=True)
-    elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
-        reason = _reason(event.step_failure_data.error) + _place(event.step_failure_data.error)
-        yield click.style(f"✗ {instance}  {event.step_key}: {reason}", fg="red")
-    elif event.event_type is dg.DagsterEventType.RUN_FAILURE:
-        failure = event.job_failure_data
-        if failure.error and failure.first_step_failure_event is None:
-            # Outside of its steps: nothing may be run, or a stage could not be committed.
-            yield click.style(f"✗ {instance}  {_reason(failure.error)}", fg="red")
-
-
-def _reason(error: Any) -> str:
-    cause = error.cause or error if error else None
-    return cause.message.strip() if cause else ""
-
-
-def _place(error: Any) -> str:
-    """Name the line of the project, if any, in which an error that is none of ours came up."""
-    cause = error.cause or error if error else None
-    root = project.root()
-    if cause is None or root is None or cause.cls_name in _OWN_ERRORS:
-        return ""
-    for frame in reversed(cause.stack):
-        found = re.match(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)', frame)
-        file = Path(found["file"]) if found else None
-        if file and file.is_relative_to(root) and "site-packages" not in file.parts:
-            return f" ({file.relative_to(root)}, line {found['line']})" if found else ""
-    return ""
-
-
-def _shortened(message: str) -> str:
-    lines = message.splitlines()
-    more = len(lines) - _MOST_LINES
-    return "\n".join([*lines[:_MOST_LINES], f"  … and {more} more"] if more > 0 else lines)
-
-
-def _facts(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
-    facts = []
-    if "dagster/row_count" in metadata:
-        facts.append(f"{metadata['dagster/row_count'].value:>9,} rows")
-    if "type" in metadata:
-        facts.append(str(metadata["type"].value).rsplit(".", 1)[-1])
-    if "seconds" in metadata:
-        facts.append(f"{metadata['seconds'].value:.2f} s")
-    return "  ".join(facts)
-
-
-def _logger(_context: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.Logger(PROGRESS, level=logging.DEBUG)
-    logger.addHandler(_Lines())
-    return logger
-
-
-progress_logger = dg.LoggerDefinition(
-    _logger, description="A line for each table that a run makes."
-)
 
 
 def instance_resources(
@@ -322,7 +228,8 @@ def check_samples(
     check_choices([spec for asset in assets for spec in asset.specs], configuration)
     for name, instance in configuration.instances.items():
         if instance.sample:
-            _check_sample(f"instances.{name}.attrs.sample", instance.sample, inputs)
+            where = f"{configuration.file}: instances.{name}.attrs.sample"
+            _check_sample(where, instance.sample, inputs)
 
 
 def _input_tables(assets: Iterable[dg.AssetsDefinition]) -> list[StageTable]:

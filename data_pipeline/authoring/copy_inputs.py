@@ -11,13 +11,12 @@ import sqlalchemy as sa
 
 from data_pipeline.code_version.code_version import code_version_of
 from data_pipeline.database.connection import database, run
-from data_pipeline.database.identifiers import RelationName, StageTable, op_names
+from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.explicit_choice import OWN_COPY
 from data_pipeline.instances import CopyFilter, Instance, load_configuration
 from data_pipeline.instances.merged_layers import suggestion
-from data_pipeline.instances.settings.caching import Validation, validation
-from data_pipeline.instances.slice_dimensions import copy_mapping, instances_of
+from data_pipeline.instances.settings.caching_and_kept_versions import Validation
 from data_pipeline.results.build import build_from_batches
 from data_pipeline.results.sql_query import compiled, is_query, unwrapped
 from data_pipeline.sampling.code_identity import sampling_version
@@ -32,8 +31,9 @@ from data_pipeline.sampling.input_step import (
     InputStep,
     OutputKind,
     in_order,
+    input_asset,
     input_outputs,
-    output_names,
+    raw_specs,
 )
 from data_pipeline.sampling.plan.sample_plan import has_root
 from data_pipeline.sampling.plan.schema_graph import schema_graph
@@ -49,7 +49,6 @@ from data_pipeline.store.reading import catalog_row_of, properties_of, reference
 from data_pipeline.store.table_properties import (
     Properties,
     Table,
-    declared_properties,
 )
 from data_pipeline.transfer.frames import from_reader, to_reader
 from data_pipeline.transfer.stable_hash import fingerprint
@@ -123,56 +122,27 @@ def copy_inputs(
         freshness_policy: How old they may become.
 
     Raises:
-        ConfigurationError: There is no raw table, or two have the same name.
+        ConfigurationError: There is no raw table, two have the same name, or one is not partitioned
+            by instance.
     """
-    specs = {spec.key.path[-1]: spec for asset in raw for spec in asset.specs}
-    if not specs or len(specs) != sum(len(list(asset.specs)) for asset in raw):
-        raise ConfigurationError(
-            f"copy_inputs(stage={stage!r}): give raw tables, each with another name, as `raw`."
-        )
-    mapping = partition_mapping or _raw_to_sampled()
+    specs = raw_specs(f"copy_inputs(stage={stage!r})", raw)
     options = {"automation_condition": automation_condition, "freshness_policy": freshness_policy}
 
     def decorate(function: Filter) -> dg.AssetsDefinition:
-        outputs = _outputs(stage, specs, owners, function, options, weights=weights)
-        step = _Step(stage, specs, function)
-        ins, outs = op_names(specs), output_names(outputs, specs.values())
+        from data_pipeline.instances.partitions import RAW_TO_SAMPLED
+
         name = getattr(function, "__name__", "")
         name = name if name.isidentifier() else "copy_inputs"  # it may be a lambda
-
-        @dg.multi_asset(
-            name=f"{stage}__{name}",
-            description=function.__doc__,
-            ins={
-                ins[n]: dg.AssetIn(
-                    key=s.key, partition_mapping=copy_mapping(s.partitions_def, mapping)
-                )
-                for n, s in specs.items()
-            },
-            outs={outs[n]: output.out for n, output in outputs.items()},
-            partitions_def=instances_of(next(iter(specs.values())).partitions_def),
-            internal_asset_deps={outs[n]: set(item.depends_on) for n, item in outputs.items()},
-            required_resource_keys={"instance"},
-            can_subset=True,
+        return input_asset(
+            f"{stage}__{name}",
+            specs,
+            _outputs(stage, specs, owners, function, options, weights=weights),
+            partition_mapping or RAW_TO_SAMPLED,
+            _Step(stage, specs, function).results,
+            function.__doc__,
         )
-        def copy(context: dg.AssetExecutionContext, **sources: Any) -> Iterator[dg.Output[Any]]:
-            selected = context.op_execution_context.selected_output_names
-            wanted = {n: output for n, output in outputs.items() if outs[n] in selected}
-            given = {n: sources[ins[n]] for n in specs}
-            instance = context.resources.instance.current
-            how = validation(instance, context.run.tags)
-            for n, value in step.results(instance, wanted, given, context.log, how):
-                yield dg.Output(value, outs[n])
-
-        return copy
 
     return decorate
-
-
-def _raw_to_sampled() -> dg.PartitionMapping:
-    from data_pipeline.instances.partitions import RAW_TO_SAMPLED
-
-    return RAW_TO_SAMPLED
 
 
 def _outputs(
@@ -202,10 +172,7 @@ class _Step:
     inner: InputStep = field(init=False)
 
     def __post_init__(self) -> None:
-        specs = self.specs.items()
-        raw = {name: StageTable.from_path(spec.key.path) for name, spec in specs}
-        declared = {name: declared_properties(spec.metadata) for name, spec in specs}
-        object.__setattr__(self, "inner", InputStep(self.stage, raw, declared))
+        object.__setattr__(self, "inner", InputStep.of(self.stage, self.specs))
 
     @property
     def declared(self) -> Mapping[str, Properties]:
@@ -222,20 +189,13 @@ class _Step:
     ) -> Iterator[tuple[str, Any]]:
         """Return the outputs that are asked for, by name."""
         if instance.source is None:
-            yield from self.inner.results(instance, outputs, sources, log)
+            yield from self.inner.results(instance, outputs, sources, log, how)
         elif not all(isinstance(source, sa.Table) for source in sources.values()):
             frames = {name: unwrapped(item, Properties())[0] for name, item in sources.items()}
-            yield from self._in_memory(instance, outputs, frames, log)
+            yield from self._in_memory(instance, outputs, frames, log, how)
         elif self._is_sampled(instance):
-            yield from self.inner.results(
-                instance,
-                outputs,
-                sources,
-                log,
-                forced=how.mode == "force_cache_invalid",
-                stable=not how.asks_sources,
-                own=partial(self._own, instance),
-            )
+            own = partial(self._own, instance)
+            yield from self.inner.results(instance, outputs, sources, log, how, own)
         else:
             yield from self._in_database(instance, outputs, sources, log, not how.asks_sources)
 
@@ -282,10 +242,11 @@ class _Step:
         outputs: Mapping[str, InputOutput],
         frames: Mapping[str, Any],
         log: logging.Logger,
+        how: Validation,
     ) -> Iterator[tuple[str, Any]]:
-        rows = self._filtered(instance, frames, log)
+        rows = self._filtered(instance, frames, log, how)
         if self._is_sampled(instance):
-            yield from self.inner.results(instance, outputs, rows, log)
+            yield from self.inner.results(instance, outputs, rows, log, how)
             return
         for name, output in in_order(outputs):
             frame, own = rows[output.table], StageTable(self.stage, output.table)
@@ -350,12 +311,16 @@ class _Step:
         return made
 
     def _filtered(
-        self, instance: Instance, frames: Mapping[str, Any], log: logging.Logger
+        self,
+        instance: Instance,
+        frames: Mapping[str, Any],
+        log: logging.Logger,
+        how: Validation,
     ) -> Mapping[str, Any]:
         """Return the same of frames: the queries run on tables that are made of them."""
         if instance.source is None:
             return frames
-        rows = self._all_rows(instance.source, frames, log)
+        rows = self._all_rows(instance.source, frames, log, how)
         with scratch_schema(instance.home) as (server, schema):
             tables = {}
             for name, frame in rows.items():
@@ -374,13 +339,17 @@ class _Step:
         return found
 
     def _all_rows(
-        self, instance: Instance, frames: Mapping[str, Any], log: logging.Logger
+        self,
+        instance: Instance,
+        frames: Mapping[str, Any],
+        log: logging.Logger,
+        how: Validation,
     ) -> Mapping[str, Any]:
         """Return the frames of all input tables of an instance."""
         outputs = input_outputs(self.stage, self.specs, None, weights=False)
         if instance.source is None:
             return frames
-        return dict(self._in_memory(instance, outputs, frames, log))
+        return dict(self._in_memory(instance, outputs, frames, log, how))
 
 
 def _read_by(query: Query, tables: Mapping[str, sa.Table]) -> list[str]:

@@ -1,18 +1,17 @@
 """Connections to the database of an instance, for SQLAlchemy (SQL) and for ADBC (bulk data)."""
 
-import atexit
 import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from data_pipeline.database import interrupts, pooling, row_security
+from data_pipeline.database import interrupts, pgbouncer, row_security
+from data_pipeline.database.adbc_sessions import AdbcSessions
 from data_pipeline.database.advisory_locks import (
     WAIT,
     database_lock_name,
@@ -21,18 +20,11 @@ from data_pipeline.database.advisory_locks import (
 )
 from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.database.server_errors import Lacking
-from data_pipeline.database.sessions import (
-    PROGRAM,
-    name_adbc,
-    session_name,
-    set_up,
-    set_up_adbc,
-)
+from data_pipeline.database.session_settings import PROGRAM, session_name, set_up
 from data_pipeline.errors import DatabaseError, MissingRightError, SharedSessionError
 from data_pipeline.instances import DatabaseUrl, Instance, project
 
 if TYPE_CHECKING:
-    from adbc_driver_manager import AdbcDatabase
     from adbc_driver_manager.dbapi import Connection as AdbcConnection
 
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -69,9 +61,7 @@ class Database:
         self._named_in = named_in
         self._create = create
         self._has_sessions = False
-        self._adbc: AdbcConnection | None = None
-        self._adbc_lock = Lock()
-        self._idle_adbc: list[AdbcConnection] = []
+        self._adbc = AdbcSessions(self.adbc_uri, lambda: self.keeps_sessions)
         self.engine = sa.create_engine(
             self.url,
             echo=print_sql,
@@ -161,8 +151,8 @@ class Database:
         if self._has_sessions:
             return
         with self.session() as first, self.session() as second:
-            found = pooling.handed_around(first, second)
-            found = found or pooling.left_behind(first, self.private_connection)
+            found = pgbouncer.handed_around(first, second)
+            found = found or pgbouncer.left_behind(first, self.private_connection)
         if found:
             raise self._pooled(found)
         self._has_sessions = True
@@ -212,7 +202,7 @@ class Database:
             return self._checked_out()
         except sa.exc.OperationalError as error:
             refused = error.connection_invalidated  # it may have been the first transaction
-            if refused and pooling.refuses_transactions(self._driver_connection):
+            if refused and pgbouncer.refuses_transactions(self._driver_connection):
                 raise self._pooled("it refuses transactions") from None
             if not (self._create and self._is_created()):
                 raise self._unreachable(error.orig) from None
@@ -280,78 +270,16 @@ class Database:
         import adbc_driver_manager
 
         try:
-            connection = self._kept_adbc() or self._new_adbc()
+            connection = self._adbc.begin()
         except adbc_driver_manager.Error as error:
             raise self._unreachable(error) from None
-        try:
-            with interrupts.interruptible(connection.adbc_cancel):
-                yield connection
-        except BaseException:
-            connection.close()
-            raise
-        try:
-            commit_adbc(connection)
-            if not self.keeps_sessions:
-                connection.close()
-                return
-        except adbc_driver_manager.Error:  # the rows of a query were not read to the end
-            connection.close()
-        else:
-            self._idle_adbc.append(connection)
-
-    def _new_adbc(self) -> "AdbcConnection":
-        connection = self._adbc_root().adbc_clone()
-        set_up_adbc(connection, session_name())
-        return connection
-
-    def _kept_adbc(self) -> "AdbcConnection | None":
-        """Return an ADBC connection of an earlier caller; None where none is left that works."""
-        import adbc_driver_manager
-
-        while self._idle_adbc:
-            connection = self._idle_adbc.pop()
-            try:
-                name_adbc(connection, session_name())
-            except adbc_driver_manager.Error:
-                connection.close()
-            else:
-                return connection
-        return None
-
-    def _adbc_root(self) -> "AdbcConnection":
-        """Return the ADBC connection that all others are cloned from.
-
-        The first one reads the server's types, which takes longer than connecting.
-        """
-        import adbc_driver_manager.dbapi
-
-        with self._adbc_lock:
-            if self._adbc is None:
-                interrupts.let_through(adbc_driver_manager.dbapi)
-                self._adbc = interrupts.abandonable(self._adbc_connection)
-                # The driver cannot close them any more when the interpreter is gone.
-                atexit.register(self._close_adbc)
-            return self._adbc
-
-    def _adbc_connection(self) -> "AdbcConnection":
-        import adbc_driver_manager.dbapi
-        import adbc_driver_postgresql
-
-        types = _types_read.get(self.adbc_uri) or adbc_driver_postgresql.connect(self.adbc_uri)
-        connection = adbc_driver_manager.AdbcConnection(types)
-        return adbc_driver_manager.dbapi.Connection(types, connection, autocommit=True)
+        with self._adbc.lent(connection):
+            yield connection
 
     def close(self) -> None:
         """Close what nobody uses; whoever asks again opens it anew."""
         self.engine.dispose()
-        self._close_adbc()
-
-    def _close_adbc(self) -> None:
-        for connection in (*self._idle_adbc, self._adbc):
-            if connection is not None:
-                connection.close()
-        self._idle_adbc.clear()
-        self._adbc = None
+        self._adbc.close()
 
     @property
     def adbc_uri(self) -> str:
@@ -438,11 +366,6 @@ def _note_use(connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
     record.info[_USED_KEY] = time.monotonic()
 
 
-def commit_adbc(connection: "AdbcConnection") -> None:
-    """Commit the transaction of an ADBC connection, without beginning another one."""
-    connection.adbc_connection.set_autocommit(True)
-
-
 def interruptible(connection: sa.Connection) -> AbstractContextManager[None]:
     """Let a request to end the process cancel what the session does in the block."""
     driver: Any = connection.connection.dbapi_connection
@@ -493,22 +416,6 @@ def ensure_schema(connection: sa.Connection, schema: str) -> None:
         return
     lock_for_transaction(connection, schema_lock_name(schema))
     run(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
-
-
-_types_read: dict[str, "AdbcDatabase"] = {}
-
-
-def read_types(adbc_uri: str) -> None:
-    """Read a server's types for ADBC, without staying connected.
-
-    Copies of this process need not do so, which would take each longer than connecting.
-
-    Args:
-        adbc_uri: That of the database.
-    """
-    import adbc_driver_postgresql
-
-    _types_read[adbc_uri] = adbc_driver_postgresql.connect(adbc_uri)
 
 
 def database(instance: Instance) -> Database:

@@ -175,7 +175,7 @@ class Graph:
             edge.node
             for edge in self.edges
             if edge.node.catalog not in (TYPE, FUNCTION)
-            and edge.kind is None
+            and edge.kind in (None, "i")
             and self._stands_for(edge.of) != self.parts.get(edge.node)
         )
 

@@ -26,15 +26,18 @@ from data_pipeline.difference.result import (
     Status,
     TableDifference,
 )
-from data_pipeline.difference.rows import RowComparison, RowCounts, are_alike, column_figures
+from data_pipeline.difference.rows import (
+    MOST_ROWS_WITHOUT_KEY,
+    RowComparison,
+    RowCounts,
+    are_alike,
+    column_figures,
+)
 from data_pipeline.difference.slices import LOOKED_AT, SliceSearch
 from data_pipeline.difference.snapshot import snapshot
 from data_pipeline.difference.versions import TableVersion, Version, VersionName, chosen_tables
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.instance import SAMPLE_STAGE
-
-MOST_ROWS_WITHOUT_KEY = 10_000_000
-"""So many rows of both versions together are sorted at most to compare them without a key."""
 
 _LARGEST_TOLERANCE = 1e290  # what is added to the largest float must not overflow
 _ORDER: Sequence[Status] = (

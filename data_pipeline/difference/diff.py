@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from data_pipeline.difference.compare import MOST_ROWS_WITHOUT_KEY, ComparisonOptions, compare
+from data_pipeline.difference.compare import ComparisonOptions, compare
 from data_pipeline.difference.result import Difference
+from data_pipeline.difference.rows import MOST_ROWS_WITHOUT_KEY
 from data_pipeline.difference.versions import PREVIOUS, version_name
 from data_pipeline.instances import Configuration, load_configuration
 

@@ -21,6 +21,9 @@ from data_pipeline.difference.result import (
     RowExample,
 )
 
+MOST_ROWS_WITHOUT_KEY = 10_000_000
+"""So many rows of both versions together are sorted at most to compare them without a key."""
+
 EXAMPLES = 3
 """So many keys at most are named where they do not tell rows apart."""
 

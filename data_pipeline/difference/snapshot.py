@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from data_pipeline.database.connection import database, run
 from data_pipeline.database.identifiers import RelationName
+from data_pipeline.database.session_settings import FOR_LARGE_QUERIES
 from data_pipeline.difference.versions import Version, VersionName, find_version
 from data_pipeline.errors import ConfigurationError, DatabaseError
 
@@ -21,12 +22,11 @@ Choose = Callable[[Version, Version], Collection[RelationName]]
 
 _ATTEMPTS = 5
 _GONE = frozenset({"42P01", "3F000"})  # undefined table, invalid schema name
-BEGINNING = """
+BEGINNING = f"""
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SET LOCAL search_path = '';
 SET LOCAL TimeZone = 'UTC';
-SET LOCAL work_mem = '256MB';
-SET LOCAL jit = off;
+{FOR_LARGE_QUERIES};
 SET LOCAL parallel_tuple_cost = 0.001;
 SET LOCAL idle_in_transaction_session_timeout = 0
 """

@@ -16,8 +16,8 @@ from data_pipeline.instances import Configuration, Instance
 from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.store import catalog, history, slots, staging
 from data_pipeline.store.catalog import CatalogRow
+from data_pipeline.store.changed_by_hand import judge, read_states
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.relation_state import judge, read_states
 
 PREVIOUS, STAGED = "previous", "staged"
 _SHORTEST_RUN_ID = 6

@@ -13,11 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.database import sessions
 from data_pipeline.database.advisory_locks import stage_lock_name, try_for_transaction
 from data_pipeline.database.connection import Database, database, run
 from data_pipeline.database.identifiers import RelationName, StageTable, quoted
-from data_pipeline.database.lock_waiting import is_busy, lock_timeouts
+from data_pipeline.database.lock_waiting import holders_at, is_busy, lock_timeouts
 from data_pipeline.drop import blockers
 from data_pipeline.drop.blockers import DropOrder
 from data_pipeline.drop.inventory import InventoryItem, inventory_of, is_empty
@@ -28,7 +27,7 @@ from data_pipeline.errors import (
     MissingRightError,
 )
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.instances.instance import check_instance_id
+from data_pipeline.instances.instance_names import check_instance_id
 from data_pipeline.runs.leftovers import referenced_files
 from data_pipeline.store import catalog
 from data_pipeline.store.active_runs import run_registry
@@ -75,7 +74,7 @@ def _drop_group(
 
     def waiting() -> str:
         with database.begin() as connection:
-            found = sessions.at_relations(connection, relations)
+            found = holders_at(connection, relations)
         return "; ".join(found) or "others, one after the other"
 
     message = f"Waiting to drop {what}, which others are reading"
@@ -127,7 +126,7 @@ def _remove_files(
         folder = blob_files.directory(instance)
         used = {folder / location for location in referenced_files(connection, instance)}
         for path in (path for part in parts for path in part.files if path not in used):
-            path.unlink(missing_ok=True)
+            blob_files.remove_file(instance, path)
             log.info(f"Removed {path}")
 
 

@@ -63,6 +63,9 @@ def is_free(port: int) -> bool:
 
 logger = logging.getLogger(__name__)
 
+SECONDS_TO_START_OR_STOP = 300.0
+"""A start includes the recovery after a crash."""
+
 PORT_ATTEMPTS = 10
 # Below the ports that systems give to outgoing connections, so that none takes ours meanwhile.
 PORTS = range(15432, 32768)

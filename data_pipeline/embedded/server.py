@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from data_pipeline.embedded import launch, processes
 from data_pipeline.embedded.cluster import DATABASE, ROLE
 from data_pipeline.embedded.home_layout import Layout
-from data_pipeline.embedded.launch import HOST, accepts_connections
+from data_pipeline.embedded.launch import HOST, SECONDS_TO_START_OR_STOP, accepts_connections
 from data_pipeline.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class EmbeddedServer:
         timeout: Seconds to wait for a start (crash recovery included) or a stop.
     """
 
-    def __init__(self, home: Path, timeout: float = 300.0) -> None:
+    def __init__(self, home: Path, timeout: float = SECONDS_TO_START_OR_STOP) -> None:
         self._layout = Layout(Path(home).expanduser().resolve())
         self._timeout = timeout
 

@@ -49,7 +49,7 @@ def materialize(
         ConfigurationError: An asset reads what is neither among the assets nor the inputs.
         DatabaseError: There is no server, or it refused something.
     """
-    from data_pipeline.testing.scratch_run import run_in_scratch
+    from data_pipeline.testing.materialize_assets import run_in_scratch
 
     return run_in_scratch(
         assets,

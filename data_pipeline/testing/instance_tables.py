@@ -12,7 +12,7 @@ import pytest
 
 from data_pipeline.cli import chosen_project, main
 from data_pipeline.cli.commands.run import dagster_home
-from data_pipeline.cli.planned_run import log_for_shell, planned
+from data_pipeline.cli.planned_run import at_home, log_for_shell, planned
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import DataPipelineError, TableNotFoundError
 from data_pipeline.instances import Configuration
@@ -103,6 +103,7 @@ class InstanceTables:
         """Build a table with what leads to it, and as always only what is not up to date."""
         folder = os.environ.get("DAGSTER_HOME") or str(dagster_home(configuration.home))
         with (
+            at_home(folder),
             dg.DagsterInstance.from_config(folder) as storage,
             dg.execute_job(
                 chosen_project.reconstructable_job(instance),

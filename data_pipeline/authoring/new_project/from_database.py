@@ -5,10 +5,15 @@ import keyword
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.explicit_choice import root_of
+from data_pipeline.sampling.suggested_relationships import likely_children
 from data_pipeline.sources.location import DatabaseLocation
 from data_pipeline.sources.raw_assets import VIEWS, raw_names
 from data_pipeline.sources.source_catalog import SourceCatalog, SourceRelation
@@ -119,11 +124,10 @@ class SourceDatabase:
         if not roots:  # nothing refers to anything
             return {"midi": "      copy_filter_cnt: 1000", "mini": "      copy_filter_cnt: 10"}
         midi = ", ".join(f"{name}: {{rate: 0.1}}" for name in roots)
-        # Not a number of rows: nobody knows whether a table has as many.
-        mini = ", ".join(f"{name}: {{rate: 0.01}}" for name in roots)
+        mini = ", ".join(f"{name}: {{}}" for name in roots)
         return {
             "midi": f"      sample: {{roots: {{{midi}}}, salt: 0}}",
-            "mini": f"      sample: {{roots: {{{mini}}}, salt: 0}}",
+            "mini": f"      sample: {{roots: {{{mini}}}, size: minimal, salt: 0}}",
         }
 
     def roots(self) -> list[str]:
@@ -149,6 +153,16 @@ class SourceDatabase:
         partitioned = [n for n in tables if n in alone and tables[n].kind == "partitioned table"]
         return [*found, *partitioned]
 
+    def likely_children(self) -> list[str]:
+        """Return the raw tables that declare no reference, though their columns look like some."""
+        metadata, names = sa.MetaData(), raw_names(self.tables)
+        tables = {
+            name: sa.Table(name, metadata, *_columns(table)) for name, table in self.tables.items()
+        }
+        return [
+            names[name] for name in likely_children(tables) if not self.tables[name].foreign_keys
+        ]
+
     def first_table(self) -> Mapping[str, str]:
         """Return what the first table of the stage `clean` is made of, as words of its template."""
         source = next(iter(self.roots()), next(iter(self.tables)))
@@ -165,6 +179,12 @@ class SourceDatabase:
             "properties": f"({', '.join(said)})" if said else "",
             "imports": "\n".join([*imports, "import sqlalchemy as sa"]),
         }
+
+
+def _columns(table: SourceRelation) -> Iterable[sa.Column[Any]]:
+    for column in table.columns:
+        kind = ischema_names.get(column.type.partition("(")[0], sa.types.NullType)
+        yield sa.Column(column.name, kind(), primary_key=column.name in table.primary_key)
 
 
 def _groups(related: Iterable[tuple[str, str]]) -> list[set[str]]:

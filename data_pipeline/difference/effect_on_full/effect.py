@@ -25,7 +25,7 @@ from data_pipeline.difference.columns import ColumnPair
 from data_pipeline.difference.effect_on_full.units import NO_UNIT, Units
 from data_pipeline.difference.result import Effect, EffectFigure
 from data_pipeline.difference.rows import RowComparison
-from data_pipeline.estimates.estimate import (
+from data_pipeline.estimates.intervals import (
     DESIGN,
     PROBABILITY,
     SAMPLE_SIZE,

@@ -12,9 +12,9 @@ from data_pipeline.database.identifiers import RelationName, literal, quoted
 from data_pipeline.difference.columns import ComparedColumn
 from data_pipeline.difference.effect_on_full.units import Units
 from data_pipeline.difference.result import SampleComparison, SampleFigure
-from data_pipeline.estimates.estimate import PROBABILITY as OWN_PROBABILITY
-from data_pipeline.estimates.estimate import SAMPLE_SIZE
-from data_pipeline.estimates.estimate import UNIT as OWN_UNIT
+from data_pipeline.estimates.intervals import PROBABILITY as OWN_PROBABILITY
+from data_pipeline.estimates.intervals import SAMPLE_SIZE
+from data_pipeline.estimates.intervals import UNIT as OWN_UNIT
 from data_pipeline.sampling.report.figures.figure import PROBABILITY, UNIT
 from data_pipeline.sampling.report.figures.moments import Moments, moments
 

@@ -14,7 +14,7 @@ from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, StageTable, quoted
 from data_pipeline.difference.columns import ComparedColumn, read_columns
 from data_pipeline.difference.versions import Version
-from data_pipeline.estimates.estimate import DESIGN, PROBABILITY, SAMPLE_SIZE, UNIT
+from data_pipeline.estimates.intervals import DESIGN, PROBABILITY, SAMPLE_SIZE, UNIT
 from data_pipeline.sampling.weights import ROW_HASH, roles_table
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.table_properties import Properties

@@ -1,4 +1,4 @@
-"""Connection pools on the way to the server: whether each connection has a session for itself.
+"""PgBouncer and other pools on the way to the server: whether each connection has its own session.
 
 Runs keep out of each other's way by locks that belong to sessions. A pool such as PgBouncer in
 transaction mode gives a connection any free session for each transaction, so that a lock stays with
