@@ -2,7 +2,7 @@
 #   make demo    run full, midi and mini of both pipelines and list what then exists
 #   make test    run the tests
 #   make screenshots  take the pictures of the web UI in docs/img anew
-#   make soak    run the proofs at full length: kills, concurrent runs, readers, histories
+#   make soak    run what takes long: proofs at full length, engines, how-to pages, browsers
 #   make servers run the tests that talk most to the server on PostgreSQL 14 to 18
 #   make deploy-test  build the image and start the compose files in containers
 #   make dev     open the web UI
@@ -43,13 +43,17 @@ demo: install
 	@$(HOMES) $(BIN)/data-pipeline run full midi mini
 	@$(HOMES) $(BIN)/data-pipeline instances
 
+# One process more than there are processors, as tests wait for programs that they start.
+PROCESSES ?= $(shell n=$$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)); \
+	echo $$((n < 4 ? n : 4)))
+
 # Each process has a PostgreSQL server of its own; the tests of a file stay together. In the order of
 # their names, the last files are of short tests, so that no process is left with a long one.
 test: install
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 screenshots: install
-	@$(BIN)/python -m pytest -q --screenshots data_pipeline_tests/launch/test_browser.py
+	@$(BIN)/python -m pytest -q -m soak --screenshots data_pipeline_tests/launch/test_browser.py
 
 soak: install
 	@$(BIN)/python -m pytest -m soak data_pipeline_tests $(PYTEST_ARGS)

@@ -67,6 +67,7 @@ def pytest_sessionstart() -> None:
     """Let messages name the module of pyproject.toml, whichever test is the first to run."""
     from data_pipeline.instances import project
 
+    project._in_use.caller = None  # a conftest of a folder may have been the first
     project.note_caller()
 
 

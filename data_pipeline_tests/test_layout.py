@@ -39,6 +39,23 @@ def test_no_folder_has_too_many_modules() -> None:
     assert not {folder: count for folder, count in counts.items() if count > MOST_FILES}
 
 
+def test_the_reference_describes_what_is_there() -> None:
+    pages = (PACKAGE.parent / "docs").rglob("*.md")
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    named = [name for text in texts for name in re.findall(r"^::: (\S+)", text, re.MULTILINE)]
+    assert named
+    assert not [name for name in named if not _defines(name)]
+
+
+def _defines(name: str) -> bool:
+    """Whether a dotted name is a module, or what a module defines itself."""
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    tree = ast.parse(path.parent.with_suffix(".py").read_text(encoding="utf-8"))
+    return path.name in {getattr(node, "name", None) for node in tree.body}
+
+
 def test_the_map_names_files_that_are_there() -> None:
     text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     there = [f"/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*")]

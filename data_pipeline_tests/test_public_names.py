@@ -85,11 +85,11 @@ def test_earlier_paths_give_the_same_objects() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_blob_pickled_by_an_earlier_version_is_loaded() -> None:
+@pytest.mark.parametrize("place", ["estimates.estimate", "sampling.estimates.estimate"])
+def test_a_blob_pickled_by_an_earlier_version_is_loaded(place: str) -> None:
     from data_pipeline.estimates import Estimate
 
     blob = pickle.dumps(Estimate, protocol=0)
-    place = b"data_pipeline.%sestimates.estimate"
-    earlier = blob.replace(place % b"", place % b"sampling.")
+    earlier = blob.replace(b"data_pipeline.estimates.intervals", f"data_pipeline.{place}".encode())
     assert earlier != blob
     assert pickle.loads(earlier) is Estimate

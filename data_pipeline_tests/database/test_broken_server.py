@@ -1,9 +1,9 @@
 """A server that breaks during a load: what was committed stays, and the next run goes on."""
 
-import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,26 +119,27 @@ def test_a_killed_server(own_server: EmbeddedServer) -> None:
 
 
 @pytest.fixture
-def small_disk(own_server: EmbeddedServer, tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB that belongs to the user of the server."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)]
+def small_disk(own_server: EmbeddedServer) -> Iterator[Path]:
+    """A file system of 8 MB that belongs to the user of the server.
+
+    Not below pytest's own folder, which each session of pytest closes to other users.
+    """
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting a small disk needs root")
+    directory = Path(tempfile.mkdtemp(prefix="small_disk"))
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
+        directory.rmdir()
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
     owner = own_server.data.stat()
     os.chown(directory, owner.st_uid, owner.st_gid)
     yield directory
     subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    directory.rmdir()
 
 
 def test_a_full_disk(own_server: EmbeddedServer, small_disk: Path) -> None:
-    for parent in small_disk.parents:
-        with contextlib.suppress(PermissionError):
-            parent.chmod(parent.stat().st_mode | 0o011)
     engine = engine_of(own_server)
     role = f'CURRENT_USER IN DATABASE "{engine.url.database}"'
     admin = sa.create_engine(engine.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)

@@ -87,14 +87,14 @@ def test_a_role_that_may_not_create_schemas(
     ]
 
 
-@pytest.mark.parametrize("schema", ["full_s", "full_s__staging"])
-def test_a_schema_that_went_to_a_superuser(roles: PlainRoles, schema: str) -> None:
+def test_a_schema_that_went_to_a_superuser(roles: PlainRoles) -> None:
     replace(1)
-    execute(roles.admin, f"ALTER SCHEMA {schema} OWNER TO CURRENT_USER")
-
-    statements = granted(roles, lambda: replace(2))
-    assert statements == [f'GRANT USAGE, CREATE ON SCHEMA "{schema}" TO "{roles.owner}"']
-    assert rows(roles.admin, "SELECT a FROM full_s.t") == [(2,)]
+    for value, schema in enumerate(("full_s", "full_s__staging"), start=2):
+        execute(roles.admin, f"ALTER SCHEMA {schema} OWNER TO CURRENT_USER")
+        statements = granted(roles, lambda value=value: replace(value))
+        wanted = [f'GRANT USAGE, CREATE ON SCHEMA "{schema}" TO "{roles.owner}"']
+        assert statements == wanted
+        assert rows(roles.admin, "SELECT a FROM full_s.t") == [(value,)], schema
 
 
 def test_a_table_of_the_catalog_that_went_to_another_role(roles: PlainRoles) -> None:
@@ -121,18 +121,19 @@ def test_tables_lie_in_the_tablespace_that_the_role_defaults_to(roles: PlainRole
             admin.exec_driver_sql(f"DROP TABLESPACE {space}")
 
 
-@pytest.mark.parametrize("place", ["ROLE {role}", "DATABASE {database}", "ROLE {role} IN {in_}"])
-def test_a_role_whose_transactions_are_read_only(roles: PlainRoles, place: str) -> None:
+def test_a_role_whose_transactions_are_read_only(roles: PlainRoles) -> None:
     name = f'"{roles.admin.url.database}"'
-    where = place.format(role=f'"{roles.owner}"', database=name, in_=f"DATABASE {name}")
-    execute(roles.admin, f"ALTER {where} SET default_transaction_read_only = on")
-    wanted = [f"ALTER {where} SET default_transaction_read_only = off"]
+    role = f'ROLE "{roles.owner}"'
 
     def anew() -> None:
         database_of().engine.dispose()  # sessions that are there keep what they began with
         replace(1)
 
-    assert granted(roles, anew) == wanted
+    for where in (role, f"DATABASE {name}", f"{role} IN DATABASE {name}"):
+        execute(roles.admin, f"ALTER {where} SET default_transaction_read_only = on")
+        wanted = [f"ALTER {where} SET default_transaction_read_only = off"]
+        assert granted(roles, anew) == wanted
+        execute(roles.admin, "SET TRANSACTION READ WRITE", f"ALTER {where} RESET ALL")
 
 
 def database_of() -> Database:
@@ -179,22 +180,21 @@ def test_a_database_that_the_role_may_not_create(roles: PlainRoles) -> None:
     assert f'CREATE DATABASE "not there" OWNER "{roles.owner}"' in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("message", "kind"),
-    [
-        ("permission denied for schema full_catalog", 'schema "full_catalog"'),
-        ("keine Berechtigung für Schema full_catalog", 'schema "full_catalog"'),
-        ("スキーマfull_catalogへのアクセスが拒否されました", 'schema "full_catalog"'),
-        ("keine Berechtigung für Tabelle tables", 'table "full_catalog"."tables"'),
-        ("must be owner of table tables", 'table "full_catalog"."tables"'),
-    ],
-)
-def test_the_object_is_found_in_any_language(
-    roles: PlainRoles, other: str, message: str, kind: str
-) -> None:
-    lacking = Lacking("42501", message, "SELECT * FROM full_catalog.tables")
-    with database_of().begin() as connection:
-        assert lacking.remedy(connection).startswith(f"The {kind} belongs to role")
+@pytest.mark.usefixtures("other")
+def test_the_object_is_found_in_any_language() -> None:
+    schema, of_it = 'schema "full_catalog"', 'table "full_catalog"."tables"'
+    messages = {
+        "permission denied for schema full_catalog": schema,
+        "keine Berechtigung für Schema full_catalog": schema,
+        "スキーマfull_catalogへのアクセスが拒否されました": schema,
+        "keine Berechtigung für Tabelle tables": of_it,
+        "must be owner of table tables": of_it,
+    }
+    for message, kind in messages.items():
+        lacking = Lacking("42501", message, "SELECT * FROM full_catalog.tables")
+        with database_of().begin() as connection:
+            said = lacking.remedy(connection)
+        assert said.startswith(f"The {kind} belongs to role"), message
 
 
 def test_what_is_not_found_is_left_to_the_message(roles: PlainRoles) -> None:

@@ -1,6 +1,6 @@
 """Row security never thins a result: what a policy would hide from the pipeline is an error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline import Table, View, sql_query
+from data_pipeline import Table, View, instance_resources, sql_query
 from data_pipeline.database import row_security
 from data_pipeline.database.connection import Database, database
 from data_pipeline.database.connection import run as query_text
@@ -25,12 +25,14 @@ from data_pipeline_tests.io_manager.runs import (
     rows,
     run,
     table_asset,
+    told,
 )
 from data_pipeline_tests.results import shop as checked
 from data_pipeline_tests.sampling import shop
 
 WHOLE = pd.DataFrame({"v": range(9)})
 COUNT = "SELECT count(*) FROM full_s.r"
+_AFFECTED = "query would be affected by row-level security policy"
 
 
 def secure(engine: sa.Engine, table: str, *policies: str, forced: bool = True) -> None:
@@ -73,32 +75,43 @@ def view(t: sa.Table) -> Any:
 READERS = {
     "pandas": reading(pd.DataFrame),
     "polars": reading(pl.DataFrame),
-    "Arrow": reading(pa.Table),
+    "arrow": reading(pa.Table),
     "stream": reading(pa.RecordBatchReader),
     "query": query,
-    "typed query": typed_query,
+    "typed_query": typed_query,
     "view": view,
 }
 
 
-@pytest.mark.parametrize("read", READERS.values(), ids=READERS.keys())
-def test_a_read_that_policies_would_filter_is_refused(
-    superuser: sa.Engine, owner: str, read: Callable[..., Any]
-) -> None:
-    run(table(), table_asset("r", lambda: WHOLE))
+def materialize(assets: Sequence[dg.AssetsDefinition], *names: str) -> dg.ExecuteInProcessResult:
+    """Makes the tables of these names, each whether others can be made or not."""
+    return dg.materialize(
+        assets,
+        partition_key="full",
+        resources=instance_resources("full"),
+        selection=[dg.AssetKey(["s", name]) for name in names],
+        raise_on_error=False,
+    )
+
+
+def test_a_read_that_policies_would_filter_is_refused(superuser: sa.Engine, owner: str) -> None:
+    run(table(), *(table_asset(name, lambda: WHOLE) for name in READERS))
     secure(superuser, "full_s.t", "few", "a b")
-    assets = [table(), from_inputs("r", read, "t")]
-    error = str(refusal(*assets, selection="r"))
-    assert 'query would be affected by row-level security policy for table "t"' in error
-    assert "the table full_s.t (policies `a b`, `few`) would hide rows from" in error
-    assert f"from the database role `{owner}`" in error
-    assert '    ALTER TABLE "full_s"."t" NO FORCE ROW LEVEL SECURITY;' in error
-    assert f'    ALTER ROLE "{owner}" BYPASSRLS;' in error
-    assert "Grant" not in error
-    assert rows(superuser, COUNT) == [(9,)]
+    assets = [table(), *(from_inputs(name, read, "t") for name, read in READERS.items())]
+    refused = materialize(assets, *READERS)
+    for name in READERS:
+        error = told(refused, name)
+        assert f'{_AFFECTED} for table "t"' in error, name
+        assert "the table full_s.t (policies `a b`, `few`) would hide rows from" in error, name
+        assert f"from the database role `{owner}`" in error, name
+        assert '    ALTER TABLE "full_s"."t" NO FORCE ROW LEVEL SECURITY;' in error, name
+        assert f'    ALTER ROLE "{owner}" BYPASSRLS;' in error, name
+        assert "Grant" not in error, name
+        assert rows(superuser, f"SELECT count(*) FROM full_s.{name}") == [(9,)], name
     execute(superuser, "ALTER TABLE full_s.t NO FORCE ROW LEVEL SECURITY")
-    run(*assets, selection="r")
-    assert rows(superuser, COUNT) == [(9,)]
+    assert materialize(assets, *READERS).success
+    for name in READERS:
+        assert rows(superuser, f"SELECT count(*) FROM full_s.{name}") == [(9,)], name
 
 
 def test_who_may_pass_by_row_security_reads_all(superuser: sa.Engine, owner: str) -> None:
@@ -202,9 +215,9 @@ def test_a_server_of_another_language_is_understood(superuser: sa.Engine) -> Non
         def ask(query: str) -> Any:
             return query_text(connection, query).all()
 
-        told = row_security.hidden_rows(said, ask)
-        assert told is not None
-        assert "full_s.t (policy `few`)" in told
+        named = row_security.hidden_rows(said, ask)
+        assert named is not None
+        assert "full_s.t (policy `few`)" in named
         assert row_security.hidden_rows("keine Berechtigung für Schema public", ask) is None
 
 
@@ -230,28 +243,28 @@ def test_queries_of_our_own_are_refused_alike(superuser: sa.Engine, owner: str) 
 
 
 @pytest.mark.usefixtures("owner")
-@pytest.mark.parametrize("name", ["customers", "regions"])
-@pytest.mark.parametrize(
-    "cover", ["off", {"predicates": {"customers": {"odd": "customer % 2 = 1"}}}]
-)
-def test_a_sample_of_a_part_of_the_rows_is_refused(
-    superuser: sa.Engine, tmp_path: Path, name: str, cover: Any
-) -> None:
+def test_a_sample_of_a_part_of_the_rows_is_refused(superuser: sa.Engine, tmp_path: Path) -> None:
     sold = shop.Shop(40)
-    sample = {"roots": {"customers": {"rate": 0.5}}, "cover": cover}
-    config = shop.configured(tmp_path, midi=sample)
+    rooted = {"roots": {"customers": {"rate": 0.5}}}
+    odd = {"predicates": {"customers": {"odd": "customer % 2 = 1"}}}
+    samples = {"midi": {**rooted, "cover": "off"}, "mini": {**rooted, "cover": odd}}
+    config = shop.configured(tmp_path, **samples)
     shop.run(sold.assets(), "full", config)
-    execute(
-        superuser,
-        f"ALTER TABLE full_raw.{name} ENABLE ROW LEVEL SECURITY",
-        f"ALTER TABLE full_raw.{name} FORCE ROW LEVEL SECURITY",
-        f"CREATE POLICY north ON full_raw.{name} USING (region = 'north')",
-    )
-    with pytest.raises(DatabaseError, match=rf"full_raw\.{name} \(policy `north`\)"):
-        shop.run(sold.assets(), "midi", config)
-    assert rows(superuser, "SELECT to_regclass('midi_inputs.customers')") == [(None,)]
-    execute(superuser, f"ALTER TABLE full_raw.{name} DISABLE ROW LEVEL SECURITY")
-    shop.run(sold.assets(), "midi", config)
+    for name in ("customers", "regions"):
+        execute(
+            superuser,
+            f"ALTER TABLE full_raw.{name} ENABLE ROW LEVEL SECURITY",
+            f"ALTER TABLE full_raw.{name} FORCE ROW LEVEL SECURITY",
+            f"CREATE POLICY north ON full_raw.{name} USING (region = 'north')",
+        )
+        for instance in samples:
+            with pytest.raises(DatabaseError, match=rf"full_raw\.{name} \(policy `north`\)"):
+                shop.run(sold.assets(), instance, config)
+            made = rows(superuser, f"SELECT to_regclass('{instance}_inputs.customers')")
+            assert made == [(None,)], f"{instance}, {name}"
+        execute(superuser, f"ALTER TABLE full_raw.{name} DISABLE ROW LEVEL SECURITY")
+    for instance in samples:
+        shop.run(sold.assets(), instance, config)
 
 
 @pytest.mark.usefixtures("owner")

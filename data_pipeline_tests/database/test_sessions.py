@@ -3,29 +3,30 @@
 import subprocess
 import sys
 
-import pytest
 import sqlalchemy as sa
 
 from data_pipeline_tests.io_manager.runs import rows, wait_until
 
-BY_SQLALCHEMY = 'with at.begin() as session: session.exec_driver_sql("SELECT pg_sleep(9999)")'
-BY_ADBC = 'with at.adbc() as session: session.cursor().execute("SELECT pg_sleep(9999)")'
 PROGRAM = """
+from threading import Thread
 from data_pipeline.instances import load_configuration
 from data_pipeline.database.connection import database
 at = database(load_configuration().instance("full"))
-{query}
+def by_sqlalchemy():
+    with at.begin() as session: session.exec_driver_sql("SELECT pg_sleep(9999)")
+def by_adbc():
+    with at.adbc() as session: session.cursor().execute("SELECT pg_sleep(9999)")
+Thread(target=by_sqlalchemy).start()
+by_adbc()
 """
 QUERYING = """
-SELECT count(*) > 0 FROM pg_stat_activity
+SELECT count(*) FROM pg_stat_activity
 WHERE wait_event = 'PgSleep' AND datname = current_database()
 """
 
 
-@pytest.mark.parametrize("query", [BY_SQLALCHEMY, BY_ADBC], ids=["SQLAlchemy", "ADBC"])
-def test_a_query_ends_with_its_process(pipeline_database: sa.Engine, query: str) -> None:
-    program = [sys.executable, "-c", PROGRAM.format(query=query)]
-    with subprocess.Popen(program) as process:
-        wait_until(lambda: rows(pipeline_database, QUERYING) == [(True,)])
+def test_queries_end_with_their_process(pipeline_database: sa.Engine) -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM]) as process:
+        wait_until(lambda: rows(pipeline_database, QUERYING) == [(2,)])
         process.kill()
-    wait_until(lambda: rows(pipeline_database, QUERYING) == [(False,)])
+    wait_until(lambda: rows(pipeline_database, QUERYING) == [(0,)])

@@ -4,7 +4,8 @@ import pytest
 import sqlalchemy as sa
 from adbc_driver_manager import ProgrammingError
 
-from data_pipeline.database.connection import Database, commit_adbc
+from data_pipeline.database.adbc_sessions import commit_adbc
+from data_pipeline.database.connection import Database
 
 
 def pid(database: Database) -> int:

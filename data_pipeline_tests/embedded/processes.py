@@ -12,6 +12,15 @@ import psutil
 
 from data_pipeline_tests.patience import PATIENCE
 
+LIBRARIES = [
+    "data_pipeline.cli.commands.db",
+    "data_pipeline.database.connection",
+    "data_pipeline.embedded.cluster",
+    "data_pipeline.instances",
+    "sqlalchemy.dialects.postgresql.psycopg2",
+]
+"""What processes import that are copies of one."""
+
 START = """
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
 import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,9 +10,17 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.embedded import EmbeddedServer
+from data_pipeline_tests.embedded.processes import LIBRARIES
 from data_pipeline_tests.embedded.queries import ask
+from data_pipeline_tests.launch import forked
 
 Command = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_forkserver() -> Iterator[None]:
+    with forked.ready(LIBRARIES):
+        yield
 
 
 @pytest.fixture
@@ -21,13 +29,9 @@ def db(home: Path) -> Command:
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("DATA_PIPELINE", "PG"))}
-        code = "from data_pipeline.cli.commands.db import db; db()"
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            env={**kept, "DATA_PIPELINE_HOME": str(home), "PATH": "/nowhere", **environment},
-            capture_output=True,
-            text=True,
-        )
+        env = {**kept, "DATA_PIPELINE_HOME": str(home), "PATH": "/nowhere", **environment}
+        command = ("data-pipeline", "db", *arguments)
+        return forked.execute(*command, env=env, cwd=Path.cwd(), errors_apart=True)
 
     return run
 
@@ -70,33 +74,31 @@ def test_psql_has_no_password_among_its_arguments(db: Command, server: EmbeddedS
 ARGUMENTS = "\\! tr '\\0' '\\n' < /proc/$PPID/cmdline"
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "password={password}",
-        "connect_timeout=20&password={password}&target_session_attrs=any",
-        "password=other_secret&password={password}",
-        "password={password}&sslpassword=other_secret",
-        "sslpassword=other_secret&sslmode=prefer&password={password}",
-    ],
-)
+SECRET = [
+    "password={password}",
+    "connect_timeout=20&password={password}&target_session_attrs=any",
+    "password=other_secret&password={password}",
+    "password={password}&sslpassword=other_secret",
+    "sslpassword=other_secret&sslmode=prefer&password={password}",
+]
+
+
 def test_what_is_secret_in_the_query_is_not_among_the_arguments(
-    db: Command, server: EmbeddedServer, query: str
+    db: Command, server: EmbeddedServer
 ) -> None:
     url = server.start()
-    parameters = query.format(password=quote(str(url.password), safe=""))
-    address = f"{url.host}:{url.port}/{url.database}?{parameters}"
-    for login in (url.username, f"{url.username}:wrong_secret"):
-        named = {
-            "DATA_PIPELINE_DATABASE_URL": f"postgresql://{login}@{address}",
-            "PATH": os.defpath,
-        }
+    password = quote(str(url.password), safe="")
+    address = f"{url.host}:{url.port}/{url.database}"
+    for query, login in product(SECRET, (url.username, f"{url.username}:wrong_secret")):
+        text = f"postgresql://{login}@{address}?{query.format(password=password)}"
+        named = {"DATA_PIPELINE_DATABASE_URL": text, "PATH": os.defpath}
         result = db("psql", "-At", "-c", "SELECT 6 * 7", "-c", ARGUMENTS, **named)
-        assert result.stderr == ""
-        assert result.stdout.startswith("42\n")
-        assert f"postgresql://{url.username}@127.0.0.1" in result.stdout
-        assert url.password not in result.stdout
-        assert "secret" not in result.stdout
+        case = f"{login}, {query}"
+        assert result.stderr == "", case
+        assert result.stdout.startswith("42\n"), case
+        assert f"postgresql://{url.username}@127.0.0.1" in result.stdout, case
+        assert url.password not in result.stdout, case
+        assert "secret" not in result.stdout, case
 
 
 def test_a_secret_reaches_psql_also_when_it_connects_again(

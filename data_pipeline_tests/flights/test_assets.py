@@ -83,8 +83,14 @@ def test_raw_tables_are_cleaned_in_memory() -> None:
     assert cleaned["wind_from"].isin([*clean.SECTORS, "calm", "variable"]).mean() > 0.9
 
 
-def test_frames_become_a_model_and_its_evaluation_in_memory() -> None:
-    result = run(busy_departures())
+@pytest.fixture(scope="module")
+def result() -> dg.ExecuteInProcessResult:
+    return run(busy_departures())
+
+
+def test_frames_become_a_model_and_its_evaluation_in_memory(
+    result: dg.ExecuteInProcessResult,
+) -> None:
     assert result.success
     fitted = result.asset_value(["flights_model", "late_arrival_model"])
     assert isinstance(fitted, LateArrivalModel)
@@ -93,10 +99,10 @@ def test_frames_become_a_model_and_its_evaluation_in_memory() -> None:
     assert result.asset_value(["flights_evaluation", "plot"]).startswith(b"\x89PNG")
 
 
-def test_figures_and_plot_are_on_the_asset_of_the_model() -> None:
-    (materialization,) = run(busy_departures()).asset_materializations_for_node(
-        "flights_model__late_arrival_model"
-    )
+def test_figures_and_plot_are_on_the_asset_of_the_model(
+    result: dg.ExecuteInProcessResult,
+) -> None:
+    (materialization,) = result.asset_materializations_for_node("flights_model__late_arrival_model")
     metadata = materialization.metadata
     assert metadata["kind"].value == "gradient boosting"
     assert 0.9 < metadata["test_roc_auc"].value <= 1

@@ -3,6 +3,8 @@
 How often the intervals hold the truth is tested with the estimates of `sampling`.
 """
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -22,8 +24,13 @@ from data_pipeline_tests.flights.test_features import features_of
 NUMBERS = ["value", "standard_error", "low", "high"]
 BUSY = busy_departures()
 HALF = BUSY.with_columns(probability=pl.lit(0.5), weight=pl.lit(2.0))
-ONE_SAMPLED = departures(departure(0, probability=0.1, weight=10.0))
-WITNESSES = departures(departure(0, **WITNESS), departure(9, arrival_delay=60, **WITNESS))
+SAMPLES = {
+    "busy": BUSY,
+    "half": HALF,
+    "none": departures(),
+    "one sampled": departures(departure(0, probability=0.1, weight=10.0)),
+    "witnesses": departures(departure(0, **WITNESS), departure(9, arrival_delay=60, **WITNESS)),
+}
 
 
 def estimates_of(flights: pl.DataFrame) -> pd.DataFrame:
@@ -32,13 +39,18 @@ def estimates_of(flights: pl.DataFrame) -> pd.DataFrame:
     return estimates_table(flights.to_pandas(), predictions)
 
 
+@cache
+def known_estimates(sample: str) -> pd.DataFrame:
+    return estimates_of(SAMPLES[sample])
+
+
 def estimate(table: pd.DataFrame, figure: str, subject: str = ALL) -> pd.Series:
     (row,) = table.index[(table["figure"] == figure) & (table["subject"] == subject)]
     return table.loc[row]
 
 
 def test_on_all_flights_there_is_no_doubt() -> None:
-    table = estimates_of(BUSY)
+    table = known_estimates("busy")
     assert (table["standard_error"] == 0).all()
     assert table["low"].equals(table["value"])
     assert table["high"].equals(table["value"])
@@ -47,7 +59,7 @@ def test_on_all_flights_there_is_no_doubt() -> None:
 
 
 def test_on_a_sample_the_interval_is_around_the_estimate() -> None:
-    table = estimates_of(HALF)
+    table = known_estimates("half")
     share = estimate(table, "share late")
     assert estimate(table, "number")["value"] == 2 * BUSY.height
     assert 0 < share["low"] < share["value"] < share["high"] < 1
@@ -73,7 +85,7 @@ def test_the_scheduled_hour_is_a_score_that_nothing_was_learnt_for() -> None:
 
 
 def test_figures_of_what_was_learnt_here_say_that_full_learns_another_one() -> None:
-    table = estimates_of(HALF)
+    table = known_estimates("half")
     learnt = table["subject"].isin(list(PREDICTORS))
     assert learnt.sum() == 7
     assert table.loc[learnt, "note"].str.startswith("learnt in this instance").all()
@@ -82,33 +94,32 @@ def test_figures_of_what_was_learnt_here_say_that_full_learns_another_one() -> N
 
 
 def test_they_say_too_why_one_is_missing() -> None:
-    note = estimate(estimates_of(WITNESSES), "test roc auc", "model")["note"]
+    note = estimate(known_estimates("witnesses"), "test roc auc", "model")["note"]
     assert note.startswith("no flight in this part has a weight")
     assert "learnt in this instance" in note
 
 
 @pytest.mark.parametrize(
-    ("flights", "note"),
+    ("sample", "note"),
     [
-        (departures(), "no flight in this part has a weight"),
-        (WITNESSES, "no flight in this part has a weight"),
-        (ONE_SAMPLED, "there are too few units for a standard error"),
+        ("none", "no flight in this part has a weight"),
+        ("witnesses", "no flight in this part has a weight"),
+        ("one sampled", "there are too few units for a standard error"),
     ],
-    ids=["none", "witnesses", "one sampled"],
 )
-def test_what_the_sample_cannot_tell_is_null_with_a_note(flights: pl.DataFrame, note: str) -> None:
-    share = estimate(estimates_of(flights), "share late")
+def test_what_the_sample_cannot_tell_is_null_with_a_note(sample: str, note: str) -> None:
+    share = estimate(known_estimates(sample), "share late")
     assert note in share["note"]
     assert share[["standard_error", "low", "high"]].isna().all()
 
 
-@pytest.mark.parametrize("flights", [departures(), WITNESSES, ONE_SAMPLED, HALF])
-def test_types_do_not_depend_on_the_sample(flights: pl.DataFrame) -> None:
-    table = estimates_of(flights)
-    assert table.dtypes.equals(estimates_of(BUSY).dtypes)
+@pytest.mark.parametrize("sample", ["none", "witnesses", "one sampled", "half"])
+def test_types_do_not_depend_on_the_sample(sample: str) -> None:
+    table = known_estimates(sample)
+    assert table.dtypes.equals(known_estimates("busy").dtypes)
     assert not table[["figure", "subject"]].duplicated().any()
     assert not any(isinstance(v, float) and np.isnan(v) for v in table[NUMBERS].to_numpy().flat)
 
 
 def test_without_weights_the_number_of_flights_is_unknown_and_not_zero() -> None:
-    assert estimate(estimates_of(WITNESSES), "number")[NUMBERS].isna().all()
+    assert estimate(known_estimates("witnesses"), "number")[NUMBERS].isna().all()

@@ -1,8 +1,9 @@
 """Evaluation: figures beside baselines, NULL with a reason where a figure is not defined."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 
 from data_pipeline.pipelines.flights.estimates import prediction_estimates
@@ -22,20 +23,20 @@ from data_pipeline_tests.flights.made import busy_departures, departure, departu
 from data_pipeline_tests.flights.test_features import features_of
 
 BUSY = features_of(busy_departures())
-NO_ROWS = features_of(departures())
-ONE_ROW = features_of(departures(departure(0)))
-ONE_MOMENT = features_of(departures(departure(0, 1), departure(0, 2, arrival_delay=60)))
-ALL_PUNCTUAL = features_of(departures(*(departure(day) for day in range(12))))
-SAMPLES = pytest.mark.parametrize(
-    "features",
-    [BUSY, NO_ROWS, ONE_ROW, ONE_MOMENT, ALL_PUNCTUAL],
-    ids=["busy", "none", "one row", "one moment", "punctual"],
-)
+SAMPLES = {
+    "busy": BUSY,
+    "none": features_of(departures()),
+    "one row": features_of(departures(departure(0))),
+    "one moment": features_of(departures(departure(0, 1), departure(0, 2, arrival_delay=60))),
+    "punctual": features_of(departures(*(departure(day) for day in range(12)))),
+}
+of_any_sample = pytest.mark.parametrize("sample", SAMPLES)
 
 
-def evaluated(features: pl.DataFrame) -> tuple[pd.DataFrame, LateArrivalModel]:
-    model = fit_late_arrival_model(features)
-    return predict(features, model), model
+@cache
+def evaluated(sample: str) -> tuple[pd.DataFrame, LateArrivalModel]:
+    model = fit_late_arrival_model(SAMPLES[sample])
+    return predict(SAMPLES[sample], model), model
 
 
 def row_of(table: pd.DataFrame, split: str, predictor: str = "model") -> pd.Series:
@@ -59,14 +60,14 @@ def test_a_figure_that_is_not_defined_is_none_and_never_nan() -> None:
 
 
 def test_the_constant_baseline_knows_the_train_rate_and_nothing_else() -> None:
-    predictions, model = evaluated(BUSY)
+    predictions, model = evaluated("busy")
     assert set(predictions["constant_probability"]) == {model.train_late_rate}
     constant = row_of(metrics_table(predictions, model), "test", "constant")
     assert (constant["roc_auc"], constant["brier_skill"]) == (0.5, 0.0)
 
 
 def test_the_route_history_baseline_is_the_constant_where_there_is_no_history() -> None:
-    predictions, model = evaluated(BUSY)
+    predictions, model = evaluated("busy")
     history = predictions["route_history_probability"]
     assert set(history[BUSY["history_flown"].to_numpy() == 0]) == {model.train_late_rate}
     assert history.iloc[-1] == pytest.approx(
@@ -76,13 +77,13 @@ def test_the_route_history_baseline_is_the_constant_where_there_is_no_history() 
 
 
 def test_a_good_model_beats_both_baselines() -> None:
-    table = metrics_table(*evaluated(BUSY))
+    table = metrics_table(*evaluated("busy"))
     brier = {name: row_of(table, "test", name)["brier"] for name in PREDICTORS}
     assert brier["model"] < min(brier["constant"], brier["route history"])
 
 
 def test_one_outcome_leaves_the_roc_auc_undefined_and_the_rest_not() -> None:
-    model = row_of(metrics_table(*evaluated(ALL_PUNCTUAL)), "test")
+    model = row_of(metrics_table(*evaluated("punctual")), "test")
     assert model["roc_auc"] is pd.NA
     assert model["brier"] == 0.0
     assert model["kind"] == "constant"
@@ -91,7 +92,7 @@ def test_one_outcome_leaves_the_roc_auc_undefined_and_the_rest_not() -> None:
 
 
 def test_without_a_model_the_figures_are_null_and_the_reason_is_told() -> None:
-    predictions, model = evaluated(ONE_ROW)
+    predictions, model = evaluated("one row")
     assert predictions[list(PREDICTORS.values())].isna().all(axis=None)
     table = metrics_table(predictions, model)
     assert table[["roc_auc", "brier", "log_loss", "brier_skill"]].isna().all(axis=None)
@@ -100,11 +101,11 @@ def test_without_a_model_the_figures_are_null_and_the_reason_is_told() -> None:
     assert "no flights in the train part" in test["note"]
 
 
-@SAMPLES
-def test_tables_have_the_same_shape_and_types_for_any_sample(features: pl.DataFrame) -> None:
-    predictions, model = evaluated(features)
-    reference, good_model = evaluated(BUSY)
-    assert len(predictions) == features.height
+@of_any_sample
+def test_tables_have_the_same_shape_and_types_for_any_sample(sample: str) -> None:
+    predictions, model = evaluated(sample)
+    reference, good_model = evaluated("busy")
+    assert len(predictions) == SAMPLES[sample].height
     assert predictions.dtypes.equals(reference.dtypes)
     metrics, calibration = metrics_table(predictions, model), calibration_table(predictions)
     assert metrics.dtypes.equals(metrics_table(reference, good_model).dtypes)
@@ -130,21 +131,21 @@ def test_every_test_prediction_is_in_one_calibration_bin() -> None:
     assert table.loc[3, "late_rate"] is pd.NA
 
 
-@SAMPLES
-def test_the_plot_is_an_image_and_the_same_each_time(features: pl.DataFrame) -> None:
-    predictions, _ = evaluated(features)
+@of_any_sample
+def test_the_plot_is_an_image_and_the_same_each_time(sample: str) -> None:
+    predictions, _ = evaluated(sample)
     estimates = prediction_estimates(predictions)
     png = evaluation_png(predictions, estimates)
     assert png.startswith(b"\x89PNG")
     assert png == evaluation_png(predictions, estimates)
 
 
-@SAMPLES
-def test_the_metadata_of_the_model_tells_kind_reason_and_figures(features: pl.DataFrame) -> None:
-    model = fit_late_arrival_model(features)
-    metadata = describe(model, features)
+@of_any_sample
+def test_the_metadata_of_the_model_tells_kind_reason_and_figures(sample: str) -> None:
+    _, model = evaluated(sample)
+    metadata = describe(model, SAMPLES[sample])
     assert (metadata["kind"], metadata["reason"]) == (model.kind, model.reason)
-    assert metadata["test_rows"] + metadata["train_rows"] == features.height
+    assert metadata["test_rows"] + metadata["train_rows"] == SAMPLES[sample].height
     assert "data:image/png;base64," in metadata["plot"].value
 
 

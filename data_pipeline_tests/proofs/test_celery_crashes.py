@@ -110,6 +110,7 @@ def strike_all(
     TALLY.reused_after_kills += assassin.reused
 
 
+@pytest.mark.soak
 def test_after_kills_of_worker_and_broker_the_next_run_finishes(
     built_on: World, tmp_path: Path
 ) -> None:

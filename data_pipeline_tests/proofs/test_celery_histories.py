@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from data_pipeline.store.active_runs import lease_rows
+from data_pipeline.runs import lease
 from data_pipeline_tests.proofs.celery_workers import CeleryWorkers
 from data_pipeline_tests.proofs.runs import SHORT_BY_CELERY
 from data_pipeline_tests.proofs.tally import TALLY
@@ -38,7 +38,7 @@ class CeleryHistories(Histories):
         """Kill the process of a step: the run hears of it, and fails."""
         with pytest.MonkeyPatch.context() as patch:
             # Until the lease has lapsed, Dagster's loop asks for the lost step without a pause.
-            patch.setattr(lease_rows, "SECONDS", 2.0)
+            patch.setattr(lease, "SECONDS", 2.0)
             ended = self.world.run_here(self.generation, job, PROOF_KILL=asset, PROOF_REPLACE=way)
         assert not ended.success
         TALLY.kills += 1
@@ -60,6 +60,7 @@ def histories(
     broker.kill()
 
 
+@pytest.mark.soak
 def test_a_history_by_celery_keeps_the_invariants(histories: type[Histories]) -> None:
     history = histories()
     try:

@@ -44,7 +44,7 @@ days = st.sampled_from((1, 2))
 sliced = st.sampled_from(SLICED)
 LONG = 60
 EXAMPLES = [
-    pytest.param(3, 8, id="3 histories"),
+    pytest.param(2, 8, id="2 histories"),
     pytest.param(LONG, 20, id="60 histories", marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
 ]
 

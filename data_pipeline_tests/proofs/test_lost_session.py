@@ -12,7 +12,7 @@ END_SESSION = "SELECT pg_terminate_backend(backend_pid) FROM full_catalog.runs"
     ("module", "moment"),
     [
         (IN_PROCESS, "shop/model"),
-        (BY_PROCESSES, "pong/backhand"),
+        pytest.param(BY_PROCESSES, "pong/backhand", marks=pytest.mark.soak),
         pytest.param(IN_PROCESS, "raw/orders", marks=pytest.mark.soak),
         pytest.param(IN_PROCESS, "pong/score", marks=pytest.mark.soak),
         pytest.param(BY_PROCESSES, "raw/orders", marks=pytest.mark.soak),

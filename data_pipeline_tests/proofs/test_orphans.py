@@ -40,6 +40,7 @@ def test_steps_end_with_the_process_of_their_run(built_on: World) -> None:
     built_on.check("always", "whole")
 
 
+@pytest.mark.soak
 def test_steps_end_with_a_run_that_takes_them_for_dead(built_on: World) -> None:
     """Dagster takes steps for crashed when their forkserver is gone, and ends the run."""
     built_on.prepare_hold()
@@ -67,7 +68,7 @@ def test_a_step_that_outlives_its_run_commits_nothing(built_on: World) -> None:
     built_on.check("always", "whole", "finished", generation=2)
 
 
-@pytest.mark.parametrize("module", [IN_PROCESS, BY_PROCESSES])
+@pytest.mark.parametrize("module", [IN_PROCESS, pytest.param(BY_PROCESSES, marks=pytest.mark.soak)])
 def test_a_query_ends_with_the_process_that_asked_for_it(built_on: World, module: str) -> None:
     """It would keep its locks until it is done, and the next run waiting."""
     built_on.pace(100 * PATIENCE)

@@ -1,5 +1,6 @@
 """`instance_table` gives what is up to date, and skips the test or builds the table otherwise."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import Stage, copy_filtered_inputs, instance_definitions
+from data_pipeline.cli.planned_run import storage_of_shell
 from data_pipeline.errors import DataPipelineError, TableNotFoundError
+from data_pipeline.instances import load_configuration
 from data_pipeline.testing.instance_tables import InstanceTables
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -53,6 +56,11 @@ def test_a_stale_table_skips_the_test_and_is_built_on_request(
     monkeypatch.chdir(tmp_path)  # as tests do
     tables = InstanceTables(PROJECT, builds=True)
     assert tables("full", "i_result/times")["number"].tolist() == [2, 4, 6]
+    of_shell = storage_of_shell(load_configuration().home)
+    assert of_shell is not None
+    assert [run.job_name for run in of_shell.get_runs()] == ["full"]
+    assert "DAGSTER_HOME" not in os.environ
+    assert "DATA_PIPELINE_TEMPORARY_STORAGE" not in os.environ
     assert tables("full", "i_result/times")["number"].tolist() == [2, 4, 6]
     assert tables("mini", "i_result/times")["number"].tolist() == [2]
     anew = InstanceTables(PROJECT, builds=False)

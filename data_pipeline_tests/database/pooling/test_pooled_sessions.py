@@ -2,17 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import database
-from data_pipeline.errors import SharedSessionError
+from data_pipeline.errors import DataPipelineError, SharedSessionError
 from data_pipeline.instances import load_configuration
 from data_pipeline_tests.database.pooling.pgbouncer import pgbouncer
-from data_pipeline_tests.io_manager.runs import from_inputs, refusal, rows, run, table_asset
+from data_pipeline_tests.io_manager.runs import (
+    from_inputs,
+    refusal,
+    rows,
+    run,
+    table_asset,
+    write_refusal,
+)
 
+ONE = pd.DataFrame({"x": [1]})
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 
 
@@ -27,55 +36,51 @@ def pooled(
         yield url
 
 
-def check_refused(engine: sa.Engine, url: sa.URL) -> None:
-    error = refusal(table_asset("a", lambda: pd.DataFrame({"x": [1]})))
-    assert isinstance(error, SharedSessionError)
-    assert f"127.0.0.1:{url.port}" in str(error)
-    assert "pool_mode = session" in str(error)
-    assert "DATA_PIPELINE_DATABASE_URL" in str(error)
-    assert str(url.password) not in str(error)
-    assert rows(engine, LOCKS) == [(0,)]
-    assert rows(engine, "SELECT to_regnamespace('full_catalog')") == [(None,)]
+def check_refused(engine: sa.Engine, url: sa.URL, error: DataPipelineError, case: str = "") -> None:
+    assert isinstance(error, SharedSessionError), case
+    assert f"127.0.0.1:{url.port}" in str(error), case
+    assert "pool_mode = session" in str(error), case
+    assert "DATA_PIPELINE_DATABASE_URL" in str(error), case
+    assert str(url.password) not in str(error), case
+    assert rows(engine, LOCKS) == [(0,)], case
+    assert rows(engine, "SELECT to_regnamespace('full_catalog')") == [(None,)], case
 
 
-@pytest.mark.parametrize("others", [0, 1, 3])
-@pytest.mark.parametrize("round_robin", [0, 1])
-@pytest.mark.parametrize("size", [1, 2, 5])
 def test_transaction_mode_is_refused(
-    pipeline_database: sa.Engine,
-    monkeypatch: pytest.MonkeyPatch,
-    size: int,
-    round_robin: int,
-    others: int,
+    pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many sessions the pool has, whichever it takes, and whoever else is at work."""
-    settings = {"default_pool_size": size + others, "server_round_robin": round_robin}
-    with pooled(pipeline_database, monkeypatch, pool_mode="transaction", **settings) as url:
-        engine = sa.create_engine(url, poolclass=sa.NullPool)
-        with ExitStack() as stack:
-            for _ in range(others):
-                stack.enter_context(engine.connect()).execute(sa.text("SELECT 1"))
-            with ExitStack() as others_of_the_pool:  # sessions that are free afterwards
-                for _ in range(size):
-                    other = others_of_the_pool.enter_context(engine.connect())
-                    other.execute(sa.text("SELECT 1"))
-            check_refused(pipeline_database, url)
+    for size, round_robin, others in product([1, 2, 5], [0, 1], [0, 1, 3]):
+        settings = {"default_pool_size": size + others, "server_round_robin": round_robin}
+        with pooled(pipeline_database, monkeypatch, pool_mode="transaction", **settings) as url:
+            engine = sa.create_engine(url, poolclass=sa.NullPool)
+            with ExitStack() as stack:
+                for _ in range(others):
+                    stack.enter_context(engine.connect()).execute(sa.text("SELECT 1"))
+                with ExitStack() as others_of_the_pool:  # sessions that are free afterwards
+                    for _ in range(size):
+                        other = others_of_the_pool.enter_context(engine.connect())
+                        other.execute(sa.text("SELECT 1"))
+                check_refused(
+                    pipeline_database, url, write_refusal("a", ONE), f"{settings}, {others} others"
+                )
 
 
 def test_statement_mode_is_refused(
     pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pooled(pipeline_database, monkeypatch, pool_mode="statement") as url:
-        check_refused(pipeline_database, url)
+        asset = table_asset("a", lambda: ONE)
+        check_refused(pipeline_database, url, refusal(asset))
 
 
 def test_a_pool_that_does_not_reset_sessions_is_refused(
     pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_pipeline.database.pooling._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("data_pipeline.database.pgbouncer._PATIENCE_SECONDS", 0.2)
     settings = {"pool_mode": "session", "server_reset_query": ""}
     with pooled(pipeline_database, monkeypatch, **settings) as url:
-        error = refusal(table_asset("a", lambda: pd.DataFrame({"x": [1]})))
+        error = write_refusal("a", ONE)
         assert "a connection that has ended left its lock" in str(error)
         assert "server_reset_query = DISCARD ALL" in str(error)
         assert f"127.0.0.1:{url.port}" in str(error)

@@ -7,7 +7,12 @@ import pandas as pd
 import sqlalchemy as sa
 
 from data_pipeline import INSTANCE_PARTITIONS, Stage, sql_query
-from data_pipeline_tests.proofs.project.generations import SQL_PACE, called, generation
+from data_pipeline_tests.proofs.project.generations import (
+    SQL_PACE,
+    called,
+    further_columns,
+    generation,
+)
 
 _BY_DAY = dg.MultiPartitionsDefinition(
     {"instance": INSTANCE_PARTITIONS, "day": dg.DailyPartitionsDefinition("2026-01-01")}
@@ -20,13 +25,15 @@ daily = Stage("daily", reads=landed, partitions_def=_BY_DAY)
 def sales(context: dg.AssetExecutionContext) -> pd.DataFrame:
     called("landed/sales")
     day = context.partition_time_window.start.date()
-    return pd.DataFrame({"day": day, "id": range(10), "made": generation()})
+    further = dict.fromkeys(further_columns(), "x")
+    return pd.DataFrame({"day": day, "id": range(10), "made": generation(), **further})
 
 
 @daily.table(primary_key=("day", "id"))
 def doubled(sales: sa.Table) -> Any:
     called("daily/doubled")
-    text = f"SELECT day, id * 2 AS id, made FROM {{sales}} CROSS JOIN {SQL_PACE}"
+    columns = ", ".join(["day", "id * 2 AS id", "made", *further_columns()])
+    text = f"SELECT {columns} FROM {{sales}} CROSS JOIN {SQL_PACE}"
     return sql_query(text, sales=sales)
 
 

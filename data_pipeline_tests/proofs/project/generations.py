@@ -38,6 +38,11 @@ def generation() -> int:
     return int(os.environ["PROOF_GENERATION"])
 
 
+def further_columns() -> list[str]:
+    """Names the columns that tables with slices have besides."""
+    return os.environ.get("PROOF_COLUMNS", "").split()
+
+
 def called(name: str) -> None:
     """Notes that an asset's code is called, and lets happen what the environment asks for."""
     with Path(os.environ["PROOF_CALLS"]).open("a") as file:
