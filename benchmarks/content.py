@@ -8,7 +8,7 @@ from data_pipeline.database.identifiers import RelationName
 from data_pipeline.database.row_hash import row_hash
 from data_pipeline.instances import Instance
 from data_pipeline.store.catalog import CatalogRow
-from data_pipeline.store.relation_state import read_states, remembered, verdict_on
+from data_pipeline.store.changed_by_hand import read_states, remembered, verdict_on
 
 _ROWS = 2_000_000
 _QUERY = f"""

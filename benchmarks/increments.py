@@ -14,12 +14,13 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.computation import Identity
 from data_pipeline.instances import Instance, load_configuration
-from data_pipeline.results.increments import Previous
-from data_pipeline.results.writing import Origin, Store
+from data_pipeline.results.increment_checks import Previous
+from data_pipeline.results.origin import Origin
+from data_pipeline.results.writing import Store
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import catalog
+from data_pipeline.store.changed_by_hand import verdict_on
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.relation_state import verdict_on
 from data_pipeline.store.table_properties import Properties, Table
 
 ROWS = 1_000_000

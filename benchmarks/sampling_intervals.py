@@ -21,9 +21,9 @@ from benchmarks.sampling_populations import Population, populations
 from data_pipeline.database.connection import database, run
 from data_pipeline.estimates import mean, total
 from data_pipeline.instances import Instance
-from data_pipeline.sampling.engine.selection_state import Workspace
 from data_pipeline.sampling.engine.source_tables import TID
-from data_pipeline.sampling.plan.rules import design_effect, hub_limit
+from data_pipeline.sampling.engine.workspace import Workspace
+from data_pipeline.sampling.plan.hubs_and_thresholds import design_effect, hub_limit
 from data_pipeline.sampling.prediction.budget import sized_selection
 
 SALTS = 1000

@@ -13,7 +13,7 @@ from data_pipeline import ForeignKey
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.sampling.key_hash import sampled_mask
-from data_pipeline.sampling.plan.rules import hub_limit
+from data_pipeline.sampling.plan.hubs_and_thresholds import hub_limit
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.store.table_properties import Properties, properties

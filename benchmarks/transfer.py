@@ -15,7 +15,8 @@ from data_pipeline.commit.commit import commit_stages
 from data_pipeline.database.connection import database, run
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Instance
-from data_pipeline.results.writing import Origin, Store
+from data_pipeline.results.origin import Origin
+from data_pipeline.results.writing import Store
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store.reading import fetch
 from data_pipeline.store.table_properties import Properties
