@@ -20,6 +20,7 @@ _MOVED = {
     "data_pipeline.sampling.estimates": "data_pipeline.estimates",
     "data_pipeline.sampling.estimates.estimate": "data_pipeline.estimates.intervals",
     "data_pipeline.tables": "data_pipeline",
+    "data_pipeline.tables.connection": "data_pipeline.database.connection",
     "data_pipeline.tables.embedded": "data_pipeline.embedded",
     "data_pipeline.tables.sql": "data_pipeline.results.sql_query",
     "data_pipeline.tables.table": "data_pipeline.store.table_properties",
