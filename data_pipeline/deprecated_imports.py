@@ -14,7 +14,7 @@ _MOVED = {
     "data_pipeline.caching.sources": "data_pipeline.memo.deciding.source_fingerprints",
     "data_pipeline.estimates.estimate": "data_pipeline.estimates.intervals",
     "data_pipeline.instances.resource": "data_pipeline.io_manager.instance_resource",
-    "data_pipeline.instances.url": "data_pipeline.instances.environment",
+    "data_pipeline.instances.url": "data_pipeline.instances.settings.database_url",
     "data_pipeline.resources": "data_pipeline.assembly",
     "data_pipeline.sampling.copy_inputs": "data_pipeline.sampling.copy_filtered_inputs",
     "data_pipeline.sampling.estimates": "data_pipeline.estimates",

@@ -37,10 +37,6 @@ def create_private(directory: Path) -> None:
         directory.chmod(0o700)  # a umask may have taken rights of the owner
 
 
-LOG_LIMIT_BYTES = 10 * 1024 * 1024
-LOG_KEPT_BYTES = 1024 * 1024
-
-
 class Layout:
     """The paths below one home directory (absolute), as listed above."""
 
@@ -113,22 +109,6 @@ class Layout:
             file.flush()
             os.fsync(file.fileno())
         staged.rename(path)
-
-    def log_is_large(self) -> bool:
-        """Whether the log wants trimming."""
-        try:
-            return self.log.stat().st_size > LOG_LIMIT_BYTES
-        except FileNotFoundError:
-            return False
-
-    def trim_log(self) -> None:
-        """Cut a large log down, also below a running server (which appends to it)."""
-        if not self.log_is_large():
-            return
-        with self.log.open("rb+") as log:
-            log.seek(-LOG_KEPT_BYTES, os.SEEK_END)
-            self.write(self.base / "server.log.1", log.read().decode(errors="replace"))
-            log.truncate(0)
 
 
 def user_name(uid: int) -> str:

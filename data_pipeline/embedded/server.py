@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from data_pipeline.embedded import launch, processes
+from data_pipeline.embedded import launch, processes, server_log
 from data_pipeline.embedded.cluster import DATABASE, ROLE
 from data_pipeline.embedded.home_layout import Layout
 from data_pipeline.embedded.launch import HOST, SECONDS_TO_START_OR_STOP, accepts_connections
@@ -74,12 +74,12 @@ class EmbeddedServer:
                 message says which, and has the server's own words.
         """
         url = self.url()
-        if url is not None and not self._layout.log_is_large():
+        if url is not None and not server_log.is_large(self._layout):
             return url
         self._layout.prepare()
         try:
             with processes.starting(self._layout, self._timeout):
-                self._layout.trim_log()
+                server_log.trim(self._layout)
                 port = self._await_present() or launch.launch(self._layout, self._timeout)
         except OSError as error:
             raise EmbeddedServerError(

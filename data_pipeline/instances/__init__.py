@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data_pipeline.instances.configuration import Configuration, load_configuration
-    from data_pipeline.instances.environment import DatabaseUrl
     from data_pipeline.instances.instance import CopyFilter, Instance
     from data_pipeline.instances.settings.caching_and_kept_versions import CacheValidation
+    from data_pipeline.instances.settings.database_url import DatabaseUrl
     from data_pipeline.instances.settings.stores_and_commits import BlobStore, TableStore
 
 __all__ = [
@@ -29,7 +29,7 @@ _PLACES = {
     "CacheValidation": "settings.caching_and_kept_versions",
     "Configuration": "configuration",
     "CopyFilter": "instance",
-    "DatabaseUrl": "environment",
+    "DatabaseUrl": "settings.database_url",
     "Instance": "instance",
     "TableStore": "settings.stores_and_commits",
     "load_configuration": "configuration",

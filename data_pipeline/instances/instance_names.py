@@ -1,5 +1,6 @@
-"""The names that instances may have, and what their ids and schemas may begin with."""
+"""The names that instances may have, and what their ids and schemas may begin with: users, too."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -7,6 +8,9 @@ from data_pipeline.instances.merged_layers import problem, shown
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _PREFIX = re.compile(r"[a-z0-9_]+")
+_PLAIN_USER = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+_HASHED_USER = re.compile(r".*_[0-9a-f]{8}")
+_LONGEST_PLAIN_USER = 24
 _RULE = (
     "Use lower-case letters, digits and single underscores, with a letter first and no "
     "underscore last, such as 'midi' or 'full_2024'."
@@ -61,3 +65,19 @@ def check_schema_prefix(file: Path, key: str, prefix: str, instance_id: str) -> 
             "underscores only."
         )
         raise problem(file, key, what, remedy)
+
+
+def user_identifier(username: str) -> str:
+    """Return the user's name as a part of a schema name, a different one for each user.
+
+    A short name of lower-case letters, digits and single underscores stays as it is. Any other
+    loses what does not fit and gains 8 digits of its SHA-256, and so does a name that already looks
+    like such a result: `Ann-Lee` and `ann.lee` remain two users.
+    """
+    plain = _PLAIN_USER.fullmatch(username) and len(username) <= _LONGEST_PLAIN_USER
+    if plain and not _HASHED_USER.fullmatch(username):
+        return username
+    letters = re.sub(r"[^a-z0-9]+", "_", username.lower()).strip("_")
+    kept = letters[:_LONGEST_PLAIN_USER].strip("_") or "user"
+    digest = hashlib.sha256(username.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{kept}_{digest[:8]}"

@@ -6,12 +6,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.instances.environment import EMBEDDED, DatabaseUrl, Environment, user_identifier
+from data_pipeline.instances.environment import Environment
 from data_pipeline.instances.instance import Instance
 from data_pipeline.instances.instance_names import (
     check_instance_id,
     check_name,
     check_schema_prefix,
+    user_identifier,
 )
 from data_pipeline.instances.merged_layers import (
     Located,
@@ -24,6 +25,7 @@ from data_pipeline.instances.merged_layers import (
 from data_pipeline.instances.placeholders import Placeholders
 from data_pipeline.instances.settings.caching_and_kept_versions import CacheValidation
 from data_pipeline.instances.settings.copy_filters import CopyAttrs
+from data_pipeline.instances.settings.database_url import EMBEDDED, DatabaseUrl
 from data_pipeline.instances.settings.instance_keys import InstanceKeys
 from data_pipeline.instances.settings.stores_and_commits import BlobStore, TableStore
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_for

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_pipeline.embedded import EmbeddedServer
-from data_pipeline.embedded.home_layout import LOG_LIMIT_BYTES
+from data_pipeline.embedded.server_log import LOG_LIMIT_BYTES
 from data_pipeline_tests.embedded.processes import postmaster_of
 from data_pipeline_tests.embedded.queries import ask
 

@@ -12,7 +12,7 @@ from pydantic import (
     PlainValidator,
 )
 
-from data_pipeline.instances.environment import DatabaseUrl
+from data_pipeline.instances.settings.database_url import DatabaseUrl
 from data_pipeline.instances.settings.strict import Settings, not_boolean
 
 
