@@ -62,7 +62,7 @@ from data_pipeline.memo.run_messages import (
     nothing_was_run,
     without_identity,
 )
-from data_pipeline.memo.run_steps import run_steps
+from data_pipeline.memo.run_steps import node_name, run_steps
 from data_pipeline.memo.step_outcomes import StepOutcomes
 from data_pipeline.results.side_by_side import side_by_side
 from data_pipeline.runs.commit_order import CommitOrder, commit_order
@@ -405,10 +405,21 @@ class Memo:
         if self._lease is not None and event.event_type in STEP_ENDS:
             again = event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY
             self._lease.ended(event.step_key, again=again)
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            self._note_failure(node_name(event.step_key))
         if event.step_key in self._made.misfits:
             return
         if (name := self._outcomes.note(event)) is not None:
             self._end(name)
+
+    def _note_failure(self, name: str) -> None:
+        """Let nobody take for made what a step had staged before it failed."""
+        if self._commits is None or name not in self._computing:
+            return
+        session = self._commits.session
+        assets = [item.key[1] for item in self._computing[name].computations]
+        with session.begin() as connection:
+            staging.keep_from_reuse(connection, self._instance, assets, session.run_id)
 
     def _version_seen(self, table: StageTable) -> str | None:
         """Return the data version of a table that this run does not compute."""

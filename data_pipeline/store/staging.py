@@ -324,6 +324,16 @@ def adopt(
         )
 
 
+def keep_from_reuse(
+    connection: sa.Connection, instance: Instance, assets: Collection[StageTable], run_id: str
+) -> None:
+    """Let no other run continue what a run has staged of assets, whose step has failed since."""
+    staged = _table(instance)
+    asset = sa.tuple_(staged.c.stage, sa.func.coalesce(staged.c.part_of, staged.c.name))
+    mine = sa.and_(staged.c.owner == run_id, asset.in_([(a.stage, a.name) for a in assets]))
+    connection.execute(sa.update(staged).where(mine).values(cache_key=None))
+
+
 def forget(connection: sa.Connection, instance: Instance, tables: Iterable[StageTable]) -> None:
     """Take tables off the list, and what is known of loads that are under way."""
     key = [(table.stage, table.name) for table in tables]

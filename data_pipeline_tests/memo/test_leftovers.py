@@ -6,6 +6,8 @@ import dagster as dg
 import pandas as pd
 import sqlalchemy as sa
 
+from data_pipeline import Tables
+from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.store.table_properties import View
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo.stages import asset, constant, failing
@@ -34,6 +36,40 @@ def test_what_a_failed_run_staged_is_not_computed_again(
     assert "Swapped back in: s__a, staged by a run that did not commit it" in run.messages
     assert rows(pipeline_database, "SELECT a.v, b.v FROM full_s.a, full_s.b") == [(1, 2)]
     assert staged(pipeline_database) == []
+
+
+def test_what_a_step_staged_before_it_failed_is_computed_again(world: World) -> None:
+    def rows_then_error() -> Any:
+        yield dg.Output(pd.DataFrame({"v": [1]}))
+        raise ValueError("seen after the rows")
+
+    def error_after_tables() -> Any:
+        yield dg.Output(Tables({"one": pd.DataFrame({"v": [1]})}))
+        raise ValueError("seen after the tables")
+
+    @dg.op(out=dg.Out(pd.DataFrame))
+    def frame() -> Any:
+        return pd.DataFrame({"v": [1]})
+
+    @dg.op
+    def looked_at(rows: pd.DataFrame) -> Any:
+        raise ValueError(f"seen in {len(rows)} row by a check")
+
+    @dg.graph_asset(
+        key=["s", "graph"],
+        partitions_def=INSTANCE_PARTITIONS,
+        check_specs=[dg.AssetCheckSpec("check", asset=["s", "graph"])],
+    )
+    def graph() -> Any:
+        rows = frame()
+        return {"result": rows, "s__graph_check": looked_at(rows)}
+
+    several = asset("s/several", error_after_tables, dagster_type=Tables)
+    for item in (asset("s/a", rows_then_error), several, graph):
+        assert not world.made(lambda item=item: [item, constant("s/z", 1)]).success
+        again = world.made(lambda item=item: [item, constant("s/z", 1)])
+        assert not again.success
+        assert "Swapped back in: s__z, staged by a run that did not commit it" in again.messages
 
 
 def test_what_was_staged_by_other_code_is_computed_again(
