@@ -1,6 +1,7 @@
 """The project that a command works on: its configuration, and the definitions in its module."""
 
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -225,6 +226,28 @@ def _told(module: CodeModule, error: BaseException) -> str:
         return f"The definitions in `{module}` ({where}) are refused{line}: {error}"
     text = "".join(told.format()).rstrip()
     return f"The definitions in `{module}` ({where}) cannot be loaded:\n{text}"
+
+
+def said_by_dagster(error: BaseException) -> str:
+    """Return an error of Dagster with its causes, each with its line of the user's code, if any."""
+    lines = ["What was committed before is unchanged. Dagster ended this:"]
+    cause: BaseException | None = error
+    while cause is not None:
+        text = re.sub(r"\nStack Trace:\n(?:  .*\n?)*", "\n", str(cause)).strip()
+        own = _of_project(traceback.extract_tb(cause.__traceback__))
+        line = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+        lines.append(f"{type(cause).__name__}: {text}{line}")
+        cause = cause.__cause__
+    return "\n".join(lines)
+
+
+def _of_project(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:
+    root = project.root()
+    return [
+        frame
+        for frame in stack
+        if root and Path(frame.filename).is_relative_to(root) and _is_of_the_user(frame.filename)
+    ]
 
 
 def _shorten(told: traceback.TracebackException) -> list[traceback.FrameSummary]:

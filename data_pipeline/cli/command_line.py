@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from data_pipeline.cli.chosen_project import module_option
+from data_pipeline.cli.chosen_project import module_option, said_by_dagster
 from data_pipeline.cli.commands.db import db
 from data_pipeline.cli.commands.diff import diff
 from data_pipeline.cli.commands.drop import drop
@@ -22,7 +22,7 @@ from data_pipeline.errors import DataPipelineError
 
 
 class _Group(click.Group):
-    """A command group that shows our own errors as messages, without a traceback."""
+    """A command group that shows our own errors, and Dagster's, as messages."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
@@ -30,6 +30,10 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except DataPipelineError as error:
             raise click.ClickException(str(error)) from error
+        except Exception as error:
+            if not type(error).__module__.startswith("dagster."):
+                raise
+            raise click.ClickException(said_by_dagster(error)) from error
 
 
 @click.group(cls=_Group)

@@ -211,6 +211,41 @@ def test_errors_of_the_project_are_told_with_what_was_loaded_from_where(
     assert "_core" not in text
 
 
+RESOURCE = """
+import dagster as dg
+from data_pipeline import instance_definitions
+from bazaar.assets import INSTANCE_PARTITIONS
+
+class Till(dg.ConfigurableResource):
+    drawer: str
+
+    def setup_for_execution(self, context):
+        raise ValueError(f"drawer {self.drawer} is stuck")
+
+@dg.asset(key=["bazaar", "coins"], partitions_def=INSTANCE_PARTITIONS)
+def coins(till: Till):
+    return 1
+
+defs = instance_definitions([coins], resources={"till": Till(drawer=dg.EnvVar("BAZAAR_DRAWER"))})
+"""
+
+
+def test_errors_of_resources_are_told_with_their_line_and_no_traceback(project: Project) -> None:
+    usual(project)
+    project.put("bazaar/definitions.py", RESOURCE)
+    for word in ("plan", "run"):
+        text = project.fail("data-pipeline", word, "whole")
+        assert 'the environment variable "BAZAAR_DRAWER" which is not set' in text
+        assert "Traceback" not in text
+        assert "_config/" not in text
+    opened = replace(project, env={**project.env, "BAZAAR_DRAWER": "left"})
+    text = opened.fail("data-pipeline", "run", "whole")
+    file = project.folder / "bazaar/definitions.py"
+    assert "ResourceDefinition till\n" in text
+    assert f"ValueError: drawer left is stuck ({file}, line 10)\n" in text
+    assert "Traceback" not in text
+
+
 def refused(*words: str) -> str:
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 1, result.output
