@@ -40,8 +40,7 @@ SET LOCAL search_path = '';
 # commit, so this must not wait behind them for long.
 _OUTSIDE = """
 SET LOCAL lock_timeout = {timeout};
-SET LOCAL search_path = '';
-SET LOCAL idle_in_transaction_session_timeout = 0
+SET LOCAL search_path = ''
 """
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection as AdbcConnection
 
 _CONNECT_TIMEOUT_SECONDS = 10
+# Drivers go by it, whatever encoding the role, the database or PGCLIENTENCODING names.
+_ENCODING = {"client_encoding": "utf8"}
 _SECONDS_TRUSTED = 1.0
 """For so long after its last use a connection is taken to work without asking the server."""
 
@@ -70,6 +72,7 @@ class Database:
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
                 "fallback_application_name": PROGRAM,
+                **_ENCODING,
             },
         )
         # Before SQLAlchemy asks the first connection for the isolation level to go back to.
@@ -290,6 +293,7 @@ class Database:
                 **self.url.query,
                 "connect_timeout": str(_CONNECT_TIMEOUT_SECONDS),
                 "application_name": PROGRAM,
+                **_ENCODING,
             },
         )
         return libpq_uri(uri)

@@ -53,8 +53,7 @@ def building(
     name = build_lock_name(relation)
     parameters = {"name": name}
     with database.session() as connection:
-        # Building may take hours.
-        taken = f"SET idle_session_timeout = 0; {trying_and_noting(name)}"
+        taken = trying_and_noting(name)
         try:
             *found, has_lock = run(
                 connection, f"{taken}; SELECT q.*, {HAS_LOCK} FROM ({look}) q"

@@ -17,9 +17,17 @@ SETTINGS = {
     "default_transaction_isolation": "read committed",
     # A policy that would hide rows from the pipeline is an error, never a result with fewer rows.
     "row_security": "off",
-    # Hosted databases limit the statements of roles; a step takes as long as it takes.
-    "statement_timeout": "0",
+    # Names and texts in statements are written for the standard.
+    "standard_conforming_strings": "on",
 }
+# Roles of hosted databases have limits; a step takes as long as it takes, and holds its inputs.
+# Those that the server has: the last one came with PostgreSQL 17.
+_NO_TIMEOUTS = """
+SET statement_timeout = 0;
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN (
+    'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout',
+    'transaction_timeout')
+"""
 # How often the server looks, while it works on a statement, whether the client still is there. It
 # would go on to the end for a process that was killed, and keep its locks from the next run.
 CLIENT_CHECK = {"client_connection_check_interval": "2s"}
@@ -52,11 +60,11 @@ def tell(execute: Callable[[str], Any], name: str | None) -> None:
         name: Its `application_name`; None: the one that it has.
     """
     try:
-        execute(set_statements(name, SETTINGS | CLIENT_CHECK))
+        execute(f"{_NO_TIMEOUTS}; {set_statements(name, SETTINGS | CLIENT_CHECK)}")
     except Exception as error:
         if NO_CLIENT_CHECK not in {getattr(error, key, None) for key in ("pgcode", "sqlstate")}:
             raise
-        execute(set_statements(name, SETTINGS))
+        execute(f"{_NO_TIMEOUTS}; {set_statements(name, SETTINGS)}")
 
 
 def set_statements(name: str | None, settings: dict[str, str]) -> str:

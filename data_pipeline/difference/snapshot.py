@@ -27,8 +27,7 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SET LOCAL search_path = '';
 SET LOCAL TimeZone = 'UTC';
 {FOR_LARGE_QUERIES};
-SET LOCAL parallel_tuple_cost = 0.001;
-SET LOCAL idle_in_transaction_session_timeout = 0
+SET LOCAL parallel_tuple_cost = 0.001
 """
 
 

@@ -53,10 +53,6 @@ class SnapshotWaits:
     named: set[Holder] = field(default_factory=set)
 
 
-# A run may take hours between two commits.
-_NO_TIMEOUTS = "SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0"
-
-
 class RunSession:
     """The database session of a run's leading process: its locks, and its commits.
 
@@ -92,7 +88,6 @@ class RunSession:
         with ExitStack() as opened:
             opened.callback(self._connection.close)
             with self.begin() as connection:
-                run(connection, _NO_TIMEOUTS)
                 catalog.ensure(connection, instance.catalog_schema)
             self._lock(run_lock_name(run_id), "the same run")
             with self.begin() as connection:  # so that others know whom they wait for, even now

@@ -28,9 +28,6 @@ from data_pipeline.store.lookup import (
 Source = tuple[Instance, StageTable]
 """A table of an instance."""
 
-# A step may compute for hours while its inputs are locked.
-_NO_TIMEOUT = "SET LOCAL idle_in_transaction_session_timeout = 0"
-
 _GONE = frozenset({"42P01", "3F000"})  # undefined table, invalid schema name
 
 
@@ -56,7 +53,6 @@ class StepReads:
         with ExitStack() as stack:
             for source, tables in by_database.items():
                 connection = stack.enter_context(source.begin())
-                run(connection, _NO_TIMEOUT)
                 self._sessions[source] = connection
                 found = lock(connection, run_id, tables)
                 self._found |= {**found, **_looked_at(connection, tables, found)}

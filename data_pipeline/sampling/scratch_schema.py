@@ -115,7 +115,6 @@ def scratch_schema(
                 f"{purpose} a PostgreSQL server, in a schema that is gone afterwards, but "
                 f"{error}{otherwise}"
             ) from None
-        run(holder, "SET idle_session_timeout = 0")
         holder.execute(WAIT, {"name": scratch_lock_name(schema)})
         holder.commit()  # the session has it, not a transaction that would be idle
         _drop_leftovers(server)

@@ -46,7 +46,6 @@ _SETTINGS = {
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
     "search_path": "pg_catalog",
-    "idle_in_transaction_session_timeout": "0",
 }
 _SETTING = "; ".join(f"SET LOCAL {name} = {literal(value)}" for name, value in _SETTINGS.items())
 _BATCH_BYTES = 4 * 1024 * 1024
