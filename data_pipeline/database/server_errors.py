@@ -286,6 +286,12 @@ def _granted(role: str, found: "sa.Row[tuple[object, ...]]") -> str:
         name, schema = quoted(found.schema, found.name), quoted(found.schema)
         read = f"GRANT SELECT ON {name} TO {role}"
         write = f"ALTER {found.kind.upper()} {name} OWNER TO {role}"
+    if found.is_own:
+        on = f"SCHEMA {name}" if found.kind == "schema" else name
+        return (
+            f"The {found.kind} {name} belongs to role {quoted(found.owner)} itself, which gave the "
+            f"right away: GRANT {rights} ON {on} TO {role}"
+        )
     if not found.owner_is_superuser:  # else the role would become one
         write = f"GRANT {quoted(found.owner)} TO {role}"
     return (

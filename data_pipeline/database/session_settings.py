@@ -24,9 +24,10 @@ SETTINGS = {
 # Those that the server has: the last one came with PostgreSQL 17.
 _NO_TIMEOUTS = """
 SET statement_timeout = 0;
-SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN (
+SELECT set_config(name, '0', false) FROM unnest(ARRAY[
     'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout',
-    'transaction_timeout')
+    'transaction_timeout'
+]) name WHERE current_setting(name, true) IS NOT NULL
 """
 # How often the server looks, while it works on a statement, whether the client still is there. It
 # would go on to the end for a process that was killed, and keep its locks from the next run.

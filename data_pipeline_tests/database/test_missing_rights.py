@@ -17,7 +17,8 @@ from data_pipeline_tests.io_manager.runs import execute, rows, write
 from data_pipeline_tests.plain_roles import PlainRoles
 
 STATEMENT = re.compile(
-    r"(?:on the database|on the tablespace|write there|let it write): (.+)", re.IGNORECASE
+    r"(?:on the database|on the tablespace|write there|let it write|right away): (.+)",
+    re.IGNORECASE,
 )
 
 
@@ -102,6 +103,21 @@ def test_a_table_of_the_catalog_that_went_to_another_role(roles: PlainRoles) -> 
     thief = roles.new("thief")
     execute(roles.admin, f"ALTER TABLE full_catalog.runs OWNER TO {thief}")
     assert granted(roles, lambda: replace(2)) == [f'GRANT "{thief}" TO "{roles.owner}"']
+
+
+@pytest.mark.parametrize(
+    ("place", "grant"),
+    [
+        ("SCHEMA full_s", 'GRANT USAGE, CREATE ON SCHEMA "full_s"'),
+        ("SCHEMA full_catalog", 'GRANT USAGE, CREATE ON SCHEMA "full_catalog"'),
+        ("full_catalog.runs", 'GRANT SELECT, INSERT, UPDATE, DELETE ON "full_catalog"."runs"'),
+    ],
+)
+def test_a_right_that_the_owner_has_given_away(roles: PlainRoles, place: str, grant: str) -> None:
+    replace(1)
+    execute(roles.admin, f"REVOKE ALL ON {place} FROM {roles.owner}")
+    assert granted(roles, lambda: replace(2)) == [f'{grant} TO "{roles.owner}"']
+    assert rows(roles.admin, "SELECT a FROM full_s.t") == [(2,)]
 
 
 def test_tables_lie_in_the_tablespace_that_the_role_defaults_to(roles: PlainRoles) -> None:

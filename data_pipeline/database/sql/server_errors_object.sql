@@ -19,11 +19,14 @@ WITH lacking AS (
     SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
                           WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table' ELSE 'table' END,
            n.nspname::text, c.relname::text, c.relowner,
-           CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN '{}' ELSE ARRAY['of its owner'] END
+           CASE WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN ARRAY['of its owner']
+                ELSE ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+                           WHERE NOT has_table_privilege(c.oid, p)) END
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND position(n.nspname IN :statement) > 0
 )
-SELECT l.kind, l.schema, l.name, l.rights, r.rolname AS owner, r.rolsuper AS owner_is_superuser
+SELECT l.kind, l.schema, l.name, l.rights, r.rolname AS owner, r.rolsuper AS owner_is_superuser,
+       pg_has_role(l.owner, 'USAGE') AS is_own
 FROM lacking l JOIN pg_roles r ON r.oid = l.owner
 WHERE rights <> '{}' AND position(name IN :message) > 0
 ORDER BY right(:message, length(kind) + length(name) + 1) = kind || ' ' || name DESC,
