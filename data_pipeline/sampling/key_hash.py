@@ -13,11 +13,13 @@ Every type is first brought into one of five canonical forms:
 | uuid, numeric, bytea      | text (trimmed numerals, bytes as hex)  | hashtextextended        |
 | interval                  | itself (its length: days of 24 hours)  | interval_hash_extended  |
 | json, inet, bits, arrays  | text, as PostgreSQL shows them         | hashtextextended        |
+| ranges, other arrays,     | PostgreSQL's own hash of them, with    | hashint8extended        |
+| time with zone, macaddr   | the seed 0                             |                         |
 
 All of these exist from PostgreSQL 14 on. The database must be encoded in UTF8. A NULL hashes as a
-fixed value of its form. Arrays have a rule if their elements look the same in all sessions. Frames
-hold json and arrays in many ways, so copy filters in memory choose no rows by them. Sampled rows
-depend on these rules, so they never change.
+fixed value of its form. Arrays are text if their elements look the same in all sessions. Frames
+hold json, arrays and ranges in many ways, so copy filters in memory choose no rows by them. Sampled
+rows depend on these rules, so they never change.
 
 Rows are chosen by the lower half of the hash: in lookup3 it is the better mixed one. With the upper
 half, consecutive integers would make samples visibly different from simple random ones.
@@ -73,6 +75,17 @@ _INTERVAL = _Form("interval_hash_extended", f"INTERVAL '{NULL_INTERVAL_DAYS} day
 
 _SHOWN_ALIKE = (sa.Integer, sa.Boolean, sa.String, sa.Uuid, sa.JSON)
 """Elements of arrays whose text no setting of a session changes."""
+
+_HASHES = (
+    (sa.ARRAY, "hash_array_extended"),
+    (postgresql.ranges.AbstractSingleRange, "hash_range_extended"),
+    (postgresql.ranges.AbstractMultiRange, "hash_multirange_extended"),
+    (sa.Time, "timetz_hash_extended"),  # without a time zone they have a form of their own
+    (postgresql.MACADDR, "hashmacaddrextended"),
+    (postgresql.MACADDR8, "hashmacaddr8extended"),
+)
+"""Types that PostgreSQL hashes as it compares them, whatever the session. (Some of these hashes
+forget their seed, as those of empty arrays do, so it comes in afterwards.)"""
 
 
 def key_hash_sql(columns: Sequence[sa.ColumnElement[Any]], salt: int) -> sa.ColumnElement[int]:
@@ -283,8 +296,13 @@ def _canonical(
             return _TEXT, sa.cast(column, sa.Text)
         case sa.ARRAY() if isinstance(type_.item_type, _SHOWN_ALIKE):
             return _TEXT, sa.cast(column, sa.Text)
+        case sa.ARRAY() if isinstance(type_.item_type, sa.types.NullType):
+            raise _unsupported(column, type_)
         case _:
-            pass
+            for kind, function in _HASHES:
+                if isinstance(type_, kind):
+                    seed = sa.literal_column("0", sa.BigInteger)
+                    return _INT8, getattr(sa.func, function)(column, seed, type_=sa.BigInteger)
     raise _unsupported(column, type_)
 
 
@@ -294,6 +312,6 @@ def _unsupported(
     name = getattr(column, "name", None) or str(column)
     return ConfigurationError(
         f'Column "{name}" of type {type_!r} cannot be hashed for sampling. Sample by columns of '
-        "integers, floats, numeric, boolean, text, enum, date, time, timestamp, interval, uuid or "
-        "bytea, or cast the column to one of them."
+        "integers, floats, numeric, boolean, text, enum, date, time, timestamp, interval, range, "
+        "uuid or bytea, or cast the column to one of them."
     )
