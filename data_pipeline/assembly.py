@@ -21,6 +21,7 @@ from data_pipeline.definition_checks import (
     asset_keys,
     check_alone,
     check_annotations,
+    check_backfill_policies,
     check_arguments,
     check_inputs,
     sorted_assets,
@@ -130,6 +131,7 @@ def instance_definitions(
     raw = _raw_tables(found.of_instances)
     check_alone(found.alone, found.of_instances, configuration)
     tables = stored_tables(found.of_instances)
+    check_backfill_policies(found.of_instances)
     check_slices(found.of_instances, tables, list(configuration.instances))
     tables += [StageTable.of_key(key.path) for asset in found.alone for key in asset.keys]
     known = [key for asset in assets for key in asset_keys(asset)]

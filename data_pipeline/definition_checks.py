@@ -282,6 +282,21 @@ def _is_found(
     return len(key.path) == 1 and sum(groups.get(item) in own for item in named_so) == 1
 
 
+def check_backfill_policies(assets: Iterable[dg.AssetsDefinition]) -> None:
+    """Refuse policies by which Dagster gives a run a range of partitions, even one of a single one.
+
+    Raises:
+        ConfigurationError: An asset of instances has one.
+    """
+    for asset in assets:
+        if asset.backfill_policy is not None:
+            raise ConfigurationError(
+                f"Asset `{', '.join(sorted('/'.join(key.path) for key in asset.keys))}` has a "
+                "backfill policy, by which Dagster gives a run a range of partitions. Each run "
+                "builds one instance, or one slice of it: leave out `backfill_policy`."
+            )
+
+
 def check_annotations(assets: Iterable[dg.AssetsDefinition]) -> None:
     """Refuse parameters whose annotation no table, or not the one behind them, can be given as.
 

@@ -186,12 +186,6 @@ def _check_table(asset: dg.AssetsDefinition, key: dg.AssetKey, *, is_stored: boo
             "query."
         )
     check_properties(StageTable.of_key(key.path), properties, SliceBounds(column_of(spec), ""))
-    policy = asset.backfill_policy
-    if policy is not None and policy.max_partitions_per_run != 1:
-        raise ConfigurationError(
-            f"{where} has slices and a backfill policy with several of them in a run. Each run "
-            "builds one slice: leave out `backfill_policy`."
-        )
 
 
 def _check_edges(

@@ -116,7 +116,16 @@ def test_without_whole_tables_there_are_jobs_of_slices_alone() -> None:
         ([asset(metadata=table_properties(write="append"))], "has slices and returns increments"),
         ([asset(output_required=False)], "is optional"),
         ([asset(io_manager_key="files")], "keeps no table in the database"),
-        ([asset(backfill_policy=dg.BackfillPolicy.single_run())], "Each run builds one slice"),
+        ([asset(backfill_policy=dg.BackfillPolicy.multi_run(1))], "leave out `backfill_policy`"),
+        (
+            [
+                asset(
+                    partitions_def=INSTANCE_PARTITIONS,
+                    backfill_policy=dg.BackfillPolicy.single_run(),
+                )
+            ],
+            "leave out `backfill_policy`",
+        ),
         (
             [asset(), reader(partitions_def=by(day=dg.WeeklyPartitionsDefinition("2026-01-04")))],
             "by different partitions",
