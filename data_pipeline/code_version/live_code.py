@@ -232,6 +232,10 @@ class LiveCode:
             return "type", repr(value)
         if isinstance(value, dg.AssetKey):
             return "asset key", value.path
+        if isinstance(value, dg.AssetSpec):
+            # What is read from it, not when and for which partitions it is computed.
+            deps = [dep.asset_key for dep in value.deps]
+            return "asset spec", value.key, deps, value.metadata, value.tags, value.group_name
         if isinstance(value, dg.AssetsDefinition):
             return "asset", list(asset_functions(value).values())
         if callable(getattr(value, "__wrapped__", None)):

@@ -195,7 +195,8 @@ class _Hasher:
             pairs = {**vars(value), **(value.model_extra or {})}
             return _combined("pydantic", [name, *sorted(self._attributes(pairs, path))])
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            pairs = dict(zip(value._fields, value, strict=True))
+            # Some, such as the definitions of Dagster, refuse to be iterated over.
+            pairs = dict(zip(value._fields, tuple.__iter__(value), strict=True))
             return _combined("namedtuple", [name, *self._attributes(pairs, path)])
         if isinstance(value, pathlib.PurePath):
             return _combined("path", [value.as_posix().encode("utf-8", "surrogateescape")])

@@ -68,6 +68,12 @@ class Colour(enum.Enum):
 """
 
 
+SPEC = (
+    "dg.AssetSpec('a', partitions_def=dg.StaticPartitionsDefinition(['full']), "
+    "metadata={{'n': {number}}}, deps=['d']{more})"
+)
+
+
 def project_of(tmp_path: Path, a: str, b: str) -> MadeProject:
     assets = FACTORY.replace("VALUE_A", a).replace("VALUE_B", b)
     return MadeProject(tmp_path, {"assets.py": assets, "helpers.py": HELPERS})
@@ -91,6 +97,16 @@ def project_of(tmp_path: Path, a: str, b: str) -> MadeProject:
         ("helpers.functools.partial(max, 1)", "helpers.functools.partial(max, 2)"),
         ("helpers.functools.partial(max, 1)", "helpers.functools.partial(min, 1)"),
         ("dg.AssetKey('a')", "dg.AssetKey('b')"),
+        (
+            "dg.DailyPartitionsDefinition('2026-01-01')",
+            "dg.DailyPartitionsDefinition('2026-01-02')",
+        ),
+        ("dg.TableColumn('a', 'int')", "dg.TableColumn('a', 'text')"),
+        (
+            "dg.AssetSpec('a', metadata={'n': 1, 'm': dg.MetadataValue.md('x')})",
+            "dg.AssetSpec('a', metadata={'n': 1, 'm': dg.MetadataValue.md('y')})",
+        ),
+        (SPEC.format(number=1, more=""), SPEC.format(number=2, more="")),
         ("int", "float"),
         ("list[int]", "list[float]"),
         ("(lambda: 1)", "(lambda: 2)"),
@@ -99,6 +115,13 @@ def project_of(tmp_path: Path, a: str, b: str) -> MadeProject:
 def test_other_values_give_other_versions(tmp_path: Path, a: str, b: str) -> None:
     versions = project_of(tmp_path, a, b).versions()
     assert versions["a"] != versions["b"]
+
+
+def test_how_an_asset_is_planned_does_not_count(tmp_path: Path) -> None:
+    planned = ", automation_condition=dg.AutomationCondition.eager()"
+    a, b = (SPEC.format(number=1, more=more) for more in ("", planned))
+    versions = project_of(tmp_path, a, b).versions()
+    assert versions["a"] == versions["b"]
 
 
 @pytest.mark.parametrize(
