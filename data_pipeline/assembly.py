@@ -21,8 +21,8 @@ from data_pipeline.definition_checks import (
     asset_keys,
     check_alone,
     check_annotations,
-    check_backfill_policies,
     check_arguments,
+    check_backfill_policies,
     check_inputs,
     sorted_assets,
     stored_tables,
@@ -153,10 +153,9 @@ def instance_definitions(
         resources=resources,
         raw=raw,
     )
-    checked = {}
-    if executor is not dg.in_process_executor:  # others may evaluate checks in other processes
-        tracked = configuration.tracked_packages
-        checked = check_code_versions(asset_checks, tracked_packages=tracked, resources=resources)
+    checked = check_code_versions(
+        asset_checks, tracked_packages=configuration.tracked_packages, resources=resources
+    )
     # Dagster walks from step to step by recursion, so a long chain needs as many frames.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _FRAMES + 2 * len(assets)))
     definitions = dg.Definitions(

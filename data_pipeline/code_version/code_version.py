@@ -182,12 +182,27 @@ def check_code_versions(
 ) -> dict[dg.AssetCheckKey, str]:
     """Return the code version of every check, with the arguments and errors of `code_version_of`.
 
-    Use it where other processes may evaluate them; the results of checks are never reused.
+    Use it for checks apart from assets; those within are code of their assets. Of checks that this
+    package makes, the code of their own folder counts, with what they were given.
     """
-    computation = _Computation(None, tracked_packages, resources)
+    by_roots: dict[Path | None, _Computation] = {}
+
+    def version(check: dg.AssetChecksDefinition) -> str:
+        root = next(filter(None, map(_own_folder, asset_functions(check).values())), None)
+        if root not in by_roots:
+            by_roots[root] = _Computation([root] if root else None, tracked_packages, resources)
+        return by_roots[root].version(check).version
+
     with _no_collection():
-        versions = [(check, computation.version(check).version) for check in checks]
+        versions = [(check, version(check)) for check in checks]
     return {key: version for check, version in versions for key in check.check_keys}
+
+
+def _own_folder(function: Callable[..., Any]) -> Path | None:
+    """Return the folder of a function of this package that is no pipeline; None for others."""
+    name, file = _place(function)
+    is_own = name.startswith("data_pipeline.") and not name.startswith("data_pipeline.pipelines.")
+    return Path(file).parent if is_own and file else None
 
 
 @contextmanager

@@ -147,7 +147,7 @@ class Memo:
         self._swapped_in: set[str] = set()
         self._run_id = ""
         self._recorder: Recorder | None = None
-        self._check_results = CheckResults(self.database, self._instance, self._steps)
+        self._check_results = CheckResults(self.database, self._instance, self._steps, self._checks)
         self._made = MadeResults(
             self._knowledge, self._computing, self._others, self._outcomes.skipped, log
         )
@@ -622,6 +622,7 @@ class Memo:
             self._instance,
             self._knowledge.known,
             self._check_results.known,
+            self._checks,
             evaluated=evaluated,
         )
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -29,9 +30,13 @@ class CheckResults:
         database: The database of the instance.
         instance: The instance of the run.
         steps: The steps of the run.
+        versions: The code versions of checks, by `str` of their keys.
     """
 
-    def __init__(self, database: Database, instance: Instance, steps: RunSteps) -> None:
+    def __init__(
+        self, database: Database, instance: Instance, steps: RunSteps, versions: Mapping[str, str]
+    ) -> None:
+        self._versions = versions
         self._database = database
         self._instance = instance
         self._steps = steps
@@ -73,7 +78,13 @@ class CheckResults:
             found |= self._found.pop(event.step_key, {})
             self._evaluated |= {key for key, said in found.items() if said is not None}
             part = self._instance.slice
-            results = [_result(key, part, said, run_id, version_of) for key, said in found.items()]
+            results = [
+                replace(
+                    _result(key, part, said, run_id, version_of),
+                    code_version=self._versions.get(str(key)),
+                )
+                for key, said in found.items()
+            ]
             if results:
                 with self._database.begin() as connection:
                     check_results.put(connection, self._instance, results)

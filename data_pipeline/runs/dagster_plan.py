@@ -254,8 +254,7 @@ class LeadingExecutors:
     Attributes:
         create: Creates the executor of a run.
         location: The code location of the runs; None where it is not known.
-        checks: The code versions of checks, by `str` of their keys, where other processes may
-            evaluate them.
+        checks: The code versions of checks apart from assets, by `str` of their keys.
     """
 
     create: Callable[[dg.InitExecutorContext], dg.Executor]

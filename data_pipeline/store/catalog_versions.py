@@ -297,6 +297,12 @@ def _slices(schema: str) -> Iterator[str]:
     yield from _of_results(schema, "slice jsonb")
 
 
+def _code_of_checks(schema: str) -> Iterator[str]:
+    """Add by which code a check was evaluated."""
+    name = quoted(schema, "checks")
+    yield f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS code_version text"
+
+
 _STEPS: Sequence[Callable[[str], Iterator[str]]] = (
     _unversioned,
     _relation_states,
@@ -309,6 +315,7 @@ _STEPS: Sequence[Callable[[str], Iterator[str]]] = (
     _increments,
     _source_facts,
     _slices,
+    _code_of_checks,
 )
 
 VERSION = len(_STEPS)

@@ -39,6 +39,7 @@ class CheckResult:
         description: What it found, in words.
         evaluation: All that Dagster records of it, as Dagster writes it.
         run_id: The run that evaluated it.
+        code_version: Identity of the code of the check; None where it is part of an asset.
         evaluated_at: When.
     """
 
@@ -50,6 +51,7 @@ class CheckResult:
     description: str | None = None
     evaluation: str | None = None
     run_id: str | None = None
+    code_version: str | None = None
     evaluated_at: datetime | None = None
 
     @property
@@ -82,6 +84,7 @@ def put(connection: sa.Connection, instance: Instance, results: Sequence[CheckRe
             "description": item.description and item.description.replace("\x00", ""),
             "evaluation": item.evaluation,
             "run_id": item.run_id,
+            "code_version": item.code_version,
         }
         for item in results
     ]

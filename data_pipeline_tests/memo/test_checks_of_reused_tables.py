@@ -107,7 +107,7 @@ def test_another_storage_learns_what_was_said(world: World) -> None:
 def test_each_instance_has_results_of_its_own(world: World) -> None:
     world.made(made(passes=False))
     world.made(made(passes=True), "mini")
-    world.made(made(), "full")
+    world.made(made(passes=False), "full")
     assert said(world.storage) == [("FAILED", "full"), ("SUCCEEDED", "mini"), ("FAILED", "full")]
 
 
@@ -119,6 +119,17 @@ def test_a_check_that_was_not_evaluated_yet_is(world: World) -> None:
         "check `good` has not been evaluated on `s/a`"
     }
     assert world.made(made()).steps == set()
+
+
+def test_a_check_with_other_code_is_evaluated_again(world: World) -> None:
+    world.made(made())
+    run = world.made(made(passes=False))
+    assert run.steps == {"good"}
+    assert {d["reason"] for d in run.decisions if d["asset"] == "good"} == {
+        "code of check `good` changed"
+    }
+    assert said(world.storage)[0] == ("FAILED", "full")
+    assert world.made(made(passes=False)).steps == set()
 
 
 def test_a_version_that_is_swapped_back_in_is_checked_or_remembered(world: World) -> None:

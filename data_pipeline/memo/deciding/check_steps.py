@@ -1,4 +1,4 @@
-"""Steps that compute no asset: checks run when what they check has run, or was not checked yet."""
+"""Steps that compute no asset: checks run when what they check has run, or not by their code."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 
@@ -64,6 +64,7 @@ def unpassed(
     instance: Instance,
     known: Mapping[Key, Known],
     results: Mapping[tuple[str, StageTable, str], CheckResult],
+    versions: Mapping[str, str],
     *,
     evaluated: bool = False,
 ) -> str | None:
@@ -75,6 +76,7 @@ def unpassed(
         instance: The instance of the run.
         known: What the catalogs know of tables.
         results: What they know of checks.
+        versions: The code versions of checks that are there now, by `str` of their keys.
         evaluated: Whether only checks count that were evaluated and failed.
     """
     for check in checks:
@@ -89,6 +91,9 @@ def unpassed(
             return f"{what} of `{table}` failed"
         if not (current or evaluated):
             return f"{what} has not been evaluated on `{table}`"
+        before = last.code_version if last is not None else None
+        if before is not None and versions.get(str(check), before) != before:
+            return f"code of {what} changed"
     return None
 
 
