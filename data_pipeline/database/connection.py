@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_SECONDS = 10
 # Drivers go by it, whatever encoding the role, the database or PGCLIENTENCODING names.
 _ENCODING = {"client_encoding": "utf8"}
+SESSIONS = 8
+"""How many sessions a run needs at most, as long as one process executes its steps."""
 _SECONDS_TRUSTED = 1.0
 """For so long after its last use a connection is taken to work without asking the server."""
 
@@ -41,8 +43,14 @@ def libpq_uri(url: sa.URL) -> str:
     """Return a URL, with its password, as the text that libpq reads.
 
     libpq refuses spaces, and shows the password in doing so; a plus sign is a plus sign to it.
-    SQLAlchemy leaves spaces as they are, and in the query writes them as plus signs.
+    SQLAlchemy leaves spaces as they are, and in the query writes them as plus signs; and it takes
+    several hosts with their ports, which libpq wants apart.
     """
+    dialect = url.set(drivername="postgresql+psycopg2").get_dialect()()
+    _, given = dialect.create_connect_args(url)
+    if "," in given.get("host", ""):
+        hosts = {"host": given["host"], "port": str(given.get("port", ""))}
+        url = url.update_query_dict(hosts)
     text = url.set(drivername="postgresql").render_as_string(hide_password=False)
     address, mark, query = text.partition("?")
     return address.replace(" ", "%20") + mark + query.replace("+", "%20")
@@ -203,7 +211,7 @@ class Database:
     def _connected(self) -> sa.Connection:
         try:
             return self._checked_out()
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:  # also of a parameter that libpq does not know
             refused = error.connection_invalidated  # it may have been the first transaction
             if refused and pgbouncer.refuses_transactions(self._driver_connection):
                 raise self._pooled("it refuses transactions") from None
@@ -211,7 +219,7 @@ class Database:
                 raise self._unreachable(error.orig) from None
         try:
             return self._checked_out()
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
             raise self._unreachable(error.orig) from None
 
     def _checked_out(self) -> sa.Connection:
@@ -302,7 +310,8 @@ class Database:
         return DatabaseError(
             f"Cannot connect to PostgreSQL at {self._where()}: {self.scrubbed(error)}\n"
             "Check that the server runs and that host, port, username and password are right: "
-            f"{self._url_places}."
+            f"{self._url_places}. A run needs {SESSIONS} sessions: see `CONNECTION LIMIT` of role "
+            "and database, and `max_connections`."
         )
 
     def lost(self, error: object) -> DatabaseError:
@@ -343,10 +352,9 @@ class Database:
         return self._named_in or project.url_places()
 
     def _where(self) -> str:
-        return (
-            f"{self.url.host}:{self.url.port or 5432}, database `{self.url.database}`, "
-            f"user `{self.url.username}`"
-        )
+        named = f"{self.url.host or 'the default host'}:{self.url.port or 5432}"
+        place = ", ".join(self.url.normalized_query.get("host", [named]))
+        return f"{place}, database `{self.url.database}`, user `{self.url.username}`"
 
     def scrubbed(self, error: object) -> str:
         """Return an error's text without the password, should the driver have echoed it."""

@@ -1,5 +1,6 @@
 """No server, no database, or the wrong password: said clearly, and never with the password."""
 
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import instance_resources
-from data_pipeline.database.connection import database
+from data_pipeline.database.connection import Database, database
 from data_pipeline.embedded import EmbeddedServer
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import load_configuration
@@ -90,6 +91,43 @@ def test_a_bulk_connection_that_is_refused_says_the_same(unreachable: tuple[sa.U
     assert f"Cannot connect to PostgreSQL at 127.0.0.1:{url.port}, database" in str(caught.value)
     assert reason in str(caught.value)
     assert str(url.password) not in str(caught.value)
+
+
+def test_of_several_hosts_the_one_that_answers_is_used(server: sa.URL) -> None:
+    nowhere, _ = _nowhere(server)
+    hosts = (f"{nowhere.host}:{nowhere.port}", f"{server.host}:{server.port}")
+    used = Database(server.update_query_dict({"host": hosts}))
+    port = sa.text("SELECT current_setting('port')")
+    with used.begin() as connection:
+        assert connection.scalar(port) == str(server.port)
+    with used.adbc() as bulk, bulk.cursor() as cursor:
+        cursor.execute(str(port))
+        assert cursor.fetchall() == [(str(server.port),)]
+    used.close()
+    refused = Database(server.update_query_dict({"host": hosts[:1] * 2}))
+    with (
+        pytest.raises(DatabaseError, match=f"at {hosts[0]}, {hosts[0]}, database"),
+        refused.begin(),
+    ):
+        pass
+
+
+def test_a_parameter_that_libpq_does_not_know_is_named(server: sa.URL) -> None:
+    mistaken = Database(server.update_query_dict({"ssl_mode": "require"}))
+    with pytest.raises(DatabaseError, match=r"\"ssl_mode\"\n.*DATA_PIPELINE_DATABASE_URL"):
+        mistaken.private_connection()
+
+
+def test_who_may_have_fewer_sessions_than_a_run_needs_is_told(
+    server: sa.URL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = sa.create_engine(server.set(drivername="postgresql+psycopg2"), poolclass=sa.NullPool)
+    name = server.database
+    execute(engine, f"CREATE ROLE few LOGIN PASSWORD '{PASSWORD}' CONNECTION LIMIT 3")
+    execute(engine, f'GRANT CREATE ON DATABASE "{name}" TO few')
+    _use(monkeypatch, server.set(username="few", password=PASSWORD), tmp_path)
+    error = refusal(table_asset("t", lambda: pd.DataFrame({"a": [1]})))
+    assert re.search(r'too many connections for role "few"\n.* needs 8 sessions', str(error))
 
 
 def test_the_password_is_nowhere_in_what_a_run_writes(

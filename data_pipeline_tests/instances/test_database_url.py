@@ -14,6 +14,7 @@ from data_pipeline.instances import DatabaseUrl
         "postgresql://h/d",
         "postgresql:///d?host=/var/run/postgresql",
         "postgresql+psycopg2://u@h:5432/d",
+        "postgresql://u:p@/d?host=one:5432&host=other:5433",
         "postgresql://u:p%40@[::1]:5432/d?sslmode=require&connect_timeout=3",
     ],
 )
@@ -30,6 +31,7 @@ def test_usable(text: str) -> None:
         ("postgresql:u:secret@h/d", "must be 'embedded' or begin with 'postgresql://'"),
         ("postgresql://u:secret@h:x/d", "host and port cannot be read"),
         ("postgresql://u:secret@h:99999/d", "host and port cannot be read"),
+        ("postgresql://u:secret@h:1,i:2/d", r"several hosts .*\?host=one:5432&host=other:5432"),
         ("postgresql://u:secret@h:0/d", "port must be between"),
         ("postgresql://u:[secret@h/d", "host and port cannot be read"),
         ("postgresql://u:secret%@h/d", "'%' is not followed by two hexadecimal digits"),

@@ -7,6 +7,7 @@ EMBEDDED = "embedded"
 
 _SCHEME = re.compile(r"postgresql(\+[a-z0-9_]+)?://")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SEVERAL_HOSTS = "postgresql://user:password@/database?host=one:5432&host=other:5432"
 _REMEDY = "write special characters in user and password as %XX (for example '@' as %40)"
 
 
@@ -86,6 +87,8 @@ def _flaw(text: str) -> str | None:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
+        if "," in text.rpartition("@")[2].partition("/")[0]:
+            return f"of several hosts each one is a parameter: {_SEVERAL_HOSTS}"
         return f"host and port cannot be read; {_REMEDY}"
     if any(character.isspace() or not character.isprintable() for character in text):
         return f"it contains white space or control characters; {_REMEDY}"
