@@ -31,19 +31,19 @@ def is_temporary(storage: dg.DagsterInstance) -> bool:
 
 
 def latest(
-    storage: dg.DagsterInstance, key: dg.AssetKey, partition: str, until: int | None = None
+    storage: dg.DagsterInstance, key: dg.AssetKey, partition: str | None, until: int | None = None
 ) -> dg.EventLogRecord | None:
     """Return the last materialization of an asset for an instance that a storage knows.
 
     Args:
         storage: Where Dagster keeps events.
         key: The asset.
-        partition: The instance.
+        partition: The instance; None: any of them.
         until: The last event that counts; None: all do.
     """
     records = dg.AssetRecordsFilter(
         asset_key=key,
-        asset_partitions=[partition],
+        asset_partitions=None if partition is None else [partition],
         before_storage_id=None if until is None else until + 1,
     )
     return next(iter(storage.fetch_materializations(records, limit=1).records), None)

@@ -107,6 +107,7 @@ class CheckResults:
         self.look_anew()
         run = storage.get_run_by_id(run_id)
         made = cache(lambda key: latest(storage, key, self._instance.partition_key))
+        newest = cache(lambda key: latest(storage, key, None))
         is_known = cache(storage.has_run)
         for key, step in missing.items():
             last = self._last(key, step)
@@ -117,11 +118,15 @@ class CheckResults:
                 if target.run_id == run_id:
                     continue  # what was made now was not checked
                 target = None
+            said = dg.deserialize_value(last.evaluation, dg.AssetCheckEvaluation)
+            if target is not None and said.partition is None:
+                # Dagster has one result for all instances, and shows it where it is of the newest.
+                target = newest(key.asset_key)
             event = dg.DagsterEvent(
                 event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
                 job_name=run.job_name,
                 message=f"`{last.table}` is unchanged: what check `{key.name}` said before",
-                event_specific_data=self._again(is_known, last, target),
+                event_specific_data=self._again(is_known, last, said, target),
                 step_key=step,
             )
             storage.report_dagster_event(event, run_id)
@@ -144,9 +149,9 @@ class CheckResults:
         self,
         is_known: Callable[[str], bool],
         last: CheckResult,
+        said: dg.AssetCheckEvaluation,
         target: dg.EventLogRecord | None,
     ) -> dg.AssetCheckEvaluation:
-        said = dg.deserialize_value(last.evaluation or "", dg.AssetCheckEvaluation)
         origin: dict[str, Any] = {}
         if last.run_id is not None:
             link = dg.MetadataValue.dagster_run(last.run_id)

@@ -1,5 +1,6 @@
 """The checks of what is served from the cache keep their last result, for everybody."""
 
+import asyncio
 import warnings
 from typing import Any
 
@@ -7,6 +8,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from dagster._core.loader import LoadingContextForTest
 
 from data_pipeline import copy_filtered_inputs, outside_input, table_checks, table_properties
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
@@ -109,6 +111,27 @@ def test_each_instance_has_results_of_its_own(world: World) -> None:
     world.made(made(passes=True), "mini")
     world.made(made(passes=False), "full")
     assert said(world.storage) == [("FAILED", "full"), ("SUCCEEDED", "mini"), ("FAILED", "full")]
+
+
+def test_a_check_without_partitions_is_shown_after_runs_of_several_instances(world: World) -> None:
+    def assets() -> list[Any]:
+        @dg.asset(key=A, partitions_def=INSTANCE_PARTITIONS, code_version="1")
+        def a() -> pd.DataFrame:
+            return pd.DataFrame({"v": [1]})
+
+        @dg.asset_check(asset=A)
+        def good() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=True)
+
+        return [a, good]
+
+    for name in ("full", "mini", "full", "mini"):
+        world.made(assets, name)
+        last = records(world.storage)[0]
+        assert last.partition is None
+        assert asyncio.run(
+            last.targets_latest_materialization(LoadingContextForTest(world.storage))
+        )
 
 
 def test_a_check_that_was_not_evaluated_yet_is(world: World) -> None:
