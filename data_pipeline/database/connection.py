@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,7 @@ class Database:
         self._named_in = named_in
         self._create = create
         self._has_sessions = False
+        self._settings: dict[str, str] | None = None
         self._adbc = AdbcSessions(self.adbc_uri, lambda: self.keeps_sessions)
         self.engine = sa.create_engine(
             self.url,
@@ -84,7 +85,7 @@ class Database:
             },
         )
         # Before SQLAlchemy asks the first connection for the isolation level to go back to.
-        sa.event.listen(self.engine, "connect", _set_up, insert=True)
+        sa.event.listen(self.engine, "connect", self._set_up, insert=True)
         sa.event.listen(self.engine, "checkout", self._ping)
         sa.event.listen(self.engine, "checkin", _note_use)
 
@@ -151,6 +152,17 @@ class Database:
         connection.detach()
         return connection
 
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What database, role or client set of that on which results depend, by name.
+
+        Raises:
+            DatabaseError: The server cannot be reached.
+        """
+        if self._settings is None:
+            self._connect().close()
+        return self._settings or {}
+
     def check_sessions(self) -> None:
         """Make sure that a connection has a session of the server for itself, as locks need it.
 
@@ -195,6 +207,13 @@ class Database:
                 driver.autocommit = False
             connection.info[_NAME_KEY] = name
         return connection
+
+    def _set_up(self, connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+        name = session_name()
+        # A name that the user gave in the URL or in PGAPPNAME stays where no run is at work.
+        self._settings = set_up(connection, None if name == PROGRAM else name)
+        record.info[_NAME_KEY] = name
+        _note_use(connection, record)
 
     def _ping(self, driver: Any, record: sa.pool.ConnectionPoolEntry, _: object) -> None:
         """Make sure that a connection that has lain idle still works.
@@ -364,14 +383,6 @@ class Database:
         for form in forms - {""}:
             text = text.replace(form, "***")
         return text
-
-
-def _set_up(connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
-    name = session_name()
-    # A name that the user gave in the URL or in PGAPPNAME stays where no run is at work.
-    set_up(connection, None if name == PROGRAM else name)
-    record.info[_NAME_KEY] = name
-    _note_use(connection, record)
 
 
 def _note_use(connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:

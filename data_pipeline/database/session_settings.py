@@ -34,21 +34,34 @@ SELECT set_config(name, '0', false) FROM unnest(ARRAY[
 CLIENT_CHECK = {"client_connection_check_interval": "2s"}
 NO_CLIENT_CHECK = "22023"  # invalid_parameter_value: the server's system cannot look
 
+_OF_RESULTS = """
+SELECT name, setting FROM pg_settings WHERE name IN (
+    'DateStyle', 'IntervalStyle', 'TimeZone', 'array_nulls', 'bytea_output',
+    'default_text_search_config', 'extra_float_digits', 'lc_monetary', 'lc_numeric', 'lc_time',
+    'transform_null_equals', 'xmlbinary'
+) AND source IN ('database', 'user', 'database user', 'client', 'session')
+"""
+
 FOR_LARGE_QUERIES = "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off"
 """For transactions that sort, join and group whole tables: samples, their reports, comparisons."""
 
 
-def set_up(connection: Any, name: str | None = None) -> None:
+def set_up(connection: Any, name: str | None = None) -> dict[str, str]:
     """Tell a session of SQLAlchemy's driver what it needs, in one round trip.
 
     Args:
         connection: A connection of psycopg2 that has just been opened.
         name: Its `application_name`; None: the one that it has.
+
+    Returns:
+        The settings on which results depend, such as the time zone, as far as database, role or
+        client have one of their own; without any, the server's hold.
     """
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
-            tell(cursor.execute, name)
+            tell(lambda text: cursor.execute(f"{text}; {_OF_RESULTS}"), name)
+            return dict(cursor.fetchall())
     finally:
         connection.autocommit = False
 

@@ -88,7 +88,14 @@ def change(
     for item, reason in _DIGESTS.items():
         if getattr(now, item) != getattr(before, item):
             return reason
-    return _resource_change(now.resources, before.resources)
+    return _resource_change(now.resources, before.resources) or _setting_change(now, before)
+
+
+def _setting_change(now: Identity, before: Identity) -> str | None:
+    new, old = now.settings, before.settings
+    if changed := _quoted(key for key in {**new, **old} if new.get(key) != old.get(key)):
+        return f"{changed} of database, role or client changed"
+    return None
 
 
 def _resource_change(now: Mapping[str, str | None], before: Mapping[str, str | None]) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from data_pipeline.code_version.nondeterminism import SOURCE_KEY
+from data_pipeline.database.connection import database
 from data_pipeline.definition_metadata import kept_value
 from data_pipeline.identity.run_resources import RunResources, SeenResources, objects_of_run
 from data_pipeline.instances import Instance
@@ -99,6 +100,7 @@ class Identity:
         attrs: Digest of the instance's attrs; None for an asset that cannot see them.
         resources: A digest of what each resource that it asks for really is in the run, by key;
             None for one without a stable identity.
+        settings: What database, role or client set for sessions, such as the time zone.
         takes_outside_input: Whether it loads from a source system.
         source: Digest of its source's fingerprint; None where there is none.
         source_problem: Why there is none.
@@ -112,6 +114,7 @@ class Identity:
     declared: str = ""
     attrs: str | None = None
     resources: Mapping[str, str | None] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
     takes_outside_input: bool = False
     source: str | None = None
     source_problem: str = NO_FINGERPRINT
@@ -131,8 +134,9 @@ class Identity:
             "attrs": self.attrs,
             "source": self.source,
         }
-        # Without any, keys stay what they were before resources counted.
-        return digests | ({"resources": dict(self.resources)} if self.resources else {})
+        # Without any, keys stay what they were before these counted.
+        named = {"resources": dict(self.resources), "settings": dict(self.settings)}
+        return digests | {name: found for name, found in named.items() if found}
 
     def cache_key(self, table: str, inputs: Mapping[str, str | None]) -> str | None:
         """Return the identity of the computation with its inputs; None where it is not reusable."""
@@ -170,6 +174,7 @@ def identity_of(spec: dg.AssetSpec, context: OpContext, instance: Instance) -> I
         declared=_declared(spec, instance),
         attrs=stable_hash(instance.attrs) if context.resources.instance else None,
         resources=context.resources.digests,
+        settings=database(instance).settings,
         takes_outside_input=source is not None or RAW_TAG in spec.tags,
         allow_fresh_input=bool((source or {}).get("allow_fresh_input")),
     )

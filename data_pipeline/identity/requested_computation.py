@@ -47,6 +47,7 @@ def _of_asset(identity: Identity) -> dict[str, str | None]:
         "inputs": identity.wiring,
         "table properties": identity.declared,
         "attrs": identity.attrs,
+        "settings of sessions": stable_hash(dict(identity.settings)),
         **resources,
     }
 

@@ -14,6 +14,7 @@ from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.several_tables import member_key
 from data_pipeline.store.sliced_tables import SliceBounds
 from data_pipeline.store.staging import Look
+from data_pipeline.transfer.stable_hash import fingerprint
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,15 @@ class Origin:
 
     @property
     def outside(self) -> dict[str, str | None]:
-        """What a query can see besides its text and known inputs: the source, or what is unknown.
+        """What a query can see besides its text and known inputs: source, settings, the unknown.
 
         Data of an unknown version may be new in every run, and so is what is made of it.
         """
         known = None not in self.inputs.values()
-        return self._of_source(known=known)
+        found = self._of_source(known=known)
+        if self.identity.settings:  # else versions stay what they were before these counted
+            found["source"] = fingerprint(found["source"], dict(self.identity.settings))
+        return found
 
     @property
     def outside_of_view(self) -> dict[str, str | None]:
