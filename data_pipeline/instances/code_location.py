@@ -123,6 +123,10 @@ def _of_dagster(folder: Path, section: Mapping[str, Any]) -> Iterator[CodeModule
     location = section.get("code_location_name")
     names = [section.get("module_name"), *(item.get("name") for item in section.get("modules", ()))]
     for name in filter(None, names):
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"{said}: {name!r} is no name of a module. Write one, as in 'shop.definitions'."
+            )
         yield named(name, _sources(folder), named_by=said, location=location)
 
 

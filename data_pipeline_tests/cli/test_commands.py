@@ -93,6 +93,17 @@ def test_a_server_that_does_not_answer_is_an_error_without_the_password(
     assert "geheim" not in result.output
 
 
+def test_an_option_of_the_url_that_postgresql_does_not_know_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = "postgresql://me:geheim@127.0.0.1:1/data?schema=shop"
+    monkeypatch.setenv("DATA_PIPELINE_DATABASE_URL", url)
+    result = command("instances")
+    assert isinstance(result.exception, SystemExit)
+    assert 'invalid connection option "schema"' in result.output
+    assert "geheim" not in result.output
+
+
 def test_a_run_without_its_server_ends_with_one_message(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

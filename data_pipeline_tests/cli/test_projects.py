@@ -282,6 +282,14 @@ def test_a_module_that_is_not_there_is_told_with_where_it_was_looked_for(
     assert str(project.folder) in text
 
 
+def test_a_name_of_a_module_that_is_no_text_is_told(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    project.put("pyproject.toml", "[tool.dagster]\nmodule_name = 5\n")
+    assert "pyproject.toml: 5 is no name of a module." in refused("plan", "part")
+
+
 def test_a_project_without_configuration_is_told_what_to_write(project: Project) -> None:
     usual(project)
     (project.folder / "instances.yaml").unlink()

@@ -40,6 +40,16 @@ def test_the_command_that_really_does_it_has_the_same_options(
     assert "data-pipeline drop mini --stage s --older-than 2w --yes --force\n" in text
 
 
+def test_without_any_input_nobody_is_asked(
+    pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built_with_blob("t", on="mini")
+    monkeypatch.setattr("data_pipeline.cli.commands.drop.sys.stdin", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["drop", "mini"])
+    assert ended.value.code == 0
+
+
 def test_of_nothing_there_is_nothing_to_drop(pipeline_database: sa.Engine) -> None:
     assert drop("mini", "--yes") == "There is nothing to drop of instance `mini`.\n"
 

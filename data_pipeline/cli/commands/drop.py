@@ -75,7 +75,7 @@ def drop(
             "somebody else's. If you are sure that nobody needs it, add --force."
         )
     found.check(order)
-    if not (yes or (sys.stdin.isatty() and click.confirm("Drop all of this?"))):
+    if not (yes or (_is_asked() and click.confirm("Drop all of this?"))):
         part = {"--stage": stage} if table is None else {"--table": table}
         options = {**part, "--older-than": older_than}
         given = [word for option in options.items() if option[1] for word in option if word]
@@ -84,6 +84,10 @@ def drop(
         return
     dropping.drop(base, order, logging.getLogger("data_pipeline"))
     click.echo("Dropped.")
+
+
+def _is_asked() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()  # a service may have none
 
 
 def _duration(text: str) -> timedelta:
