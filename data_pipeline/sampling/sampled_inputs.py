@@ -173,7 +173,8 @@ class SampledInputs:
         for name, (made, identity) in kept_copies(
             connection, instance, self._request.place
         ).items():
-            if name in tables & self._request.tables and self._stays(connection, name, made, rows):
+            is_asked = name in tables & self._request.tables and self._may_be(name, made.how)
+            if is_asked and self._stays(connection, name, made, rows):
                 row = rows[StageTable(self._request.stage, name)]
                 relation = committed(instance, row.table)
                 table = sa.table(relation.name, schema=relation.schema)

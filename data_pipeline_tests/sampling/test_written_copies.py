@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from data_pipeline import ForeignKey, Stage, copy_filtered_inputs
 from data_pipeline_tests.sampling.shop import RunFull, Shop, configured, rows, run
 
 NAMES = ("customers", "orders", "regions", "clicks")
@@ -108,3 +109,34 @@ def test_another_mask_makes_other_copies(
         others = f"SELECT region, sales FROM midi_inputs.regions EXCEPT {of_full}"
         assert rows(pipeline_database, others) == []
         assert rows(pipeline_database, "SELECT count(*) FROM midi_inputs.regions") == [(3,)]
+
+
+def test_a_root_may_become_a_child_by_another_key_than_the_primary_one(
+    pipeline_database: sa.Engine, tmp_path: Path
+) -> None:
+    raw = Stage("raw")
+
+    @raw.table(primary_key="id")
+    def people() -> sa.TextClause:
+        return sa.text("SELECT g AS id FROM generate_series(1, 300) g")
+
+    @raw.table(primary_key="id", foreign_keys=[ForeignKey("head", "people", "id")])
+    def offices() -> sa.TextClause:
+        return sa.text("SELECT g AS id, g AS head, 'o' || g AS name FROM generate_series(1, 300) g")
+
+    @raw.table(primary_key="id", foreign_keys=[ForeignKey("office", "offices", "name")])
+    def budgets() -> sa.TextClause:
+        return sa.text("SELECT g AS id, 'o' || g AS office FROM generate_series(1, 300) g")
+
+    inputs = copy_filtered_inputs(stage="inputs", raw=raw.assets, weights=True)
+    others: dict[str, Any] = {"small_table_rows": 0, "cover": "off"}
+    for roots in ("people", "budgets"), ("people",):
+        midi = {"roots": {name: {"rate": 0.2} for name in roots}, **others}
+        for name in ("full", "midi"):
+            run([*raw.assets, inputs], name, configured(tmp_path, midi=midi))
+    without_owner = (
+        "SELECT count(*), count(offices.id) FROM midi_inputs.budgets "
+        "LEFT JOIN midi_inputs.offices ON office = name"
+    )
+    [(there, with_owner)] = rows(pipeline_database, without_owner)
+    assert there == with_owner > 30
