@@ -103,6 +103,7 @@ def _ranks(assets: Sequence[dg.AssetsDefinition]) -> Mapping[dg.AssetKey, int]:
     def rank(key: dg.AssetKey) -> int:
         if key not in ranks:
             own = by_key[key]
+            ranks[key] = 0  # of assets that read each other, Dagster names the cycle later
             above = [item for item in own.asset_deps[key] if item in by_key and item != key]
             ranks[key] = max(
                 (rank(item) + _puts_together(own, by_key[item]) for item in above), default=0

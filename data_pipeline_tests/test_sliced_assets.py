@@ -86,6 +86,13 @@ def test_slices_behind_a_copy_of_slices_have_a_job_that_comes_later() -> None:
     assert keys == {"by_day": {"t"}, "by_day_2": {"clean", "last"}}
 
 
+def test_assets_that_read_each_other_are_named() -> None:
+    a = asset("a", partitions_def=INSTANCE_PARTITIONS, deps=[["s", "b"]])
+    b = asset("b", partitions_def=INSTANCE_PARTITIONS, deps=[["s", "a"]])
+    with pytest.raises(ValueError, match="Circular dependencies exist among .*'b'"):
+        instance_definitions([a, b]).resolve_all_job_defs()
+
+
 def test_without_whole_tables_there_are_jobs_of_slices_alone() -> None:
     definitions = instance_definitions([asset()])
     assert definitions.resolve_job_def("by_day")
