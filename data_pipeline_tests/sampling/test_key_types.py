@@ -16,7 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
+from data_pipeline.sampling.engine.source_tables import hash_alike
 from data_pipeline.sampling.key_hash import key_hash, key_hash_sql
+from data_pipeline.sampling.plan.schema_graph import Relationship
 
 DAY = dt.datetime(1969, 7, 20, 20, 17, 40)
 UUIDS = [uuid.UUID(int=n) for n in (0, 2**127 + 5)]
@@ -169,6 +171,15 @@ def test_types_made_of_others(
         query = sa.select(key_hash_sql([table.c.Select], 5)).order_by(table.c.row)
         stored = list(connection.execute(query).scalars())
     assert key_hash([pa.array(values)], 5).tolist() == stored
+
+
+@pytest.mark.parametrize("kind", [sa.Text, postgresql.CITEXT])
+def test_references_do_not_hash_alike_where_case_does_not_count(kind: type[sa.Text]) -> None:
+    child, parent = (
+        sa.Table(name, sa.MetaData(), sa.Column("email", kind())) for name in ("orders", "accounts")
+    )
+    item = Relationship(0, "orders", ("email",), "accounts", ("email",))
+    assert hash_alike(item, child, parent) is (kind is sa.Text)
 
 
 def test_collations_do_not_matter(database_url: sa.URL) -> None:

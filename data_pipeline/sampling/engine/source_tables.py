@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import CITEXT
 
 from data_pipeline.database.row_security import is_refusal
 from data_pipeline.errors import ConfigurationError
@@ -273,7 +274,10 @@ def _are_compared(connection: sa.Connection, own: sa.Column[Any], other: sa.Colu
 def hash_alike(item: Relationship, child: sa.Table, parent: sa.Table) -> bool:
     """Whether references hash as what they refer to, so that no row has to be looked up."""
     pairs = zip(item.columns, item.referenced_columns, strict=True)
-    return all(type_kind(child.c[a].type) == type_kind(parent.c[b].type) for a, b in pairs)
+    types = [(child.c[a].type, parent.c[b].type) for a, b in pairs]
+    if any(isinstance(one, CITEXT) for pair in types for one in pair):
+        return False  # equal values may be spelled in two ways
+    return all(type_kind(own) == type_kind(other) for own, other in types)
 
 
 def _condition(number: int) -> str:
