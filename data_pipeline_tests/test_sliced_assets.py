@@ -89,7 +89,7 @@ def test_slices_behind_a_copy_of_slices_have_a_job_that_comes_later() -> None:
 def test_assets_that_read_each_other_are_named() -> None:
     a = asset("a", partitions_def=INSTANCE_PARTITIONS, deps=[["s", "b"]])
     b = asset("b", partitions_def=INSTANCE_PARTITIONS, deps=[["s", "a"]])
-    with pytest.raises(ValueError, match="Circular dependencies exist among .*'b'"):
+    with pytest.raises(ValueError, match=r"Circular dependencies exist among .*'b'"):
         instance_definitions([a, b]).resolve_all_job_defs()
 
 
