@@ -96,6 +96,16 @@ def unwatch() -> None:
         ended.end()
 
 
+@contextmanager
+def watched() -> Iterator[None]:
+    """Listen within a block."""
+    watch()
+    try:
+        yield
+    finally:
+        unwatch()
+
+
 def is_asked() -> bool:
     """Whether this process was asked to end since it is watched."""
     return _watch is not None and _watch.asked.is_set()

@@ -105,17 +105,18 @@ class MemoisedExecutor(Executor):
             return
         _check_partition(job, execution_plan, name, plan_context.instance)
         config = ResolvedRunConfig.build(job, plan_context.run_config)
-        memo = Memo(
-            execution_plan,
-            job,
-            config,
-            run.tags,
-            load_configuration(),
-            name,
-            resources_of_run(job, config, run.run_id),
-            cast("logging.Logger", plan_context.log),
-            lambda: plan_context.instance,
-        )
+        with interrupts.watched():  # somebody may have locked the catalog
+            memo = Memo(
+                execution_plan,
+                job,
+                config,
+                run.tags,
+                load_configuration(),
+                name,
+                resources_of_run(job, config, run.run_id),
+                cast("logging.Logger", plan_context.log),
+                lambda: plan_context.instance,
+            )
         lead_steps()
         if self._by_fork_server:
             fork_server.renew()

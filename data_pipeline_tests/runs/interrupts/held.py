@@ -38,6 +38,10 @@ class Held:
                 "SELECT * FROM full_queries.queried",
                 lambda log: "Waiting to commit stage `queries`" in log,
             ),
+            "the catalog": (
+                "LOCK TABLE full_catalog.tables",
+                lambda _: self._is_there("wait_event_type = 'Lock' AND wait_event = 'relation'"),
+            ),
         }.get(place, ("SELECT", lambda _: self.is_asleep()))
         execute(self.engine, f"INSERT INTO public.held VALUES ('{place}')")
         with self.engine.connect() as holder:

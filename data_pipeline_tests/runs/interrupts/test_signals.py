@@ -10,7 +10,7 @@ from data_pipeline_tests.runs.interrupts import by_processes, project
 from data_pipeline_tests.runs.interrupts.conftest import Runs
 
 IN_PROCESS, BY_PROCESSES = project.__name__, by_processes.__name__
-PLACES = ("another run", "a reader", "query", "load", "read", "sample")
+PLACES = ("another run", "a reader", "query", "load", "read", "sample", "the catalog")
 
 
 def check_ends(
