@@ -162,6 +162,13 @@ def test_masks_that_cannot_be(source: Schema, mask: dict[str, Any], message: str
     assert message in str(caught.value)
 
 
+def test_what_a_failing_mask_is_to_hide_is_not_said(source: Schema) -> None:
+    with pytest.raises(ConfigurationError, match="fails on a row of the source") as caught:
+        source.sample(roots={"people": {"rate": 1}}, mask={"people": {"age": "name::int"}})
+    assert "invalid input syntax for type integer" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_masks_of_keys_are_checked_before_rows_are_chosen(source: Schema) -> None:
     """Two rows get the same key, and few are drawn: a dry run need not draw any."""
     mask = {"visits": {"id": "CASE id WHEN 50 THEN 1 ELSE id END"}}

@@ -88,7 +88,9 @@ def _failure(state: SelectionState, table: str, name: str, text: str) -> str | N
                 sa.select(sa.func.count().filter(missing)).select_from(some)
             )
     except sa.exc.DataError as error:
-        reason = str(error.orig).strip()
+        # What follows the colon may be the value that the mask is to hide.
+        said: Any = error.orig
+        reason = str(said.diag.message_primary).partition(":")[0]
         return f"fails on a row of the source: {reason}\nWrite one that has a value for each row."
     if lost and not source.c[name].nullable:
         return f"is NULL for some rows, but `{name}` may not be NULL. Write one with a value."
