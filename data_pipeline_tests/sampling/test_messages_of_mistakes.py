@@ -9,9 +9,16 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from data_pipeline import definitions, instance_definitions, instance_resources
+from data_pipeline import (
+    copy_filtered_inputs,
+    definitions,
+    instance_definitions,
+    instance_resources,
+)
 from data_pipeline.cli import main
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.instances import load_configuration
+from data_pipeline.instances.partitions import instance_partitions, raw_partition_mapping
 from data_pipeline.sampling.prediction import dry_run
 from data_pipeline_tests.memo.chains import configured, copy_of
 from data_pipeline_tests.sampling.shop import Shop
@@ -85,3 +92,27 @@ def test_a_dry_run_prints_its_table_before_it_refuses(
     assert as_json.exit_code == 1
     [refused] = json.loads(as_json.stdout)["inputs"]["refused"]
     assert "Cut them (the reference is NULL where its row is missing), `cut: [" in refused
+
+
+def test_a_dry_run_refuses_masks_of_rows_that_have_weights_and_no_key(
+    pipeline_database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = {"roots": {"visits": {"rate": 0.5}}, "mask": {"visits": {"who": "'x'"}}}
+    configured(tmp_path, monkeypatch, base=None, part=copy_of("base", sample=sample))
+    configuration = load_configuration()
+
+    @dg.asset(key=["raw", "visits"], partitions_def=instance_partitions(configuration))
+    def visits() -> Any:
+        return sa.text("SELECT g AS day, 'secret' AS who FROM generate_series(1, 50) g")
+
+    mapping = raw_partition_mapping(configuration)
+    for weights in (True, False):
+        inputs = copy_filtered_inputs(
+            stage="inputs", raw=[visits], weights=weights, partition_mapping=mapping
+        )
+        assets = [visits, inputs]
+        monkeypatch.setattr(definitions, "defs", instance_definitions(assets))
+        build(assets, "base")
+        dry = CliRunner().invoke(main, ["sample", "part"])
+        refused = "`inputs/visits` has no primary key" in dry.output
+        assert (dry.exit_code, refused) == (int(weights), weights), dry.output

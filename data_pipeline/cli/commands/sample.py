@@ -12,7 +12,12 @@ from data_pipeline.cli.chosen_project import input_stages
 from data_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import sqlalchemy as sa
+
     from data_pipeline.instances import Instance
+    from data_pipeline.sampling.plan.sample_plan import SamplePlan
     from data_pipeline.sampling.prediction.dry_run import DryRun
     from data_pipeline.sampling.report.stored_reports import Inputs
 
@@ -106,7 +111,25 @@ def _dry_run(instance: "Instance", inputs: "Inputs") -> "DryRun | None":
         sources[name] = with_declared_key(table, origin[1], inputs.declared[name])
     with naming_instance(instance):
         plan = inputs.plan(instance, sources)
-        return None if plan is None else dry_run(instance, plan, sources)
+        if plan is None:
+            return None
+        _check_roles(plan, sources)
+        return dry_run(instance, plan, sources)
+
+
+def _check_roles(plan: "SamplePlan", sources: "Mapping[str, sa.Table]") -> None:
+    """Check what a run does where it keeps the roles of rows: that these can be told."""
+    from data_pipeline.database.identifiers import StageTable
+    from data_pipeline.sampling.weights import check_key, check_told_by_key, roles_table
+
+    made = {tuple(spec.key.path) for spec in chosen_project.asset_specs()}
+    for name, source in sources.items():
+        table = StageTable(plan.graph.stage, name)
+        roles = roles_table(table)
+        if (roles.stage, roles.name) in made:
+            check_key(table, source)
+            if plan.altered(name):
+                check_told_by_key(table, source)
 
 
 def _json(run: "DryRun") -> dict[str, Any]:
