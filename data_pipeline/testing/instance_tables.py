@@ -25,7 +25,7 @@ class InstanceTables:
     """Gives tables of instances to the tests of one session of pytest.
 
     Args:
-        folder: Where pytest was started: in the project.
+        folder: In the project.
         builds: Whether stale tables are built; else the test is skipped.
     """
 

@@ -38,12 +38,13 @@ def instance_table(request: pytest.FixtureRequest) -> "InstanceTables":
     A test whose table is stale (its code or inputs have changed, or it was never built) is skipped;
     with `--instance-tables=build` the table is built before.
     """
+    from data_pipeline.instances.code_location import code_modules
     from data_pipeline.testing.instance_tables import InstanceTables
 
     config = request.config
-    return InstanceTables(
-        config.invocation_params.dir, builds=config.getoption("--instance-tables") == "build"
-    )
+    started = config.invocation_params.dir
+    folder = started if code_modules(started) else config.rootpath
+    return InstanceTables(folder, builds=config.getoption("--instance-tables") == "build")
 
 
 def _instance_names(root: Path) -> Iterator[str]:

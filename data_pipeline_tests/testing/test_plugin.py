@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -52,11 +53,15 @@ class Folder:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
 
-    def run(self, *options: str) -> str:
+    def run(self, *options: str, started_in: Path | None = None) -> str:
         command = [*PLUGIN, "--strict-markers", "-rs", *options]
         words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *command]
         ended = subprocess.run(
-            words, cwd=self._pytester.path, env=self._env, capture_output=True, text=True
+            words,
+            cwd=started_in or self._pytester.path,
+            env=self._env,
+            capture_output=True,
+            text=True,
         )
         return ended.stdout + ended.stderr
 
@@ -69,6 +74,15 @@ def folder(pytester: pytest.Pytester, database_url: sa.URL) -> Folder:
 
 def test_marks_and_the_option_reach_the_fixture(folder: Folder) -> None:
     told = folder.run("--instance-tables=build", "-m", "whole")
+    assert "1 passed, 1 deselected" in told, told
+
+
+def test_the_project_is_that_of_the_tests_where_pytest_starts_outside(
+    folder: Folder, pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere, tests = tmp_path_factory.mktemp("elsewhere"), str(pytester.path)
+    options = ("--instance-tables=build", "-m", "whole", f"--rootdir={tests}")
+    told = folder.run(*options, f"{tests}/test_it.py", started_in=elsewhere)
     assert "1 passed, 1 deselected" in told, told
 
 
