@@ -9,6 +9,7 @@ which the tests create and drop databases of their own.
 
 import gc
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 # What a shared machine is busy with is no failure.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# A shell's jobs in the background begin with SIGINT ignored, and Dagster puts its handler of SIGINT
+# back for SIGTERM as well: programs that it starts would not end, and it waits 30 s for each.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OF_THE_USER = (
     "DAGSTER_HOME",
