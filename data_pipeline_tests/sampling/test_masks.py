@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from data_pipeline import ForeignKey, instance_resources, table_properties
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
+from data_pipeline.sampling.engine import masks
 from data_pipeline.sampling.report import sampled_inputs_with_report
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 from data_pipeline_tests.sampling.shop import configured, rows
@@ -162,11 +163,19 @@ def test_masks_that_cannot_be(source: Schema, mask: dict[str, Any], message: str
     assert message in str(caught.value)
 
 
-def test_what_a_failing_mask_is_to_hide_is_not_said(source: Schema) -> None:
-    with pytest.raises(ConfigurationError, match="fails on a row of the source") as caught:
-        source.sample(roots={"people": {"rate": 1}}, mask={"people": {"age": "name::int"}})
+@pytest.mark.parametrize("tried", [20_000, 1])
+@pytest.mark.parametrize("more", [{}, {"closure_limit": 1}], ids=["written at once", "in the end"])
+def test_what_a_failing_mask_is_to_hide_is_not_said(
+    source: Schema, monkeypatch: pytest.MonkeyPatch, tried: int, more: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(masks, "_TRIED_ROWS", tried)
+    mask = {"people": {"age": "CASE WHEN age > 40 THEN name::int ELSE age END"}}
+    with pytest.raises(
+        ConfigurationError, match=r"`age` of `inputs/people`, .*fails on a"
+    ) as caught:
+        source.sample(roots={"people": {"rate": 1}}, mask=mask, **more)
     assert "invalid input syntax for type integer" in str(caught.value)
-    assert "secret" not in str(caught.value)
+    assert "n41" not in str(caught.value)
 
 
 def test_masks_of_keys_are_checked_before_rows_are_chosen(source: Schema) -> None:

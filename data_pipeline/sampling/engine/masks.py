@@ -1,5 +1,7 @@
 """Masks: expressions that stand in the place of columns in copies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,7 +37,7 @@ def check_masks(state: SelectionState) -> None:
     for table, masks in state.plan.masks.items():
         columns = state.sources[table].table.c
         for name, text in masks.items():
-            where = f"sample.mask: `{name}` of `{state.plan.graph.stage}/{table}`"
+            where = _mask(state, table, name)
             if name not in columns:
                 raise ConfigurationError(
                     f"{where} does not exist. Its columns are {listed(columns.keys())}."
@@ -48,10 +50,32 @@ def check_masks(state: SelectionState) -> None:
                     else f"an expression of the columns {listed(columns.keys())}, no query"
                 )
                 raise ConfigurationError(f"{where}, {text!r}: {reason}\nWrite {what}.")
-            if reason := _failure(state, table, name, text):
-                raise ConfigurationError(f"{where}, {text!r}, {reason}")
-        some = sa.select(state.sources[table].table).limit(_TRIED_ROWS)
-        _check_keys(state, table, some.subquery("rows"))
+        some = sa.select(state.sources[table].table).limit(_TRIED_ROWS).subquery("rows")
+        _check_values(state, table, some)
+        _check_keys(state, table, some)
+
+
+@contextmanager
+def naming_masks(state: SelectionState) -> Iterator[None]:
+    """Name a mask that fails on a row in the error of the block.
+
+    Raises:
+        ConfigurationError: One of them fails.
+    """
+    if not state.plan.masks:
+        yield
+        return
+    try:
+        with state.connection.begin_nested():
+            yield
+    except sa.exc.DataError:
+        for table in state.plan.masks:
+            _check_values(state, table, state.sources[table].all_rows("rows"))
+        raise
+
+
+def _mask(state: SelectionState, table: str, name: str) -> str:
+    return f"sample.mask: `{name}` of `{state.plan.graph.stage}/{table}`"
 
 
 def _refused(state: SelectionState, table: str, name: str, text: str) -> str | None:
@@ -77,31 +101,40 @@ def _refused(state: SelectionState, table: str, name: str, text: str) -> str | N
     return None
 
 
-def _failure(state: SelectionState, table: str, name: str, text: str) -> str | None:
-    """Say why a mask has no value for some of the first rows of a table."""
-    source = state.sources[table].table
-    some = sa.select(source).limit(_TRIED_ROWS).subquery("s")
-    missing = masked(text, source.c[name].type).is_(None)
+def _check_values(state: SelectionState, table: str, rows: sa.FromClause) -> None:
+    """Check that each mask of a table has a value for rows of it."""
+    for name, text in state.plan.masks[table].items():
+        if reason := _failure(state, state.sources[table].table.c[name], text, rows):
+            raise ConfigurationError(f"{_mask(state, table, name)}, {text!r}, {reason}") from None
+
+
+def _failure(
+    state: SelectionState, column: sa.Column[Any], text: str, rows: sa.FromClause
+) -> str | None:
+    """Say why the mask of a column has no value for some rows."""
+    missing = masked(text, column.type).is_(None)
     try:
         with state.connection.begin_nested():
             lost = state.connection.scalar(
-                sa.select(sa.func.count().filter(missing)).select_from(some)
+                sa.select(sa.func.count().filter(missing)).select_from(rows)
             )
     except sa.exc.DataError as error:
         # What follows the colon may be the value that the mask is to hide.
         said: Any = error.orig
         reason = str(said.diag.message_primary).partition(":")[0]
         return f"fails on a row of the source: {reason}\nWrite one that has a value for each row."
-    if lost and not source.c[name].nullable:
-        return f"is NULL for some rows, but `{name}` may not be NULL. Write one with a value."
+    if lost and not column.nullable:
+        return (
+            f"is NULL for some rows, but `{column.name}` may not be NULL. Write one with a value."
+        )
     return None
 
 
-def check_masked_keys(state: SelectionState) -> None:
-    """Check that chosen rows are still told by their keys.
+def check_masked_rows(state: SelectionState) -> None:
+    """Check the masks of the chosen rows, of which few were tried before.
 
     Raises:
-        ConfigurationError: A mask gives several rows the same key.
+        ConfigurationError: One has no value for a row, or several rows get the same key.
     """
     for table in state.plan.masks:
         source = state.sources[table]
@@ -110,6 +143,8 @@ def check_masked_keys(state: SelectionState) -> None:
             if table in state.whole
             else source.rows_at(state.rows[table], "rows")
         )
+        if table not in state.outputs:
+            _check_values(state, table, rows)
         _check_keys(state, table, rows)
 
 

@@ -14,7 +14,7 @@ from data_pipeline.sampling.engine.closure import add_core, close
 from data_pipeline.sampling.engine.coverage import cover
 from data_pipeline.sampling.engine.coverage_search import check_coverage
 from data_pipeline.sampling.engine.fan_outs import add_fan_out_witnesses, count_what_is_needed
-from data_pipeline.sampling.engine.masks import check_masked_keys, check_masks
+from data_pipeline.sampling.engine.masks import check_masked_rows, check_masks, naming_masks
 from data_pipeline.sampling.engine.outputs import finish
 from data_pipeline.sampling.engine.population import Populations, check_where, naming_where
 from data_pipeline.sampling.engine.sampled import draw, find_threshold, tables_that_come_whole
@@ -176,7 +176,7 @@ def selection(space: Workspace, plan: SamplePlan, tables: Mapping[str, sa.Table]
     """
     state = checked(space, plan, tables)
     sources = state.sources
-    with naming_where(space.connection, plan, tables):
+    with naming_where(space.connection, plan, tables), naming_masks(state):
         _choose(state)
     return Selection(
         plan=plan,
@@ -226,4 +226,4 @@ def _choose(state: SelectionState) -> None:
     close(state)
     finish(state)
     cut_references(state)
-    check_masked_keys(state)
+    check_masked_rows(state)
