@@ -177,8 +177,9 @@ def _text(template: str, catalog_schema: str, columns: str, **more: str) -> sa.T
 
 
 _TYPES_IN_THE_WAY = stored_query(__file__, "replacement_types_in_the_way")
+_INDEXES_IN_THE_WAY = stored_query(__file__, "replacement_indexes_in_the_way")
 
-_DUPLICATE_OBJECT = "42710"
+_NAME_IS_TAKEN = ("42710", "42P07")  # duplicate_object: a type; duplicate_table: an index as well
 _SAVEPOINT = "moved"
 
 
@@ -206,7 +207,7 @@ def move(
     try:
         run(connection, "; ".join(steps))
     except sa.exc.DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _DUPLICATE_OBJECT:
+        if getattr(error.orig, "pgcode", None) not in _NAME_IS_TAKEN:
             raise
         run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         _make_room(connection, first, targets)
@@ -216,13 +217,20 @@ def move(
 def _make_room(
     connection: sa.Connection, first: Sequence[str], targets: Mapping[RelationName, str]
 ) -> None:
-    """Take away what is replaced, and renames array types that still are in the way."""
-    query = _TYPES_IN_THE_WAY.format(
-        names=", ".join(literal(name.quoted) for name in targets),
-        schemas=", ".join(literal(quoted(schema)) for schema in targets.values()),
-    )
+    """Take away what is replaced, and let other names be free of what still is in the way.
+
+    Array types get out of the way of a type. An index, such as that of a table which a user has
+    renamed, keeps its name: that of the new table is renamed.
+    """
+    given = {
+        "names": ", ".join(literal(name.quoted) for name in targets),
+        "schemas": ", ".join(literal(quoted(schema)) for schema in targets.values()),
+    }
+    query = _TYPES_IN_THE_WAY.format(**given)
     statements = [*first, query]
     while found := run(connection, "; ".join(statements)).all():
         stand_ins = [quoted(schema, name) for schema, name in found]
         creations = (f"CREATE TABLE {name} (); DROP TABLE {name}" for name in stand_ins)
         statements = [*creations, query]
+    for schema, name, other in run(connection, _INDEXES_IN_THE_WAY.format(**given)).all():
+        run(connection, f"ALTER INDEX {quoted(schema, name)} RENAME TO {quoted(other)}")

@@ -73,6 +73,22 @@ def test_grants_and_comments_survive(pipeline_database: sa.Engine, role: str) ->
     assert rows(pipeline_database, comments) == [("it's 100 %", "a column: %s")]
 
 
+def test_a_table_that_a_user_has_renamed_keeps_its_indexes(pipeline_database: sa.Engine) -> None:
+    indexes = "SELECT indexname FROM pg_indexes WHERE schemaname = 'full_s' AND tablename = '{}'"
+    run(made(1))
+    execute(pipeline_database, "ALTER TABLE full_s.t RENAME TO old")
+    of_old = rows(pipeline_database, indexes.format("old"))
+    for value in (2, 3):
+        run(made(value))
+        assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(value,)]
+        assert len(rows(pipeline_database, indexes.format("t"))) == len(of_old) == 1
+    assert rows(pipeline_database, indexes.format("old")) == of_old
+    assert rows(pipeline_database, "SELECT a FROM full_s.old") == [(1,)]
+    execute(pipeline_database, "DROP TABLE full_s.old")
+    run(made(4))
+    assert rows(pipeline_database, indexes.format("t")) == of_old
+
+
 def test_what_speaks_of_a_column_that_is_gone_is_left_out(
     pipeline_database: sa.Engine, role: str
 ) -> None:
