@@ -33,9 +33,9 @@ from data_pipeline.difference.rows import (
     are_alike,
     column_figures,
 )
-from data_pipeline.difference.slices import LOOKED_AT, SliceSearch
 from data_pipeline.difference.snapshot import snapshot
 from data_pipeline.difference.versions import TableVersion, Version, VersionName, chosen_tables
+from data_pipeline.difference.where_rows_differ import LOOKED_AT, SliceSearch
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.instance import SAMPLE_STAGE
 
