@@ -78,6 +78,7 @@ from data_pipeline.store import catalog, history, staging
 from data_pipeline.store.orphans import Orphans, note_seen, orphans
 
 _BACKFILL_TAG = "dagster/backfill"
+_STORING_FAILED = "DagsterExecutionHandleOutputError"
 
 
 class Memo:
@@ -406,15 +407,20 @@ class Memo:
             again = event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY
             self._lease.ended(event.step_key, again=again)
         if event.event_type is dg.DagsterEventType.STEP_FAILURE:
-            self._note_failure(node_name(event.step_key))
+            self._note_failure(node_name(event.step_key), event)
         if event.step_key in self._made.misfits:
             return
         if (name := self._outcomes.note(event)) is not None:
             self._end(name)
 
-    def _note_failure(self, name: str) -> None:
-        """Let nobody take for made what a step had staged before it failed."""
-        if self._commits is None or name not in self._computing:
+    def _note_failure(self, name: str, event: dg.DagsterEvent) -> None:
+        """Let nobody take for made what a step had staged before its code failed.
+
+        What cannot be stored yet, such as a slice that waits for others, was made all the same.
+        """
+        error = event.step_failure_data.error
+        in_storing = error is not None and error.cls_name == _STORING_FAILED
+        if in_storing or self._commits is None or name not in self._computing:
             return
         session = self._commits.session
         assets = [item.key[1] for item in self._computing[name].computations]
