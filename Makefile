@@ -57,6 +57,7 @@ screenshots: install
 
 soak: install
 	@$(BIN)/python -m pytest -m soak data_pipeline_tests $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m hypothesis --hypothesis-profile random data_pipeline_tests $(PYTEST_ARGS)
 
 servers: install
 	@$(BIN)/python -m data_pipeline_tests.servers $(VERSIONS) -- $(PYTEST_ARGS)

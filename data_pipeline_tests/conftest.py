@@ -27,8 +27,15 @@ if TYPE_CHECKING:
     from data_pipeline_tests.beginnings import Beginnings, BeginWith
     from data_pipeline_tests.plain_roles import PlainRoles
 
-# What a shared machine is busy with is no failure.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# What a shared machine is busy with is no failure, and the same code has the same result each time.
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+)
+# `make soak` looks for more.
+settings.register_profile("random", settings.get_profile("unhurried"), derandomize=False)
 settings.load_profile("unhurried")
 
 # A shell's jobs in the background begin with SIGINT ignored, and Dagster puts its handler of SIGINT
