@@ -1,4 +1,4 @@
-"""The names that instances may have, and what their ids and schemas may begin with: users, too."""
+"""The names that instances and the schemas of users may have, and what ids may begin with."""
 
 import hashlib
 import re
