@@ -130,7 +130,7 @@ class LiveCode:
                 "imported. Reload the code location to compute its code version."
             )
         self._add(module, name, "own function" if own else "function", held, annotations=own)
-        self._decorators(module, name, held, place)
+        self._decorators(module, name, function, held, place)
         self._closure(function, name, place)
         self._given_defaults(function, name, place)
         return name
@@ -152,15 +152,21 @@ class LiveCode:
         self.found[name] = part
 
     def _decorators(
-        self, module: Module, name: str, held: Sequence[SourcePlace], place: str
+        self,
+        module: Module,
+        name: str,
+        function: types.FunctionType,
+        held: Sequence[SourcePlace],
+        place: str,
     ) -> None:
         """Warn of variables that a library's decorator got from the function around.
 
-        Those of a decorator in the project are found in what its function closes over.
+        Those that the function closes over count by that (`functools.wraps`), and those of a
+        decorator in the project are found in what its function closes over.
         """
         for located in held:
             given = self._parts.given_to_libraries(module, located.node) & located.outer_names
-            for variable in sorted(given):
+            for variable in sorted(given - {*function.__code__.co_freevars}):
                 key = f"{name}: decorator `{variable}`"
                 what = f"`{variable}`, which is given to the decorator of `{name}`"
                 self.found[key] = CodePart(key, "value", "", (), (Warned(place, what),))
