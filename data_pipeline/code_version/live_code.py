@@ -18,7 +18,7 @@ import dagster as dg
 
 from data_pipeline.code_version.code_parts import CodePart, CodeParts
 from data_pipeline.code_version.module_source import SourcePlace, first_line
-from data_pipeline.code_version.names_used import FUNCTIONS
+from data_pipeline.code_version.names_used import FUNCTIONS, references
 from data_pipeline.code_version.normalised_syntax import digest
 from data_pipeline.code_version.own_names import part_name
 from data_pipeline.code_version.project_code import Definition, Module, WholeModule
@@ -80,6 +80,11 @@ def _function(operation: dg.OpDefinition) -> Callable[..., Any]:
 
 
 _WRITTEN_TYPES = (types.GenericAlias, types.UnionType, typing.TypeVar)
+_CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, int, float)
+_METHODS: tuple[type, ...] = (types.FunctionType, property, staticmethod, classmethod)
+_METHODS += (functools.cached_property, functools.partialmethod, functools.singledispatchmethod)
+_UNSET = ("_MISSING_TYPE", "PydanticUndefinedType")
+"""Types of what stands where a field has no default."""
 _CALLABLE_BUILTINS = (types.BuiltinFunctionType, types.MethodDescriptorType)
 
 
@@ -208,7 +213,7 @@ class LiveCode:
         """Add a value by its content, and the code of all functions and classes in it."""
         warned: tuple[Warned, ...] = ()
         try:
-            said = stable_hash(value, substitute=self._substitute)[:16]
+            said = stable_hash(value, substitute=self._substitute, ordered=True)[:16]
         except UnstableValueError as error:
             said = ""
             warned = (Warned(place, f"{what}, which `{name}` has from outside: {error}"),)
@@ -255,9 +260,14 @@ class LiveCode:
             return NotImplemented
         name = self._class(kind)
         plain = hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__pydantic_fields__")
-        if plain or not hasattr(value, "__dict__") or hasattr(kind, "_member_map_"):
+        state = object.__getstate__(value)
+        if state is None and hasattr(value, "__dict__"):
+            state = {}
+        base = next((item for item in _CONTAINERS if isinstance(value, item)), None)
+        if plain or (state is None and base is None) or hasattr(kind, "_member_map_"):
             return NotImplemented
-        return "object", name, vars(value)
+        # With slots, the state is a pair.
+        return "object", name, state, *([base(value)] if base else [])
 
     def _class(self, kind: type) -> str:
         """Add a class, and gives its name."""
@@ -275,11 +285,15 @@ class LiveCode:
         if not held:
             return self._unknown(kind, name, "a class that was made without a source file")
         self._add(module, name, "class", held)
-        methods = [item for item in vars(kind).values() if isinstance(item, types.FunctionType)]
-        for method in methods:
-            self._closure(method, f"{name}.{method.__name__}", name)
+        for method in _methods(kind):
+            if self._parts.project.holds(Path(method.__code__.co_filename)):
+                self._closure(method, f"{name}.{method.__name__}", name)
+                self._given_defaults(method, f"{name}.{method.__name__}", name)
         for base in kind.__bases__:
             self._class(base)
+        if any(_names_outside_methods(located) & located.outer_names for located in held):
+            said = [kind.__bases__, *_attributes(kind)]
+            self._value(name, "attributes", said, name)
         return name
 
     def _module_of(self, kind: type) -> Module | None:
@@ -331,6 +345,39 @@ def _holds(node: ast.AST, spot: Sequence[int | None]) -> bool:
     start = (node.lineno, node.col_offset)
     end = (node.end_lineno or 0, node.end_col_offset or 0)
     return start <= (line or 0, column or 0) and (end_line or 0, end_column or 0) <= end
+
+
+def _methods(kind: type) -> Iterator[types.FunctionType]:
+    """Return the functions of a class, also those of its properties."""
+    parts = ("fget", "fset", "fdel", "__func__", "func")
+    for item in vars(kind).values():
+        if isinstance(item, _METHODS):
+            for function in (item, *(getattr(item, part, None) for part in parts)):
+                if isinstance(function, types.FunctionType):
+                    yield function
+
+
+def _attributes(kind: type) -> Iterator[tuple[str, Any]]:
+    """Return what a class holds besides methods, and the defaults of its fields."""
+    for name, item in vars(kind).items():
+        is_internal = name == "_abc_impl" or (name.startswith("_") and name.endswith("_"))
+        if not is_internal and not isinstance(item, (*_METHODS, types.MemberDescriptorType)):
+            yield name, item
+    for fields in ("__dataclass_fields__", "__pydantic_fields__"):
+        for name, field in vars(kind).get(fields, {}).items():
+            for value in (field.default, field.default_factory):
+                if type(value).__name__ not in _UNSET:
+                    yield name, value
+
+
+def _names_outside_methods(located: SourcePlace) -> set[str]:
+    """Return the names that a class refers to while it is made."""
+    node = located.node
+    statements = [item for item in getattr(node, "body", []) if not isinstance(item, FUNCTIONS)]
+    keywords = [item.value for item in getattr(node, "keywords", [])]
+    made_of = [*statements, *getattr(node, "bases", []), *keywords]
+    found = references([*made_of, *getattr(node, "decorator_list", [])])
+    return {reference.name for reference in found}
 
 
 def _is_set(cell: types.CellType) -> bool:

@@ -33,6 +33,7 @@ assets = [made("a", VALUE_A), made("b", VALUE_B)]
 """
 
 HELPERS = """
+import collections
 import enum
 import functools
 from dataclasses import dataclass
@@ -65,6 +66,24 @@ class Settings:
 class Colour(enum.Enum):
     RED = 1
     BLUE = 2
+
+class Names(dict):
+    pass
+
+class Numbers(list):
+    pass
+
+class Name(str):
+    pass
+
+class Pair(collections.namedtuple("Pair", "a b")):
+    pass
+
+class Slots:
+    __slots__ = ("rate",)
+
+    def __init__(self, rate):
+        self.rate = rate
 """
 
 
@@ -110,6 +129,12 @@ def project_of(tmp_path: Path, a: str, b: str) -> MadeProject:
         ("int", "float"),
         ("list[int]", "list[float]"),
         ("(lambda: 1)", "(lambda: 2)"),
+        ("helpers.Names(a=1)", "helpers.Names(a=2)"),
+        ("helpers.Numbers([1])", "helpers.Numbers([2])"),
+        ("helpers.Name('a')", "helpers.Name('b')"),
+        ("helpers.Pair(1, 2)", "helpers.Pair(1, 3)"),
+        ("helpers.Slots(1)", "helpers.Slots(2)"),
+        ("{'a': 1, 'b': 2}", "{'b': 2, 'a': 1}"),
     ],
 )
 def test_other_values_give_other_versions(tmp_path: Path, a: str, b: str) -> None:
@@ -126,7 +151,18 @@ def test_how_an_asset_is_planned_does_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["1", "{'x', 'y', 2}", "helpers.used", "helpers.Model(1)", "helpers.outer(1)", "dg", "len"],
+    [
+        *(
+            "1",
+            "{'x', 'y', 2}",
+            "helpers.used",
+            "helpers.Model(1)",
+            "helpers.outer(1)",
+            "dg",
+            "len",
+        ),
+        *("helpers.Names(a=1)", "helpers.Numbers([1])", "helpers.Slots(1)"),
+    ],
 )
 def test_equal_values_give_equal_versions(tmp_path: Path, value: str) -> None:
     versions = project_of(tmp_path, value, value).versions()
@@ -203,6 +239,101 @@ def test_a_class_made_by_a_function_counts_with_what_it_closes_over(tmp_path: Pa
     assert versions["a"] != versions["b"]
     change = ("assets.py", "return number", "return -number")
     assert project.changed_by(lambda it: it.edit(*change)) == {"a", "b"}
+
+
+LOCAL_CLASSES = {
+    "a property": ("@property\n        def f(self): return number", "Local().f"),
+    "a cached property": ("@cached_property\n        def f(self): return number", "Local().f"),
+    "a class method": ("@classmethod\n        def f(cls): return number", "Local.f()"),
+    "a static method": ("@staticmethod\n        def f(): return number", "Local.f()"),
+    "a default": ("def f(self, x=number): return x", "Local().f()"),
+    "an attribute": ("f = number", "Local.f"),
+    "an attribute that is computed": ("f = [number, number + 1]", "Local.f"),
+}
+
+
+def made_of_local_classes(tmp_path: Path, statement: str, body: str, used: str) -> MadeProject:
+    text = f"""
+    import dagster as dg
+    import enum
+    from dataclasses import dataclass, field
+    from functools import cached_property, wraps
+    from pydantic import BaseModel
+    def made(name, number):
+        {statement}:
+            {body.replace(chr(10), chr(10) + "    ")}
+        @dg.asset(name=name)
+        def load():
+            return {used}
+        return load
+    assets = [made("a", 1), made("b", 2), made("c", 2)]
+    """
+    return MadeProject(tmp_path, {"assets.py": text})
+
+
+@pytest.mark.parametrize("name", LOCAL_CLASSES)
+def test_what_a_class_made_by_a_function_holds_counts(tmp_path: Path, name: str) -> None:
+    body, used = LOCAL_CLASSES[name]
+    versions = made_of_local_classes(tmp_path, "class Local", body, used).versions()
+    assert versions["a"] != versions["b"] == versions["c"]
+
+
+FIELDS = {
+    "a dataclass": ("@dataclass\n        class Local", "f: int = number"),
+    "a factory of a dataclass": (
+        "@dataclass\n        class Local",
+        "f: int = field(default_factory=lambda: number)",
+    ),
+    "a model": ("class Local(BaseModel)", "f: int = number"),
+    "an enum": ("class Local(enum.Enum)", "f = number"),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_defaults_of_fields_count_by_value(tmp_path: Path, name: str) -> None:
+    statement, body = FIELDS[name]
+    used = "Local.f.value" if name == "an enum" else "Local().f"
+    versions = made_of_local_classes(tmp_path, statement, body, used).versions()
+    assert versions["a"] != versions["b"] == versions["c"]
+
+
+def test_a_class_of_a_library_that_a_local_class_is_made_of_counts(tmp_path: Path) -> None:
+    text = """
+    import collections
+    import dagster as dg
+    def made(name, base):
+        class Local(base):
+            pass
+        @dg.asset(name=name)
+        def load():
+            return Local()
+        return load
+    assets = [made("a", dict), made("b", collections.OrderedDict)]
+    """
+    versions = MadeProject(tmp_path, {"assets.py": text}).versions()
+    assert versions["a"] != versions["b"]
+
+
+def test_what_a_wrapper_also_closes_over_is_known(tmp_path: Path) -> None:
+    text = """
+    import dagster as dg
+    import functools
+    def times(number):
+        def decorate(function):
+            @functools.wraps(function)
+            def run():
+                return number * function()
+            return run
+        return decorate
+    @dg.asset(name="a")
+    @times(2)
+    def a():
+        return 1
+    assets = [a]
+    """
+    project = MadeProject(tmp_path, {"assets.py": text})
+    assert project.changed_by(lambda it: it.edit("assets.py", "times(2)", "times(3)")) == {"a"}
+    assert project.changed_by(lambda it: it.edit("assets.py", "return 1", "return 2")) == {"a"}
 
 
 def test_a_function_that_closes_over_itself(tmp_path: Path) -> None:
