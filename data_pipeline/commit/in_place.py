@@ -22,6 +22,7 @@ from data_pipeline.errors import CannotCarryError
 from data_pipeline.instances import Instance
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.changed_by_hand import State
+from data_pipeline.store.table_properties import Properties
 
 _DEFINITION = "SELECT pg_get_viewdef({relation}::regclass)"
 _DOES_NOT_FIT = "42P16"  # invalid_table_definition: a view cannot lose or change columns
@@ -186,7 +187,7 @@ def choose(
                 old,
                 new,
                 rows[name].declared.indexes,
-                known.declared.indexes if known else (),
+                known.declared if known else Properties(),
             )
     return InPlace(tables, views, blocked, graph)
 

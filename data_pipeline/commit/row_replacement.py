@@ -8,7 +8,7 @@ keys that cascade, triggers, rules) is refused beforehand.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -28,6 +28,7 @@ from data_pipeline.store.changed_by_hand import (
     writers_sum,
 )
 from data_pipeline.store.table_properties import (
+    Properties,
     index_name,
     index_statement,
     key_name,
@@ -84,7 +85,7 @@ class RowsInPlace:
         old: Its shape.
         new: The shape of the staged one.
         indexes: The columns of each index that the staged one declares.
-        earlier: Those of the indexes that the table was made with.
+        earlier: What was declared of the table as it is; all else are users' own.
     """
 
     table: RelationName
@@ -92,7 +93,7 @@ class RowsInPlace:
     old: Shape
     new: Shape
     indexes: Sequence[tuple[str, ...]] = ()
-    earlier: Sequence[tuple[str, ...]] = ()
+    earlier: Properties = field(default_factory=Properties)
 
     def replace(self, connection: sa.Connection) -> RowsReplaced:
         """Replace the rows that differ; readers are never in the way, nor have they to wait.
@@ -316,13 +317,15 @@ class RowsInPlace:
     def _before(self) -> Iterator[str]:
         """Return the statements that take off what the new rows need not obey."""
         alter = f"ALTER TABLE ONLY {self.table.quoted}"
-        if self.old.key and self.old.key != self.new.key:
+        is_own = self.new.key or self.earlier.primary_key
+        if self.old.key and self.old.key != self.new.key and is_own:
             yield f"{alter} DROP CONSTRAINT {quoted(self.old.constraint or '')}"
         needed = {column.name for column in self.new.columns if column.is_not_null}
+        made = {*self.earlier.primary_key, *self.earlier.not_null(self.old.names)}
         for column in self.old.columns:
-            if column.is_not_null and column.name not in needed:
+            if column.is_not_null and column.name in made - needed:
                 yield f"{alter} ALTER COLUMN {quoted(column.name)} DROP NOT NULL"
-        for index in sorted(set(self.earlier) - set(self.indexes)):
+        for index in sorted(set(self.earlier.indexes) - set(self.indexes)):
             yield f"DROP INDEX IF EXISTS {self._index(index)}"
 
     def _after(self) -> Iterator[str]:
@@ -334,7 +337,7 @@ class RowsInPlace:
                 yield f"ALTER TABLE ONLY {table} ALTER COLUMN {quoted(column.name)} SET NOT NULL"
         if self.new.key and self.old.key != self.new.key:
             yield key_statement(self.table, key_name(self.table.name), self.new.key)
-        for index in sorted(set(self.indexes) - set(self.earlier)):
+        for index in sorted(set(self.indexes) - set(self.earlier.indexes)):
             name = index_name(self.table.name, index)
             yield index_statement(self.table, name, index, if_missing=True)
         if self.old.persistence != self.new.persistence:

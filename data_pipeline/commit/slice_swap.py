@@ -24,9 +24,15 @@ from data_pipeline.store.sliced_tables import attached, bounds_of, drop_command,
 from data_pipeline.store.table_properties import key_name, key_statement
 
 _MISSING_CHECKS = """
-SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint k
+SELECT format('ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) FROM pg_constraint k
 WHERE conrelid = {whole}::regclass AND contype = 'c' AND NOT EXISTS (
     SELECT FROM pg_constraint o WHERE o.conrelid = {part}::regclass AND o.conname = k.conname
+)
+UNION ALL
+SELECT format('ALTER COLUMN %I SET NOT NULL', attname) FROM pg_attribute w
+WHERE attrelid = {whole}::regclass AND attnum > 0 AND attnotnull AND EXISTS (
+    SELECT FROM pg_attribute o
+    WHERE o.attrelid = {part}::regclass AND o.attname = w.attname AND NOT o.attnotnull
 )
 """
 
@@ -175,11 +181,10 @@ def _add_key(connection: sa.Connection, relation: RelationName, shape: Shape) ->
 
 
 def _add_checks(connection: sa.Connection, relation: RelationName, name: RelationName) -> None:
-    """Give a slice the checks that users have put on its table: it is to have the same."""
+    """Give a slice what users forbid in its table by checks or NOT NULL: it is to have the same."""
     query = _MISSING_CHECKS.format(whole=literal(relation.quoted), part=literal(name.quoted))
-    for check, definition in run(connection, query).all():
-        added = f"ADD CONSTRAINT {quoted(check)} {definition}"
-        run(connection, f"ALTER TABLE {name.quoted} {added}")
+    for (action,) in run(connection, query).all():
+        run(connection, f"ALTER TABLE {name.quoted} {action}")
 
 
 def _adapt(connection: sa.Connection, relation: RelationName, old: Shape, new: Shape) -> None:

@@ -143,3 +143,12 @@ def test_a_table_that_gets_or_loses_slices_is_refused(engine: sa.Engine) -> None
     with pytest.raises(Exception, match=r"has slices now, and full_s\.t is a relation without"):
         build(1, 10)
     assert values(engine) == [1]
+
+
+def test_what_users_forbid_in_the_table_holds_for_new_slices(engine: sa.Engine) -> None:
+    execute(engine, "ALTER TABLE full_s.t ALTER v SET NOT NULL")
+    build(1, 11)
+    build(3, 20)
+    assert values(engine) == [11, 20, 20]
+    required = "SELECT count(*) FROM pg_attribute WHERE attname = 'v' AND attnotnull"
+    assert rows(engine, f"{required} AND attrelid = 'full_s.t'::regclass") == [(1,)]

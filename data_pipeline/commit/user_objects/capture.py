@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -30,7 +31,12 @@ from data_pipeline.database.dependencies import (
 from data_pipeline.database.identifiers import RelationName, literal
 from data_pipeline.errors import CannotCarryError
 
+if TYPE_CHECKING:
+    from data_pipeline.store.table_properties import Properties
+
 State = frozenset[tuple[str, int, str]]
+
+_KEYS = "keys"  # the file of kinds that almost every table has, of the pipeline's own
 
 _RELATIONS = """
 SELECT '{catalog}', c.oid::bigint,
@@ -193,6 +199,7 @@ def read(
     relations: Sequence[RelationName],
     sources: Mapping[RelationName, RelationName] | None = None,
     graph: Graph | None = None,
+    declared: Mapping[RelationName, "Properties"] | None = None,
 ) -> UserObjects:
     """Return everything that hangs on relations.
 
@@ -201,6 +208,8 @@ def read(
         relations: Tables and views that are to be replaced; some may not exist yet.
         sources: Where those are now that are to take their places, for all that do; read along.
         graph: What depends on the relations, if it was read before in this transaction.
+        declared: What the pipeline itself had declared of them; without it, a key and NOT NULL are
+            taken for its own.
 
     Raises:
         CannotCarryError: Something depends on them that cannot be put up again.
@@ -226,11 +235,23 @@ def read(
         }
         found = {oid: found[oid] for oid in roots + views}
     others = {node.oid: relation for node, relation in graph.others.items()}
+    declares = {
+        oid: (declared or {})[item.name]
+        for oid, item in found.items()
+        if item.name in (declared or ())
+    }
+    files = _files(graph, found.values())
+    if all(made.primary_key for made in declares.values()):
+        files.discard(_KEYS)
+    parts = read_objects(connection, list(found), files, others)
     return UserObjects(
         tuple(relations),
         {found[oid].name: found[oid] for oid in sorted(roots)},
         tuple((found | functions)[node.oid] for node in graph.dependents),
-        read_objects(connection, list(found), _files(graph, found.values()), others),
+        {
+            oid: tuple(part for part in of if _is_of_users(part, found.get(oid), declares.get(oid)))
+            for oid, of in parts.items()
+        },
         graph,
         state,
         tuple(
@@ -240,6 +261,20 @@ def read(
         ),
         new,
     )
+
+
+def _is_of_users(part: UserObject, of: Relation | None, declared: "Properties | None") -> bool:
+    """Whether users have put it on, and not the pipeline as it was declared."""
+    if part.kind not in ("primary key", "NOT NULL"):
+        return True
+    if of is None or declared is None:
+        return False
+    if part.kind == "primary key":
+        return not declared.primary_key
+    return part.name not in {
+        *declared.primary_key,
+        *declared.not_null([name for name in of.columns if name is not None]),
+    }
 
 
 def check_unchanged(connection: sa.Connection, attached: UserObjects) -> None:
@@ -297,7 +332,9 @@ def read_new(
     new = read_named(connection, attached.names) if attached.new is None else attached.new
     kinds = {p.kind for old in attached.old.values() for p in attached.parts.get(old.oid, ())}
     needed = files_of((), [of for kind in kinds for of in KINDS[kind].of])
-    files = needed.union(*(relation.has for relation in new.values()))
+    files = needed.union(*(relation.has - {_KEYS} for relation in new.values()))
+    if "primary key" in kinds:
+        files.add(_KEYS)
     return new, read_objects(connection, [r.oid for r in new.values()], files, {})
 
 

@@ -37,7 +37,7 @@ class Kind:
 
     Attributes:
         name: What it is called.
-        step: Its place in the order in which kinds are put on; None for what never is.
+        step: Its place in the order in which kinds are put on.
         of: Kinds of which there must be one of the same name.
         is_at_once: Whether it is put on together with its relation.
         is_with_view: Whether it is put on when its view is created, before that is filled.
@@ -48,7 +48,7 @@ class Kind:
     """
 
     name: str
-    step: int | None = None
+    step: int
     of: tuple[str, ...] = ()
     is_at_once: bool = False
     is_with_view: bool = False

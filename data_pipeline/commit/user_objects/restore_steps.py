@@ -67,7 +67,9 @@ def units(
             continue
         present = {part.key: part for part in new_parts.get(relation.oid, ())}
         wanted = [
-            part for part in attached.parts.get(old.oid, ()) if _fits(part, old, relation, log)
+            part
+            for part in attached.parts.get(old.oid, ())
+            if _fits(part, old, relation, log) and not _has_key(part, present)
         ]
         changes = _changes(old, relation, wanted, present)
         now.append(Unit(f"owner and grants of {name}", changes, old.oid, is_security=True))
@@ -122,7 +124,7 @@ def _single(parts: Iterable[UserObject], subject: str) -> Iterator[Unit]:
     """Return a unit for each part that waits until everything else is there."""
     for part in parts:
         kind = KINDS[part.kind]
-        if kind.step is not None and not kind.is_at_once:
+        if not kind.is_at_once:
             yield Unit(
                 f"{part.kind} {part.name} of {subject}",
                 [part.sql],
@@ -200,6 +202,11 @@ def _missing(
             yield part
 
 
+def _has_key(part: UserObject, present: Mapping[tuple[str, str], UserObject]) -> bool:
+    """Whether it is a primary key, and the new relation has one, under whatever name."""
+    return part.kind == "primary key" and any(kind == part.kind for kind, _ in present)
+
+
 def _renamed(part: UserObject, old: Relation, new: Relation) -> str:
     """Return the statement of a part, for a relation that may be of another kind."""
     if old.kind == new.kind or part.columns or part.kind not in ("comment", "security label"):
@@ -224,8 +231,6 @@ def _fits(
             )
         log.warning("Left out: %s %s of %s, now a %s", part.kind, part.name, old.name, new.kind)
         return False
-    if KINDS[part.kind].step is None:
-        return False
     if part.kind == "index" and part.name == _ownindex_name(old, part):
         return False
     if missing := set(part.columns) - set(new.columns):
@@ -235,7 +240,7 @@ def _fits(
 
 
 def _step(part: UserObject | None) -> int:
-    return (part and KINDS[part.kind].step) or 0
+    return KINDS[part.kind].step if part else 0
 
 
 def _ownindex_name(relation: Relation, part: UserObject) -> str:

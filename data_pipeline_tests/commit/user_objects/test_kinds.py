@@ -8,9 +8,8 @@ from data_pipeline.commit.user_objects.kinds import KINDS, Kind, files_of, kind_
 
 
 def test_each_kind_has_a_place_of_its_own_in_the_order() -> None:
-    steps = [kind.step for kind in KINDS.values() if kind.step is not None]
+    steps = [kind.step for kind in KINDS.values()]
     assert len(steps) == len(set(steps))
-    assert [kind.name for kind in KINDS.values() if kind.step is None] == ["primary key"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
--- kind: primary key
 -- kind: index; step 30; with its view
 -- kind: comment of index; step 31; with its view; of primary key, index
 -- kind: cluster; step 32; with its view; of primary key, index
@@ -8,8 +7,7 @@
 --                    ON classoid = 'pg_class'::regclass AND objoid = indexrelid
 --                WHERE indrelid = c.oid AND (NOT indisprimary OR indisclustered OR description IS NOT NULL)
 --                OFFSET 0)
-SELECT rel.oid::bigint, CASE WHEN indisprimary THEN 'primary key' ELSE 'index' END, c.relname,
-       i.columns,
+SELECT rel.oid::bigint, 'index', c.relname, i.columns,
        CASE WHEN k.oid IS NULL THEN pg_get_indexdef(indexrelid)
             ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s', x, c.relname,
                         pg_get_constraintdef(k.oid)) END,
@@ -24,7 +22,7 @@ CROSS JOIN LATERAL (
     FROM unnest(indkey) WITH ORDINALITY p(attnum, place)
     JOIN pg_attribute a ON a.attrelid = rel.oid AND a.attnum = p.attnum
 ) i
-WHERE NOT c.relispartition OR indisprimary  -- a slice gets those of its table with it
+WHERE NOT c.relispartition AND NOT indisprimary  -- a slice gets those of its table with it
 UNION ALL
 SELECT rel.oid::bigint, 'comment of index', c.relname, NULL,
        format('COMMENT ON INDEX %I.%I IS %L', nspname, c.relname, description),
