@@ -38,6 +38,7 @@ from data_pipeline.difference.versions import TableVersion, Version, VersionName
 from data_pipeline.difference.where_rows_differ import LOOKED_AT, SliceSearch
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.instance import SAMPLE_STAGE
+from data_pipeline.store.table_properties import KEY_DECLARATION
 
 _LARGEST_TOLERANCE = 1e290  # what is added to the largest float must not overflow
 _ORDER: Sequence[Status] = (
@@ -317,8 +318,8 @@ class _Table:
             return None
         return (
             f"it has no primary key that both versions have, and {rows:,} rows are too many to "
-            "compare without one. Declare its key: `table_properties(primary_key=...)`, or "
-            "`primary_key=` of `Stage.table`."
+            f"compare without one. Declare its key: {KEY_DECLARATION}, or `primary_key=` of "
+            "`Stage.table`."
         )
 
     def _of_rows(

@@ -10,6 +10,7 @@ from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter
 from data_pipeline.sampling.key_hash import sampled_mask, sampled_sql
 from data_pipeline.store.reading import catalog_row_of
+from data_pipeline.store.table_properties import KEY_DECLARATION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +90,7 @@ def _check_key(table: StageTable, primary_key: Sequence[str]) -> None:
     if not primary_key:
         raise ConfigurationError(
             f"Table `{table}` cannot be sampled by rate: its raw table has no primary key. Declare "
-            "one, `@dg.asset(metadata=table_properties(primary_key=...))`, or set "
+            f"one, {KEY_DECLARATION}, or set "
             f"`copy_filter_overrides: {{{table}: {{copy_filter_cnt: ...}}}}` in the instance's "
             "attrs."
         )

@@ -93,7 +93,7 @@ def input_outputs(
     found: dict[str, InputOutput] = {}
     given = {name: value for name, value in (options or {}).items() if value is not None}
     for name, spec in specs.items():
-        _add(found, name, _rows(stage, name, spec, owners, given, metadata or {}))
+        _add(found, stage, name, _rows(stage, name, spec, owners, given, metadata or {}))
     for name, spec in specs.items() if weights else ():
         table = StageTable(stage, name)
         rows, roles = _asset_key(table), _asset_key(roles_table(table))
@@ -106,9 +106,9 @@ def input_outputs(
             options=given,
         )
         output = InputOutput(OutputKind.ROLES, name, of_roles, frozenset({spec.key}))
-        _add(found, f"{name}__roles", output)
+        _add(found, stage, f"{name}__roles", output)
         output = InputOutput(OutputKind.WEIGHTED, name, of_both, frozenset({rows, roles}))
-        _add(found, f"{name}__weighted", output)
+        _add(found, stage, f"{name}__weighted", output)
     return found
 
 
@@ -154,13 +154,13 @@ def _declared(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     return {METADATA_KEY: metadata[METADATA_KEY]} if METADATA_KEY in metadata else {}
 
 
-def _add(found: dict[str, InputOutput], name: str, output: InputOutput) -> None:
-    taken = {item.out.key for item in found.values()}
-    if name in found or output.out.key in taken:
-        raise ConfigurationError(
-            f"copy_filtered_inputs(weights=True): the name `{name}`, which the roles or weights of "
-            f"`{output.table}` need, is that of another raw table. Rename that one."
-        )
+def _add(found: dict[str, InputOutput], stage: str, name: str, output: InputOutput) -> None:
+    for other, item in found.items():
+        if name == other or output.out.key == item.out.key:
+            raise ConfigurationError(
+                f"stage {stage!r}, weights=True: the raw tables `{item.table}` and "
+                f"`{output.table}` need the same name for roles or weights. Rename one of them."
+            )
     found[name] = output
 
 

@@ -35,6 +35,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
+from data_pipeline.store.table_properties import KEY_DECLARATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ NULL_INTERVAL_DAYS = -106_751_991
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 _WITHOUT_KEY = (
     " The table has no primary key, so its rows are told by all columns: declare one, "
-    "`@dg.asset(metadata=table_properties(primary_key=...))`, and other columns do not matter."
+    f"{KEY_DECLARATION}, and other columns do not matter."
 )
 _BATCH_ROWS = 65_536  # keeps the intermediate arrays of one batch in the processor's cache
 

@@ -19,7 +19,7 @@ from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.weight_columns import WEIGHT_COLUMNS, fact_prefix
 from data_pipeline.store.lookup import committed
-from data_pipeline.store.table_properties import Properties, Table, View
+from data_pipeline.store.table_properties import KEY_DECLARATION, Properties, Table, View
 
 ROW_HASH = "row_hash"
 """The key of rows in `keys_of` whose table has no primary key: the hash of all columns."""
@@ -401,8 +401,7 @@ def check_told_by_key(table: StageTable, source: sa.Table) -> None:
         raise ConfigurationError(
             f"Table `{table}` has no primary key, so its rows are told by all columns, which "
             "sample.cut and sample.mask change in a copy: they cannot have weights then. Declare "
-            "a key, `@dg.asset(metadata=table_properties(primary_key=...))`, or leave the table "
-            "out of cut and mask."
+            f"a key, {KEY_DECLARATION}, or leave the table out of cut and mask."
         )
 
 

@@ -17,6 +17,12 @@ from data_pipeline.definition_metadata import kept, kept_value
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.transfer.stable_hash import fingerprint
 
+KEY_DECLARATION = (
+    "`@dg.asset(metadata=table_properties(primary_key=...))`, or for a table of a source "
+    "`properties={...: {'primary_key': ...}}` of `database_tables` or `file_tables`"
+)
+"""How a primary key is declared, for messages."""
+
 
 def key_name(table: str) -> str:
     """Name the primary key as PostgreSQL does, but for long names, which it would cut off."""

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from data_pipeline import Table, instance_resources, table_properties
+from data_pipeline import Table, copy_inputs, instance_resources, table_properties
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling import copy_filtered_inputs
@@ -351,3 +351,15 @@ def test_declarations_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         copy_filtered_inputs(stage="stage_1", raw=raw)
+
+
+@pytest.mark.parametrize(
+    "copying",
+    [copy_filtered_inputs, lambda **given: copy_inputs(**given)(lambda copy: {})],
+    ids=["copy_filtered_inputs", "copy_inputs"],
+)
+def test_a_raw_table_with_the_name_of_weights_is_refused_by_stage(copying: Any) -> None:
+    raw = [raw_table("raw", "t"), raw_table("raw", "t_weighted")]
+    message = "stage 'stage_1', weights=True: the raw tables `t` and `t_weighted` need the same"
+    with pytest.raises(ConfigurationError, match=message):
+        copying(stage="stage_1", raw=raw, weights=True)

@@ -104,7 +104,9 @@ def test_a_number_of_rows_that_cannot_be_told_apart_is_refused(engine: sa.Engine
         engine, ["CREATE TABLE a AS SELECT g % 10 AS v FROM generate_series(1, 1000) g"], a={}
     )
     message = "50 rows of `inputs/a` cannot be drawn: its raw table has no primary key"
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=message) as refused:
         source.sample(roots={"a": {"rows": 50}})
+    assert "table_properties(primary_key=...)" in str(refused.value)
+    assert "`properties={...: {'primary_key': ...}}` of `database_tables`" in str(refused.value)
     by_rate = source.sample(roots={"a": {"rate": 0.5}}, cover="off")
     assert by_rate.weighted_count("a") == 2 * len(by_rate.tables["a"])

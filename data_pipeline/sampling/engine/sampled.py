@@ -31,6 +31,7 @@ from data_pipeline.sampling.plan.hubs_and_thresholds import Role, SampleThreshol
 from data_pipeline.sampling.plan.roots_and_children import SamplePart, TablePlan
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.schema_graph import Relationship
+from data_pipeline.store.table_properties import KEY_DECLARATION
 
 _Condition = sa.ColumnElement[bool]
 
@@ -182,8 +183,7 @@ def find_threshold(state: SelectionState, root: str, settings: RootSettings) -> 
         raise ConfigurationError(
             f"sample.roots: {settings.rows} rows of `{graph.stage}/{root}` cannot be drawn: its "
             "raw table has no primary key, so rows that are equal come all together or not at all. "
-            "Declare one, `@dg.asset(metadata=table_properties(primary_key=...))`, or give a rate "
-            "instead."
+            f"Declare one, {KEY_DECLARATION}, or give a rate instead."
         )
     hubs = _places_of_hubs(state, root)
     found = state.fact(

@@ -22,6 +22,7 @@ from data_pipeline.sampling.plan.roots_and_children import (
     table_plans,
 )
 from data_pipeline.sampling.plan.schema_graph import Relationship, SchemaGraph
+from data_pipeline.store.table_properties import KEY_DECLARATION
 
 _Setting = TypeVar("_Setting")
 
@@ -266,8 +267,7 @@ def _check_key(graph: SchemaGraph, table: str) -> None:
     if not graph.keys[table]:
         raise ConfigurationError(
             f"sample.pins: rows of `{graph.stage}/{table}` cannot be pinned: its raw table has "
-            "no primary key. Declare one, "
-            "`@dg.asset(metadata=table_properties(primary_key=...))`, or leave the pins out."
+            f"no primary key. Declare one, {KEY_DECLARATION}, or leave the pins out."
         )
 
 
