@@ -287,7 +287,7 @@ def raw_names(tables: Iterable[str]) -> Mapping[str, str]:
 
     Dagster takes no others for checks of assets and for dependencies.
     """
-    folded = {name: _without_accents(name) for name in tables}
+    folded = {name: without_accents(name) for name in tables}
     found: dict[str, str] = {}
     for name, plain in folded.items():
         raw = name if name == plain else plain or "table"
@@ -298,6 +298,7 @@ def raw_names(tables: Iterable[str]) -> Mapping[str, str]:
     return found
 
 
-def _without_accents(name: str) -> str:
+def without_accents(name: str) -> str:
+    """Return a name in the letters that Dagster and packages may have."""
     parts = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
     return parts.encode("ascii", "ignore").decode()

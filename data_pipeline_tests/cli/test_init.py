@@ -67,6 +67,7 @@ def test_files_that_are_there_are_left_alone(tmp_path: Path) -> None:
         ("shop", "shop"),
         ("My-Shop 2", "my_shop_2"),
         ("2024", "p2024"),
+        ("Märkte", "markte"),
         ("json", "json_pipeline"),
         ("class", "class_pipeline"),
         ("pandas", "pandas_pipeline"),

@@ -13,6 +13,7 @@ import yaml
 
 from data_pipeline.authoring.new_project.from_database import ATTRS_FILE, SourceDatabase
 from data_pipeline.errors import ConfigurationError
+from data_pipeline.sources.raw_assets import without_accents
 from data_pipeline.sources.source_catalog import write_catalog_file
 
 _TEXTS = Path(__file__).resolve().parent
@@ -114,7 +115,7 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
 
 def _package_name(name: str) -> str:
     """Return a name for the package that no other module has."""
-    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
+    plain = re.sub(r"\W+", "_", without_accents(name)).strip("_").lower()
     plain = f"p{plain}" if not plain or plain[0].isdigit() else plain
     taken = keyword.iskeyword(plain) or plain in (*sys.stdlib_module_names, "tests")
     return f"{plain}_pipeline" if taken or importlib.util.find_spec(plain) else plain
