@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from data_pipeline.database.identifiers import StageTable
     from data_pipeline.instances import Configuration
     from data_pipeline.sampling.report.stored_reports import Inputs
+    from data_pipeline.store.orphans import CodeLocation
 
 _GIVEN = f"{__name__}.given"
 _CHOSEN = f"{__name__}.chosen"
@@ -100,12 +101,17 @@ def reconstructable_job(name: str) -> "ReconstructableJob":
 
 def sliced_tables() -> "Mapping[StageTable, str]":
     """Return the tables that have slices, each with the job that builds these."""
-    from data_pipeline.runs.dagster_plan import code_location
+    found = code_location()
+    return found.sliced if found else {}
+
+
+def code_location() -> "CodeLocation | None":
+    """Return the code location of the project, None where its definitions do not say it."""
+    from data_pipeline.runs import dagster_plan
 
     names = _repository().get_definition().job_names
-    locations = (code_location(job(name)) for name in names)
-    found = next((location for location in locations if location is not None), None)
-    return found.sliced if found else {}
+    locations = (dagster_plan.code_location(job(name)) for name in names)
+    return next((location for location in locations if location is not None), None)
 
 
 def asset_specs() -> Sequence["AssetSpec"]:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.cli import main
-from data_pipeline_tests.drop.commands import built_with_blob, drop, files, schemas
+from data_pipeline_tests.drop.commands import built, built_with_blob, drop, files, schemas
 from data_pipeline_tests.io_manager.runs import execute, rows, wait_until
 
 
@@ -29,6 +29,19 @@ def test_schemas_tables_rows_bytes_and_files_are_listed_and_stay(
     assert text.endswith("Nothing was dropped. To drop it: data-pipeline drop mini --yes\n")
     assert schemas(pipeline_database) == before
     assert file.exists()
+
+
+def test_what_another_project_makes_in_the_same_instance_is_named(
+    pipeline_database: sa.Engine,
+) -> None:
+    built("t", "u", "v", on="mini")
+    execute(
+        pipeline_database,
+        "UPDATE mini_catalog.tables SET seen_in = CASE name WHEN 'u' THEN 'shop.definitions'"
+        " WHEN 'v' THEN 'data_pipeline.definitions' END",
+    )
+    assert "\nof other code, `shop.definitions`: `s/u`\nNothing was dropped." in drop("mini")
+    assert "of other code" not in drop("mini", "--table", "s/t")
 
 
 def test_the_command_that_really_does_it_has_the_same_options(

@@ -64,7 +64,7 @@ def drop(
     order = DropOrder(chosen, DropSelection(stages, stage, age, tables), copied, force)
     with base.begin() as connection:
         found = drop_plan(connection, order)
-    for line in listing(found):
+    for line in (*listing(found), *_of_other_code(found)):
         click.echo(line)
     if not found.parts:
         click.echo(f"There is nothing to drop of instance `{chosen.name}`.")
@@ -142,6 +142,17 @@ def _stages(
     # A copy of a copy is made from the input tables, a copy of what loads for itself from raw ones.
     sources = {inputs if instance.copies else raw for inputs, raw in copies} if copiers else set()
     return frozenset(spec.key.path[0] for spec in specs), dict.fromkeys(sources, copiers)
+
+
+def _of_other_code(found: "DropPlan") -> Iterator[str]:
+    """Return the lines that say which tables other projects in the same instance make."""
+    from data_pipeline.database.identifiers import few
+
+    own = chosen_project.code_location()
+    rows = [row for part in found.parts for row in part.rows]
+    for name in sorted({row.seen_in for row in rows if row.seen_in} - {own.name if own else ""}):
+        tables = [f"`{row.table}`" for row in rows if row.seen_in == name]
+        yield f"of other code, `{name}`: {few(tables)}"
 
 
 def listing(found: "DropPlan") -> Iterator[str]:
