@@ -5,20 +5,30 @@ are loaded count: another one has not done anything.
 """
 
 import ast
+import copy
 import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from data_pipeline.code_version.module_source import (
     Binding,
     ModuleSource,
+    asked_names,
     changed_chains,
     changed_names,
+    global_names,
 )
-from data_pipeline.code_version.names_used import FUNCTIONS, Reference, bound_names, chain
+from data_pipeline.code_version.names_used import (
+    FUNCTIONS,
+    Reference,
+    bound_names,
+    chain,
+    references,
+)
 from data_pipeline.code_version.project_code import Definition, Module, ProjectCode
 
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
@@ -33,7 +43,8 @@ class ChangedElsewhere:
     def __init__(self, project: ProjectCode) -> None:
         self._project = project
         self._loaded: list[tuple[str, Path]] | None = None
-        self._fillers: dict[Path, dict[str, list[str]]] = {}
+        self._fillers: dict[Path, dict[str, dict[str, bool]]] = {}
+        self._called: dict[str, list[tuple[Any, list[Reference]]]] = {}
         self._changes: dict[str, Sequence[tuple[Definition, Binding]]] = {}
         self._bases: dict[str, Sequence[tuple[Definition, Definition]]] = {}
         self._heirs: dict[Definition, list[Definition]] = {}
@@ -46,10 +57,20 @@ class ChangedElsewhere:
         path = module.source.path
         if path not in self._fillers:
             self._fillers[path] = _fillers(module.source)
-        return [Definition(table.module, name) for name in self._fillers[path].get(table.name, [])]
+        found = self._fillers[path].get(table.name, {})
+        fillers = {Definition(table.module, name): certain for name, certain in found.items()}
+        if _only_notes_assets(table):
+            return [item for item, certain in fillers.items() if certain]
+        return [item for item, certain in fillers.items() if certain or self._is_called(item)]
 
-    def calls(self, filler: Definition) -> Iterator[tuple[Module, ast.stmt]]:
-        """Return the statements at the top of modules that call or decorate with a function."""
+    def calls(
+        self, filler: Definition, seen: frozenset[Definition] = frozenset()
+    ) -> Iterator[tuple[Module, ast.stmt]]:
+        """Return the statements at the top of modules that call or decorate with a function.
+
+        Those that call another function, which calls this one, come with that function.
+        """
+        seen |= {filler}
         for module, source in self._mentioning(filler.name, with_ours=True):
             for statement, called in _top_calls(source):
                 root, attributes = chain(called)
@@ -57,6 +78,34 @@ class ChangedElsewhere:
                     reference = Reference(root.id, attributes, root.lineno)
                     if filler in self._project.resolve(module, reference):
                         yield module, statement
+            for caller, definition in self._callers(module, source, filler):
+                if caller not in seen:
+                    above = list(self.calls(caller, seen))
+                    if above or notices_heirs(definition):
+                        yield from [(module, definition), *above]
+
+    def _callers(
+        self, module: Module, source: ModuleSource, filler: Definition
+    ) -> Iterator[tuple[Definition, ast.stmt]]:
+        """Return the functions and classes of a module that call a function within."""
+        if _is_ours(module.name):
+            return
+        if module.name not in self._called:
+            self._called[module.name] = [
+                (item, [found for found in _within(item) if found.call is not None])
+                for item in source.tree.body
+                if isinstance(item, DEFINITIONS)
+            ]
+        for definition, called in self._called[module.name]:
+            for reference in called:
+                imported = reference.imported and reference.imported.name
+                is_named = filler.name in (imported, reference.name, *reference.attributes)
+                if is_named and filler in self._project.resolve(module, reference):
+                    yield Definition(module.name, definition.name), definition
+                    break
+
+    def _is_called(self, function: Definition) -> bool:
+        return next(self.calls(function), None) is not None
 
     def changes(self, target: Definition) -> Iterator[tuple[Module, Binding]]:
         """Return what other modules do to a definition: to items, attributes, or by a method."""
@@ -97,6 +146,11 @@ class ChangedElsewhere:
                 for reference in _changed_within(statement):
                     for target in self._others(module, reference):
                         yield target, Binding((statement,))
+                maker = Definition(module.name, statement.name)
+                for reference in _asked_within(statement):
+                    for target in self._others(module, reference):
+                        if self._is_changeable(target) and self._is_called(maker):
+                            yield target, Binding((statement,))
         for name, binding in source.passed:
             line = getattr(binding.nodes[0], "lineno", 0)
             for target in self._others(module, Reference(name, (), line)):
@@ -208,23 +262,47 @@ def _words_of(path: Path, *_state: int) -> frozenset[bytes]:
     return frozenset(_WORDS.findall(path.read_bytes()))
 
 
+def _asked_within(
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+) -> Iterator[Reference]:
+    """Return what a function calls methods of for what they do, which may change it."""
+    for name in asked_names(function) - changed_names(function) - bound_names(function):
+        yield Reference(name, (), function.lineno)
+
+
 def _top_calls(source: ModuleSource) -> Iterator[tuple[ast.stmt, ast.expr]]:
+    """Return what is called while a module is imported, each with its statement at the top."""
     for statement in source.tree.body:
-        if isinstance(statement, DEFINITIONS):
-            for decorator in statement.decorator_list:
-                yield statement, getattr(decorator, "func", decorator)
-        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-            call = statement.value.func
-            # `register("wind")(parse_wind)`
-            yield statement, getattr(call, "func", call)
+        stack: list[ast.AST] = [statement]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, DEFINITIONS):
+                for decorator in node.decorator_list:
+                    yield statement, getattr(decorator, "func", decorator)
+            elif not isinstance(node, ast.Lambda):
+                if isinstance(node, ast.Call):
+                    yield statement, node.func
+                stack += ast.iter_child_nodes(node)
 
 
-def _fillers(source: ModuleSource) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _within(definition: Any) -> list[Reference]:
+    """Return the references of a function or class besides those of its decorators."""
+    undecorated = copy.copy(definition)
+    undecorated.decorator_list = []
+    return references([undecorated])
+
+
+def _fillers(source: ModuleSource) -> dict[str, dict[str, bool]]:
+    """Return what changes each name: functions and classes, and whether that is certain."""
+    found: dict[str, dict[str, bool]] = {}
     for statement in source.tree.body:
         within = statement.body if isinstance(statement, ast.ClassDef) else [statement]
-        functions = [item for item in within if isinstance(item, FUNCTIONS)]
-        changed = {name for item in functions for name in changed_names(item) - bound_names(item)}
-        for name in sorted(changed & source.bindings.keys()):
-            found.setdefault(name, []).append(getattr(statement, "name", ""))
+        for item in within:
+            if isinstance(item, FUNCTIONS):
+                certain = (changed_names(item) - bound_names(item)) | global_names(item)
+                for name in certain | (asked_names(item) - bound_names(item)):
+                    if name in source.bindings:
+                        by = found.setdefault(name, {})
+                        maker = getattr(statement, "name", "")
+                        by[maker] = by.get(maker, False) or name in certain
     return found

@@ -20,8 +20,8 @@ Header = tuple[str, tuple[ast.AST, ...]]
 """What decides whether a statement is executed: the branch, and its conditions."""
 
 _CHANGING = frozenset(
-    {"add", "append", "clear", "extend", "insert", "pop", "register", "remove", "setdefault"}
-    | {"sort", "update"}
+    {"add", "append", "clear", "extend", "insert", "pop", "register", "remove", "set"}
+    | {"setdefault", "sort", "update"}
 )
 _HOLDING = frozenset({"get", "items", "setdefault", "values"})
 _HELD = ("body", "orelse", "finalbody", "handlers", "cases")
@@ -64,9 +64,13 @@ def global_bindings(tree: ast.Module) -> Iterator[tuple[str, Binding]]:
     """Return each name that a function declares as `global`, and the function."""
     for node in ast.walk(tree):
         if isinstance(node, FUNCTIONS):
-            declared = [item.names for item in _own(node) if isinstance(item, ast.Global)]
-            for name in sorted({name for names in declared for name in names}):
+            for name in sorted(global_names(node)):
                 yield name, Binding((node,))
+
+
+def global_names(function: ast.AST) -> set[str]:
+    """Return the names that a function declares as `global`."""
+    return {name for item in _own(function) if isinstance(item, ast.Global) for name in item.names}
 
 
 def changed_names(function: ast.AST) -> set[str]:
@@ -78,6 +82,13 @@ def changed_names(function: ast.AST) -> set[str]:
         elif isinstance(root := _changed_by(node), ast.Name):
             found.add(root.id)
     return found
+
+
+def asked_names(function: ast.AST) -> set[str]:
+    """Return the names of which a function calls methods for nothing that they give."""
+    calls = (node.value for node in ast.walk(function) if isinstance(node, ast.Expr))
+    chains = [chain(call.func) for call in calls if isinstance(call, ast.Call)]
+    return {root.id for root, taken in chains if taken and isinstance(root, ast.Name)}
 
 
 def _own(function: ast.AST) -> Iterator[ast.AST]:

@@ -38,6 +38,23 @@ def in_place(text: str, old: str, new: str, other: tuple[str, str] | None = None
     return Case(text, ("assets.py", old, new), other and ("assets.py", *other))
 
 
+REGISTER = "TABLE = {}\ndef register(name, value):\n    TABLE[name] = value\n"
+
+
+def registered(statement: str, used: str = "TABLE['a']", table: str = REGISTER) -> Case:
+    """An entry is made while a module is imported; `2` is what an edit replaces."""
+    return Case(
+        f"from . import filling\nfrom .table import TABLE\n{ASSET}{used}",
+        ("filling.py", "2", "3"),
+        ("filling.py", "return 10", "return 11"),
+        {
+            "table.py": table,
+            "filling.py": f"from . import table\nfrom .table import *\n{statement}\n"
+            "def unused():\n    return 10\n",
+        },
+    )
+
+
 def filled(statement: str, used: str, table: str = "TABLE = {}\n") -> Case:
     return by_helpers(
         f"from . import filling, table\nfrom .table import TABLE\n{ASSET}{used}",
@@ -201,6 +218,50 @@ CASES = {
         ("table.py", "put('a', 1)", "put('a', 2)"),
         None,
         {"table.py": "TABLE = {}\ndef put(name, value):\n    TABLE[name] = value\nput('a', 1)\n"},
+    ),
+    "an entry made in a loop": registered("for name in 'ab':\n    register(name, 2)"),
+    "an entry made under a condition": registered("if not TABLE:\n    register('a', 2)"),
+    "an entry made in an attempt": registered(
+        "try:\n    register('a', 2)\nexcept KeyError:\n    pass"
+    ),
+    "an entry whose result is kept": registered("made = register('a', 2)"),
+    "entries made in a comprehension": registered("made = [register(name, 2) for name in 'ab']"),
+    "an entry made by another function": registered(
+        "def fill():\n    register('a', 2)\ndef fill_all():\n    fill()\nif True:\n    fill_all()"
+    ),
+    "an entry made by a function with an import": registered(
+        "def fill():\n    from .table import register as put\n    put('a', 2)\nfill()"
+    ),
+    "a class registered under a condition": registered(
+        "if True:\n    @registered('a')\n    class K:\n        x = 2",
+        "TABLE['a'].x",
+        f"{REGISTER}def registered(name):\n    return lambda kind: register(name, kind)\n",
+    ),
+    "classes that are registered by their base": registered(
+        "class K(Base):\n    x = 2",
+        "TABLE['K'].x",
+        f"{REGISTER}class Base:\n    def __init_subclass__(cls):\n"
+        "        register(cls.__name__, cls)\n",
+    ),
+    "a global that a setter sets": registered(
+        "put(2)", "TABLE", "TABLE = 0\ndef put(x):\n    global TABLE\n    TABLE = x\n"
+    ),
+    "an object that a function configures": registered(
+        "def configure():\n    TABLE.configure(2)\nconfigure()",
+        "TABLE.x",
+        "class K:\n    x = 1\n    def configure(self, x):\n        self.x = x\nTABLE = K()\n",
+    ),
+    "a context variable": registered(
+        "token = TABLE.set(2)",
+        "TABLE.get()",
+        "import contextvars\nTABLE = contextvars.ContextVar('x', default=0)\n",
+    ),
+    "an object configured beside it": in_place(
+        "import types\nA = types.SimpleNamespace(x=0)\nA.put = lambda x: setattr(A, 'x', x)\n"
+        "def fill():\n    A.put(2)\ndef never():\n    A.put(10)\nfill()\n" + ASSET + "A.x",
+        "A.put(2)",
+        "A.put(3)",
+        other=("A.put(10)", "A.put(11)"),
     ),
     "a table filled by another module": filled("TABLE['a'] = used", "TABLE['a']()"),
     "a table filled through its module": filled("table.TABLE['a'] = used", "TABLE['a']()"),
