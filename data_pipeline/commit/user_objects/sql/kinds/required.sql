@@ -18,8 +18,8 @@ SELECT rel.oid::bigint, 'identity', attname, ARRAY[attname::text],
               CASE attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, nspname, s.relname,
               seqstart, seqincrement, seqmin, seqmax, seqcache,
               CASE WHEN seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END)
-       || coalesce(format('; SELECT setval(%L, %s)', format('%I.%I', nspname, s.relname),
-                          pg_sequence_last_value(s.oid)), ''),
+       || coalesce(format('; SELECT setval(%L, ', format('%I.%I', nspname, s.relname))
+                   || pg_sequence_last_value(s.oid) || ')', ''),
        format('ALTER TABLE %s ALTER COLUMN %I DROP IDENTITY', x, attname), NULL::bigint
 FROM rel JOIN pg_attribute ON attrelid = rel.oid AND attidentity <> '' AND NOT attisdropped
 JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = rel.oid
