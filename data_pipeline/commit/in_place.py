@@ -12,7 +12,10 @@ import sqlalchemy as sa
 
 from data_pipeline.commit.increment_merge import increment_of
 from data_pipeline.commit.row_replacement import RowsInPlace
-from data_pipeline.commit.user_objects.object_definitions import read_relations
+from data_pipeline.commit.user_objects.object_definitions import (
+    BY_PATH_OF_ROLE,
+    read_relations,
+)
 from data_pipeline.database.connection import run
 from data_pipeline.database.dependencies import Blocker, Graph, read_dependents
 from data_pipeline.database.identifiers import RelationName, literal
@@ -122,7 +125,7 @@ class InPlace:
         foreign = {blocker.node.oid for blocker in self.graph.blockers}
         for view in (found[oid] for oid in oids if oid in found):
             if view.oid not in foreign:
-                for statement in view.fill:
+                for statement in (BY_PATH_OF_ROLE, *view.fill, "SET LOCAL search_path = ''"):
                     run(connection, statement)
             elif view.is_populated:
                 log.warning(

@@ -304,3 +304,34 @@ def test_a_staged_table_that_somebody_drops_is_named(pipeline_database: sa.Engin
     assert "has dropped what this run had staged: full_s__staging.a." in str(error)
     assert "run again: dagster job execute" in str(error)
     assert rows(pipeline_database, "SELECT v FROM full_s.a") == [(1,)]
+
+
+def test_functions_that_find_others_by_the_path_of_the_role_do_no_harm(
+    pipeline_database: sa.Engine,
+) -> None:
+    """From PostgreSQL 17 on they are refused when users make such an index."""
+    run(made(1))
+    execute(
+        pipeline_database,
+        "CREATE TABLE named (a bigint, name text); INSERT INTO named SELECT i, 'x' || i "
+        "FROM generate_series(1, 9) i",
+        "CREATE FUNCTION name_of(bigint) RETURNS text LANGUAGE sql STABLE "
+        "AS 'SELECT name FROM named WHERE a = $1'",
+        "CREATE FUNCTION twice(bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 2 * $1'",
+        "CREATE FUNCTION four(bigint) RETURNS bigint LANGUAGE sql IMMUTABLE "
+        "AS 'SELECT twice(twice($1))'",
+        "CREATE VIEW names AS SELECT name_of(a) AS name FROM full_s.t",
+        "ALTER TABLE full_s.t ADD CHECK (four(a) > 0)",
+    )
+    version = pipeline_database.dialect.server_version_info or (0,)
+    if is_by_path := version < (17,):
+        execute(
+            pipeline_database,
+            "CREATE MATERIALIZED VIEW kept AS SELECT name_of(a) AS name FROM full_s.t",
+            "CREATE INDEX by_four ON full_s.t (four(a))",
+        )
+    run(made(2))
+    execute(pipeline_database, "CREATE TABLE others (a bigint REFERENCES full_s.t)")  # in place
+    run(made(3))
+    for relation in ("names", *(["kept"] if is_by_path else [])):
+        assert rows(pipeline_database, f"SELECT name FROM {relation}") == [("x3",)]

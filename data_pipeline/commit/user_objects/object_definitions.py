@@ -17,6 +17,16 @@ def oid_array(oids: Iterable[int]) -> str:
     return f"'{{{','.join(map(str, sorted(oids)))}}}'::oid[]"
 
 
+BY_PATH_OF_ROLE = """
+SET LOCAL search_path = DEFAULT;
+SELECT set_config(
+    'search_path', concat_ws(', ', 'pg_catalog', nullif(current_setting('search_path'), '')), true)
+"""
+"""Lets functions of users that statements call find what they name without a schema.
+
+All else in the statements is qualified, but for what is in pg_catalog.
+"""
+
 _RELATIONS = stored_query(__file__, "object_definitions_relations")
 
 _ROUTINES = stored_query(__file__, "object_definitions_routines")

@@ -8,7 +8,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from data_pipeline.commit.user_objects.capture import UserObjects, read_new
-from data_pipeline.commit.user_objects.object_definitions import Relation
+from data_pipeline.commit.user_objects.object_definitions import BY_PATH_OF_ROLE, Relation
 from data_pipeline.commit.user_objects.restore_steps import Unit, units
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName
@@ -230,7 +230,13 @@ def _below(attached: UserObjects, unit: Unit, gone: Mapping[int, str]) -> str | 
 
 def _attempt(connection: sa.Connection, statements: list[str]) -> None:
     """Execute statements in one round trip, behind a savepoint."""
-    steps = [f"SAVEPOINT {_SAVEPOINT}", *statements, f"RELEASE SAVEPOINT {_SAVEPOINT}"]
+    steps = [
+        f"SAVEPOINT {_SAVEPOINT}",
+        BY_PATH_OF_ROLE,
+        *statements,
+        "SET LOCAL search_path = ''",
+        f"RELEASE SAVEPOINT {_SAVEPOINT}",
+    ]
     run(connection, ";\n".join(steps))
 
 
