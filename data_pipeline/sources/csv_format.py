@@ -1,9 +1,11 @@
 """Types of the columns of CSV files: found once, from all values, and then stated."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_pipeline.sources.source import SourceError
 from data_pipeline.sources.source_catalog import SourceColumn, SourceRelation
 
 if TYPE_CHECKING:
@@ -24,6 +26,13 @@ _FORMS = {
 }
 """How values of each type are written; the first type that all values fit is that of a column."""
 
+_REMEDIES = {
+    "Empty CSV": "no line of it ends; of no rows, its header is needed, with a line break",
+    "straddling": "a row takes more than 1 MB; write it as Parquet",
+    "invalid UTF8": "it is not in UTF-8; save it in that",
+}
+"""What is said in place of what Arrow says."""
+
 
 def csv_parse_options() -> Any:
     """Return how CSV files are parsed: quoted values may have several lines."""
@@ -36,15 +45,19 @@ def csv_names(files: Sequence[Path]) -> list[str]:
     """Return the columns of CSV files, all of which have the same.
 
     Raises:
-        pa.ArrowInvalid: They have not, or a file is empty.
+        pa.ArrowInvalid: They have not.
+        SourceError: A file is empty, or names a column twice.
     """
     import pyarrow as pa
     import pyarrow.csv as csv
 
     found: list[list[str]] = []
     for file in files:
-        with csv.open_csv(file, parse_options=csv_parse_options()) as reader:
-            found.append(list(reader.schema.names))
+        with _reading(file), csv.open_csv(file, parse_options=csv_parse_options()) as reader:
+            names = list(reader.schema.names)
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise pa.ArrowInvalid(f"its header has the column {twice!r} twice. Rename one")
+            found.append(names)
     for file, names in zip(files, found, strict=True):
         if sorted(names) != sorted(found[0]):
             raise pa.ArrowInvalid(f"{file.name} has the columns {names}, others {found[0]}")
@@ -55,7 +68,8 @@ def csv_columns(files: Sequence[Path]) -> list[SourceColumn]:
     """Return the columns of CSV files with their types; all values are looked at.
 
     Raises:
-        pa.ArrowException: A file is no CSV file.
+        pa.ArrowInvalid: They have other columns in one file than in another.
+        SourceError: A file is no CSV file.
     """
     import pyarrow as pa
 
@@ -106,8 +120,28 @@ def _texts(files: Sequence[Path], names: Sequence[str]) -> Iterator["pa.RecordBa
     options = _options(dict.fromkeys(names, pa.string()))
     parsing = csv_parse_options()
     for file in files:
-        with csv.open_csv(file, convert_options=options, parse_options=parsing) as reader:
+        with (
+            _reading(file),
+            csv.open_csv(file, convert_options=options, parse_options=parsing) as reader,
+        ):
             yield from reader
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Name the file that cannot be read, one of several it may be.
+
+    Raises:
+        SourceError: It cannot.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        said = str(error).splitlines()[0]
+        said = next((better for words, better in _REMEDIES.items() if words in said), said)
+        raise SourceError(f"{file} cannot be read: {said}.") from error
 
 
 def _options(types: dict[str, Any]) -> Any:

@@ -208,3 +208,25 @@ def test_a_duckdb_file(configured: sa.Engine, tmp_path: Path) -> None:
         ),
         (None,) * 12,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,id,name\n1,2,a\n", "its header has the column 'id' twice"),
+        (b"id,name", "of no rows, its header is needed, with a line break"),
+        (b"", "of no rows, its header is needed"),
+        ("id,name\n1,ü\n".encode("latin-1"), "it is not in UTF-8"),
+        (b"id,name\n1," + b"x" * 2_500_000 + b"\n", "a row takes more than 1 MB"),
+        (b"id,name\n1\n", "Expected 2 columns, got 1"),
+    ],
+)
+def test_the_csv_file_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "data" / "people").mkdir(parents=True)
+    (tmp_path / "data" / "people" / "a.csv").write_text("id,name\n1,a\n")
+    bad = tmp_path / "data" / "people" / "b.csv"
+    bad.write_bytes(content)
+    with pytest.raises(DataPipelineError, match=f"{bad} cannot be read: .*{message}"):
+        of_folder(tmp_path / "data")
