@@ -57,7 +57,7 @@ def _planning() -> str:
     from benchmarks.projects import chain
     from data_pipeline.identity.run_resources import RunResources
     from data_pipeline.instances import load_configuration
-    from data_pipeline.memo.memoised_run import Memo
+    from data_pipeline.memo.deciding.run_plan import RunPlan
 
     job = chain.defs.resolve_job_def("full")
     plan = create_execution_plan(job, tags=dict(job.tags))
@@ -68,7 +68,7 @@ def _planning() -> str:
     for _ in range(7):
         started = time.perf_counter()
         resources = RunResources(job.resource_defs, run_config.resources)
-        Memo(plan, job, run_config, job.tags, configuration, "full", resources, log).decisions()
+        RunPlan(plan, job, run_config, job.tags, configuration, "full", resources, log).decisions()
         seconds.append(time.perf_counter() - started)
     median = sorted(seconds)[3] * 1000
     return f"planning 100 assets: {median:.1f} ms   goal: 20 ms"

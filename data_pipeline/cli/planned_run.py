@@ -17,7 +17,7 @@ from data_pipeline.dagster_internals import ResolvedRunConfig, create_execution_
 from data_pipeline.database.connection import database
 from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.memo.memoised_run import Memo
+from data_pipeline.memo.deciding.run_plan import RunPlan
 from data_pipeline.runs.dagster_plan import code_location
 from data_pipeline.store.orphans import Orphans, orphans
 
@@ -27,8 +27,8 @@ from data_pipeline.store.orphans import Orphans, orphans
 
 def planned(
     configuration: Configuration, name: str, log: logging.Logger, of: SliceRun | None = None
-) -> Memo:
-    """Return the memo of a run of the job of an instance, or of a slice, before its first step."""
+) -> RunPlan:
+    """Return what a run of the job of an instance, or of a slice, would do."""
     job = chosen_project.job(of.job if of else name)
     for line in unseen_inputs(job.asset_layer.asset_graph):
         log.warning(line)
@@ -38,7 +38,7 @@ def planned(
     resources = RunResources(job.resource_defs, config.resources)
     storage = partial(storage_of_shell, configuration.home)
     key = of.partition_key if of else name
-    return Memo(plan, job, config, tags, configuration, key, resources, log, storage)
+    return RunPlan(plan, job, config, tags, configuration, key, resources, log, storage)
 
 
 def storage_of_shell(home: Path) -> dg.DagsterInstance | None:

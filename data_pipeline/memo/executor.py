@@ -26,8 +26,9 @@ from data_pipeline.instances import load_configuration
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
 from data_pipeline.instances.slice_dimensions import check_partition_key
 from data_pipeline.io_manager.op_values import forget_op_values
+from data_pipeline.memo.deciding.run_plan import RunPlan
 from data_pipeline.memo.in_process import InProcessSteps
-from data_pipeline.memo.memoised_run import Memo
+from data_pipeline.memo.memoised_run import MemoisedRun
 from data_pipeline.memo.pruned_plan import led_by, only
 from data_pipeline.memo.run_messages import failed_elsewhere
 from data_pipeline.runs import fork_server
@@ -106,7 +107,8 @@ class MemoisedExecutor(Executor):
         _check_partition(job, execution_plan, name, plan_context.instance)
         config = ResolvedRunConfig.build(job, plan_context.run_config)
         with interrupts.watched():  # somebody may have locked the catalog
-            memo = Memo(
+            log = cast("logging.Logger", plan_context.log)
+            plan = RunPlan(
                 execution_plan,
                 job,
                 config,
@@ -114,9 +116,10 @@ class MemoisedExecutor(Executor):
                 load_configuration(),
                 name,
                 resources_of_run(job, config, run.run_id),
-                cast("logging.Logger", plan_context.log),
+                log,
                 lambda: plan_context.instance,
             )
+            memo = MemoisedRun(plan, job, run.tags, log)
         lead_steps()
         if self._by_fork_server:
             fork_server.renew()
@@ -157,7 +160,7 @@ class MemoisedExecutor(Executor):
         plan_context: PlanOrchestrationContext,
         plan: ExecutionPlan,
         config: ResolvedRunConfig,
-        memo: Memo,
+        memo: MemoisedRun,
     ) -> Iterator[dg.DagsterEvent]:
         here = None
         if isinstance(self._inner, InProcessExecutor):
@@ -189,7 +192,7 @@ class MemoisedExecutor(Executor):
                     yield event
 
 
-def _tell(plan_context: PlanOrchestrationContext, memo: Memo) -> dg.DagsterEvent:
+def _tell(plan_context: PlanOrchestrationContext, memo: MemoisedRun) -> dg.DagsterEvent:
     """Record what was reused, and say what became of every step."""
     memo.record_reused(plan_context.instance)
     return dg.DagsterEvent.engine_event(plan_context, *memo.summary())
@@ -204,7 +207,7 @@ def _told(events: Iterator[dg.DagsterEvent], log: "logging.Logger") -> Iterator[
 
 
 def _followed(
-    run_id: str, events: Iterator[dg.DagsterEvent], memo: Memo, *, in_process: bool
+    run_id: str, events: Iterator[dg.DagsterEvent], memo: MemoisedRun, *, in_process: bool
 ) -> Iterator[dg.DagsterEvent]:
     """Take note of the events of a wave.
 
@@ -250,7 +253,7 @@ def _kind(said: SerializableErrorInfo) -> type[BaseException]:
     return kind if isinstance(kind, type) else Exception
 
 
-def _awaited(events: Iterator[dg.DagsterEvent], memo: Memo) -> Iterator[dg.DagsterEvent]:
+def _awaited(events: Iterator[dg.DagsterEvent], memo: MemoisedRun) -> Iterator[dg.DagsterEvent]:
     """Return events, and wait for each no longer than for a step that is lost.
 
     Raises:
@@ -264,7 +267,7 @@ def _awaited(events: Iterator[dg.DagsterEvent], memo: Memo) -> Iterator[dg.Dagst
         yield event
 
 
-def _note(memo: Memo, event: dg.DagsterEvent) -> None:
+def _note(memo: MemoisedRun, event: dg.DagsterEvent) -> None:
     """Take note of an event, and commit what is complete with it, unless asked to end."""
     try:
         interrupts.check()

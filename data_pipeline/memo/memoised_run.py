@@ -1,145 +1,85 @@
 """The course of a memoised run: what runs in which order, what is reused, and why."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
 
 import dagster as dg
 
 from data_pipeline.commit.reader_role import let_read_committed
 from data_pipeline.commit.stage_commits import StageCommits, Work
-from data_pipeline.dagster_internals import EngineEventData, ExecutionPlan, ResolvedRunConfig
-from data_pipeline.database.connection import database
+from data_pipeline.dagster_internals import EngineEventData, ExecutionPlan
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.errors import ConfigurationError, DataPipelineError
 from data_pipeline.identity.computation import SOURCES_TAG
 from data_pipeline.identity.requested_computation import Asked, asked
-from data_pipeline.identity.run_resources import RunResources
-from data_pipeline.instances import Configuration
-from data_pipeline.instances.instance_names import PIPELINE_JOB
-from data_pipeline.instances.settings.caching_and_kept_versions import validation
-from data_pipeline.memo.deciding.catalog_state import observed, remember
+from data_pipeline.memo.deciding.catalog_state import remember
 from data_pipeline.memo.deciding.check_steps import of_checks, unpassed
-from data_pipeline.memo.deciding.cut_tables import cut_otherwise
 from data_pipeline.memo.deciding.decisions import (
     Action,
-    Computation,
     Decision,
-    Decisions,
     Known,
-    Step,
-    not_taken,
 )
-from data_pipeline.memo.deciding.fresh_input import kept_out, refusal
+from data_pipeline.memo.deciding.run_plan import RunPlan
 from data_pipeline.memo.deciding.source_fingerprints import (
-    declared_sources,
     digests,
-    with_fingerprints,
 )
 from data_pipeline.memo.made_results import MadeResults
-from data_pipeline.memo.other_io_managers import (
-    OtherIOManagers,
-)
 from data_pipeline.memo.recording import Recorder, is_temporary
 from data_pipeline.memo.restoring import (
-    KeptResults,
-    can_restore,
     inherited,
-    kept_results,
     restore,
 )
 from data_pipeline.memo.results_of_checks import CheckResults
-from data_pipeline.memo.run_knowledge import RunKnowledge
 from data_pipeline.memo.run_messages import (
     Course,
     left_to_copies,
-    left_to_slices,
-    made_elsewhere,
     no_asset_makes,
     not_executed,
     nothing_was_run,
-    without_identity,
 )
-from data_pipeline.memo.run_steps import node_name, run_steps
-from data_pipeline.memo.step_outcomes import StepOutcomes
+from data_pipeline.memo.run_steps import node_name
 from data_pipeline.results.side_by_side import side_by_side
 from data_pipeline.runs.commit_order import CommitOrder, commit_order
 from data_pipeline.runs.dagster_plan import (
     STEP_ENDS,
     check_versions,
-    code_location,
 )
 from data_pipeline.runs.lease import LeaderLease
 from data_pipeline.runs.leftovers import stages_with_leftovers
 from data_pipeline.runs.step_queue import StepQueue
 from data_pipeline.store import catalog, history, staging
-from data_pipeline.store.orphans import Orphans, note_seen, orphans
+from data_pipeline.store.orphans import note_seen
 
 _BACKFILL_TAG = "dagster/backfill"
 _STORING_FAILED = "DagsterExecutionHandleOutputError"
 
 
-class Memo:
-    """What is known of a run, from its plan and the catalogs to its last step.
+class MemoisedRun:
+    """A run from its plan to its last step.
 
     Args:
-        plan: The steps that were asked for.
-        job: Their job.
-        run_config: The run's configuration, resolved.
+        plan: What it is to do.
+        job: Its job.
         tags: The run's tags.
-        configuration: All instances.
-        name: The instance of the run.
-        resources: The resources of the run.
         log: The run's log.
-        storage: Gives Dagster's storage, below which IO managers keep values by default.
 
     Attributes:
         database: The database of the instance.
     """
 
     def __init__(
-        self,
-        plan: ExecutionPlan,
-        job: dg.JobDefinition,
-        run_config: ResolvedRunConfig,
-        tags: Mapping[str, str],
-        configuration: Configuration,
-        name: str,
-        resources: RunResources,
-        log: logging.Logger,
-        storage: Callable[[], dg.DagsterInstance | None] = lambda: None,
+        self, plan: RunPlan, job: dg.JobDefinition, tags: Mapping[str, str], log: logging.Logger
     ) -> None:
+        self._plan = plan
         self._log = log
-        self._configuration = configuration
-        self._instance = configuration.instance(name)
-        self._validation = validation(self._instance, tags)
-        self._steps = run_steps(plan, job, run_config, configuration, self._instance, resources)
-        for warning in without_identity(self._steps.computing, resources.problems):
-            log.warning(warning)
-        self._location = code_location(job)
+        self._steps = plan.steps
+        self._instance = plan.instance
         self._is_backfill = _BACKFILL_TAG in tags
-        self._is_whole = job.name in (*configuration.instances, PIPELINE_JOB)
-        self._others = OtherIOManagers(
-            job,
-            (run_config.original_config_dict or {}).get("resources") or {},
-            name,
-            self._steps.outputs,
-            self._steps.keys,
-        )
-        self._others.storage = storage
-        self._computing = {step.key: self._located(step) for step in self._fingerprinted(job)}
-        self.database = database(self._instance)
+        self.database = plan.database
         self._commits: StageCommits | None = None
-        self._knowledge = RunKnowledge(
-            self.database,
-            configuration,
-            self._instance,
-            self._steps,
-            observed(storage(), job.asset_layer.asset_graph, self._steps),
-        )
-        self._outcomes = StepOutcomes(self._steps)
+        self._outcomes = plan.outcomes
         self._continued: set[str] = set()
         self._course = Course()
         self._checks = check_versions(job)
@@ -150,128 +90,19 @@ class Memo:
         self._recorder: Recorder | None = None
         self._check_results = CheckResults(self.database, self._instance, self._steps, self._checks)
         self._made = MadeResults(
-            self._knowledge, self._computing, self._others, self._outcomes.skipped, log
+            plan.knowledge, plan.computing, plan.others, self._outcomes.skipped, log
         )
         self._open: Sequence[str] = self._steps.order
-        self._decisions: Decisions | None = None
-        self._kept: KeptResults | None = None
-
-    def _fingerprinted(self, job: dg.JobDefinition) -> list[Step]:
-        sources = declared_sources(job.asset_layer.asset_graph)
-        asked = {
-            name: sources[name]
-            for step in self._steps.computing
-            for item in step.computations
-            if (name := str(item.key[1].whole)) in sources
-            and (self._validation.asks_sources or item.identity.allow_fresh_input)
-        }
-        return with_fingerprints(self._steps.computing, asked, self._instance, self._log.warning)
-
-    def _located(self, step: Step) -> Step:
-        """Return a step whose assets know whether their values are to be found."""
-        found = [
-            replace(item, lost=partial(self._others.problem, item.key))
-            for item in step.computations
-        ]
-        return replace(step, computations=found)
-
-    def decisions(self) -> Mapping[str, Decision]:
-        """Return the decision for every step that is not settled yet, from what is known now."""
-        if self._decisions is None:
-            self._decisions = Decisions(self._computing.values(), self._validation)
-        return self._decisions.update(self._knowledge.known, self._outcomes.decided)
-
-    def decisions_on_tables(self) -> Mapping[StageTable, Decision]:
-        """Return the same by the tables and blobs that the steps make."""
-        decided = self.decisions()
-        return {
-            item.key[1]: decided[step.key]
-            for step in self._computing.values()
-            for item in step.computations
-        }
 
     def _look_anew(self) -> None:
         """Ask the catalogs, and decide from what they say, whatever was decided before."""
-        self._knowledge.look_anew()
+        self._plan.look_anew()
         self._check_results.look_anew()
-        self._decisions = self._kept = None
-
-    def _kept_results(self) -> KeptResults:
-        if self._kept is None:
-            self._kept = kept_results(self.database, self._instance)
-        return self._kept
-
-    def restorable(self) -> set[str]:
-        """Name the steps whose results would be swapped back in instead of being computed."""
-        kept = self._kept_results()
-        return {
-            key
-            for key in self._ready()
-            if self._may_restore(key)
-            and can_restore(self._computing[key], self._knowledge.known, kept)
-        }
-
-    def _may_restore(self, key: str) -> bool:
-        """Whether a step may be swapped for an earlier result.
-
-        Not if it must check the result, nor if what is kept may have been made of new data that the
-        mode keeps out.
-        """
-        untaken = (
-            not_taken(item, self._knowledge.known, self._validation)
-            for item in self._computing[key].computations
-            if item.key in self._knowledge.known
-        )
-        return key not in self._steps.blocking and not any(untaken)
 
     @property
     def has_failed(self) -> bool:
         """Whether a step has failed so far."""
         return bool(self._outcomes.failed)
-
-    @property
-    def left_out(self) -> Sequence[str]:
-        """The steps that would load raw tables although the instance copies its inputs."""
-        return self._steps.raw_loads
-
-    @property
-    def left_to_slices(self) -> str | None:
-        """Say which tables the job of an instance leaves to the jobs of their slices, if any."""
-        jobs = self._location.sliced if self._location else {}
-        if self._instance.slice is not None or not self._is_whole or not jobs:
-            return None
-        return left_to_slices(jobs)
-
-    @property
-    def refused(self) -> str | None:
-        """Why nothing of the run may be executed, from what is known now; None where it may."""
-        steps, name, known = self._computing.values(), self._instance.name, self._knowledge.known
-        if why := refusal(name, self.decisions(), steps, known, self._validation):
-            return why
-        return cut_otherwise(self.database, self._instance, self._due(), known)
-
-    @property
-    def not_taken(self) -> str | None:
-        """Which new data of other instances stay where they are; None where none do."""
-        steps = self._computing.values()
-        return kept_out(self.decisions(), steps, self._knowledge.known, self._validation)
-
-    @property
-    def made_elsewhere(self) -> str | None:
-        """Which tables of other code locations the run replaces; None where it replaces none."""
-        if self._location is None:
-            return None
-        due = [item.key for item in self._due()]
-        return made_elsewhere(due, self._knowledge.known, self._instance, self._location)
-
-    def _due(self) -> list[Computation]:
-        """Return the assets that the run may make anew, from what is known now."""
-        return [
-            item
-            for key, decision in self.decisions().items()
-            if decision.action not in (Action.REUSE, Action.SKIP)
-            for item in self._computing[key].computations
-        ]
 
     def announce(self, storage: dg.DagsterInstance, run_id: str) -> None:
         """Say what is left out from the start, and hands fingerprints to the steps.
@@ -281,28 +112,27 @@ class Memo:
                 from outside would be computed; or a table is cut into other slices.
         """
         self._run_id = run_id
-        beside = partial(side_by_side, self._configuration, self._instance, run_id)
+        beside = partial(side_by_side, self._plan.configuration, self._instance, run_id)
         limit = self._instance.table_store.step_wait_seconds
         self._queue = StepQueue(self._log, limit, storage, run_id)
         self._recorder = Recorder(storage, self.database, self._instance, self._steps, beside)
-        self._others.storage = lambda: storage
-        for key in self._computing.keys() & self._steps.blocking.keys():
+        self._plan.others.storage = lambda: storage
+        for key in self._plan.computing.keys() & self._steps.blocking.keys():
             reason = self._unpassed(self._steps.blocking[key], evaluated=True)
-            self._computing[key] = replace(self._computing[key], reason=reason)
-            self._decisions = None
-        if self.left_out and self._instance.source:
+            self._plan.let_run(key, reason)
+        if self._plan.left_out and self._instance.source:
             self._log.info(
-                left_to_copies(self.left_out, self._instance.name, self._instance.source.name)
+                left_to_copies(self._plan.left_out, self._instance.name, self._instance.source.name)
             )
-        if (line := self.left_to_slices) is not None:
+        if (line := self._plan.left_to_slices) is not None:
             self._log.info(line)
-        if (refused := self.refused) is not None:
-            raise DataPipelineError(nothing_was_run(refused, self.decisions().values()))
-        if (line := self.not_taken) is not None:
+        if (refused := self._plan.refused) is not None:
+            raise DataPipelineError(nothing_was_run(refused, self._plan.decisions().values()))
+        if (line := self._plan.not_taken) is not None:
             self._log.info(line)
-        if (line := self.made_elsewhere) is not None:
+        if (line := self._plan.made_elsewhere) is not None:
             self._log.warning(line)
-        if (found := digests(list(self._computing.values()))) != "{}":
+        if (found := digests(list(self._plan.computing.values()))) != "{}":
             storage.add_run_tags(run_id, {SOURCES_TAG: found})
 
     def lead(self, run_id: str, before: set[str], *, elsewhere: bool = False) -> None:
@@ -317,21 +147,21 @@ class Memo:
             ConfigurationError: The configured reader role does not exist.
         """
         let_read_committed(self.database, self._instance)
-        remember(self.database, self._instance, self._knowledge.known)
+        remember(self.database, self._instance, self._plan.knowledge.known)
         rows = inherited(self.database, self._instance, self._steps, before)
 
         def work() -> Work:
             rows[:] = inherited(self.database, self._instance, self._steps, before)
             return self._work([row.asset for row in rows])
 
-        checks_only = elsewhere and len(self._steps.order) > len(self._computing)
+        checks_only = elsewhere and len(self._steps.order) > len(self._plan.computing)
         if not work() and not checks_only:
             self._settle_what_is_not_locked()
             return
         self._commits = StageCommits(
-            self.database, self._instance, run_id, self._log, self._location
+            self.database, self._instance, run_id, self._log, self._plan.location
         )
-        self._knowledge.run_id = run_id
+        self._plan.knowledge.run_id = run_id
         self._commits.lock(work)
         adopted = [row.asset for row in rows]
 
@@ -340,11 +170,11 @@ class Memo:
             staged = {table.stage for table in adopted}
             return commit_order(steps.stages_of(self._instance), steps.stages_blocked, staged)
 
-        self._commits.begin(order(), self._knowledge.versions_read(), rows)
+        self._commits.begin(order(), self._plan.knowledge.versions_read(), rows)
         while not self._commits.covers(self._work(adopted)):
             # Somebody has changed something meanwhile.
             self._commits.lock(partial(self._work, adopted))
-            self._commits.begin(order(), self._knowledge.versions_read(), rows)
+            self._commits.begin(order(), self._plan.knowledge.versions_read(), rows)
         self._settle_what_is_not_locked()
         if elsewhere:
             self._lease = LeaderLease(
@@ -383,7 +213,7 @@ class Memo:
         """Say what the run may write, with others, and which stages it is to clean up."""
         self._look_anew()
         planned = {item.key[1] for step in self._steps.computing for item in step.computations}
-        due = {item.key[1] for item in self._due()}
+        due = {item.key[1] for item in self._plan.to_make()}
         stages = stages_with_leftovers(self.database, self._instance, planned)
         return Work(frozenset(due.union(others)), frozenset(stages))
 
@@ -391,7 +221,7 @@ class Memo:
         """Let what has nothing to do now stay so, whatever others make of it from here on."""
         self._outcomes.nothing_to_do = {
             key: decision
-            for key, decision in self.decisions().items()
+            for key, decision in self._plan.decisions().items()
             if decision.action in (Action.REUSE, Action.SKIP)
         }
 
@@ -420,20 +250,20 @@ class Memo:
         """
         error = event.step_failure_data.error
         in_storing = error is not None and error.cls_name == _STORING_FAILED
-        if in_storing or self._commits is None or name not in self._computing:
+        if in_storing or self._commits is None or name not in self._plan.computing:
             return
         session = self._commits.session
-        assets = [item.key[1] for item in self._computing[name].computations]
+        assets = [item.key[1] for item in self._plan.computing[name].computations]
         with session.begin() as connection:
             staging.keep_from_reuse(connection, self._instance, assets, session.run_id)
 
     def _version_seen(self, table: StageTable) -> str | None:
         """Return the data version of a table that this run does not compute."""
         key = self._instance.instance_id, table
-        open_steps = self._computing.keys() - self._outcomes.reused.keys()
+        open_steps = self._plan.computing.keys() - self._outcomes.reused.keys()
         if any(item.key == key for step in open_steps for item in self._made.by(step)):
             return None
-        found = self._knowledge.known.get(key)
+        found = self._plan.knowledge.known.get(key)
         return found.row.data_version if found else None
 
     def _end(self, name: str) -> None:
@@ -442,7 +272,7 @@ class Memo:
         if outcomes.is_passed_over(name) and (reasons := self._made.lacks(name)):
             self._skip(Decision(name, Action.SKIP, reasons))
         elif self._commits is not None and (
-            name in self._computing or outcomes.has_succeeded(name)
+            name in self._plan.computing or outcomes.has_succeeded(name)
         ):
             self._made.stage(self._commits.session, name)
             self._commits.done(name)
@@ -477,22 +307,15 @@ class Memo:
             if not catalog.is_readable(connection, self._instance.catalog_schema):
                 return
             history.note_end(connection, self._instance.catalog_schema, self._run_id)
-            if self._location is None:
+            if self._plan.location is None:
                 return
-            note_seen(connection, self._instance, self._location)
-        if own := self.orphans().own:
+            note_seen(connection, self._instance, self._plan.location)
+        if own := self._plan.orphans().own:
             self._log.info(no_asset_makes(own))
 
-    def orphans(self) -> Orphans:
-        """Return the results of the instance that no asset of the code location makes any more."""
-        if self._location is None:
-            return Orphans()
-        with self.database.begin() as connection:
-            return orphans(connection, self._instance, self._location)
-
     def close(self) -> None:
-        """Free the locks, and ends what was needed to look for values."""
-        self._others.close()
+        """Free the locks, and end what was needed to look for values."""
+        self._plan.close()
         if self._lease is not None:
             self._lease.close()
         if self._commits is not None:
@@ -521,7 +344,7 @@ class Memo:
         self._restore()
         outcomes = self._outcomes
         settled = {k: d for k, d in outcomes.nothing_to_do.items() if k not in outcomes.reused}
-        decisions = {**self.decisions(), **settled}
+        decisions = {**self._plan.decisions(), **settled}
         wave: list[str] = []
         self._open = [
             k for k in self._open if not outcomes.is_settled(k) and k not in outcomes.failed
@@ -558,32 +381,27 @@ class Memo:
     def _record(self, reused: Sequence[str]) -> None:
         """Record what is reused before anything is made of it, and commit what is complete."""
         if self._recorder is not None:
-            items = [
-                i for k in reused if k in self._computing for i in self._computing[k].computations
-            ]
-            staged = {
-                i.key
-                for k in self._swapped_in & set(reused)
-                for i in self._computing[k].computations
-            }
-            self._recorder.record(items, self._knowledge.known, staged=staged)
+            items = [item for key in reused for item in self._plan.computations(key)]
+            swapped_in = self._swapped_in & set(reused)
+            staged = {item.key for key in swapped_in for item in self._plan.computations(key)}
+            self._recorder.record(items, self._plan.knowledge.known, staged=staged)
         if self._commits is not None:
             for key in reused:
                 self._commits.done(key)
 
     def _restore(self) -> None:
         """Swap earlier versions back in, for all steps whose inputs are settled."""
-        if self._validation.mode in ("force_cache_invalid", "force_fresh_input"):
+        plan = self._plan
+        if plan.validation.mode in ("force_cache_invalid", "force_fresh_input"):
             return
         tried: set[str] = set()
-        while ready := [k for k in self._ready() if k not in tried and self._may_restore(k)]:
-            tried |= set(ready)
-            kept = self._kept_results()
-            steps = [self._computing[key] for key in ready]
-            for step in [step for step in steps if can_restore(step, self._knowledge.known, kept)]:
+        while keys := plan.restorable() - tried:
+            tried |= keys
+            kept = plan.kept_results()
+            for step in [plan.computing[key] for key in self._steps.order if key in keys]:
                 if self._commits is None:
                     raise AssertionError  # what has something to do has locked its stage
-                if restore(self._commits.session, step, self._knowledge.known, kept):
+                if restore(self._commits.session, step, plan.knowledge.known, kept):
                     self._continued.add(step.key)
                     what = "staged by a run that did not commit it"
                 else:
@@ -592,16 +410,6 @@ class Memo:
                 self._course.swapped_in(step.key, what)
                 self._log.info(f"Swapped back in: {step.key}, {what}")
                 self._look_anew()
-
-    def _ready(self) -> list[str]:
-        """Name the steps that have something to do, and all inputs to do it."""
-        decisions = self.decisions()
-        pending = {key for key, item in decisions.items() if item.action is not Action.REUSE}
-        return [
-            key
-            for key, decision in decisions.items()
-            if decision.action is Action.RUN and not pending & self._steps.dependencies[key]
-        ]
 
     def _of_checks(self, key: str, decisions: Mapping[str, Decision]) -> Decision:
         return of_checks(
@@ -613,7 +421,7 @@ class Memo:
             continued=self._continued,
             absent={
                 self._steps.keys[found]
-                for found, item in self._knowledge.known.items()
+                for found, item in self._plan.knowledge.known.items()
                 if found in self._steps.keys and item.row.is_absent
             },
             unpassed=lambda step: self._unpassed(self._steps.check_keys.get(step, ())),
@@ -626,7 +434,7 @@ class Memo:
             checks,
             {key for keys in self._steps.blocking.values() for key in keys},
             self._instance,
-            self._knowledge.known,
+            self._plan.knowledge.known,
             self._check_results.known,
             self._checks,
             evaluated=evaluated,
@@ -635,7 +443,11 @@ class Memo:
     def settle(self, wave: Sequence[str]) -> None:
         """Take note of what became of a wave: steps that have not succeeded have failed."""
         again, given_up = self._outcomes.settle(wave)
-        if again or given_up or any(not self._outcomes.is_settled(key) for key in self._computing):
+        if (
+            again
+            or given_up
+            or any(not self._outcomes.is_settled(key) for key in self._plan.computing)
+        ):
             self._learn(wave)
         for key in given_up:
             self._skip(Decision(key, Action.SKIP, ["what it checks was not made"]))
@@ -647,7 +459,7 @@ class Memo:
         if not made or not made <= staged.keys():
             self._look_anew()
         else:
-            self._knowledge.learn({key: Known(staged[key], True) for key in made})
+            self._plan.knowledge.learn({key: Known(staged[key], True) for key in made})
 
     def record_reused(self, storage: dg.DagsterInstance) -> None:
         """Record reused tables, and results of their checks, where this storage lacks them."""
@@ -656,15 +468,15 @@ class Memo:
         items = [item for key in self._outcomes.reused for item in self._made.by(key)]
         run = storage.get_run_by_id(self._run_id) if self._is_backfill else None
         if run is not None:
-            self._recorder.record_in_run(items, self._knowledge.known, run)
+            self._recorder.record_in_run(items, self._plan.knowledge.known, run)
         else:
-            self._recorder.record(items, self._knowledge.known)
+            self._recorder.record(items, self._plan.knowledge.known)
         if self._outcomes.failed and run is None:
-            self._recorder.record_again(items, self._knowledge.known)
+            self._recorder.record_again(items, self._plan.knowledge.known)
         self._check_results.record_last(storage, self._run_id)
 
     def summary(self) -> tuple[str, EngineEventData]:
         """Say what was executed and what was served from the cache, as message and metadata."""
         return self._course.summary(
-            self._steps, self._knowledge.known, self._instance, self._outcomes
+            self._steps, self._plan.knowledge.known, self._instance, self._outcomes
         )

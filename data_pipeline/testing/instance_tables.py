@@ -92,11 +92,11 @@ class InstanceTables:
     ) -> Mapping[StageTable, Decision]:
         """Return what a run would do, found out once until something is built."""
         if instance not in self._decisions:
-            memo = planned(configuration, instance, log_for_shell())
+            found = planned(configuration, instance, log_for_shell())
             try:
-                self._decisions[instance] = memo.decisions_on_tables()
+                self._decisions[instance] = found.decisions_on_tables()
             finally:
-                memo.close()
+                found.close()
         return self._decisions[instance]
 
     def _build(self, configuration: Configuration, instance: str, table: StageTable) -> None:

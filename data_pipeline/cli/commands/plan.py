@@ -9,7 +9,7 @@ from data_pipeline.cli.chosen_slices import SLICES, chosen_slices
 
 if TYPE_CHECKING:
     from data_pipeline.memo.deciding.decisions import Decision
-    from data_pipeline.memo.memoised_run import Memo
+    from data_pipeline.memo.deciding.run_plan import RunPlan
 
 
 @click.command()
@@ -40,12 +40,12 @@ def plan(instance: str, slices: str | None) -> None:
         _tell(planned(configuration, instance, log, item), instance)
 
 
-def _tell(memo: "Memo", instance: str) -> None:
+def _tell(found: "RunPlan", instance: str) -> None:
     from data_pipeline.memo.deciding.decisions import Action
 
-    decisions = memo.decisions().values()
-    restored = memo.restorable()
-    memo.close()
+    decisions = found.decisions().values()
+    restored = found.restorable()
+    found.close()
     for title, chosen in (
         ("would run", [d for d in decisions if d.action is Action.RUN and d.step not in restored]),
         ("would be swapped back in", [d for d in decisions if d.step in restored]),
@@ -57,19 +57,19 @@ def _tell(memo: "Memo", instance: str) -> None:
             click.echo(f"{title} ({len(chosen)}):")
         for decision in chosen:
             click.echo(f"  {_in_short(decision)}")
-    if (line := memo.not_taken) is not None:
+    if (line := found.not_taken) is not None:
         click.echo(line)
-    if (line := memo.made_elsewhere) is not None:
+    if (line := found.made_elsewhere) is not None:
         click.echo(line)
-    if (refused := memo.refused) is not None:
+    if (refused := found.refused) is not None:
         click.echo(f"a run would end before its first step: {refused}")
-    if text := str(memo.orphans()):
+    if text := str(found.orphans()):
         click.echo(f"no asset makes any more: {text}")
-    if (line := memo.left_to_slices) is not None:
+    if (line := found.left_to_slices) is not None:
         click.echo(line)
-    if memo.left_out:
-        click.echo(f"left out ({len(memo.left_out)}), raw tables that `{instance}` does not load:")
-        click.echo(f"  {', '.join(memo.left_out)}")
+    if found.left_out:
+        click.echo(f"left out ({len(found.left_out)}), raw tables that `{instance}` does not load:")
+        click.echo(f"  {', '.join(found.left_out)}")
 
 
 def _in_short(decision: "Decision") -> str:
