@@ -35,22 +35,10 @@ if TYPE_CHECKING:
         RAW_TO_SAMPLED as RAW_TO_SAMPLED,
     )
     from data_pipeline.io_manager.instance_resource import InstanceResource as InstanceResource
-    from data_pipeline.memo.deciding.source_fingerprints import (
-        fingerprint_of_files as fingerprint_of_files,
-    )
-    from data_pipeline.memo.deciding.source_fingerprints import (
-        fingerprint_of_frame as fingerprint_of_frame,
-    )
-    from data_pipeline.memo.deciding.source_fingerprints import (
-        fingerprint_of_table as fingerprint_of_table,
-    )
-    from data_pipeline.memo.deciding.source_fingerprints import (
-        outside_input as outside_input,
-    )
-    from data_pipeline.memo.deciding.source_fingerprints import (
+    from data_pipeline.memo.executor import memoised as memoised
+    from data_pipeline.memo.other_io_managers import (
         shared_output as shared_output,
     )
-    from data_pipeline.memo.executor import memoised as memoised
     from data_pipeline.results.sql_query import (
         sql_file as sql_file,
     )
@@ -67,6 +55,18 @@ if TYPE_CHECKING:
     from data_pipeline.sampling.sampled_inputs import sampled_inputs as sampled_inputs
     from data_pipeline.sources.database_tables import database_tables as database_tables
     from data_pipeline.sources.database_tables import file_tables as file_tables
+    from data_pipeline.sources.fingerprints import (
+        fingerprint_of_files as fingerprint_of_files,
+    )
+    from data_pipeline.sources.fingerprints import (
+        fingerprint_of_frame as fingerprint_of_frame,
+    )
+    from data_pipeline.sources.fingerprints import (
+        fingerprint_of_table as fingerprint_of_table,
+    )
+    from data_pipeline.sources.fingerprints import (
+        outside_input as outside_input,
+    )
     from data_pipeline.store.several_tables import Tables as Tables
     from data_pipeline.store.table_properties import (
         ForeignKey as ForeignKey,
@@ -98,19 +98,19 @@ _PUBLIC = {
     "database_tables": "data_pipeline.sources.database_tables",
     "diff": "data_pipeline.difference.diff",
     "file_tables": "data_pipeline.sources.database_tables",
-    "fingerprint_of_files": "data_pipeline.memo.deciding.source_fingerprints",
-    "fingerprint_of_frame": "data_pipeline.memo.deciding.source_fingerprints",
-    "fingerprint_of_table": "data_pipeline.memo.deciding.source_fingerprints",
+    "fingerprint_of_files": "data_pipeline.sources.fingerprints",
+    "fingerprint_of_frame": "data_pipeline.sources.fingerprints",
+    "fingerprint_of_table": "data_pipeline.sources.fingerprints",
     "instance_definitions": "data_pipeline.assembly",
     "instance_resources": "data_pipeline.assembly",
     "load_configuration": "data_pipeline.instances.configuration",
     "memoised": "data_pipeline.memo.executor",
-    "outside_input": "data_pipeline.memo.deciding.source_fingerprints",
+    "outside_input": "data_pipeline.sources.fingerprints",
     "read_stage": "data_pipeline.difference.tables_of_versions",
     "read_table": "data_pipeline.difference.tables_of_versions",
     "sampled_inputs": "data_pipeline.sampling.sampled_inputs",
     "sampled_inputs_with_report": "data_pipeline.sampling.report.asset",
-    "shared_output": "data_pipeline.memo.deciding.source_fingerprints",
+    "shared_output": "data_pipeline.memo.other_io_managers",
     "sql_file": "data_pipeline.results.sql_query",
     "sql_query": "data_pipeline.results.sql_query",
     "table_checks": "data_pipeline.sampling.checks.asset_checks",

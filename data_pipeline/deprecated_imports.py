@@ -11,7 +11,7 @@ from typing import Any
 _MOVED = {
     "data_pipeline.caching": "data_pipeline",
     "data_pipeline.caching.executor": "data_pipeline.memo.executor",
-    "data_pipeline.caching.sources": "data_pipeline.memo.deciding.source_fingerprints",
+    "data_pipeline.caching.sources": "data_pipeline",
     "data_pipeline.estimates.estimate": "data_pipeline.estimates.intervals",
     "data_pipeline.instances.resource": "data_pipeline.io_manager.instance_resource",
     "data_pipeline.instances.url": "data_pipeline.instances.settings.database_url",

@@ -15,7 +15,9 @@ import dagster as dg
 from data_pipeline.definition_checks import AnyAsset, asset_keys
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.io_manager.previous import PREVIOUS, with_previous
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline.store.table_properties import Properties, properties, properties_metadata
 
 Function: TypeAlias = Callable[..., Any]

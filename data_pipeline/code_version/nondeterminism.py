@@ -16,7 +16,7 @@ from data_pipeline.code_version.names_used import Reference
 from data_pipeline.code_version.value_origins import OURS, PATH, Origins
 
 SOURCE_KEY = "data_pipeline/source"
-"""The metadata of an asset that declares its source; see `memo/deciding/source_fingerprints.py`."""
+"""The metadata of an asset that declares its source; see `sources/fingerprints.py`."""
 
 
 @dataclass(frozen=True, order=True)

@@ -15,11 +15,16 @@ _MODULES = {
     "data_pipeline.estimates.sql": "data_pipeline.sampling.estimates.in_database",
     "data_pipeline.estimates.frame_sums": "data_pipeline.sampling.estimates.in_memory",
     "data_pipeline.memo.deciding.source_fingerprints": "data_pipeline.caching.sources",
+    "data_pipeline.sources.fingerprints": "data_pipeline.caching.sources",
     "data_pipeline.instances.dagster_resource": "data_pipeline.instances.resource",
 }
 """What modules were called when their code was named."""
 
 _FROM_OTHERS = {
+    "data_pipeline.caching.sources": (
+        "data_pipeline.memo.other_io_managers",
+        "SHARED_KEY shared_output",
+    ),
     "data_pipeline.tables.literals": (
         "data_pipeline.database.identifiers",
         "LITERAL_TYPES _Binary _Date _DateTime _Float _Literal _Time _Uuid _zone",

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from data_pipeline.identity.observed_versions import DATA_VERSION_TAG
 from data_pipeline.io_manager.io_manager import InstanceIOManager, TableIOManager
 from data_pipeline.memo.deciding.decisions import Computation, Key, Step
-from data_pipeline.memo.deciding.source_fingerprints import SHARED_KEY
 from data_pipeline.memo.run_steps import PlannedOutput
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store import catalog, staging
@@ -24,8 +23,23 @@ from data_pipeline.transfer.stable_hash import fingerprint
 # `data_pipeline_tests/memo/test_other_io_managers.py` fails when that changes.
 
 
+SHARED_KEY = "data_pipeline/shared"
+"""The metadata of an asset whose value is the same wherever it is loaded; see `shared_output`."""
+
 _MAX_FILES = 20
 """The files of so many people are remembered."""
+
+
+def shared_output() -> dict[str, Any]:
+    """Return asset metadata that declares that the asset's value lies where all runs can load it.
+
+    Use it with an IO manager of your own choice that keeps values in a shared place (a bucket, a
+    network drive, another database): `@dg.asset(io_manager_key="bucket",
+    metadata=shared_output())`. While code and inputs are unchanged, the asset is then up to date
+    for everybody. Without it, its value is looked for where the run is: the file of a
+    `UPathIOManager` must be the one that was written, and what other IO managers keep is loaded.
+    """
+    return {SHARED_KEY: True}
 
 
 class OtherIOManagers:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_pipeline.database.identifiers import literal, quoted
 from data_pipeline.results.ranges.batch_ranges import BatchRanges
-from data_pipeline.sources.file_identity import files_seen
+from data_pipeline.sources.fingerprints import files_seen
 from data_pipeline.sources.location import needs_extra
 from data_pipeline.sources.ranges.rowid_ranges import rowid_ranges
 from data_pipeline.sources.source import Open, Reading, Rows, Source, SourceError

@@ -10,7 +10,7 @@ from typing import Any
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.results.ranges.batch_ranges import BatchRanges
 from data_pipeline.sources.csv_format import csv_columns, csv_names
-from data_pipeline.sources.file_identity import files_read, files_seen
+from data_pipeline.sources.fingerprints import files_read, files_seen
 from data_pipeline.sources.ranges.file_ranges import (
     CsvPieces,
     ParquetPieces,

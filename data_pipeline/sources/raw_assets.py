@@ -14,7 +14,6 @@ from data_pipeline.definition_metadata import kept
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.identity.computation import RAW_TAG
 from data_pipeline.instances.merged_layers import suggestion
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
 from data_pipeline.results.ranges.ranged_rows import RangedRows
 from data_pipeline.runs.dagster_plan import planned_assets
 from data_pipeline.runs.run_end import at_run_end
@@ -25,6 +24,9 @@ from data_pipeline.sources.declared_sources import (
     DeclaredSource,
     changed,
     differences,
+)
+from data_pipeline.sources.fingerprints import (
+    outside_input,
 )
 from data_pipeline.sources.read_ahead import ReadAhead, watched
 from data_pipeline.sources.source import Reading, Source, uncounted_remedy

@@ -63,7 +63,7 @@ def never():
     return os.environ["A"]
 """
 
-IMPORTED = "from data_pipeline.memo.deciding.source_fingerprints import outside_input"
+IMPORTED = "from data_pipeline.sources.fingerprints import outside_input"
 
 READ = {
     "a variable": ("os.environ['A']", "an environment variable (`os.environ`)"),

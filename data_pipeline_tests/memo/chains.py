@@ -12,8 +12,11 @@ import yaml
 from data_pipeline import table_properties
 from data_pipeline.instances import load_configuration
 from data_pipeline.instances.partitions import instance_partitions, raw_partition_mapping
-from data_pipeline.memo.deciding.source_fingerprints import fingerprint_of_frame, outside_input
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.sources.fingerprints import (
+    fingerprint_of_frame,
+    outside_input,
+)
 from data_pipeline_tests.memo.jobs import called
 
 STABLE = ("assert_no_fresh_input", "ignore_fresh_input")

@@ -27,9 +27,11 @@ from data_pipeline import (
 )
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
 from data_pipeline.pipelines.quickstart import assets as quickstart
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline_tests.launch import sliced
 
 STATE = "TEST_STATE"

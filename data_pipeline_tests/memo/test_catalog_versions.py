@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from data_pipeline import sql_query, table_properties
 from data_pipeline.database.connection import database
 from data_pipeline.instances import load_configuration
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline.store import catalog, catalog_versions
 from data_pipeline.store.active_runs import run_registry
 from data_pipeline.store.catalog_versions import VERSION

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from data_pipeline import View
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS, RAW_TO_SAMPLED
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.world import World, new_storage
 

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from data_pipeline import INSTANCE_PARTITIONS, Table, table_properties
 from data_pipeline.instances import load_configuration
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline_tests.io_manager.runs import execute, rows
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.stages import asset

@@ -14,7 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.source_fingerprints import shared_output
+from data_pipeline.memo.other_io_managers import (
+    shared_output,
+)
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.stages import asset, constant, failing

@@ -10,8 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import View, table_properties
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline_tests.io_manager.runs import by_hand, execute, rows
 from data_pipeline_tests.memo.settings import cache_slots
 from data_pipeline_tests.memo.stages import asset

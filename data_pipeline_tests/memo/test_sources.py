@@ -16,6 +16,8 @@ from data_pipeline.instances import Instance, load_configuration
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.memo.deciding.source_fingerprints import (
     fingerprint_function,
+)
+from data_pipeline.sources.fingerprints import (
     fingerprint_of_files,
     fingerprint_of_frame,
     fingerprint_of_table,

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 
 from data_pipeline import RAW_TO_SAMPLED
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.memo.jobs import called
 from data_pipeline_tests.memo.stages import asset

@@ -14,7 +14,9 @@ import sqlalchemy as sa
 
 from data_pipeline import ForeignKey, file_tables, instance_resources
 from data_pipeline.errors import ConfigurationError, DataPipelineError
-from data_pipeline.memo.deciding.source_fingerprints import fingerprint_function
+from data_pipeline.memo.deciding.source_fingerprints import (
+    fingerprint_function,
+)
 from data_pipeline.sources.declared_sources import refreshing
 from data_pipeline.store.table_properties import declared_properties
 from data_pipeline_tests.io_manager.runs import rows

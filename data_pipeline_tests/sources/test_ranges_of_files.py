@@ -29,7 +29,7 @@ from data_pipeline import database_tables, file_tables, instance_resources
 from data_pipeline.errors import DatabaseError, UnsupportedDataError
 from data_pipeline.results.ranges.batch_ranges import BatchRanges
 from data_pipeline.sources.declared_sources import refreshing
-from data_pipeline.sources.file_identity import files_seen
+from data_pipeline.sources.fingerprints import files_seen
 from data_pipeline.sources.ranges import file_ranges
 from data_pipeline.sources.ranges.csv_cuts import csv_cuts
 from data_pipeline.sources.ranges.postgres_range_reads import RangesWithin

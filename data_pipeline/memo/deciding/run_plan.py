@@ -25,7 +25,10 @@ from data_pipeline.memo.deciding.decisions import (
     not_taken,
 )
 from data_pipeline.memo.deciding.fresh_input import kept_out, refusal
-from data_pipeline.memo.deciding.source_fingerprints import declared_sources, with_fingerprints
+from data_pipeline.memo.deciding.source_fingerprints import (
+    declared_sources,
+    with_fingerprints,
+)
 from data_pipeline.memo.other_io_managers import OtherIOManagers
 from data_pipeline.memo.restoring import KeptResults, can_restore, kept_results
 from data_pipeline.memo.run_knowledge import RunKnowledge

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.sources.csv_format import csv_convert_options, csv_parse_options
-from data_pipeline.sources.file_identity import files_read, files_seen
+from data_pipeline.sources.fingerprints import files_read, files_seen
 from data_pipeline.sources.ranges.csv_cuts import csv_cuts
 from data_pipeline.sources.source import SourceError
 from data_pipeline.sources.source_catalog import SourceRelation

@@ -8,8 +8,10 @@ import pandas as pd
 import psycopg2
 
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 
 
 def gate(key):

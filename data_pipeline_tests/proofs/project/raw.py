@@ -6,8 +6,10 @@ import pandas as pd
 
 from data_pipeline import table_properties
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
 from data_pipeline.sampling import copy_filtered_inputs
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline_tests.proofs.project.generations import called, generation
 
 CUSTOMERS, ORDERS = 200, 2000

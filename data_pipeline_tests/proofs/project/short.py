@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from data_pipeline import sql_query
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 from data_pipeline_tests.proofs.project import days
 from data_pipeline_tests.proofs.project.generations import called, generation
 

@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from data_pipeline import Table, View
 from data_pipeline.assembly import instance_definitions
 from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
-from data_pipeline.memo.deciding.source_fingerprints import outside_input
 from data_pipeline.sampling.copy_filtered_inputs import copy_filtered_inputs
+from data_pipeline.sources.fingerprints import (
+    outside_input,
+)
 
 if os.environ.get("EARLY"):
     os.kill(os.getpid(), signal.SIGTERM)
