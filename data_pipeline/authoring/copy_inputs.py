@@ -10,7 +10,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from data_pipeline.code_version.code_version import code_version_of
-from data_pipeline.database.connection import database, run
+from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.explicit_choice import OWN_COPY
@@ -20,13 +20,9 @@ from data_pipeline.instances.settings.caching_and_kept_versions import Validatio
 from data_pipeline.results.build import build_from_batches
 from data_pipeline.results.sql_query import compiled, is_query, unwrapped
 from data_pipeline.sampling.code_identity import sampling_version
-from data_pipeline.sampling.earlier.staying_tables import (
-    is_there,
-    log_not_taken,
-    recorded_versions,
-)
 from data_pipeline.sampling.filtered_frames import filtered
 from data_pipeline.sampling.input_step import (
+    CopiedRows,
     InputOutput,
     InputStep,
     OutputKind,
@@ -37,25 +33,17 @@ from data_pipeline.sampling.input_step import (
 )
 from data_pipeline.sampling.plan.sample_plan import has_root
 from data_pipeline.sampling.plan.schema_graph import schema_graph
-from data_pipeline.sampling.sample_request import OwnRows
+from data_pipeline.sampling.sample_request import OwnRows, Query
 from data_pipeline.sampling.scratch_schema import scratch_schema
-from data_pipeline.sampling.weights import (
-    roles_without_selection,
-    weighted_view,
-    with_declared_key,
-)
-from data_pipeline.store.lookup import made_from
-from data_pipeline.store.reading import catalog_row_of, properties_of, reference, stream
+from data_pipeline.store.reading import reference, stream
 from data_pipeline.store.table_properties import (
     Properties,
-    Table,
 )
 from data_pipeline.transfer.frames import from_reader, to_reader
 from data_pipeline.transfer.stable_hash import fingerprint
 
 _ALL = CopyFilter(rate=1.0)
 
-Query = sa.SelectBase | sa.TextClause | sa.FromClause
 Filter = Callable[["InputCopy"], Mapping[str, Query]]
 
 
@@ -197,7 +185,7 @@ class _Step:
             own = partial(self._own, instance)
             yield from self.inner.results(instance, outputs, sources, log, how, own)
         else:
-            yield from self._in_database(instance, outputs, sources, log, not how.asks_sources)
+            yield from self._in_database(instance, outputs, sources, log, how)
 
     def _is_sampled(self, instance: Instance) -> bool:
         """Whether an instance has a sample of these tables besides."""
@@ -217,24 +205,20 @@ class _Step:
         outputs: Mapping[str, InputOutput],
         sources: Mapping[str, Any],
         log: logging.Logger,
-        stable: bool,
+        how: Validation,
     ) -> Iterator[tuple[str, Any]]:
-        tables = {
-            name: with_declared_key(source, self._origin(instance, name), self.declared[name])
-            for name, source in sources.items()
+        tables = self.inner.prepared(instance, outputs, sources, log)
+        rows = {
+            name: CopiedRows(
+                name,
+                query,
+                OwnRows(query, frozenset()).of(tables[name]),
+                _ALL,
+                tuple(_read_by(query, tables)),
+            )
+            for name, query in self._queries(instance, tables).items()
         }
-        queries = self._queries(instance, tables)
-        for name, output in in_order(outputs):
-            made = self._table(instance, tables, queries, log, stable, output.table)
-            if output.kind is OutputKind.ROWS:
-                yield name, made
-                continue
-            own, source = StageTable(self.stage, output.table), tables[output.table]
-            if output.kind is OutputKind.ROLES:
-                rows = OwnRows(queries[output.table], frozenset()).of(source)
-                yield name, roles_without_selection(own, source, _ALL, rows, made.inputs)
-            else:
-                yield name, weighted_view(instance, own, source, "", made.inputs)
+        yield from self.inner.copies(instance, outputs, tables, rows, log, how)
 
     def _in_memory(
         self,
@@ -255,9 +239,6 @@ class _Step:
                 continue
             kept = filtered(own, frame, self.declared[output.table].primary_key, _ALL)
             yield name, kept.roles() if output.kind is OutputKind.ROLES else kept.weighted()
-
-    def _origin(self, instance: Instance, name: str) -> StageTable:
-        return made_from(instance, self.inner.raw[name], StageTable(self.stage, name))[1]
 
     def _queries(self, instance: Instance, tables: Mapping[str, sa.Table]) -> Mapping[str, Query]:
         """Return the query for each table: that of the function, or all rows."""
@@ -280,35 +261,6 @@ class _Step:
                     f"{what}. {suggestion(str(name), tables)}"
                 )
         return found
-
-    def _table(
-        self,
-        instance: Instance,
-        tables: Mapping[str, sa.Table],
-        queries: Mapping[str, Query],
-        log: logging.Logger,
-        stable: bool,
-        name: str,
-    ) -> Table:
-        """Return an input table; where it may stay, made of what it was made of before."""
-        versions = {}
-        for other in _read_by(queries[name], tables):
-            row = catalog_row_of(tables[other])
-            owner, origin = made_from(
-                instance, self.inner.raw[other], StageTable(self.stage, other)
-            )
-            versions[f"{owner.instance_id}/{origin}"] = row.data_version if row else None
-        declared = properties_of(tables[name])
-        made = Table.of(queries[name], declared, versions)
-        if stable:
-            own = StageTable(self.stage, name)
-            with database(instance).begin() as connection:
-                before = recorded_versions(connection, instance, own, versions)
-                stays = Table.of(queries[name], declared, before)
-                if is_there(connection, instance, own, stays, self.declared[name]):
-                    log_not_taken(log, {name: before}, {name: versions})
-                    return stays
-        return made
 
     def _filtered(
         self,

@@ -23,7 +23,7 @@ from data_pipeline.sampling.earlier.staying_tables import (
 )
 from data_pipeline.sampling.first_rows import selected_query
 from data_pipeline.sampling.prediction.prediction_messages import log_names_of_weights
-from data_pipeline.sampling.sample_request import Own, Request, Versions
+from data_pipeline.sampling.sample_request import Own, Query, Request, Versions
 from data_pipeline.sampling.sampled_inputs import SampledInputs, sampled_inputs
 from data_pipeline.sampling.weights import (
     roles_table,
@@ -262,6 +262,27 @@ def in_order(outputs: Mapping[str, InputOutput]) -> list[tuple[str, InputOutput]
 
 
 @dataclass(frozen=True)
+class CopiedRows:
+    """The rows of a source table that an instance takes, where it draws no sample.
+
+    Attributes:
+        name: The input table.
+        query: The query for them.
+        rows: The same, with the columns of the source.
+        keep: With which probability it takes them.
+        reads: The input tables behind whose sources the query looks.
+        version: What tells these rows from others, besides the query.
+    """
+
+    name: str
+    query: Query
+    rows: sa.Select[Any]
+    keep: CopyFilter
+    reads: tuple[str, ...]
+    version: str = ""
+
+
+@dataclass(frozen=True)
 class InputStep:
     """Makes the input tables of one stage.
 
@@ -318,20 +339,62 @@ class InputStep:
             for name, output in ordered:
                 yield name, in_memory.output(output)
             return
-        sources = {
+        sources = self.prepared(instance, outputs, sources, log)
+        with sampled_inputs(request, log) as sample:
+            if sample is not None:
+                yield from ((name, _sampled(sample, output)) for name, output in ordered)
+            else:
+                rows = {name: self._filtered(instance, name, t) for name, t in sources.items()}
+                yield from self.copies(instance, outputs, sources, rows, log, how)
+
+    def prepared(
+        self,
+        instance: Instance,
+        outputs: Mapping[str, InputOutput],
+        sources: Mapping[str, sa.Table],
+        log: logging.Logger,
+    ) -> Mapping[str, sa.Table]:
+        """Return the sources with the keys that are declared of them."""
+        keyed = {
             name: with_declared_key(source, self._origin(instance, name)[1], self.declared[name])
             for name, source in sources.items()
         }
         weighted = {o.table for o in outputs.values() if o.kind is OutputKind.WEIGHTED}
-        log_names_of_weights(log, {name: sources[name] for name in weighted})
-        with sampled_inputs(request, log) as sample:
-            inputs = {} if sample else self._inputs(request, sources, log)
-            for name, output in ordered:
-                if sample is not None:
-                    yield name, _sampled(sample, output)
-                else:
-                    source, versions = sources[output.table], inputs[output.table]
-                    yield name, self._in_database(instance, output, source, versions)
+        log_names_of_weights(log, {name: keyed[name] for name in weighted})
+        return keyed
+
+    def copies(
+        self,
+        instance: Instance,
+        outputs: Mapping[str, InputOutput],
+        sources: Mapping[str, sa.Table],
+        rows: Mapping[str, CopiedRows],
+        log: logging.Logger,
+        how: Validation,
+    ) -> Iterator[tuple[str, Any]]:
+        """Return the outputs that are asked for of given rows, by name.
+
+        Args:
+            instance: The instance.
+            outputs: What is asked for, by name.
+            sources: What the input tables are made from, prepared.
+            rows: Which rows of them.
+            log: The log of the run.
+            how: Whether copies that are there stay, whatever their source has become.
+        """
+        request = self._request(instance, outputs)
+        stable = not how.asks_sources and instance.copies
+        inputs = self._inputs(replace(request, stable=stable), sources, rows, log)
+        for name, output in in_order(outputs):
+            table, source = StageTable(self.stage, output.table), sources[output.table]
+            own, versions = rows[output.table], inputs[output.table]
+            if output.kind is OutputKind.ROLES:
+                yield name, roles_without_selection(table, source, own.keep, own.rows, versions)
+            elif output.kind is OutputKind.WEIGHTED:
+                yield name, weighted_view(instance, table, source, own.version, versions)
+            else:
+                copied = Table.of(own.query, properties_of(source), versions)
+                yield name, copied if instance.copies else View(source)
 
     def _request(self, instance: Instance, outputs: Mapping[str, InputOutput]) -> Request:
         def of(kind: OutputKind) -> frozenset[str]:
@@ -346,56 +409,33 @@ class InputStep:
             roles=of(OutputKind.ROLES),
         )
 
-    def _in_database(
-        self,
-        instance: Instance,
-        output: InputOutput,
-        source: sa.Table,
-        inputs: Versions,
-    ) -> View | Table:
-        """Return an output of an instance that loads for itself, or that copies by filters."""
-        table = StageTable(self.stage, output.table)
-        if output.kind is OutputKind.ROWS:
-            if not instance.copies:
-                return View(source)
-            return self._copied(instance, table, source, inputs)
-        if output.kind is OutputKind.ROLES:
-            return self._roles(instance, table, source, inputs)
-        keep = self._filter(instance, table)
-        return weighted_view(instance, table, source, f"{keep.cnt} {keep.rate}", inputs)
-
-    def _copied(
-        self, instance: Instance, table: StageTable, source: sa.Table, inputs: Versions
-    ) -> Table:
-        rows = selected_query(table, source, self._filter(instance, table))
-        return Table.of(rows, properties_of(source), inputs)
-
-    def _roles(
-        self, instance: Instance, table: StageTable, source: sa.Table, inputs: Versions
-    ) -> Table:
-        keep = self._filter(instance, table)
+    def _filtered(self, instance: Instance, name: str, source: sa.Table) -> CopiedRows:
+        """Return the rows that the filter of an instance keeps; all, where it loads for itself."""
+        table = StageTable(self.stage, name)
+        copies = instance.copies
+        keep = instance.copy_filter(table.stage, table.name) if copies else CopyFilter(rate=1.0)
         rows = selected_query(table, source, keep)
-        return roles_without_selection(table, source, keep, rows, inputs)
-
-    def _filter(self, instance: Instance, table: StageTable) -> CopyFilter:
-        if not instance.copies:
-            return CopyFilter(rate=1.0)
-        return instance.copy_filter(table.stage, table.name)
+        return CopiedRows(name, rows, rows, keep, (name,), f"{keep.cnt} {keep.rate}")
 
     def _inputs(
-        self, request: Request, sources: Mapping[str, sa.Table], log: logging.Logger
+        self,
+        request: Request,
+        sources: Mapping[str, sa.Table],
+        rows: Mapping[str, CopiedRows],
+        log: logging.Logger,
     ) -> Mapping[str, Versions]:
-        """Return for each input table the data version of what it is made from, or was."""
-        current: dict[str, Versions] = {}
+        """Return for each input table the data versions of what it is made from, or was."""
+        read: dict[str, tuple[str, str | None]] = {}
         for name, source in sources.items():
             owner, table = self._origin(request.instance, name)
             row = catalog_row_of(source)
-            current[name] = {f"{owner.instance_id}/{table}": row.data_version if row else None}
+            read[name] = f"{owner.instance_id}/{table}", row.data_version if row else None
+        current = {name: dict(read[other] for other in own.reads) for name, own in rows.items()}
         if not request.stable:
             return current
         with database(request.instance).begin() as connection:
             staying = {
-                name: self._kept_versions(connection, request, name, source, current[name])
+                name: self._kept_versions(connection, request, source, rows[name], current[name])
                 for name, source in sources.items()
             }
         made = {name: versions for name, versions in staying.items() if versions}
@@ -406,19 +446,19 @@ class InputStep:
         self,
         connection: sa.Connection,
         request: Request,
-        name: str,
         source: sa.Table,
+        rows: CopiedRows,
         current: Versions,
     ) -> Versions | None:
         """Return what a table was made of if all that is asked for of it is there; else None."""
-        instance, table = request.instance, StageTable(self.stage, name)
+        instance, table = request.instance, StageTable(self.stage, rows.name)
         before = recorded_versions(connection, instance, table, current)
         wanted = []
-        if name in request.tables:
-            copied = self._copied(instance, table, source, before)
-            wanted.append((table, copied, self.declared[name]))
-        if name in request.roles:
-            roles = self._roles(instance, table, source, before)
+        if rows.name in request.tables:
+            copied = Table.of(rows.query, properties_of(source), before)
+            wanted.append((table, copied, self.declared[rows.name]))
+        if rows.name in request.roles:
+            roles = roles_without_selection(table, source, rows.keep, rows.rows, before)
             wanted.append((roles_table(table), roles, Properties()))
         stays = all(is_there(connection, instance, *item) for item in wanted)
         return before if stays else None

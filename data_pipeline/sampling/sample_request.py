@@ -19,6 +19,9 @@ Versions = Mapping[str, str | None]
 """Data versions by `instance/stage/table`; None where one is not known."""
 
 
+Query = sa.SelectBase | sa.TextClause | sa.FromClause
+
+
 @dataclass(frozen=True)
 class OwnRows:
     """The rows of a source table that a function of the user leaves to choose from.
@@ -28,7 +31,7 @@ class OwnRows:
         reads: The input tables behind whose sources it looks.
     """
 
-    query: sa.SelectBase | sa.TextClause | sa.FromClause
+    query: Query
     reads: frozenset[str]
 
     def of(self, source: sa.Table) -> sa.Select[Any]:
