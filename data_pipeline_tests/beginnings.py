@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline_tests.plain_roles import drop_database
+from data_pipeline_tests.plain_roles import drop_database, maintenance
 
 BeginWith: TypeAlias = Callable[[Hashable, Callable[[], Any]], Any]
 """Lets the database of a test be as a function leaves it, and gives what that returns.
@@ -70,7 +70,6 @@ class Beginnings:
             drop_database(self.superuser_url, name)
 
     def _execute(self, *statements: str) -> None:
-        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        with engine.connect() as connection:
+        with maintenance(self.url).connect() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)

@@ -219,14 +219,13 @@ def cheaply(connection: sa.Connection) -> str:
 @pytest.fixture
 def database_url(server_url: sa.URL, superuser_url: sa.URL) -> Iterator[sa.URL]:
     """URL of an empty database that this test alone uses (driver psycopg2)."""
+    from data_pipeline.database.connection import close_databases
+    from data_pipeline_tests.plain_roles import drop_database, maintenance
+
     name = f"test_{uuid.uuid4().hex[:12]}"
-    admin = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with admin.connect() as connection:
+    with maintenance(server_url).connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name} {cheaply(connection)}")
     yield server_url.set(database=name)
-    from data_pipeline.database.connection import close_databases
-    from data_pipeline_tests.plain_roles import drop_database
-
     close_databases(name)  # a process has a thousand files at most
     drop_database(superuser_url, name)
 

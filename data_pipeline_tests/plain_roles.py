@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import sqlalchemy as sa
 
@@ -12,9 +13,15 @@ from data_pipeline_tests.io_manager.runs import execute
 PASSWORD = "plain_password"
 
 
+@cache
+def maintenance(url: sa.URL) -> sa.Engine:
+    """Return connections to a maintenance database, kept from test to test."""
+    return sa.create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+
+
 def drop_database(superuser_url: sa.URL, name: str) -> None:
     """Drop a database, whoever is at work in it: its owner may not end an autovacuum there."""
-    admin = sa.create_engine(superuser_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    admin = maintenance(superuser_url)
     quoted = admin.dialect.identifier_preparer.quote_identifier(name)
     with admin.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
