@@ -14,6 +14,7 @@ from data_pipeline.database.connection import (
     Database,
     database,
     ensure_schema,
+    run,
 )
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.database.lock_waiting import building
@@ -200,6 +201,7 @@ class Store:
         for table in (table for table in left if table.name not in tables):
             make_room(self.database, self.instance, table, origin.run_id, self.log)
         with self._building(asset, origin) as (session, look):
+            look = replace(look, unknown=None)  # it takes no place
             self.put_on_list(self.make_room(session, look, asset, origin), row, origin)
         return Stored(row.data_version, facts)
 
@@ -236,6 +238,28 @@ class Store:
                 session, found = stack.enter_context(locked)
             yield session, staging.look_of(found)
 
+    def _check_place(self, session: sa.Connection, look: Look, table: StageTable) -> None:
+        """Refuse to take the place of what users have made by hand, unless that is an empty table.
+
+        Raises:
+            ConfigurationError: There is such a relation.
+        """
+        if look.unknown is None:
+            return
+        place = committed(self.instance, table)
+        rows = f"SELECT EXISTS (SELECT FROM {place.quoted})"
+        if look.unknown == "r" and not run(session, rows).scalar():
+            self.log.warning(
+                f"{place}, an empty table that no run has made, will be replaced by `{table}`"
+            )
+            return
+        raise ConfigurationError(
+            f"Table `{table}` would take the place of {place}, which somebody has made by hand: "
+            "the catalog of the instance does not know it. Nothing of it was changed. Rename it "
+            f"(ALTER TABLE {place.quoted} RENAME TO ...), drop it if nobody needs it, or give the "
+            f"asset another name; then run again: {self.instance.build_command}"
+        )
+
     def make_room(
         self, session: sa.Connection, look: Look, table: StageTable, origin: Origin
     ) -> Room:
@@ -248,6 +272,7 @@ class Store:
                 f"`{self.instance.schema(table.stage)}.{look.other_case}`, which exists; unquoted "
                 "SQL would mix them up. Rename the asset, or drop the other table."
             )
+        self._check_place(session, look, table)
         if look.is_taken:
             make_room(self.database, self.instance, table, origin.run_id, self.log)
         if not look.has_schema:

@@ -50,6 +50,7 @@ class Look:
 
     Attributes:
         other_case: A relation whose name differs in upper and lower case alone.
+        unknown: The kind of a relation at its place that no run has made, as in pg_class.
         is_alive: Whether the run is listed as being at work.
         has_schema: Whether the staging schema is there.
         is_taken: Whether something is staged already, or left of it.
@@ -61,6 +62,7 @@ class Look:
     """
 
     other_case: str | None
+    unknown: str | None
     is_alive: bool
     has_schema: bool
     is_taken: bool
@@ -125,9 +127,11 @@ def look_query(instance: Instance, table: StageTable, run_id: str) -> str:
 
 def look_of(found: Sequence[Any]) -> Look:
     """Read the row of `look_query`."""
-    other_case, is_alive, has_schema, is_taken, own, is_committed, query_key, before = found
+    other_case, unknown, is_alive, has_schema, is_taken, own, *of_committed = found
+    is_committed, query_key, before = of_committed
     return Look(
         other_case,
+        unknown,
         is_alive,
         has_schema,
         is_taken,
