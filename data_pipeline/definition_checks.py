@@ -300,20 +300,25 @@ def check_backfill_policies(assets: Iterable[dg.AssetsDefinition]) -> None:
 def check_annotations(assets: Iterable[dg.AssetsDefinition]) -> None:
     """Refuse parameters whose annotation no table, or not the one behind them, can be given as.
 
-    What an asset returns is known here where it says so.
+    What an asset returns is known here where it says so; what another IO manager gives, is not.
 
     Raises:
         ConfigurationError: There is one.
     """
     assets = list(assets)
-    returned = {key: _returned(asset, key) for asset in assets for key in asset.keys}
+    made = {key: _output(asset, key) for asset in assets for key in asset.keys}
     for asset in assets:
         if isinstance(asset.node_def, dg.GraphDefinition):
             continue
         for name, key in asset.keys_by_input_name.items():
-            asked = asset.node_def.input_def_named(name).dagster_type
+            parameter, output = asset.node_def.input_def_named(name), made.get(key)
+            loaded_by = parameter.input_manager_key or (output and output.io_manager_key)
+            if loaded_by not in (None, _IO_MANAGER):
+                continue
+            asked = parameter.dagster_type
             kind = Any if asked.is_nothing else asked.typing_type  # nothing arrives from `deps=`
-            if (reason := _misfit(kind, returned.get(key))) is not None:
+            returned = output and output.dagster_type.typing_type
+            if (reason := _misfit(kind, returned)) is not None:
                 reader = ", ".join(sorted("/".join(k.path) for k in asset.keys))
                 raise ConfigurationError(
                     f"Asset `{reader}`: its parameter `{name}` is annotated with {shown(kind)}, "
@@ -324,9 +329,8 @@ def check_annotations(assets: Iterable[dg.AssetsDefinition]) -> None:
                 )
 
 
-def _returned(asset: dg.AssetsDefinition, key: dg.AssetKey) -> Any:
-    output = asset.node_def.output_def_named(asset.get_output_name_for_asset_key(key))
-    return output.dagster_type.typing_type
+def _output(asset: dg.AssetsDefinition, key: dg.AssetKey) -> Any:
+    return asset.node_def.output_def_named(asset.get_output_name_for_asset_key(key))
 
 
 def _misfit(kind: Any, returned: Any) -> str | None:

@@ -256,3 +256,25 @@ def test_what_cannot_be_is_refused_when_it_loads() -> None:
     instance_definitions([constant("s/a", 1), reader])  # Dagster finds the only one of the name
     for kind in (pd.DataFrame | None, dict[str, sa.Table], sa.FromClause, Any, dict):
         instance_definitions([frame, reading(kind)])
+
+    @dg.input_manager
+    def counting(context: dg.InputContext) -> int:
+        return 1
+
+    @dg.asset(partitions_def=INSTANCE_PARTITIONS, key=["s", "elsewhere"], io_manager_key="files")
+    def stored_elsewhere() -> pd.DataFrame:
+        return pd.DataFrame()
+
+    @dg.asset(
+        partitions_def=INSTANCE_PARTITIONS,
+        key=["s", "count"],
+        ins={
+            "frame": dg.AssetIn(["s", "frame"], input_manager_key="counting"),
+            "path": dg.AssetIn(["s", "elsewhere"]),
+        },
+    )
+    def count(frame: int, path: pd.Series) -> None:
+        pass
+
+    resources = {"counting": counting, "files": dg.FilesystemIOManager()}
+    instance_definitions([frame, stored_elsewhere, count], resources=resources)
