@@ -52,6 +52,7 @@ class CodePart:
         warned: What it refers to that the source does not tell.
         reads: The values that it reads when it runs.
         seeds: The generators of random numbers that it gives a seed.
+        reads_definition: Whether it reads what the definition of an asset says, by its context.
     """
 
     name: str
@@ -61,6 +62,7 @@ class CodePart:
     warned: tuple[Warned, ...] = ()
     reads: tuple[ValueRead, ...] = ()
     seeds: frozenset[str] = frozenset()
+    reads_definition: bool = False
 
 
 class _Done:
@@ -181,6 +183,7 @@ class CodeParts:
             tuple(dict.fromkeys(targets.warned)),
             tuple(dict.fromkeys(reads)),
             generators_seeded(targets.outside),
+            any(map(_reads_definition, kept)),
         )
 
     def given_to_libraries(self, module: Module, node: ast.AST) -> set[str]:
@@ -190,17 +193,19 @@ class CodeParts:
             return self._given[place]
         names = self._given[place] = set[str]()
         for decorator in getattr(self._undecorated(module, node), "decorator_list", []):
-            if isinstance(decorator, ast.Call) and self._is_outside(module, decorator.func):
+            if isinstance(decorator, ast.Call) and self._is_of_library(module, decorator.func):
                 arguments = [*decorator.args, *(item.value for item in decorator.keywords)]
                 names |= {reference.name for reference in references(arguments)}
         return names
 
-    def _is_outside(self, module: Module, function: ast.expr) -> bool:
+    def _is_of_library(self, module: Module, function: ast.expr) -> bool:
+        """Whether a decorator is one of a library other than Dagster: what that gets is known."""
         root, attributes = chain(function)
         if not isinstance(root, ast.Name):
             return False
         reference = Reference(root.id, attributes, root.lineno)
-        return any(isinstance(item, External) for item in self.project.resolve(module, reference))
+        found = self.project.resolve(module, reference)
+        return any(isinstance(item, External) and not _is_dagster(item) for item in found)
 
     def _definition(self, target: Definition) -> CodePart:
         module = self.project.module(target.module)
@@ -287,12 +292,17 @@ class CodeParts:
         return node
 
 
-def _reads_definition(function: ast.AST) -> bool:
-    """Whether a function reads what its decorators say, by the context of its step."""
-    return any(getattr(item, "attr", None) in _DEFINITION for item in ast.walk(function))
+def _reads_definition(node: ast.AST) -> bool:
+    """Whether code reads what the decorators of an asset say, by the context of its step."""
+    return any(_is_definition(item) for item in ast.walk(node) if isinstance(item, ast.Attribute))
 
 
-_DEFINITION = frozenset({"assets_def", "op_def"})
+def _is_definition(node: ast.Attribute) -> bool:
+    is_tags = node.attr == "tags" and getattr(node.value, "attr", None) == "op"
+    return is_tags or node.attr in _DEFINITION
+
+
+_DEFINITION = frozenset({"assets_def", "job_def", "op_def", "repository_def"})
 
 
 def _is_ours(module: Module) -> bool:

@@ -33,7 +33,10 @@ from data_pipeline.code_version.live_code import (
     asked_resources,
     asset_functions,
     asset_structure,
+    declared,
+    declared_inputs,
     declared_versions,
+    io_managers,
 )
 from data_pipeline.code_version.normalised_syntax import digest
 from data_pipeline.code_version.project_code import (
@@ -227,8 +230,11 @@ class _Reads:
     def __init__(self) -> None:
         self._found: dict[ValueRead, None] = {}
         self._seeds: set[str] = set()
+        self.definition = False
+        """Whether they read what the definition of their asset says."""
 
     def add(self, part: CodePart) -> None:
+        self.definition |= part.reads_definition
         self._found.update(dict.fromkeys(part.reads))
         self._seeds |= part.seeds
 
@@ -255,40 +261,51 @@ class _Computation:
 
     def version(self, asset: dg.AssetsDefinition | Callable[..., Any]) -> CodeVersion:
         if not isinstance(asset, dg.AssetsDefinition):
-            return self._traced([asset], [])
-        resources = resource_code(
-            asked_resources(asset), {**self._resources, **asset.resource_defs}
-        )
+            return self._traced([asset])
+        known = {**self._resources, **asset.resource_defs}
+        asked = asked_resources(asset)
+        resources = [(item, False) for item in resource_code(asked, known)]
+        resources += [(item, True) for item in resource_code(io_managers(asset) - asked, known)]
         functions = list(asset_functions(asset).values())
-        declared = {
+        ops = {
             f"op {name}": f"op {digest(version)}"
             for name, version in declared_versions(asset).items()
         }
-        return self._traced(functions, asset_structure(asset), list(resources), declared)
+        return self._traced(functions, asset, resources, ops)
 
     def _traced(
         self,
         entries: Sequence[Callable[..., Any]],
-        structure: list[str],
-        resources: Sequence[Any] = (),
-        declared: Mapping[str, str] | None = None,
+        asset: dg.AssetsDefinition | None = None,
+        resources: Sequence[tuple[Any, bool]] = (),
+        ops: Mapping[str, str] | None = None,
     ) -> CodeVersion:
-        parts = dict(declared or {})
+        parts = dict(ops or {})
         warned: dict[Warned, None] = {}
         reads = _Reads()
-        if structure:
+        if asset is not None and (structure := asset_structure(asset)):
             parts["graph"] = f"graph {digest(*structure)}"
         for entry in entries:
             code = self._parts_for(entry)
             live = LiveCode(code)
             live.follow(entry)
             self._reached(code, list(live.found.values()), parts, warned, reads)
-        for resource in resources:
+        for resource, is_io_manager in resources:
             code = self._parts_for_resource(resource, entries)
             live = LiveCode(code)
             live.follow_resource(resource)
-            self._reached(code, list(live.found.values()), parts, warned, reads)
+            # What an IO manager reads is what it has stored.
+            seen = _Reads() if is_io_manager else reads
+            self._reached(code, list(live.found.values()), parts, warned, seen)
             self._add_package(External(_defining(resource).__module__ or ""), parts)
+        if asset is not None:
+            code = self._parts_for(entries[0])
+            live = LiveCode(code)
+            for name, said in declared_inputs(asset).items():
+                live.hold("the asset", f"input `{name}`", said)
+            if reads.definition:
+                live.hold("the asset", "its definition", declared(asset))
+            self._reached(code, list(live.found.values()), parts, warned, reads)
         ordered = dict(sorted(parts.items()))
         version = digest(*(f"{name} {said}" for name, said in ordered.items()))
         unresolved = [(item.place, item.what) for item in warned]

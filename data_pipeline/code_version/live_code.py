@@ -41,6 +41,43 @@ def asked_resources(asset: dg.AssetsDefinition) -> set[str]:
     return {key for operation in _operations(asset) for key in operation.required_resource_keys}
 
 
+def io_managers(asset: dg.AssetsDefinition) -> set[str]:
+    """Return the keys of what loads the inputs of an asset, where it says so, and stores it."""
+    operations = list(_operations(asset))
+    stored_by = {made.io_manager_key for operation in operations for made in operation.output_defs}
+    return stored_by.union(*map(input_managers, operations))
+
+
+def input_managers(operation: dg.OpDefinition) -> set[str]:
+    """Return the keys of what loads the inputs of an op, where it says so."""
+    return {item.input_manager_key for item in operation.input_defs if item.input_manager_key}
+
+
+def declared(asset: dg.AssetsDefinition) -> Any:
+    """Return what an asset's decorators say of it that its code can read by its context."""
+    tags = [dict(operation.tags) for operation in _operations(asset)]
+    said = [(spec.key, spec.metadata, spec.tags, spec.group_name) for spec in asset.specs]
+    return tags, [
+        (key, {n: v for n, v in metadata.items() if not n.startswith(_OWN_METADATA)}, *others)
+        for key, metadata, *others in said
+    ]
+
+
+def declared_inputs(asset: dg.AssetsDefinition) -> Mapping[str, tuple[Any, Any]]:
+    """Return what decorators say of inputs: metadata, and defaults that functions do not have."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for operation in _operations(asset):
+        function = getattr(operation.compute_fn, "decorated_fn", None)
+        own = inspect.signature(function).parameters if function else {}
+        for item in operation.input_defs:
+            default = item.default_value if item.has_default_value else None
+            if item.name in own and default is own[item.name].default:
+                default = None
+            if default is not None or item.metadata:
+                found[f"{operation.name}.{item.name}"] = (default, dict(item.metadata or {}))
+    return found
+
+
 def declared_versions(asset: dg.AssetsDefinition) -> Mapping[str, str]:
     """Return the versions that ops of a graph asset declare of themselves, by their names."""
     # Its property `version` warns, and says to use one that there is not.
@@ -80,6 +117,7 @@ def _function(operation: dg.OpDefinition) -> Callable[..., Any]:
 
 
 _WRITTEN_TYPES = (types.GenericAlias, types.UnionType, typing.TypeVar)
+_OWN_METADATA = ("data_pipeline/", "dagster/")
 _CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, int, float)
 _METHODS: tuple[type, ...] = (types.FunctionType, property, staticmethod, classmethod)
 _METHODS += (functools.cached_property, functools.partialmethod, functools.singledispatchmethod)
@@ -104,6 +142,16 @@ class LiveCode:
                 self._function(function, own=True)
         if not isinstance(entry, types.FunctionType):
             self._value("the asset", "its callable", entry, "the asset")
+
+    def hold(self, name: str, what: str, value: Any) -> None:
+        """Add a value that an asset gets from its definition.
+
+        Args:
+            name: The asset.
+            what: What the value is, in words.
+            value: The value.
+        """
+        self._value(name, what, value, name)
 
     def follow_resource(self, resource: Any) -> None:
         """Add the code of a resource: its class, its function, or what an object is made of.
@@ -192,6 +240,8 @@ class LiveCode:
             for item in value.values() if isinstance(value, dict) else [value]:
                 if isinstance(item, types.FunctionType):
                     self._function(item)
+                elif self._module_of(type(item)) is not None:
+                    self._class(type(item))
         return name
 
     def _closure(self, function: types.FunctionType, name: str, place: str) -> None:

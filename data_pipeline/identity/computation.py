@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from data_pipeline.code_version.live_code import input_managers
 from data_pipeline.code_version.nondeterminism import SOURCE_KEY
 from data_pipeline.database.connection import database
 from data_pipeline.definition_metadata import kept_value
@@ -58,7 +59,9 @@ def op_context(
         ops, names = [definition], [name]
     return OpContext(
         config={op: resolved.ops[op].config for op in names if op in resolved.ops},
-        resources=resources.seen({key for op in ops for key in op.required_resource_keys}),
+        resources=resources.seen(
+            {key for op in ops for key in {*op.required_resource_keys, *input_managers(op)}}
+        ),
         wiring=wiring(job, handle),
     )
 

@@ -336,6 +336,21 @@ def test_what_a_wrapper_also_closes_over_is_known(tmp_path: Path) -> None:
     assert project.changed_by(lambda it: it.edit("assets.py", "return 1", "return 2")) == {"a"}
 
 
+def test_metadata_from_a_factory_count_where_code_reads_them(tmp_path: Path) -> None:
+    text = """
+    import dagster as dg
+    def made(name, number):
+        @dg.asset(name=name, metadata={"number": number})
+        def load(context):
+            return context.assets_def.metadata_by_key[context.asset_key]["number"]
+        return load
+    assets = [made("a", 1), made("b", 2)]
+    """
+    project = MadeProject(tmp_path, {"assets.py": text})
+    change = ("assets.py", '("b", 2)', '("b", 3)')
+    assert project.changed_by(lambda it: it.edit(*change)) == {"b"}
+
+
 def test_a_function_that_closes_over_itself(tmp_path: Path) -> None:
     text = """
     import dagster as dg

@@ -29,6 +29,18 @@ USED = ("helpers.py", "x + 1", "x + 2")
 UNUSED = ("helpers.py", "return 10", "return 11")
 
 
+def read_by(expression: str) -> Case:
+    """A helper reads what decorators say of the asset."""
+    return in_place(
+        "import dagster as dg\n@dg.asset(metadata={'a': 1}, op_tags={'c': '1'}, description='d')\n"
+        "def asset(context):\n    return said(context)\ndef said(context):\n"
+        f"    return {expression}",
+        "'c': '1'" if "tags" in expression else "'a': 1",
+        "'c': '2'" if "tags" in expression else "'a': 2",
+        other=("'d'", "'e'"),
+    )
+
+
 def by_helpers(assets: str, helpers: str = HELPERS, **files: str) -> Case:
     named = {f"{name}.py": text for name, text in files.items()}
     return Case(assets, USED, UNUSED, {"helpers.py": helpers, **named})
@@ -348,6 +360,23 @@ CASES = {
         "    return context.assets_def.metadata_by_key[context.asset_key]['a']",
         "'a': 1",
         "'a': 2",
+    ),
+    "metadata that a helper reads": read_by(
+        "context.assets_def.metadata_by_key[context.asset_key]['a']"
+    ),
+    "metadata by way of the job": read_by(
+        "context.job_def.asset_layer.get(context.asset_key).metadata['a']"
+    ),
+    "metadata by way of the repository": read_by(
+        "context.repository_def.assets_defs_by_key[context.asset_key].metadata_by_key"
+    ),
+    "tags of the op": read_by("context.op.tags['c']"),
+    "the default of an input of an op": in_place(
+        "import dagster as dg\n@dg.op(ins={'x': dg.In(int, default_value=1)}, tags={'a': 'b'})\n"
+        "def f(x):\n    return x\n@dg.graph_asset\ndef asset():\n    return f()",
+        "default_value=1",
+        "default_value=2",
+        other=("'a': 'b'", "'a': 'c'"),
     ),
     "a constant that a function gets": in_place(
         "import bisect\nA = [1, 3]\nbisect.insort(A, 5)\n" + ASSET + "A", "A, 5", "A, 6"

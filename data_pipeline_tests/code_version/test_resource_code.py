@@ -53,6 +53,23 @@ def lent():
     return scale(3)
 
 partial = Settings.configure_at_launch()
+
+class Files(dg.ConfigurableIOManager):
+    folder: str
+    def handle_output(self, context, obj):
+        open(self.folder, "w").write(str(obj))
+    def load_input(self, context):
+        return open(self.folder).read() + "loaded"
+
+class Plain(dg.IOManager):
+    def handle_output(self, context, obj):
+        pass
+    def load_input(self, context):
+        return "plain"
+
+@dg.input_manager
+def loading(context):
+    return "by function"
 """
 
 HELPERS = """
@@ -95,7 +112,25 @@ def asks(settings: dg.ResourceParam):
 def graph():
     return asks()
 
+@dg.asset(io_manager_key="files")
+def stored():
+    return 1
+
+COLUMNS = {"columns": "a"}
+@dg.asset(ins={"x": dg.AssetIn("asks_none", input_manager_key="loading", metadata=COLUMNS)})
+def loaded(x):
+    return 1
+
+@dg.op(ins={"x": dg.In(input_manager_key="plain")})
+def loads(x):
+    return 1
+
+@dg.graph_asset(ins={"x": dg.AssetIn("asks_none")})
+def graph_that_loads(x):
+    return loads(x)
+
 assets = [*map(asking, KEYS), asks_none, explicit, several, graph]
+assets += [stored, loaded, graph_that_loads]
 resources = {
     "settings": r.Settings(),
     "outer": r.Outer(settings=r.Settings()),
@@ -109,6 +144,9 @@ resources = {
     "made": r.made(r.lent),
     "function": r.lent,
     "other": 1,
+    "files": r.Files(folder="x"),
+    "plain": dg.IOManagerDefinition.hardcoded_io_manager(r.Plain()),
+    "loading": r.loading,
 }
 """
 
@@ -140,6 +178,9 @@ EDITS = {
     "a dataclass": ("client: object", "client: object\n    x: int = 1", {"asks_held"}),
     "a factory": ("return value", "return value or 1", {"asks_made"}),
     "a function as it is": ("scale(3)", "scale(4)", {"asks_made", "asks_function"}),
+    "an IO manager": ('+ "loaded"', '+ "again"', {"stored"}),
+    "an IO manager that is an object": ('"plain"', '"simple"', {"graph_that_loads"}),
+    "an input manager": ('"by function"', '"by code"', {"loaded"}),
     "nothing that says anything": ("class Settings", "# A comment.\nclass Settings", set()),
 }
 
@@ -154,6 +195,22 @@ def test_changed_code_counts_where_the_resource_is_asked_for(tmp_path: Path, edi
     made.edit("resources.py", old, new)
     after = versions(made)
     assert {name for name in before if before[name] != after[name]} == expected
+
+
+def test_what_an_input_says_to_its_manager_counts(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    before = versions(made)
+    made.edit("assets.py", '{"columns": "a"}', '{"columns": "b"}')
+    after = versions(made)
+    assert {name for name in before if before[name] != after[name]} == {"loaded"}
+
+
+def test_files_of_an_io_manager_are_no_input_from_outside(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    module = made.load("assets")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        code_versions([module.stored], resources=module.resources)
 
 
 def test_helpers_of_resources_count(tmp_path: Path) -> None:

@@ -82,6 +82,35 @@ def test_configuration_of_the_op_of_a_graph_asset_counts(world: World) -> None:
         assert world.calls["a"] == calls
 
 
+class Scaling(dg.ConfigurableIOManager):
+    factor: int = 1
+
+    def load_input(self, context: dg.InputContext) -> int:
+        return self.factor
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        raise NotImplementedError
+
+
+def test_configuration_of_what_loads_an_input_counts(world: World) -> None:
+    @dg.asset(key=["s", "a"], **FIXED)
+    def a() -> pd.DataFrame:
+        return frame(1)
+
+    @dg.asset(
+        key=["s", "b"],
+        ins={"x": dg.AssetIn(["s", "a"], input_manager_key="scaling")},
+        **FIXED,
+    )
+    def b(x: int) -> pd.DataFrame:
+        called("b")
+        return frame(x)
+
+    for factor, calls in ((1, 1), (1, 0), (2, 1)):
+        world.made(lambda factor=factor: [a, b, {"scaling": Scaling(factor=factor)}])
+        assert world.calls["b"] == calls
+
+
 class Nesting(dg.ConfigurableResource):  # type: ignore[type-arg] # itself is the value
     instance: dg.ResourceDependency[InstanceResource]
 
