@@ -223,7 +223,12 @@ class CommitTransaction:
         graph = None if aside or stays.names else stays.graph
         for name in targets.keys() - sources.keys() & stays.graph.blocked.keys():
             stays.refuse_to_drop(name)
-        declared = {committed(instance, row.table): row.declared for row in earlier.rows.values()}
+        # Another table that has its name now was declared by nobody.
+        declared = {
+            row.relation["oid"]: row.declared
+            for row in earlier.rows.values()
+            if "oid" in row.relation
+        }
         attached = user_objects.read(connection, [*targets, *back], sources, graph, declared)
         if lost := [str(sources[name]) for name in sources if name not in (attached.new or ())]:
             reason = f"Somebody has dropped what this run had staged: {', '.join(lost)}."

@@ -84,3 +84,20 @@ def test_rows_that_break_it_are_refused_by_name(pipeline_database: sa.Engine) ->
     assert rows(pipeline_database, "SELECT a, b FROM full_s.t") == [(1, 2)]
     run(made("SELECT 1 AS a, 3 AS b", primary_key="a"))
     assert rows(pipeline_database, _KEY) == [("t_pkey",)]
+
+
+def test_what_another_table_has_that_took_the_name_goes(pipeline_database: sa.Engine) -> None:
+    query = "SELECT 1 AS a, 2 AS b"
+    assets = (
+        made(query),
+        table_asset("u", lambda: Table(sa.text(query), primary_key="a", nullable=())),
+    )
+    run(*assets)
+    execute(
+        pipeline_database,
+        "ALTER TABLE full_s.t RENAME TO v",
+        "ALTER TABLE full_s.u RENAME TO t",
+        "ALTER TABLE full_s.v RENAME TO u",
+    )
+    run(*assets)
+    assert rows(pipeline_database, _REQUIRED) == rows(pipeline_database, _KEY) == []

@@ -199,7 +199,7 @@ def read(
     relations: Sequence[RelationName],
     sources: Mapping[RelationName, RelationName] | None = None,
     graph: Graph | None = None,
-    declared: Mapping[RelationName, "Properties"] | None = None,
+    declared: Mapping[int, "Properties"] | None = None,
 ) -> UserObjects:
     """Return everything that hangs on relations.
 
@@ -208,8 +208,8 @@ def read(
         relations: Tables and views that are to be replaced; some may not exist yet.
         sources: Where those are now that are to take their places, for all that do; read along.
         graph: What depends on the relations, if it was read before in this transaction.
-        declared: What the pipeline itself had declared of them; without it, a key and NOT NULL are
-            taken for its own.
+        declared: What the pipeline itself had declared of them, by their oids; without it, a key
+            and NOT NULL are taken for its own.
 
     Raises:
         CannotCarryError: Something depends on them that cannot be put up again.
@@ -235,11 +235,7 @@ def read(
         }
         found = {oid: found[oid] for oid in roots + views}
     others = {node.oid: relation for node, relation in graph.others.items()}
-    declares = {
-        oid: (declared or {})[item.name]
-        for oid, item in found.items()
-        if item.name in (declared or ())
-    }
+    declares = {oid: made for oid, made in (declared or {}).items() if oid in found}
     files = _files(graph, found.values())
     if all(made.primary_key for made in declares.values()):
         files.discard(_KEYS)
