@@ -174,7 +174,7 @@ def filtered(row: CatalogRow, state: State | None) -> Verdict | None:
     if known.get("columns") != state["columns"]:
         return Verdict(True, f"columns of `{row.table}` were changed by hand", state, large)
     if state["heirs"]:
-        return Verdict(True, f"another table inherits from `{row.table}`", state, large)
+        return None  # their rows count as its own, where they have any
     if all(known.get(name) == state[name] for name in _IDENTIFYING):
         return Verdict(True, None, known, large)
     return None
@@ -221,7 +221,7 @@ def _settle(
     key = fingerprint(str(relation), row.data_version, dict(row.relation), known)
     if anew:
         return _look_at_rows(connection, relation, row, state)
-    if key not in _settled:
+    if key not in _settled or state["heirs"]:  # whose rows the key does not tell
         look = _look_at_view if row.kind == "view" else _look_at_rows
         try:
             with connection.begin_nested():
@@ -270,7 +270,13 @@ def _look_at_rows(
         if _has_same_content(connection, relation, row, otherwise=is_restored):
             one = first_writer if alike == count else None
             return Verdict(True, None, remembered(state, writer=one), large)
-    return Verdict(True, f"rows of `{row.table}` were changed by hand", state, large)
+    change = f"rows of `{row.table}` were changed by hand"
+    if state["heirs"]:
+        change = (
+            f"another table inherits from `{row.table}`, so that its rows count as well "
+            f"(ALTER TABLE ... NO INHERIT {relation.quoted} ends it)"
+        )
+    return Verdict(True, change, state, large)
 
 
 def _has_other_columns(
