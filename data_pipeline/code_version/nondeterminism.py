@@ -1,7 +1,7 @@
 """Values that code reads when it runs, so that its source does not tell them.
 
-Environment variables, files, the clock and random numbers: the code stays the same while what it
-gives does not.
+Environment variables, files, the clock, random numbers, what programs and servers say: the code
+stays the same while what it gives does not.
 """
 
 import ast
@@ -86,6 +86,8 @@ _ENVIRONMENT = "an environment variable"
 _FILE = "a file"
 _CLOCK = "the clock"
 _CHANCE = "a random number"
+_PROGRAM = "what another program says"
+_SERVER = "what a server says"
 
 
 def _always(reference: Reference, origins: Origins) -> bool:
@@ -157,6 +159,11 @@ _TABLE: tuple[tuple[str, Rule, str], ...] = (
     (_ENVIRONMENT, _always, "os.environ os.environb os.getenv os.getenvb"),
     (_ENVIRONMENT, _of_variable, "dagster.EnvVar"),
     (_ENVIRONMENT, _always, "pydantic_settings.BaseSettings"),
+    (_PROGRAM, _always, "os.popen subprocess.check_output subprocess.getoutput"),
+    (_PROGRAM, _always, "subprocess.Popen subprocess.run"),
+    (_SERVER, _always, "urllib.request.urlopen urllib.request.urlretrieve"),
+    (_SERVER, _always, "requests.get requests.post requests.request requests.Session"),
+    (_SERVER, _always, "httpx.get httpx.post httpx.request httpx.Client"),
     (_FILE, _opened, " ".join(_OPENING)),
     (_FILE, _always, "jinja2.FileSystemLoader jinja2.PackageLoader joblib.load"),
     (_FILE, _always, "jinja2.loaders.FileSystemLoader jinja2.loaders.PackageLoader"),
@@ -165,6 +172,9 @@ _TABLE: tuple[tuple[str, Rule, str], ...] = (
     (_FILE, _always, "pathlib.Path.read_text pathlib.Path.read_bytes pathlib.Path.open"),
     (_FILE, _always, "importlib.resources.read_text importlib.resources.read_binary"),
     (_FILE, _always, "importlib.resources.open_text importlib.resources.open_binary"),
+    (_FILE, _of_file, "pandas.ExcelFile pandas.HDFStore pyarrow.parquet.ParquetFile"),
+    (_FILE, _always, "linecache.getline linecache.getlines pyarrow.dataset.dataset"),
+    (_FILE, _always, "openpyxl.load_workbook sqlite3.connect"),
     (_FILE, _of_file, "numpy.fromfile numpy.genfromtxt numpy.load numpy.loadtxt"),
     (_CLOCK, _always, "time.time time.time_ns time.clock_gettime time.clock_gettime_ns"),
     (_CLOCK, _without(1), "time.asctime time.ctime time.gmtime time.localtime"),

@@ -32,6 +32,10 @@ _OPAQUE = {
     "builtins.exec": "code that `exec` makes at run time",
     "builtins.eval": "code that `eval` makes at run time",
     "builtins.globals": "names looked up in `globals()`",
+    "pkgutil.resolve_name": "what `pkgutil.resolve_name` finds by its name",
+    "pydoc.locate": "what `pydoc.locate` finds by its name",
+    "runpy.run_module": "a module that `runpy` runs",
+    "runpy.run_path": "a file that `runpy` runs",
 }
 
 

@@ -32,6 +32,8 @@ CASES = {
     "exec": ("exec('x = 1')  # !", "`exec`"),
     "eval": ("return eval(NAME)  # !", "`eval`"),
     "globals": ("return globals()[NAME]()  # !", "`globals()`"),
+    "resolve_name": ("import pkgutil\n    return pkgutil.resolve_name(NAME)  # !", "by its name"),
+    "a module that runs": ("import runpy\n    return runpy.run_module(NAME)  # !", "`runpy` runs"),
     "import_module": ("return importlib.import_module(NAME)  # !", "imports by a computed name"),
     "__import__": ("return __import__(NAME)  # !", "imports by a computed name"),
     "a missing module": ("from . import nowhere\n    return nowhere.x  # !", ".nowhere`"),

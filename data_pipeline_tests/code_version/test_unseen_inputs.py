@@ -20,6 +20,7 @@ from data_pipeline_tests.code_version.made_project import MadeProject
 
 START = """\
 import builtins, codecs, gzip, io, importlib.resources, os, pathlib, random, secrets, time, uuid
+import requests, sqlite3, subprocess, urllib.request
 import datetime as dt
 import dagster as dg
 import numpy as np
@@ -131,6 +132,11 @@ READ = {
     "default_rng of None": ("np.random.default_rng(None)", "a random number"),
     "default_rng of seed=None": ("np.random.default_rng(seed=None)", "a random number"),
     "RandomState": ("np.random.RandomState().rand()", "a random number"),
+    "another program": ("subprocess.run(['ls'])", "what another program says"),
+    "a server": ("urllib.request.urlopen('http://a')", "what a server says"),
+    "a server, by another library": ("requests.get('http://a').json()", "what a server says"),
+    "a workbook": ("pd.ExcelFile('a.xlsx')", "a file (`pd.ExcelFile`)"),
+    "a database in a file": ("sqlite3.connect('a.db')", "a file (`sqlite3.connect`)"),
     "a bit generator": ("np.random.Generator(np.random.PCG64())", "a random number"),
 }
 
