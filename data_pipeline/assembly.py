@@ -15,6 +15,11 @@ from data_pipeline.authoring.stage import resolved
 from data_pipeline.code_version.code_version import CodeVersion, check_code_versions, code_versions
 from data_pipeline.code_version.code_warnings import READS_KEY, takes_outside_input
 from data_pipeline.code_version.live_code import asset_functions
+from data_pipeline.copies_of_related_tables import (
+    check_choices,
+    check_references,
+    warn_of_missing_keys,
+)
 from data_pipeline.database.identifiers import StageTable, few
 from data_pipeline.definition_checks import (
     AnyAsset,
@@ -29,24 +34,19 @@ from data_pipeline.definition_checks import (
 )
 from data_pipeline.definition_metadata import kept
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.explicit_choice import (
-    check_choices,
-    check_references,
-    warn_of_missing_keys,
-)
 from data_pipeline.identity.computation import CODE_PARTS_KEY, RAW_TAG
 from data_pipeline.identity.upstream import UNPARTITIONED_TAG
 from data_pipeline.instances import Configuration, load_configuration, project
 from data_pipeline.instances.dagster_resource import PARTITION_TAG
-from data_pipeline.instances.instance_names import PIPELINE_JOB
 from data_pipeline.instances.merged_layers import problem, suggestion
+from data_pipeline.instances.names_of_instances_and_users import PIPELINE_JOB
 from data_pipeline.instances.settings.sample import SampleSettings
 from data_pipeline.instances.slice_dimensions import is_sliced
 from data_pipeline.instances.whole_copies import reason_and_remedy, thinned_by
 from data_pipeline.io_manager.instance_resource import InstanceResource
 from data_pipeline.io_manager.io_manager import InstanceIOManager
 from data_pipeline.memo.executor import memoised
-from data_pipeline.memo.run_progress import PROGRESS, progress_logger
+from data_pipeline.memo.terminal_progress import PROGRESS, progress_logger
 from data_pipeline.sliced_assets import check_slices, jobs_of_slices, slice_jobs
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY
 from data_pipeline.store.orphans import CodeLocation

@@ -10,10 +10,10 @@ import dagster as dg
 import sqlalchemy as sa
 
 from data_pipeline.code_version.code_version import code_version_of
+from data_pipeline.copies_of_related_tables import OWN_COPY
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.explicit_choice import OWN_COPY
 from data_pipeline.instances import CopyFilter, Instance, load_configuration
 from data_pipeline.instances.merged_layers import suggestion
 from data_pipeline.instances.settings.caching_and_kept_versions import Validation

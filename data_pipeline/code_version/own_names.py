@@ -12,6 +12,7 @@ _MODULES = {
     "data_pipeline.store.table_properties": "data_pipeline.tables.table",
     "data_pipeline.estimates.intervals": "data_pipeline.sampling.estimates.estimate",
     "data_pipeline.estimates.totals_means_ratios": "data_pipeline.sampling.estimates.measures",
+    "data_pipeline.estimates.jackknife": "data_pipeline.sampling.estimates.jackknife",
     "data_pipeline.estimates.sql": "data_pipeline.sampling.estimates.in_database",
     "data_pipeline.estimates.frame_sums": "data_pipeline.sampling.estimates.in_memory",
     "data_pipeline.memo.deciding.source_fingerprints": "data_pipeline.caching.sources",
@@ -53,10 +54,6 @@ _FROM_OTHERS = {
     "data_pipeline.sampling.estimates.student_t": (
         "data_pipeline.estimates.intervals",
         "_near_normal t_quantile",
-    ),
-    "data_pipeline.sampling.estimates.jackknife": (
-        "data_pipeline.estimates.totals_means_ratios",
-        "Statistic Weights _SEED _replicates _spread interval",
     ),
     "data_pipeline.sampling.estimates.unit_sums": (
         "data_pipeline.estimates.sql",

@@ -27,7 +27,7 @@ from data_pipeline.errors import (
     MissingRightError,
 )
 from data_pipeline.instances import Configuration, Instance
-from data_pipeline.instances.instance_names import check_instance_id
+from data_pipeline.instances.names_of_instances_and_users import check_instance_id
 from data_pipeline.runs.leftovers import referenced_files
 from data_pipeline.store import catalog
 from data_pipeline.store.active_runs import run_registry

@@ -88,15 +88,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data_pipeline.estimates.intervals import Estimate
+    from data_pipeline.estimates.jackknife import interval
     from data_pipeline.estimates.sql import estimate_query
-    from data_pipeline.estimates.totals_means_ratios import count, interval, mean, ratio, total
+    from data_pipeline.estimates.totals_means_ratios import count, mean, ratio, total
 
 __all__ = ["Estimate", "count", "estimate_query", "interval", "mean", "ratio", "total"]
+_ELSEWHERE = {"Estimate": "intervals", "estimate_query": "sql", "interval": "jackknife"}
 
 
 def __getattr__(name: str) -> Any:
     # Whoever needs a formula alone does not load pandas.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = {"Estimate": "intervals", "estimate_query": "sql"}.get(name, "totals_means_ratios")
+    module = _ELSEWHERE.get(name, "totals_means_ratios")
     return getattr(importlib.import_module(f"{__name__}.{module}"), name)

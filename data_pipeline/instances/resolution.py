@@ -8,12 +8,6 @@ from typing import Any
 
 from data_pipeline.instances.environment import Environment
 from data_pipeline.instances.instance import Instance
-from data_pipeline.instances.instance_names import (
-    check_instance_id,
-    check_name,
-    check_schema_prefix,
-    user_identifier,
-)
 from data_pipeline.instances.merged_layers import (
     Located,
     Tree,
@@ -21,6 +15,12 @@ from data_pipeline.instances.merged_layers import (
     problem,
     shown,
     suggestion,
+)
+from data_pipeline.instances.names_of_instances_and_users import (
+    check_instance_id,
+    check_name,
+    check_schema_prefix,
+    user_identifier,
 )
 from data_pipeline.instances.placeholders import Placeholders
 from data_pipeline.instances.settings.caching_and_kept_versions import CacheValidation

@@ -40,7 +40,7 @@ from data_pipeline.io_manager.instance_choice import InstanceChoice, is_in_run
 from data_pipeline.io_manager.op_values import OpValues, is_table_like
 from data_pipeline.io_manager.previous import close_run, lineage_of_inputs, open_run, told
 from data_pipeline.io_manager.step_guard import begin_steps
-from data_pipeline.results.side_by_side import side_by_side
+from data_pipeline.results.sizes_in_instances import side_by_side
 from data_pipeline.runs.dagster_plan import (
     PlanAtHand,
     check_leads_alone,

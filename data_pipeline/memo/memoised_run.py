@@ -40,7 +40,7 @@ from data_pipeline.memo.run_messages import (
     nothing_was_run,
 )
 from data_pipeline.memo.run_steps import node_name
-from data_pipeline.results.side_by_side import side_by_side
+from data_pipeline.results.sizes_in_instances import side_by_side
 from data_pipeline.runs.commit_order import CommitOrder, commit_order
 from data_pipeline.runs.dagster_plan import (
     STEP_ENDS,

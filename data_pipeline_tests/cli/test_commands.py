@@ -16,7 +16,7 @@ from data_pipeline.cli import main
 from data_pipeline.cli.commands.run import dagster_home
 from data_pipeline.dagster_storage import LocalEventLog
 from data_pipeline.instances import project
-from data_pipeline.memo.run_progress import progress_logger
+from data_pipeline.memo.terminal_progress import progress_logger
 from data_pipeline.pipelines.quickstart import assets
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances.configuration import MAX_IDENTIFIER_BYTES
-from data_pipeline.instances.instance_names import user_identifier
+from data_pipeline.instances.names_of_instances_and_users import user_identifier
 from data_pipeline_tests.instances.conftest import Load
 
 TEXT = """

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
+from data_pipeline.copies_of_related_tables import root_of
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.explicit_choice import root_of
 from data_pipeline.sampling.suggested_relationships import likely_children
 from data_pipeline.sources.location import DatabaseLocation
 from data_pipeline.sources.raw_assets import VIEWS, raw_names

@@ -121,7 +121,7 @@ def _execute(name: str, tags: Mapping[str, str]) -> bool | None:
     """
     import dagster as dg
 
-    from data_pipeline.memo.run_progress import PROGRESS
+    from data_pipeline.memo.terminal_progress import PROGRESS
 
     job = chosen_project.reconstructable_job(name)
     settings: dict[str, Any] = {"loggers": {PROGRESS: {}}}

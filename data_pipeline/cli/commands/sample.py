@@ -75,7 +75,7 @@ _OWN = (
 
 
 def _stages_with_own_queries() -> set[str]:
-    from data_pipeline.explicit_choice import OWN_COPY
+    from data_pipeline.copies_of_related_tables import OWN_COPY
 
     return {spec.key.path[0] for spec in chosen_project.asset_specs() if OWN_COPY in spec.metadata}
 

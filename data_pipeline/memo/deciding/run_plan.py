@@ -12,7 +12,7 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.identity.run_resources import RunResources
 from data_pipeline.instances import Configuration
-from data_pipeline.instances.instance_names import PIPELINE_JOB
+from data_pipeline.instances.names_of_instances_and_users import PIPELINE_JOB
 from data_pipeline.instances.settings.caching_and_kept_versions import validation
 from data_pipeline.memo.deciding.catalog_state import observed
 from data_pipeline.memo.deciding.cut_tables import cut_otherwise

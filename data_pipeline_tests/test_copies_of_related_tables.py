@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from data_pipeline import ForeignKey, Stage, copy_filtered_inputs, instance_definitions
+from data_pipeline.copies_of_related_tables import MissingKeyWarning
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.explicit_choice import MissingKeyWarning
 from data_pipeline.instances import Configuration, load_configuration
 
 PLAIN = {"copy_filtered_input": True, "copy_source": "full"}
