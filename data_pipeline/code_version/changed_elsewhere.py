@@ -9,8 +9,8 @@ import copy
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,12 @@ DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
 
 _OURS = __name__.partition(".")[0]
 _WORDS = re.compile(rb"\w+")
+_EXTENDING = (
+    *(f"register_{kind}_accessor" for kind in ("dataframe", "series", "index")),
+    *(f"register_{kind}_accessor" for kind in ("dataset", "dataarray")),
+    *(f"register_{kind}_namespace" for kind in ("dataframe", "lazyframe", "series", "expr")),
+)
+"""Decorators of pandas, xarray and polars that give their objects an attribute."""
 
 
 class ChangedElsewhere:
@@ -129,6 +135,16 @@ class ChangedElsewhere:
             for heir in [*found]:
                 found += [item for item in self.heirs(heir) if item not in found]
         return self._heirs[base]
+
+    @cached_property
+    def extensions(self) -> Mapping[str, Sequence[Definition]]:
+        """What gives objects of libraries an attribute: classes, by the name of the attribute."""
+        found: dict[str, list[Definition]] = {}
+        for word in _EXTENDING:
+            for module, source in self._mentioning(word):
+                for name, kind in _extended_by(source, word):
+                    found.setdefault(name, []).append(Definition(module.name, kind))
+        return found
 
     def _changes_by(
         self, module: Module, source: ModuleSource
@@ -283,6 +299,17 @@ def _top_calls(source: ModuleSource) -> Iterator[tuple[ast.stmt, ast.expr]]:
                 if isinstance(node, ast.Call):
                     yield statement, node.func
                 stack += ast.iter_child_nodes(node)
+
+
+def _extended_by(source: ModuleSource, word: str) -> Iterator[tuple[str, str]]:
+    """Return the attributes that a decorator gives to objects of a library, and the classes."""
+    for statement in source.tree.body:
+        for decorator in getattr(statement, "decorator_list", []):
+            root, attributes = chain(getattr(decorator, "func", decorator))
+            given = getattr(decorator, "args", [])
+            is_named = word in (getattr(root, "id", None), *attributes[-1:])
+            if is_named and given and isinstance(given[0], ast.Constant):
+                yield str(given[0].value), getattr(statement, "name", "")
 
 
 def _within(definition: Any) -> list[Reference]:

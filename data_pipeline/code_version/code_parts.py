@@ -3,7 +3,7 @@
 import ast
 import copy
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from data_pipeline.code_version.changed_elsewhere import (
@@ -169,6 +169,8 @@ class CodeParts:
         targets = ReferenceTargets(self.project, module, self._elsewhere.heirs)
         for reference in found:
             targets.add(reference)
+        for extension in self._extensions(kept):
+            targets.follows.append((extension, False))
         said = [normalised(node, annotations=annotations) for node in kept]
         reads: list[ValueRead] = []
         if module.source is not None and not _is_ours(module):
@@ -185,6 +187,13 @@ class CodeParts:
             generators_seeded(targets.outside),
             any(map(_reads_definition, kept)),
         )
+
+    def _extensions(self, nodes: Sequence[ast.AST]) -> Iterator[Definition]:
+        """Return what may give objects of libraries an attribute that code uses."""
+        if found := self._elsewhere.extensions:
+            for node in nodes:
+                for item in ast.walk(node):
+                    yield from found.get(getattr(item, "attr", ""), ())
 
     def given_to_libraries(self, module: Module, node: ast.AST) -> set[str]:
         """Return the names in the arguments of a function's decorators from outside the project."""

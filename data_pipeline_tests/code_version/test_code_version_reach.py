@@ -378,6 +378,18 @@ CASES = {
         "default_value=2",
         other=("'a': 'b'", "'a': 'c'"),
     ),
+    "an accessor of pandas": by_helpers(
+        "import pandas as pd\nfrom . import more\n" + ASSET + "pd.DataFrame().{pkg}.f()",
+        more="import pandas as pd\nfrom .helpers import used\n"
+        "@pd.api.extensions.register_dataframe_accessor('{pkg}')\nclass K:\n"
+        "    def __init__(self, frame):\n        pass\n    def f(self):\n        return used()\n",
+    ),
+    "a namespace of polars": by_helpers(
+        "import polars as pl\nfrom . import more\n" + ASSET + "pl.col('a').{pkg}.f()",
+        more="from polars.api import register_expr_namespace\nfrom .helpers import used\n"
+        "@register_expr_namespace('{pkg}')\nclass K:\n"
+        "    def __init__(self, column):\n        pass\n    def f(self):\n        return used()\n",
+    ),
     "a constant that a function gets": in_place(
         "import bisect\nA = [1, 3]\nbisect.insort(A, 5)\n" + ASSET + "A", "A, 5", "A, 6"
     ),
