@@ -32,8 +32,9 @@ def copy_filtered_inputs(
     the source's data changed; in the modes `assert_no_fresh_input` and `ignore_fresh_input` not for
     new data.
 
-    In memory, of frames that raw assets give, the rows are the same. Filters need no database; a
-    sample is chosen by the embedded server, or by the one that DATA_PIPELINE_TEST_URL names.
+    In memory, of frames that raw assets give, the rows are the same (but for the rate that a `size`
+    finds). Filters need no database; a sample is chosen by the embedded server, or by the one that
+    DATA_PIPELINE_TEST_URL names.
 
     Args:
         stage: The stage of the input tables; each has the name of its raw table.
