@@ -119,7 +119,8 @@ class PostgresSource(Source):
             if updated_at is not None:
                 _set(connection)
                 return self._latest(connection, table, updated_at)
-            given = {"schema": self._schema, "name": table.name}
+            columns = [column.name for column in table.columns]
+            given = {"schema": self._schema, "name": table.name, "columns": columns}
             found = connection.execute(_COUNTERS, given).one_or_none()
         if found is None:
             raise SourceError(f"{self.named} has no table `{table.name}` any more.")

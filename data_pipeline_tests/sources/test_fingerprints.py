@@ -51,6 +51,18 @@ def test_it_changes_with_whatever_changes_rows(counted: Counted) -> None:
     assert not counted.changes_with("CREATE TABLE another (id int)")
 
 
+def test_it_changes_with_columns_that_have_other_values_under_the_same_names(
+    counted: Counted,
+) -> None:
+    for statement in (
+        "ALTER TABLE t DROP COLUMN at; ALTER TABLE t ADD COLUMN at timestamp",
+        "ALTER TABLE t DROP COLUMN at; ALTER TABLE t ADD COLUMN at timestamp",
+        "ALTER TABLE t RENAME id TO x; ALTER TABLE t RENAME at TO id; ALTER TABLE t RENAME x TO at",
+    ):
+        assert counted.changes_with(statement), statement
+    assert not counted.changes_with("ALTER TABLE t ADD COLUMN more int")
+
+
 def test_it_changes_with_rows_of_partitions_and_heirs(counted: Counted) -> None:
     counted.changes_with(
         "DROP TABLE t",

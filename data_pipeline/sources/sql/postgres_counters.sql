@@ -1,7 +1,8 @@
 -- What changes whenever the rows of a table may have: its counters, those of its partitions and of
 -- the tables that inherit from it, and all that could set them back, so that equal numbers never
 -- stand for other rows. A crash empties the statistics; then those of the background writer begin
--- anew, with the time at which they did.
+-- anew, with the time at which they did. No counter tells that a column was dropped and is there
+-- anew, or has the name of another one: the places of the columns do, where they are not in order.
 WITH RECURSIVE members(oid) AS (
     SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = :schema AND c.relname = :name
@@ -18,6 +19,12 @@ WITH RECURSIVE members(oid) AS (
         (SELECT extract(epoch FROM stats_reset)::text FROM pg_stat_bgwriter) AS writer,
         (SELECT extract(epoch FROM stats_reset)::text
          FROM pg_stat_database WHERE datname = current_database()) AS statistics
+), stated AS (
+    SELECT array_agg(a.attnum::integer ORDER BY array_position(CAST(:columns AS text[]), a.attname))
+        AS places
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = :schema AND c.relname = :name AND a.attname = ANY (CAST(:columns AS text[]))
 ), alone AS (
     SELECT count(*) AS members,
         min(json_build_array(cluster, base, writer, statistics, oid, file, size, inserted, updated,
@@ -28,5 +35,7 @@ WITH RECURSIVE members(oid) AS (
 SELECT pg_is_in_recovery() AS standby, current_setting('track_counts')::boolean AS counts,
     CASE WHEN members = 1 THEN own
          ELSE (SELECT json_build_array(cluster, base, writer, statistics, all_)::text FROM since) END
+        || CASE WHEN places = ARRAY(SELECT generate_series(1, cardinality(places))) THEN ''
+                ELSE coalesce(places::text, '') END
     AS identity
-FROM alone WHERE members > 0
+FROM alone CROSS JOIN stated WHERE members > 0
