@@ -87,7 +87,9 @@ class DeclaredSource:
             DataPipelineError: It cannot be reached.
         """
         before = read_catalog_file(self.file) if self.file.is_file() else SourceCatalog({})
-        now = self.location.connect().catalog()
+        source = self.location.connect()
+        source.wanted = self.tables
+        now = source.catalog()
         write_catalog_file(self.file, now)
         if _refreshed is not None:
             common = before.tables.keys() & now.tables.keys()
@@ -165,6 +167,7 @@ def source_changes(specs: Iterable[Any]) -> Iterator[str]:
         try:
             source = _declared[file].location.connect()
             known = read_catalog_file(file)
+            source.wanted = known.tables
             found = changes(known, source.now(known), names)
         except DataPipelineError as error:
             yield f"what has changed in a source is not known: {error}"

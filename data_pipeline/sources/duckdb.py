@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_pipeline.database.identifiers import literal, quoted
+from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.results.ranges.batch_ranges import BatchRanges
 from data_pipeline.sources.fingerprints import files_seen
 from data_pipeline.sources.location import needs_extra
@@ -67,11 +68,16 @@ class DuckdbSource(Source):
                 connection,
                 f"SELECT * FROM duckdb_constraints() {where[: -len(' AND NOT internal')]}",
             )
-            tables = [self._table(connection, item, columns, constraints) for item in found]
-        return SourceCatalog({table.name: table for table in tables})
+            return self.described(
+                {
+                    item["name"]: partial(self._table, connection, item, columns, constraints)
+                    for item in found
+                }
+            )
 
     def present(self, known: SourceRelation) -> SourceRelation | None:
         """Return a table as it is now; None where it is gone."""
+        self.wanted = {known.name}
         return self.catalog().tables.get(known.name)
 
     def fingerprint(self, table: SourceRelation, updated_at: str | None) -> Any:
@@ -137,6 +143,14 @@ class DuckdbSource(Source):
             cursor.execute(f"SELECT * FROM {quoted(self._schema, name)} LIMIT 0")
             arrow = {field.name: field.type for field in cursor.fetch_record_batch().schema}
         own = [item for item in constraints if item["table_name"] == name]
+
+        def type_of(item: Mapping[str, Any]) -> str:
+            kind = _AS_TEXT.get(item["data_type"], "jsonb" if item["data_type"] == "JSON" else None)
+            try:
+                return kind or declared_type(item["column_name"], arrow[item["column_name"]])
+            except UnsupportedDataError as error:
+                raise UnsupportedDataError(f"{self.named}: table `{name}`: {error}") from None
+
         keys = [item for item in own if item["constraint_type"] == "PRIMARY KEY"]
         return SourceRelation(
             name=name,
@@ -144,9 +158,7 @@ class DuckdbSource(Source):
             columns=tuple(
                 SourceColumn(
                     item["column_name"],
-                    _AS_TEXT.get(item["data_type"])
-                    or ("jsonb" if item["data_type"] == "JSON" else None)
-                    or declared_type(item["column_name"], arrow[item["column_name"]]),
+                    type_of(item),
                     item["data_type"],
                     not item["is_nullable"],
                     item["comment"],

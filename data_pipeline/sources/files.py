@@ -43,8 +43,9 @@ class FilesSource(Source):
         Raises:
             SourceError: Two tables have one name, or a file cannot be read.
         """
-        found = {name: self._table(name, kind, files) for name, (kind, files) in self._all()}
-        return SourceCatalog(found)
+        return self.described(
+            {name: partial(self._table, name, kind, files) for name, (kind, files) in self._all()}
+        )
 
     def present(self, known: SourceRelation) -> SourceRelation | None:
         """Return a table as it is now: of CSV files, their headers alone are looked at."""

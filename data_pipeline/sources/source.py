@@ -1,7 +1,7 @@
 """A source: what gives a catalog, fingerprints and rows of its tables, whatever it is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
@@ -49,6 +49,9 @@ class Source(ABC):
     named: str
     """What it is called in messages; no password is in it."""
 
+    wanted: Collection[str] | None = None
+    """The tables that are loaded; None: all. What cannot be described of others is left out."""
+
     @abstractmethod
     def catalog(self) -> SourceCatalog:
         """Return its tables.
@@ -68,6 +71,22 @@ class Source(ABC):
     def now(self, known: SourceCatalog) -> SourceCatalog:
         """Return its tables as they are now, as far as that takes no long look."""
         return self.catalog()
+
+    def described(self, tables: Mapping[str, Callable[[], SourceRelation]]) -> SourceCatalog:
+        """Return the catalog of tables that are described one by one.
+
+        Raises:
+            DataPipelineError: A table that is loaded cannot be described.
+        """
+        found = {}
+        for name, describe in tables.items():
+            try:
+                found[name] = describe()
+            except DataPipelineError as error:
+                if self.wanted is None or name in self.wanted:
+                    advice = "To load other tables alone, name these: tables=[...]."
+                    raise type(error)(f"{error} {advice}") from error
+        return SourceCatalog(found)
 
     @abstractmethod
     def fingerprint(self, table: SourceRelation, updated_at: str | None) -> Any:

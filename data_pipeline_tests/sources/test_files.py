@@ -232,3 +232,23 @@ def test_the_csv_file_that_cannot_be_read_is_named(
     bad.write_bytes(content)
     with pytest.raises(DataPipelineError, match=f"{bad} cannot be read: .*{message}"):
         of_folder(tmp_path / "data")
+
+
+def test_tables_that_cannot_be_described_are_no_hindrance_to_others(
+    configured: sa.Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "people.csv").write_text("id,name\n1,a\n")
+    (tmp_path / "data" / "broken.csv").write_text("")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+        connection.execute("""
+            CREATE TABLE people (id INTEGER);
+            CREATE TABLE broken (u UNION(n INTEGER, v VARCHAR))
+        """)
+    alone = r"To load other tables alone, name these: tables=\[...\]"
+    with pytest.raises(DataPipelineError, match=alone):
+        of_folder(tmp_path / "data")
+    assert list(properties(of_folder(tmp_path / "data", tables=["people"]))) == ["people"]
+    with pytest.raises(DataPipelineError, match=rf"table `broken`: Column `u`: .*{alone}"):
+        read(f"duckdb:///{tmp_path}/shop.duckdb", tmp_path / "data")
+    load(read(f"duckdb:///{tmp_path}/shop.duckdb", tmp_path / "data", tables=["people"]))
