@@ -137,6 +137,13 @@ _OF_RELATIONS = sa.text(
         "(SELECT to_regclass(name)::oid FROM unnest(CAST(:names AS text[])) name)"
     )
 )
+_OF_SCHEMAS = sa.text(
+    _HOLDERS.format(
+        what="l.mode = 'AccessExclusiveLock' AND l.relation IN (SELECT c.oid FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = relnamespace "
+        "JOIN unnest(CAST(:prefixes AS text[])) prefix ON starts_with(nspname, prefix))"
+    )
+)
 _OF_LOCK = sa.text(_HOLDERS.format(what=matches(":name")))
 
 
@@ -149,6 +156,12 @@ def holders_at(connection: sa.Connection, relations: Sequence[RelationName]) -> 
         # A session whose transaction has ended since the locks were read is not in the way.
         if item.pid is None or item.since is not None or item.state is None
     ]
+
+
+def holders_of_all(connection: sa.Connection, prefixes: Sequence[str]) -> list[str]:
+    """Describe who keeps relations from being read, in all schemas with one of some prefixes."""
+    found = connection.execute(_OF_SCHEMAS, {"prefixes": list(prefixes)})
+    return [described(item, "since") for item in found]
 
 
 def holders_of_lock(connection: sa.Connection, name: str) -> Sequence[sa.Row[Any]]:

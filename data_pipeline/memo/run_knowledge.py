@@ -1,5 +1,6 @@
 """What a run knows of the results that it reads, keeps and makes, as it goes on."""
 
+import logging
 from collections.abc import Mapping
 
 from data_pipeline.database.connection import Database
@@ -18,6 +19,7 @@ class RunKnowledge:
         instance: The instance of the run.
         steps: The steps of the run.
         outside: What was observed of assets that other code locations or jobs make.
+        log: Says who keeps the catalogs from being read.
 
     Attributes:
         run_id: The run whose staged results count; None until it has locked what it writes.
@@ -33,12 +35,14 @@ class RunKnowledge:
         instance: Instance,
         steps: RunSteps,
         outside: Mapping[Key, Known],
+        log: logging.Logger,
     ) -> None:
         self._database = database
         self._configuration = configuration
         self.instance = instance
         self.steps = steps
         self._outside = outside
+        self._log = log
         self.run_id: str | None = None
         self.known: Mapping[Key, Known] = self.look()
 
@@ -64,9 +68,9 @@ class RunKnowledge:
         """Return what the catalogs say now."""
         instances = self.steps.instances.values()
         if self.run_id is None:
-            found = known(self._database, instances)
+            found = known(self._database, instances, self._log)
         else:
-            found = known_to_run(self._database, instances, self.instance, self.run_id)
+            found = known_to_run(self._database, instances, self.instance, self.run_id, self._log)
         return {**self._outside, **found, **self._read_by_code(found)}
 
     def _read_by_code(self, found: Mapping[Key, Known]) -> dict[Key, Known]:
@@ -82,4 +86,5 @@ class RunKnowledge:
         ]
         others = {item.instance_id: item for item in every if item.instance_id in read}
         own = self.steps.instances.keys()
-        return known(self._database, [item for key, item in others.items() if key not in own])
+        read_too = [item for key, item in others.items() if key not in own]
+        return known(self._database, read_too, self._log)

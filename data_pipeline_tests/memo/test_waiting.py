@@ -14,13 +14,16 @@ import sqlalchemy as sa
 
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.lock_waiting import holders_of_all
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import load_configuration
+from data_pipeline.memo.deciding import catalog_state
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline_tests.io_manager.runs import rows
 from data_pipeline_tests.memo.settings import table_store
 from data_pipeline_tests.memo.stages import asset, constant
 from data_pipeline_tests.memo.world import World
+from data_pipeline_tests.patience import PATIENCE
 
 A_LOCK_IS_WAITED_FOR = """
 SELECT count(*) > 0 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -52,6 +55,30 @@ def test_a_run_says_for_which_run_it_waits(world: World, pipeline_database: sa.E
         "of instance `full`: `s/a`",
         world.last.log,
     )
+
+
+def test_a_run_says_who_has_locked_the_catalog(
+    world: World, pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.made(lambda: [constant("s/a", 1)]).success
+    monkeypatch.setattr(catalog_state, "MILLISECONDS_BETWEEN_MESSAGES", 50)
+    asked = threading.Event()
+
+    def ask(*given: Any) -> list[str]:
+        found = holders_of_all(*given)
+        asked.set()
+        return found
+
+    monkeypatch.setattr(catalog_state, "holders_of_all", ask)
+    with pipeline_database.connect() as holder:
+        holder.exec_driver_sql("SET application_name = 'a restore'")
+        holder.exec_driver_sql("LOCK TABLE full_catalog.tables")
+        thread = threading.Thread(target=world.made, args=[lambda: [constant("s/a", 1)]])
+        thread.start()
+        assert asked.wait(PATIENCE)
+    thread.join()
+    assert world.last.success
+    assert re.search(r"Waiting for session \d+ \(`a restore`, .+ of `full`", world.last.log)
 
 
 def test_a_session_that_has_ended_is_not_replaced(pipeline_database: sa.Engine) -> None:

@@ -1,5 +1,6 @@
 """What the catalogs know, of all instances that a run writes and reads, in one query."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,12 @@ import dagster as dg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON
 
-from data_pipeline.database.connection import Database
+from data_pipeline.database.connection import Database, run
+from data_pipeline.database.lock_waiting import (
+    LOCK_NOT_AVAILABLE,
+    MILLISECONDS_BETWEEN_MESSAGES,
+    holders_of_all,
+)
 from data_pipeline.identity.observed_versions import is_outside, observed_version
 from data_pipeline.instances import Instance
 from data_pipeline.memo.deciding.decisions import Key, Known
@@ -24,23 +30,43 @@ from data_pipeline.transfer.stable_hash import fingerprint
 
 
 def known_to_run(
-    database: Database, instances: Iterable[Instance], instance: Instance, run_id: str
+    database: Database,
+    instances: Iterable[Instance],
+    instance: Instance,
+    run_id: str,
+    log: logging.Logger,
 ) -> dict[Key, Known]:
     """Return what `known` gives, with what a run has staged in place of what is committed."""
-    found = known(database, instances)
+    found = known(database, instances, log)
     with database.begin() as connection:
         staged = staging.of_run(connection, instance, run_id)
     return found | {(instance.instance_id, t): Known(row, True) for t, row in staged.items()}
 
 
-def known(database: Database, instances: Iterable[Instance]) -> dict[Key, Known]:
+def known(
+    database: Database, instances: Iterable[Instance], log: logging.Logger
+) -> dict[Key, Known]:
     """Return the catalog rows of instances, and what became of their tables and files since.
 
     An instance that has not committed anything yet has none.
     """
-    with database.begin() as connection:
-        present = [i for i in instances if catalog.is_readable(connection, i.catalog_schema)]
-        return _query(connection, present)
+    instances = list(instances)
+    while True:
+        try:
+            with database.begin() as connection:
+                run(connection, f"SET LOCAL lock_timeout = {MILLISECONDS_BETWEEN_MESSAGES}")
+                present = [
+                    i for i in instances if catalog.is_readable(connection, i.catalog_schema)
+                ]
+                return _query(connection, present)
+        except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                raise
+        with database.begin() as connection:
+            found = holders_of_all(connection, [i.table_store.schema_prefix for i in instances])
+        names = ", ".join(f"`{item.name}`" for item in instances)
+        holders = " and ".join(found) or "others, one after the other"
+        log.info(f"Waiting for {holders}, to read what there is of {names}")
 
 
 def observed(storage: dg.DagsterInstance | None, graph: Any, steps: RunSteps) -> dict[Key, Known]:

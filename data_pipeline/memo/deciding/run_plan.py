@@ -103,6 +103,7 @@ class RunPlan:
             self.instance,
             self.steps,
             observed(storage(), job.asset_layer.asset_graph, self.steps),
+            log,
         )
         self.outcomes = StepOutcomes(self.steps)
         self._decisions: Decisions | None = None
