@@ -16,7 +16,7 @@ from data_pipeline.database.connection import (
     ensure_schema,
     run,
 )
-from data_pipeline.database.identifiers import RelationName, StageTable
+from data_pipeline.database.identifiers import RelationName, StageTable, quoted
 from data_pipeline.database.lock_waiting import building
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.errors import ConfigurationError, DatabaseError, UnsupportedDataError
@@ -257,7 +257,9 @@ class Store:
             f"Table `{table}` would take the place of {place}, which somebody has made by hand: "
             "the catalog of the instance does not know it. Nothing of it was changed. Rename it "
             f"(ALTER TABLE {place.quoted} RENAME TO ...), drop it if nobody needs it, or give the "
-            f"asset another name; then run again: {self.instance.build_command}"
+            "asset another name. If a run has made it, and the catalog was lost since, drop all "
+            f"that runs have made of the stage: DROP SCHEMA {quoted(place.schema)} CASCADE. Then "
+            f"run again: {self.instance.build_command}"
         )
 
     def make_room(
