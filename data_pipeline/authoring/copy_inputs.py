@@ -1,6 +1,5 @@
 """`copy_inputs`: the input tables of an instance by queries of one's own."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +15,6 @@ from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.instances import CopyFilter, Instance, load_configuration
 from data_pipeline.instances.merged_layers import suggestion
-from data_pipeline.instances.settings.caching_and_kept_versions import Validation
 from data_pipeline.results.build import build_from_batches
 from data_pipeline.results.sql_query import compiled, is_query, unwrapped
 from data_pipeline.sampling.code_identity import sampling_version
@@ -24,9 +22,9 @@ from data_pipeline.sampling.filtered_frames import filtered
 from data_pipeline.sampling.input_step import (
     CopiedRows,
     InputOutput,
+    InputRun,
     InputStep,
     OutputKind,
-    in_order,
     input_asset,
     input_outputs,
     raw_specs,
@@ -167,25 +165,19 @@ class _Step:
         """What the raw assets declare."""
         return self.inner.declared
 
-    def results(
-        self,
-        instance: Instance,
-        outputs: Mapping[str, InputOutput],
-        sources: Mapping[str, Any],
-        log: logging.Logger,
-        how: Validation,
-    ) -> Iterator[tuple[str, Any]]:
+    def results(self, asked: InputRun) -> Iterator[tuple[str, Any]]:
         """Return the outputs that are asked for, by name."""
-        if instance.source is None:
-            yield from self.inner.results(instance, outputs, sources, log, how)
-        elif not all(isinstance(source, sa.Table) for source in sources.values()):
-            frames = {name: unwrapped(item, Properties())[0] for name, item in sources.items()}
-            yield from self._in_memory(instance, outputs, frames, log, how)
-        elif self._is_sampled(instance):
-            own = partial(self._own, instance)
-            yield from self.inner.results(instance, outputs, sources, log, how, own)
+        if asked.instance.source is None:
+            yield from self.inner.results(asked)
+        elif not asked.is_in_database:
+            frames = asked.sources.items()
+            plain = {name: unwrapped(frame, Properties())[0] for name, frame in frames}
+            yield from self._in_memory(replace(asked, sources=plain))
+        elif self._is_sampled(asked.instance):
+            yield from self.inner.results(asked, partial(self._own, asked.instance))
         else:
-            yield from self._in_database(instance, outputs, sources, log, how)
+            asked = self.inner.prepared(asked)
+            yield from self.inner.copies(asked, self._copied(asked))
 
     def _is_sampled(self, instance: Instance) -> bool:
         """Whether an instance has a sample of these tables besides."""
@@ -199,16 +191,10 @@ class _Step:
             for name, query in self._given(instance, tables).items()
         }
 
-    def _in_database(
-        self,
-        instance: Instance,
-        outputs: Mapping[str, InputOutput],
-        sources: Mapping[str, Any],
-        log: logging.Logger,
-        how: Validation,
-    ) -> Iterator[tuple[str, Any]]:
-        tables = self.inner.prepared(instance, outputs, sources, log)
-        rows = {
+    def _copied(self, asked: InputRun) -> Mapping[str, CopiedRows]:
+        """Return the rows that the queries give, of which none is there by chance."""
+        tables = asked.sources
+        return {
             name: CopiedRows(
                 name,
                 query,
@@ -216,23 +202,15 @@ class _Step:
                 _ALL,
                 tuple(_read_by(query, tables)),
             )
-            for name, query in self._queries(instance, tables).items()
+            for name, query in self._queries(asked.instance, tables).items()
         }
-        yield from self.inner.copies(instance, outputs, tables, rows, log, how)
 
-    def _in_memory(
-        self,
-        instance: Instance,
-        outputs: Mapping[str, InputOutput],
-        frames: Mapping[str, Any],
-        log: logging.Logger,
-        how: Validation,
-    ) -> Iterator[tuple[str, Any]]:
-        rows = self._filtered(instance, frames, log, how)
-        if self._is_sampled(instance):
-            yield from self.inner.results(instance, outputs, rows, log, how)
+    def _in_memory(self, asked: InputRun) -> Iterator[tuple[str, Any]]:
+        rows = self._filtered(asked)
+        if self._is_sampled(asked.instance):
+            yield from self.inner.results(replace(asked, sources=rows))
             return
-        for name, output in in_order(outputs):
+        for name, output in asked.in_order():
             frame, own = rows[output.table], StageTable(self.stage, output.table)
             if output.kind is OutputKind.ROWS:
                 yield name, frame
@@ -262,17 +240,13 @@ class _Step:
                 )
         return found
 
-    def _filtered(
-        self,
-        instance: Instance,
-        frames: Mapping[str, Any],
-        log: logging.Logger,
-        how: Validation,
-    ) -> Mapping[str, Any]:
+    def _filtered(self, asked: InputRun) -> Mapping[str, Any]:
         """Return the same of frames: the queries run on tables that are made of them."""
+        instance = asked.instance
         if instance.source is None:
-            return frames
-        rows = self._all_rows(instance.source, frames, log, how)
+            return asked.sources
+        outputs = input_outputs(self.stage, self.specs, None, weights=False)
+        rows = dict(self._in_memory(replace(asked, instance=instance.source, outputs=outputs)))
         with scratch_schema(instance.home) as (server, schema):
             tables = {}
             for name, frame in rows.items():
@@ -287,21 +261,8 @@ class _Step:
                 result = RelationName(schema, f"{name[:50]}__result")
                 with server.begin() as connection:
                     run(connection, f"CREATE TABLE {result.quoted} AS {compiled(query)}")
-                found[name] = from_reader(stream(server, result, log), type(rows[name]))
+                found[name] = from_reader(stream(server, result, asked.log), type(rows[name]))
         return found
-
-    def _all_rows(
-        self,
-        instance: Instance,
-        frames: Mapping[str, Any],
-        log: logging.Logger,
-        how: Validation,
-    ) -> Mapping[str, Any]:
-        """Return the frames of all input tables of an instance."""
-        outputs = input_outputs(self.stage, self.specs, None, weights=False)
-        if instance.source is None:
-            return frames
-        return dict(self._in_memory(instance, outputs, frames, log, how))
 
 
 def _read_by(query: Query, tables: Mapping[str, sa.Table]) -> list[str]:

@@ -164,11 +164,43 @@ def _add(found: dict[str, InputOutput], stage: str, name: str, output: InputOutp
     found[name] = output
 
 
-Made = Callable[
-    [Instance, Mapping[str, InputOutput], Mapping[str, Any], logging.Logger, Validation],
-    Iterator[tuple[str, Any]],
-]
-"""Makes outputs of an instance, by name, from the sources of all input tables."""
+@dataclass(frozen=True)
+class InputRun:
+    """A run of the step of input tables.
+
+    Attributes:
+        instance: The instance.
+        outputs: What is asked for, by name.
+        sources: What each input table is made from (see `made_from`) as `sa.Table` in the database;
+            in memory, the frame of its raw table.
+        log: The log of the run.
+        how: Which results may be reused: whether everything is made anew, or copies that are there
+            stay as they are, whatever their source has become.
+    """
+
+    instance: Instance
+    outputs: Mapping[str, InputOutput]
+    sources: Mapping[str, Any]
+    log: logging.Logger
+    how: Validation
+
+    @property
+    def is_in_database(self) -> bool:
+        """Whether all sources are tables."""
+        return all(isinstance(source, sa.Table) for source in self.sources.values())
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether copies that are there stay."""
+        return self.instance.copies and not self.how.asks_sources
+
+    def in_order(self) -> list[tuple[str, InputOutput]]:
+        """Return the outputs in the order in which they are made."""
+        return sorted(self.outputs.items(), key=lambda item: (item[1].kind.value, item[0]))
+
+
+Made = Callable[[InputRun], Iterator[tuple[str, Any]]]
+"""Makes the outputs that a run asks for, by name."""
 
 
 def raw_specs(what: str, raw: Sequence[dg.AssetsDefinition]) -> dict[str, dg.AssetSpec]:
@@ -239,7 +271,7 @@ def input_asset(
         wanted = {n: output for n, output in outputs.items() if outs[n] in selected}
         given = {n: sources[ins[n]] for n in specs}
         how = validation(instance, context.run.tags)
-        for n, value in make(instance, wanted, given, context.log, how):
+        for n, value in make(InputRun(instance, wanted, given, context.log, how)):
             yield dg.Output(value, outs[n])
 
     return inputs
@@ -254,11 +286,6 @@ def _output_names(
     """
     mark = "__copy" if any(is_sliced(spec.partitions_def) for spec in specs) else ""
     return {name: f"{output}{mark}" for name, output in op_names(outputs).items()}
-
-
-def in_order(outputs: Mapping[str, InputOutput]) -> list[tuple[str, InputOutput]]:
-    """Return outputs in the order in which they are made."""
-    return sorted(outputs.items(), key=lambda item: (item[1].kind.value, item[0]))
 
 
 @dataclass(frozen=True)
@@ -303,90 +330,57 @@ class InputStep:
         declared = {name: declared_properties(spec.metadata) for name, spec in specs.items()}
         return cls(stage, raw, declared)
 
-    def results(
-        self,
-        instance: Instance,
-        outputs: Mapping[str, InputOutput],
-        sources: Mapping[str, Any],
-        log: logging.Logger,
-        how: Validation,
-        own: Own | None = None,
-    ) -> Iterator[tuple[str, Any]]:
+    def results(self, asked: InputRun, own: Own | None = None) -> Iterator[tuple[str, Any]]:
         """Return the outputs that are asked for, by name.
 
         Args:
-            instance: The instance.
-            outputs: What is asked for, by name.
-            sources: What each input table is made from (see `made_from`) as `sa.Table` in the
-                database; in memory, the frame of its raw table.
-            log: The log of the run.
-            how: Which results may be reused: whether everything is made anew, or copies that are
-                there stay as they are, whatever their source has become.
+            asked: The run.
             own: What a sample is chosen from, in the database; None: all rows.
 
         Raises:
             ConfigurationError: The specification or filter cannot be applied, or a source is no
                 table.
         """
-        ordered = in_order(outputs)
-        request = self._request(instance, outputs)
-        forced, stable = how.mode == "force_cache_invalid", not how.asks_sources
-        request = replace(request, forced=forced, stable=stable and instance.copies, own=own)
-        if not all(isinstance(source, sa.Table) for source in sources.values()):
+        forced = asked.how.mode == "force_cache_invalid"
+        request = replace(self._request(asked), forced=forced, own=own)
+        if not asked.is_in_database:
             from data_pipeline.sampling.inputs_in_memory import InputsInMemory
 
-            in_memory = InputsInMemory(request, outputs.values(), sources, log)
-            for name, output in ordered:
-                yield name, in_memory.output(output)
+            outputs = asked.outputs.values()
+            in_memory = InputsInMemory(request, outputs, asked.sources, asked.log)
+            yield from ((name, in_memory.output(output)) for name, output in asked.in_order())
             return
-        sources = self.prepared(instance, outputs, sources, log)
-        with sampled_inputs(request, log) as sample:
+        asked = self.prepared(asked)
+        with sampled_inputs(request, asked.log) as sample:
             if sample is not None:
-                yield from ((name, _sampled(sample, output)) for name, output in ordered)
+                yield from ((name, _sampled(sample, output)) for name, output in asked.in_order())
             else:
-                rows = {name: self._filtered(instance, name, t) for name, t in sources.items()}
-                yield from self.copies(instance, outputs, sources, rows, log, how)
+                sources = asked.sources.items()
+                rows = {name: self._filtered(asked.instance, name, t) for name, t in sources}
+                yield from self.copies(asked, rows)
 
-    def prepared(
-        self,
-        instance: Instance,
-        outputs: Mapping[str, InputOutput],
-        sources: Mapping[str, sa.Table],
-        log: logging.Logger,
-    ) -> Mapping[str, sa.Table]:
-        """Return the sources with the keys that are declared of them."""
+    def prepared(self, asked: InputRun) -> InputRun:
+        """Return a run on sources with the keys that are declared of them."""
         keyed = {
-            name: with_declared_key(source, self._origin(instance, name)[1], self.declared[name])
-            for name, source in sources.items()
+            name: with_declared_key(
+                source, self._origin(asked.instance, name)[1], self.declared[name]
+            )
+            for name, source in asked.sources.items()
         }
-        weighted = {o.table for o in outputs.values() if o.kind is OutputKind.WEIGHTED}
-        log_names_of_weights(log, {name: keyed[name] for name in weighted})
-        return keyed
+        weighted = {o.table for o in asked.outputs.values() if o.kind is OutputKind.WEIGHTED}
+        log_names_of_weights(asked.log, {name: keyed[name] for name in weighted})
+        return replace(asked, sources=keyed)
 
-    def copies(
-        self,
-        instance: Instance,
-        outputs: Mapping[str, InputOutput],
-        sources: Mapping[str, sa.Table],
-        rows: Mapping[str, CopiedRows],
-        log: logging.Logger,
-        how: Validation,
-    ) -> Iterator[tuple[str, Any]]:
+    def copies(self, asked: InputRun, rows: Mapping[str, CopiedRows]) -> Iterator[tuple[str, Any]]:
         """Return the outputs that are asked for of given rows, by name.
 
         Args:
-            instance: The instance.
-            outputs: What is asked for, by name.
-            sources: What the input tables are made from, prepared.
-            rows: Which rows of them.
-            log: The log of the run.
-            how: Whether copies that are there stay, whatever their source has become.
+            asked: The run, prepared.
+            rows: Which rows of the sources.
         """
-        request = self._request(instance, outputs)
-        stable = not how.asks_sources and instance.copies
-        inputs = self._inputs(replace(request, stable=stable), sources, rows, log)
-        for name, output in in_order(outputs):
-            table, source = StageTable(self.stage, output.table), sources[output.table]
+        inputs, instance = self._inputs(asked, rows), asked.instance
+        for name, output in asked.in_order():
+            table, source = StageTable(self.stage, output.table), asked.sources[output.table]
             own, versions = rows[output.table], inputs[output.table]
             if output.kind is OutputKind.ROLES:
                 yield name, roles_without_selection(table, source, own.keep, own.rows, versions)
@@ -396,17 +390,18 @@ class InputStep:
                 copied = Table.of(own.query, properties_of(source), versions)
                 yield name, copied if instance.copies else View(source)
 
-    def _request(self, instance: Instance, outputs: Mapping[str, InputOutput]) -> Request:
+    def _request(self, asked: InputRun) -> Request:
         def of(kind: OutputKind) -> frozenset[str]:
-            return frozenset(item.table for item in outputs.values() if item.kind is kind)
+            return frozenset(o.table for o in asked.outputs.values() if o.kind is kind)
 
         return Request(
-            instance=instance,
+            instance=asked.instance,
             stage=self.stage,
             raw=self.raw,
             declared=self.declared,
             tables=of(OutputKind.ROWS),
             roles=of(OutputKind.ROLES),
+            stable=asked.is_stable,
         )
 
     def _filtered(self, instance: Instance, name: str, source: sa.Table) -> CopiedRows:
@@ -417,29 +412,24 @@ class InputStep:
         rows = selected_query(table, source, keep)
         return CopiedRows(name, rows, rows, keep, (name,), f"{keep.cnt} {keep.rate}")
 
-    def _inputs(
-        self,
-        request: Request,
-        sources: Mapping[str, sa.Table],
-        rows: Mapping[str, CopiedRows],
-        log: logging.Logger,
-    ) -> Mapping[str, Versions]:
+    def _inputs(self, asked: InputRun, rows: Mapping[str, CopiedRows]) -> Mapping[str, Versions]:
         """Return for each input table the data versions of what it is made from, or was."""
         read: dict[str, tuple[str, str | None]] = {}
-        for name, source in sources.items():
-            owner, table = self._origin(request.instance, name)
+        for name, source in asked.sources.items():
+            owner, table = self._origin(asked.instance, name)
             row = catalog_row_of(source)
             read[name] = f"{owner.instance_id}/{table}", row.data_version if row else None
         current = {name: dict(read[other] for other in own.reads) for name, own in rows.items()}
-        if not request.stable:
+        if not asked.is_stable:
             return current
-        with database(request.instance).begin() as connection:
+        request = self._request(asked)
+        with database(asked.instance).begin() as connection:
             staying = {
                 name: self._kept_versions(connection, request, source, rows[name], current[name])
-                for name, source in sources.items()
+                for name, source in asked.sources.items()
             }
         made = {name: versions for name, versions in staying.items() if versions}
-        log_not_taken(log, made, current)
+        log_not_taken(asked.log, made, current)
         return current | made
 
     def _kept_versions(
