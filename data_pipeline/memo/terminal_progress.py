@@ -41,7 +41,8 @@ def _lines(record: logging.LogRecord) -> Iterator[str]:
         evaluation = event.asset_check_evaluation_data
         if not evaluation.passed:
             key = evaluation.asset_key.to_user_string()
-            text = f"! {instance}  {key}: check {evaluation.check_name}: {evaluation.description}"
+            why = evaluation.description or "has not passed"
+            text = f"! {instance}  {key}: check {evaluation.check_name}: {why}"
             yield click.style(text, fg="yellow")
     elif event.event_type is dg.DagsterEventType.ENGINE_EVENT:
         if STEPS_OF_RUN in event.engine_event_data.metadata:
