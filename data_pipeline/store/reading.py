@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import typing
+import warnings
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -53,9 +54,12 @@ def reference(
     """
     inspector = sa.inspect(connection)
     place = {"table_name": relation.name, "schema": relation.schema}
+    with warnings.catch_warnings():  # rows of such a type, as `point`, go by it unnamed
+        warnings.filterwarnings("ignore", "Did not recognize type", sa.exc.SAWarning)
+        found_columns = inspector.get_columns(**place)
     columns = [
         sa.Column(item["name"], item["type"], nullable=item["nullable"], comment=item["comment"])
-        for item in inspector.get_columns(**place)
+        for item in found_columns
     ]
     table = sa.Table(relation.name, sa.MetaData(), *columns, schema=relation.schema)
     found = [] if is_own else inspector.get_pk_constraint(**place)["constrained_columns"]

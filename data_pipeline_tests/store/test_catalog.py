@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from itertools import permutations
 from typing import Any
 
@@ -12,9 +13,10 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.database.identifiers import StageTable
+from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.instances import load_configuration
 from data_pipeline.store import catalog
+from data_pipeline.store.reading import reference
 from data_pipeline.store.table_properties import Table
 from data_pipeline_tests.io_manager.runs import execute, metadata, rows, run, table_asset
 
@@ -170,3 +172,13 @@ def test_a_catalog_of_an_earlier_version_gets_the_columns_that_it_lacks(
     found = row(pipeline_database)
     assert found is not None
     assert found.checksum is not None
+
+
+def test_a_table_with_a_type_that_sqlalchemy_does_not_know_warns_nobody(
+    pipeline_database: sa.Engine,
+) -> None:
+    with pipeline_database.begin() as connection, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        connection.execute(sa.text("CREATE TABLE places (id int, at point)"))
+        found = reference(connection, RelationName("public", "places"), None)
+    assert found.c.keys() == ["id", "at"]
