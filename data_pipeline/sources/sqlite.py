@@ -165,18 +165,20 @@ class SqliteSource(Source):
 
         if pa.types.is_null(column.type) or not len(column):
             return pa.nulls(len(column), field.type)
-        texts = pc.utf8_slice_codeunits(column, start=1, stop=None)
-        texts = pc.if_else(pc.equal(column, "n"), pa.scalar(None, pa.string()), texts)
-        if pa.types.is_binary(field.type):
-            values = [None if text is None else bytes.fromhex(text) for text in texts.to_pylist()]
-            return pa.array(values, pa.binary())
         try:
+            texts = pc.utf8_slice_codeunits(column, start=1, stop=None)
+            texts = pc.if_else(pc.equal(column, "n"), pa.scalar(None, pa.string()), texts)
+            if pa.types.is_binary(field.type):
+                values = [None if t is None else bytes.fromhex(t) for t in texts.to_pylist()]
+                return pa.array(values, pa.binary())
             return texts.cast(field.type)
         except pa.ArrowException as error:
+            typed = f"properties={{{table.name!r}: {{'types': {{{field.name!r}: 'text'}}}}}}"
+            is_text = pa.types.is_string(field.type)
             raise UnsupportedDataError(
                 f"{self.named}: column `{field.name}` of `{table.name}` has a value that is no "
-                f"{field.type}: {str(error).splitlines()[0]}. Say what its type is: "
-                f"properties={{{table.name!r}: {{'types': {{{field.name!r}: 'text'}}}}}}."
+                f"{field.type}: {str(error).splitlines()[0]}. "
+                f"{'Correct it there.' if is_text else f'Say what its type is: {typed}.'}"
             ) from error
 
     @contextmanager

@@ -136,11 +136,14 @@ class Outgoing:
             return encoded(array, self.sent)
         except (ValueRefusedError, pa.ArrowException) as error:
             row = first_refused(array, self._attempt)
+            otherwise = f"give the column another type: types={{{self.name!r}: ...}}"
+            if self.not_null and not array[row].is_valid:
+                otherwise = "declare another primary key, or the column as `nullable`,"
             raise UnsupportedDataError(
                 f"Column `{self.name}`, row {first_row + row} (from 0): the value "
                 f"{shown_value(array, row)} of type {self.source} cannot be stored as "
-                f"{self.declared}: {self._reason(error)}. Change or remove the value, "
-                f"or give the column another type: Table(..., types={{{self.name!r}: ...}})."
+                f"{self.declared}: {self._reason(error)}. Change or remove the value, or "
+                f"{otherwise} in `Table(...)`, of a source in `properties` of `database_tables`."
             ) from error
 
     def _attempt(self, array: pa.Array) -> None:

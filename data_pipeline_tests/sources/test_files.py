@@ -252,3 +252,29 @@ def test_tables_that_cannot_be_described_are_no_hindrance_to_others(
     with pytest.raises(DataPipelineError, match=rf"table `broken`: Column `u`: .*{alone}"):
         read(f"duckdb:///{tmp_path}/shop.duckdb", tmp_path / "data")
     load(read(f"duckdb:///{tmp_path}/shop.duckdb", tmp_path / "data", tables=["people"]))
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        (
+            "CREATE TABLE t (a TEXT); INSERT INTO t VALUES (x'ff')",
+            "column `a` of `t` has a value that is no string: .* Correct it there",
+        ),
+        (
+            "CREATE TABLE t (a INT, b INT, PRIMARY KEY (a, b)); INSERT INTO t VALUES (1, NULL)",
+            "NULL is not allowed in this column.* declare another primary key.* `properties` of",
+        ),
+        (
+            "CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('a' || char(0) || 'b')",
+            r"NUL character.* types=\{'a': ...\} in `Table\(...\)`, of a source in `properties` of",
+        ),
+    ],
+)
+def test_values_of_sqlite_that_do_not_fit_are_named_with_a_remedy(
+    configured: sa.Engine, tmp_path: Path, statements: str, message: str
+) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.executescript(statements)
+    with pytest.raises(Exception, match=message):
+        load(read(f"sqlite:///{tmp_path}/shop.db", tmp_path))
