@@ -2,10 +2,7 @@
 
 import logging
 import os
-import secrets
 import signal
-import socket
-import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -19,46 +16,12 @@ from data_pipeline.embedded.cluster import (
     set_password,
 )
 from data_pipeline.embedded.home_layout import Layout
+from data_pipeline.embedded.ports import HOST, accepts_connections, choose_port
 from data_pipeline.embedded.postgresql_conf import write_settings
 from data_pipeline.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
     import psutil
-
-
-HOST = "127.0.0.1"
-PROTOCOL_3_0 = 196608
-TOO_MANY_CONNECTIONS = b"C53300\0"
-
-
-def accepts_connections(port: int, user: str, timeout: float = 2.0) -> bool:
-    """Whether a server answers a start-up message on this port by asking who we are.
-
-    A server that starts, recovers or stops answers with an error instead. No password is sent.
-    """
-    parameters = b"user\0" + user.encode() + b"\0database\0" + user.encode() + b"\0\0"
-    message = struct.pack("!ii", 8 + len(parameters), PROTOCOL_3_0) + parameters
-    try:
-        with socket.socket() as connection:
-            connection.settimeout(timeout)
-            connection.connect((HOST, port))
-            connection.sendall(message)
-            answer = connection.recv(1024)
-    except OSError:
-        return False
-    return answer.startswith(b"R") or TOO_MANY_CONNECTIONS in answer
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of the loopback interface."""
-    with socket.socket() as probe:
-        # As PostgreSQL does: connections of an earlier server that linger do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 logger = logging.getLogger(__name__)
@@ -67,8 +30,6 @@ SECONDS_TO_START_OR_STOP = 300.0
 """A start includes the recovery after a crash."""
 
 PORT_ATTEMPTS = 10
-# Below the ports that systems give to outgoing connections, so that none takes ours meanwhile.
-PORTS = range(15432, 32768)
 # What to send to processes that outlived their postmaster, and how long to wait afterwards.
 ORPHAN_SIGNALS = ((None, 2.0), (signal.SIGTERM, 5.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 10.0))
 # A shell puts the server into the background, so that it never becomes our zombie.
@@ -102,7 +63,7 @@ def launch(layout: Layout, timeout: float) -> int:
     finally:
         os.close(lock)
     for attempt in range(PORT_ATTEMPTS):
-        port = _choose_port(layout, first=attempt == 0)
+        port = choose_port(layout, first=attempt == 0)
         if _launch_on(layout, binaries, account, port, timeout):
             layout.write(layout.port, str(port))
             return port
@@ -156,18 +117,6 @@ def claim_server_lock(layout: Layout) -> int:
         f"Processes of an earlier embedded PostgreSQL in {layout.base} do not end. Find them with "
         f"`fuser {layout.server_lock}`, end them, and try again."
     )
-
-
-def _choose_port(layout: Layout, *, first: bool) -> int:
-    """The port of the last start if it is free, so that URLs stay valid; else a free one."""
-    if first and layout.port.exists():
-        text = layout.port.read_text().strip()
-        if text.isdecimal() and is_free(int(text)):
-            return int(text)
-    while True:
-        port = PORTS[secrets.randbelow(len(PORTS))]
-        if is_free(port):
-            return port
 
 
 def _launch_on(

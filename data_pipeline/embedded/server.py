@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from data_pipeline.embedded import launch, processes, server_log
 from data_pipeline.embedded.cluster import DATABASE, ROLE
 from data_pipeline.embedded.home_layout import Layout
-from data_pipeline.embedded.launch import HOST, SECONDS_TO_START_OR_STOP, accepts_connections
+from data_pipeline.embedded.launch import SECONDS_TO_START_OR_STOP
+from data_pipeline.embedded.ports import HOST, accepts_connections
 from data_pipeline.errors import EmbeddedServerError
 
 if TYPE_CHECKING:

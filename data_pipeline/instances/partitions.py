@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from data_pipeline import schema_types
+from data_pipeline import dataframely_and_pandera
 from data_pipeline.instances.configuration import Configuration, load_configuration
 
 
@@ -33,7 +33,7 @@ def raw_partition_mapping(configuration: Configuration) -> dg.StaticPartitionMap
     return dg.StaticPartitionMapping(fed)
 
 
-schema_types.install()
+dataframely_and_pandera.install()
 
 _CONFIGURATION = load_configuration()
 

@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import database
+from data_pipeline.dataframely_and_pandera import FrameSchema, schema_of
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import Instance
 from data_pipeline.io_manager.ibis_tables import as_ibis
-from data_pipeline.schema_types import FrameSchema, schema_of
 from data_pipeline.store.reading import shown, takes_reference
 from data_pipeline.transfer.frames import is_frame_type, loaded_module
 

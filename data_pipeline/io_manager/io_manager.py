@@ -13,6 +13,7 @@ from data_pipeline.database import interrupts
 from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.database.session_settings import reset_session_name, set_session_name
+from data_pipeline.dataframely_and_pandera import schema_of
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.identity.computation import (
     SOURCES_TAG,
@@ -61,7 +62,6 @@ from data_pipeline.runs.step_reads import (
     reads_of,
     versions_read_by_code,
 )
-from data_pipeline.schema_types import schema_of
 from data_pipeline.store import staging
 from data_pipeline.store.active_runs import run_registry
 from data_pipeline.store.lookup import SOURCE_METADATA_KEY

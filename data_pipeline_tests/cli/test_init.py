@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from data_pipeline.authoring.new_project import write_project
 from data_pipeline.authoring.new_project.from_database import SourceDatabase
+from data_pipeline.authoring.new_project.project_files import write_project
 from data_pipeline.cli import main
 from data_pipeline.cli.commands.run import dagster_home
 from data_pipeline.instances import project as project_in_use

@@ -60,7 +60,7 @@ def test_a_port_that_is_taken_between_choice_and_start_is_replaced(
     """As if the other process had come a moment later: the look at the port still found it free."""
     taken = int((server.data.parent / "port").read_text())
     answers = iter([True])
-    monkeypatch.setattr("data_pipeline.embedded.launch.is_free", lambda port: next(answers, True))
+    monkeypatch.setattr("data_pipeline.embedded.ports.is_free", lambda port: next(answers, True))
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", taken))

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @click.option("--schema", help="The schema of that database; default: public.")
 def init(folder: Path, example: bool, url: str | None, schema: str | None) -> None:
     """Write a small project into FOLDER: it runs as it is, and its source waits for yours."""
-    from data_pipeline.authoring.new_project import write_project
     from data_pipeline.authoring.new_project.from_database import SourceDatabase
+    from data_pipeline.authoring.new_project.project_files import write_project
 
     if url is not None and example:
         raise click.UsageError("--example is about a source that is made up: leave it out.")

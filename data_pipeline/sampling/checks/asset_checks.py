@@ -14,7 +14,7 @@ from data_pipeline.errors import MissingRightError
 from data_pipeline.instances import Instance
 from data_pipeline.results.data_checks import Finding, check_primary_key, check_row_count
 from data_pipeline.runs.step_reads import lock
-from data_pipeline.sampling.checks.source_checks import (
+from data_pipeline.sampling.checks.relationships_and_row_counts import (
     DeclaredTable,
     DeclaredTables,
     check_relationships,
