@@ -61,6 +61,13 @@ def test_files_that_are_there_are_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
 
 
+def test_a_schema_of_no_database_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["init", str(tmp_path / "shop"), "--schema", "sales"])
+    assert result.exit_code == 2
+    assert "--schema is one of a database: name that with --from-database" in result.output
+    assert not (tmp_path / "shop").exists()
+
+
 @pytest.mark.parametrize(
     ("folder", "package"),
     [

@@ -29,6 +29,8 @@ def init(folder: Path, example: bool, url: str | None, schema: str | None) -> No
 
     if url is not None and example:
         raise click.UsageError("--example is about a source that is made up: leave it out.")
+    if schema is not None and url is None:
+        raise click.UsageError("--schema is one of a database: name that with --from-database.")
     database = None if url is None else SourceDatabase.at(url, schema)
     package = write_project(folder, example=example, database=database)
     if database is not None:
