@@ -20,8 +20,8 @@ WITH RECURSIVE members(oid) AS (
         (SELECT extract(epoch FROM stats_reset)::text
          FROM pg_stat_database WHERE datname = current_database()) AS statistics
 ), stated AS (
-    SELECT array_agg(a.attnum::integer ORDER BY array_position(CAST(:columns AS text[]), a.attname))
-        AS places
+    SELECT array_agg(CAST(a.attnum AS integer)
+        ORDER BY array_position(CAST(:columns AS text[]), CAST(a.attname AS text))) AS places
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = :schema AND c.relname = :name AND a.attname = ANY (CAST(:columns AS text[]))
