@@ -330,7 +330,7 @@ class _SourceColumn:
         import pyarrow as pa
 
         from data_pipeline.transfer.copy_out import decoded
-        from data_pipeline.transfer.value_checks import ValueRefusedError
+        from data_pipeline.transfer.frame_checks import ValueRefusedError
 
         try:
             return decoded(array, self.field.type)

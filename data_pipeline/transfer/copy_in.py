@@ -15,9 +15,9 @@ from data_pipeline.database.server_errors import load_refusal
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.transfer.arrow_types import AS_TEXT, TEXT_TYPES, PostgresType, declared_type
 from data_pipeline.transfer.encode import Outgoing, outgoing
+from data_pipeline.transfer.frame_checks import check_column_names
 from data_pipeline.transfer.progress import Progress
 from data_pipeline.transfer.table_columns import Column, relation_columns
-from data_pipeline.transfer.value_checks import check_column_names
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor

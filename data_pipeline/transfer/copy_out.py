@@ -17,9 +17,9 @@ from data_pipeline.database.server_errors import refusal
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.transfer.arrow_types import JSON_TYPES, MICROSECONDS_PER_DAY
 from data_pipeline.transfer.encode import first_refused, shown_value
+from data_pipeline.transfer.frame_checks import ValueRefusedError, check_values, interval_parts
 from data_pipeline.transfer.progress import Progress
 from data_pipeline.transfer.table_columns import Column, relation_columns
-from data_pipeline.transfer.value_checks import ValueRefusedError, check_values, interval_parts
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor

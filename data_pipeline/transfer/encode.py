@@ -23,7 +23,7 @@ from data_pipeline.transfer.arrow_types import (
     is_text,
     plain_list,
 )
-from data_pipeline.transfer.value_checks import ValueRefusedError, check_values, shown
+from data_pipeline.transfer.frame_checks import ValueRefusedError, check_values, shown
 
 JSON = pa.json_(pa.large_string())
 

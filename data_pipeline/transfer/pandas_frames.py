@@ -38,8 +38,8 @@ from data_pipeline.transfer.arrow_types import (
     is_nested,
 )
 from data_pipeline.transfer.encode import JSON, json_text
+from data_pipeline.transfer.frame_checks import ValueRefusedError, check_column_names, shown
 from data_pipeline.transfer.frames import zero_columns
-from data_pipeline.transfer.value_checks import ValueRefusedError, check_column_names, shown
 
 _IGNORE_TIME_ZONES = "PYARROW_IGNORE_TIMEZONE"
 _ObjectArray = np.ndarray[Any, np.dtype[np.object_]]
