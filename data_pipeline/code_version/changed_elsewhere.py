@@ -48,7 +48,7 @@ class ChangedElsewhere:
 
     def __init__(self, project: ProjectCode) -> None:
         self._project = project
-        self._loaded: list[tuple[str, Path]] | None = None
+        self._loaded: tuple[int, list[tuple[str, Path]]] = (-1, [])
         self._fillers: dict[Path, dict[str, dict[str, bool]]] = {}
         self._called: dict[str, list[tuple[Any, list[Reference]]]] = {}
         self._changes: dict[str, Sequence[tuple[Definition, Binding]]] = {}
@@ -202,10 +202,10 @@ class ChangedElsewhere:
         self, name: str, *, with_ours: bool = False
     ) -> Iterator[tuple[Module, ModuleSource]]:
         """Return the loaded modules in whose text a name occurs; others are not even parsed."""
-        if self._loaded is None:
-            self._loaded = [*self._project.loaded()]
+        if self._loaded[0] != (folders := self._project.folders):
+            self._loaded = folders, [*self._project.loaded()]
         word = name.encode()
-        for loaded, path in self._loaded:
+        for loaded, path in self._loaded[1]:
             if (with_ours or not _is_ours(loaded)) and word in _words(path):
                 module = self._project.module(loaded)
                 if module is not None and module.source is not None:

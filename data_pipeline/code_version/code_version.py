@@ -2,8 +2,9 @@
 
 A code version covers the normalised syntax tree of the asset's function, of the resources that it
 asks for, and of every function, class, constant and SQL file of the project that these reach;
-comments, docstrings, formatting and unrelated code do not count. Code outside the project counts by
-the versions of tracked packages.
+comments, docstrings, formatting and unrelated code do not count. Packages beside the project count
+like it where they are no libraries (editable mode, a monorepo), libraries by the versions of
+tracked packages.
 
 It does not see what code reads at run time: other files, environment variables, the clock, random
 numbers, values that another program put in place. Assets that read such values and do not declare
@@ -329,7 +330,9 @@ class _Computation:
 
     def _parts_below(self, roots: tuple[Path, ...]) -> CodeParts:
         if roots not in self._code:
-            self._code[roots] = CodeParts(ProjectCode(roots))
+            with_sources = self._roots is None and not is_installed(roots)
+            code = ProjectCode(roots, with_sources=with_sources, libraries=self._packages)
+            self._code[roots] = CodeParts(code)
         return self._code[roots]
 
     def _reached(

@@ -171,6 +171,7 @@ class LiveCode:
         path = Path(function.__code__.co_filename)
         if not path.is_file():
             return self._unknown(function, str(path), "a function that was made without a file")
+        self._parts.project.module(function.__module__)  # which may be a package beside
         if not self._parts.project.holds(path):
             return self._library_function(function)
         module = self._parts.project.add(function.__module__, path)

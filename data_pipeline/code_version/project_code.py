@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,26 @@ _STANDARD = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib"
 _CHECKOUT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 
 
+_OURS = Path(__file__).resolve().parents[1]
+
+
 class ProjectFiles:
     """The source files below some folders."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = tuple(root.resolve() for root in roots)
         self._known: dict[Path, bool] = {}
+
+    @property
+    def folders(self) -> int:
+        """How many folders there are."""
+        return len(self._roots)
+
+    def add(self, root: Path) -> None:
+        """Let the files below another folder belong to the project."""
+        if not self.holds(root):
+            self._roots += (root.resolve(),)
+            self._known.clear()
 
     def holds(self, path: Path) -> bool:
         """Say whether a file belongs to the project; libraries in its folders do not."""
@@ -60,6 +74,21 @@ def _resolved(path: Path) -> Path:
 @functools.cache
 def _resolved_folder(folder: Path) -> Path:
     return folder.resolve()
+
+
+def is_source(place: Path) -> bool:
+    """Whether a package or module that lies elsewhere is no library: in editable mode, say.
+
+    Where libraries lie, in whatever folder, there is a folder that tells their versions.
+
+    Args:
+        place: The folder of a package, or the file of a module.
+    """
+    resolved = place.resolve()
+    apart = (_OURS, *_STANDARD)
+    if _LIBRARIES & {*resolved.parts} or any(resolved.is_relative_to(item) for item in apart):
+        return False
+    return not any(place.parent.glob("*.dist-info"))
 
 
 def is_installed(roots: Sequence[Path]) -> bool:
@@ -138,11 +167,26 @@ Target = Definition | WholeModule | External | Unresolved
 
 
 class ProjectCode:
-    """The modules below some folders, parsed as far as they are needed."""
+    """The modules below some folders, parsed as far as they are needed.
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    Args:
+        roots: The folders.
+        with_sources: Whether packages elsewhere belong to it that are no libraries.
+        libraries: Modules that belong to none of it, wherever they lie.
+    """
+
+    def __init__(
+        self, roots: Sequence[Path], *, with_sources: bool = False, libraries: Collection[str] = ()
+    ) -> None:
         self._files = ProjectFiles(roots)
         self._modules: dict[str, Module | None] = {}
+        self._with_sources = with_sources
+        self._libraries = libraries
+
+    @property
+    def folders(self) -> int:
+        """How many folders its code is known to lie in."""
+        return self._files.folders
 
     def holds(self, path: Path) -> bool:
         """Say whether a file is code of the project."""
@@ -205,7 +249,7 @@ class ProjectCode:
         return None
 
     def _find_top(self, name: str) -> Module | None:
-        if name in sys.stdlib_module_names:
+        if name in sys.stdlib_module_names or name in self._libraries:
             return None
         loaded = sys.modules.get(name)
         file = getattr(loaded, "__file__", None)
@@ -220,6 +264,9 @@ class ProjectCode:
             file = spec.origin if spec.has_location else None
             folders = spec.submodule_search_locations
         paths = tuple(Path(folder) for folder in folders or ())
+        if self._with_sources:
+            for place in filter(is_source, paths or map(Path, [file] if file else [])):
+                self._files.add(place)
         if file is not None and file.endswith(".py") and self.holds(Path(file)):
             return Module(name, module_source(Path(file)), paths)
         inside = tuple(folder for folder in paths if self.holds(folder))
@@ -390,8 +437,8 @@ def _installed_version(name: str) -> str:
     if _is_editable(found):
         raise ConfigurationError(
             f"tracked_packages: `{name}` is installed from a folder in editable mode, where its "
-            "code changes under the same version. Count it as part of the project (project_roots), "
-            "or give its version in the configuration and raise it with each change."
+            "code changes under the same version. Leave it out, since its code counts like that of "
+            "the project, or give its version in the configuration and raise it with each change."
         )
     # Where `importlib_metadata` is installed, to ask for what is not there is an error.
     stated = found.metadata.get_all("Version")

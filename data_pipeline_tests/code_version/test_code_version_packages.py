@@ -1,5 +1,6 @@
 """Code outside the project counts by the versions of tracked packages alone."""
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -103,3 +104,92 @@ def test_a_package_without_a_version_is_an_error(
     monkeypatch.syspath_prepend(tmp_path / "libraries")
     with pytest.raises(ConfigurationError, match="states no version"):
         project.versions(tracked_packages=["tracked-thing"])
+
+
+def beside(tmp_path: Path) -> tuple[MadeProject, MadeProject]:
+    """Gives a project, and a package that lies beside it."""
+    common = MadeProject(tmp_path / "common" / "src", {"rates.py": "RATE = 1\nOTHER = 10\n"})
+    text = f"""
+    import dagster as dg
+    from {common.name} import rates
+    @dg.asset
+    def a():
+        return rates.RATE
+    @dg.asset
+    def b():
+        from {common.name}.rates import RATE
+        return RATE
+    assets = [a, b]
+    """
+    made = MadeProject(tmp_path / "app", {"assets.py": text})
+    (tmp_path / "app" / "pyproject.toml").write_text("")
+    return made, common
+
+
+def test_code_of_a_package_beside_the_project_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, common = beside(tmp_path)
+    monkeypatch.syspath_prepend(common.folder.parent)
+    before = made.versions()
+    common.edit("rates.py", "OTHER = 10", "OTHER = 11")
+    forget(common)
+    assert made.versions() == before
+    common.edit("rates.py", "RATE = 1", "RATE = 2")
+    forget(common)
+    after = made.versions()
+    assert before["a"] != after["a"]
+    assert before["b"] != after["b"]
+
+
+def test_a_function_from_beside_that_a_factory_gets_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = MadeProject(tmp_path / "common", {"made.py": "def f():\n    return 1\n"})
+    text = f"""
+    import dagster as dg
+    from {common.name}.made import f
+    def made(function):
+        @dg.asset
+        def a():
+            return function()
+        return a
+    assets = [made(f)]
+    """
+    made = MadeProject(tmp_path / "app", {"assets.py": text})
+    (tmp_path / "app" / "pyproject.toml").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "common")
+    before = made.versions()
+    common.edit("made.py", "return 1", "return 2")
+    forget(common)
+    assert made.versions() != before
+
+
+def test_a_package_that_a_version_is_given_of_counts_by_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, common = beside(tmp_path)
+    monkeypatch.syspath_prepend(common.folder.parent)
+    before = made.versions(tracked_packages={common.name: "1"})
+    common.edit("rates.py", "RATE = 1", "RATE = 2")
+    forget(common)
+    assert made.versions(tracked_packages={common.name: "1"}) == before
+    assert made.versions(tracked_packages={common.name: "2"}) != before
+
+
+def test_libraries_in_a_folder_of_any_name_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, common = beside(tmp_path)
+    (common.folder.parent / "common-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(common.folder.parent)
+    before = made.versions()
+    common.edit("rates.py", "RATE = 1", "RATE = 2")
+    forget(common)
+    assert made.versions() == before
+
+
+def forget(made: MadeProject) -> None:
+    """Lets a package be imported anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == made.name]:
+        del sys.modules[name]
