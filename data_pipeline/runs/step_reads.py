@@ -3,17 +3,22 @@
 The relations are locked against replacement, all at once, before the first is read; what a commit
 replaces together is then seen together. The locks end with the step, or earlier when its inputs
 are all in memory.
+
+Other sessions of the step read the relations too. Whoever wants one for himself meanwhile (VACUUM
+FULL, an ALTER TABLE) waits for the locks, and these sessions wait behind him: a circle that
+PostgreSQL does not see. So a thread looks for such, lets him pass, and locks all anew.
 """
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
-from threading import Lock
+from threading import Event, Lock, Thread
 
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, database, run
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.database.relations import relation_kind
+from data_pipeline.database.session_settings import PROGRAM
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog
@@ -30,6 +35,21 @@ Source = tuple[Instance, StageTable]
 
 _GONE = frozenset({"42P01", "3F000"})  # undefined table, invalid schema name
 
+_SECONDS_BETWEEN_LOOKS = 2.0
+# Commits of other runs wait for moments only, and would replace what is read.
+_IS_CIRCLE = f"""
+SELECT EXISTS (
+    SELECT FROM pg_locks w JOIN pg_stat_activity a USING (pid)
+    WHERE NOT w.granted AND w.locktype = 'relation' AND w.mode = 'AccessExclusiveLock'
+      AND NOT starts_with(a.application_name, '{PROGRAM}')
+      AND pg_backend_pid() = ANY (pg_blocking_pids(w.pid))
+      AND EXISTS (
+          SELECT FROM pg_locks o JOIN pg_stat_activity s USING (pid)
+          WHERE NOT o.granted AND s.usename = current_user AND w.pid = ANY (pg_blocking_pids(o.pid))
+      )
+)
+"""
+
 
 class StepReads:
     """The inputs of one step, locked until it is closed or has all of them in memory.
@@ -43,6 +63,10 @@ class StepReads:
         self._is_closed = False
         self._found: dict[tuple[str, StageTable], FoundTable] = {}
         self._sessions: dict[Database, sa.Connection] = {}
+        self._held: list[_Held] = []
+        self._use = Lock()  # of the sessions, by one thread at a time
+        self._ended = Event()
+        self._is_changed = False
         by_database: dict[Database, list[Source]] = {}
         for instance, table in sources:
             own = own_table(instance, table, run_id)
@@ -54,10 +78,14 @@ class StepReads:
             for source, tables in by_database.items():
                 connection = stack.enter_context(source.begin())
                 self._sessions[source] = connection
-                found = lock(connection, run_id, tables)
+                held = _Held(connection, run_id, tables)
+                self._held.append(held)
+                found = held.found
                 self._found |= {**found, **_looked_at(connection, tables, found)}
             self._stack = stack.pop_all()
         self._locked = set(self._found)
+        if self._held:
+            Thread(target=self._let_pass, name="step reads", daemon=True).start()
 
     def __contains__(self, source: Source) -> bool:
         return _key(source) in self._found
@@ -81,16 +109,33 @@ class StepReads:
         """
         if self._is_closed:
             return
-        for database_, connection in self._sessions.items():
-            try:
-                run(connection, "SELECT 1")
-            except sa.exc.DBAPIError as error:
-                self._give_up()
-                raise database_.lost(error.orig) from None
+        with self._use:
+            for database_, connection in self._sessions.items():
+                try:
+                    run(connection, "SELECT 1")
+                except sa.exc.DBAPIError as error:
+                    self._give_up()
+                    raise database_.lost(error.orig) from None
+        if self._is_changed:
+            raise DatabaseError(
+                "Somebody has replaced what this step reads, while it let a session pass that "
+                "needed a table for itself (VACUUM FULL, ALTER TABLE or the like). Run again."
+            )
+
+    def _let_pass(self) -> None:
+        while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
+            with self._use:
+                if self._is_closed:
+                    return
+                try:
+                    self._is_changed |= {True} <= {held.let_pass() for held in self._held}
+                except (sa.exc.SQLAlchemyError, DatabaseError, KeyboardInterrupt):
+                    return  # `check` finds it out
 
     def _give_up(self) -> None:
         """Leave the sessions, of which one is gone."""
         self._is_closed = True
+        self._ended.set()
         for connection in self._sessions.values():
             connection.invalidate()
         with suppress(sa.exc.SQLAlchemyError, DatabaseError):  # there is nothing to be ended
@@ -115,7 +160,36 @@ class StepReads:
     def close(self) -> None:
         """Free the locks."""
         self._is_closed = True
-        self._stack.close()
+        self._ended.set()
+        with self._use:
+            self._stack.close()
+
+
+class _Held:
+    """Tables that a session has locked.
+
+    Attributes:
+        found: Where each of them is, by instance id and table.
+    """
+
+    def __init__(self, connection: sa.Connection, run_id: str, sources: list[Source]) -> None:
+        self._connection = connection
+        self._run_id = run_id
+        self._sources = sources
+        self._locks = connection.begin_nested()
+        self.found = lock(connection, run_id, sources)
+
+    def let_pass(self) -> bool:
+        """Free and take the locks if somebody waits for them for whom the step waits.
+
+        Returns:
+            Whether the tables are others now.
+        """
+        if not run(self._connection, _IS_CIRCLE).scalar():
+            return False
+        self._locks.rollback()
+        self._locks = self._connection.begin_nested()
+        return lock(self._connection, self._run_id, self._sources) != self.found
 
 
 _open: dict[tuple[str, str], StepReads] = {}

@@ -19,6 +19,7 @@ from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.io_manager.io_manager import TableIOManager
 from data_pipeline.results.origin import Origin
 from data_pipeline.results.writing import Store
+from data_pipeline.runs import step_reads
 from data_pipeline.runs.run_session import RunSession
 from data_pipeline.store.table_properties import Properties
 from data_pipeline_tests.io_manager.runs import rows
@@ -203,3 +204,50 @@ def test_no_lock_is_left_behind(pipeline_database: sa.Engine) -> None:
         WHERE relnamespace = 'full_s'::regnamespace
     """
     assert rows(pipeline_database, locks) == [(0,)]
+
+
+def test_who_needs_a_table_for_himself_and_the_step_do_not_wait_for_each_other(
+    pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step's first session has locked the table, and its second one waits behind him."""
+    monkeypatch.setattr(step_reads, "_SECONDS_BETWEEN_LOOKS", 0.05)
+    done: list[str] = []
+
+    def vacuum() -> None:
+        with pipeline_database.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+            other.exec_driver_sql(f"SET lock_timeout = '{PATIENCE}s'")
+            other.exec_driver_sql("VACUUM FULL full_s.x")
+            done.append("vacuum")
+
+    begun: list[threading.Thread] = []
+
+    def begin() -> None:
+        begun.append(threading.Thread(target=vacuum))
+        begun[0].start()
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+        while rows(pipeline_database, waits) == [(0,)]:
+            assert begun[0].is_alive()
+
+    lock_all = step_reads.lock
+
+    def lock_and_begin(*given: Any) -> Any:
+        found = lock_all(*given)
+        if not begun:
+            begin()
+        return found
+
+    @dg.asset(key=X, partitions_def=INSTANCE_PARTITIONS)
+    def x() -> sa.TextClause:
+        return sa.text("SELECT 1 AS v")
+
+    @dg.asset(key=Z, ins={"x": dg.AssetIn(X)}, partitions_def=INSTANCE_PARTITIONS)
+    def z(x: sa.Table) -> Any:
+        return sa.select(x)
+
+    resources = instance_resources("full")
+    assert dg.materialize([x], partition_key="full", resources=resources).success
+    monkeypatch.setattr(step_reads, "lock", lock_and_begin)
+    assert dg.materialize([z, dg.AssetSpec(X)], partition_key="full", resources=resources).success
+    begun[0].join()
+    assert done == ["vacuum"]
+    assert rows(pipeline_database, "SELECT v FROM full_t.z") == [(1,)]
