@@ -36,6 +36,7 @@ Source = tuple[Instance, StageTable]
 _GONE = frozenset({"42P01", "3F000"})  # undefined table, invalid schema name
 
 _SECONDS_BETWEEN_LOOKS = 2.0
+_SAVEPOINT = "held"  # no one of SQLAlchemy's, which end with those within
 # Commits of other runs wait for moments only, and would replace what is read.
 _IS_CIRCLE = f"""
 SELECT EXISTS (
@@ -176,7 +177,7 @@ class _Held:
         self._connection = connection
         self._run_id = run_id
         self._sources = sources
-        self._locks = connection.begin_nested()
+        run(connection, f"SAVEPOINT {_SAVEPOINT}")
         self.found = lock(connection, run_id, sources)
 
     def let_pass(self) -> bool:
@@ -187,8 +188,7 @@ class _Held:
         """
         if not run(self._connection, _IS_CIRCLE).scalar():
             return False
-        self._locks.rollback()
-        self._locks = self._connection.begin_nested()
+        run(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         return lock(self._connection, self._run_id, self._sources) != self.found
 
 
