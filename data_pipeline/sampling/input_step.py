@@ -22,7 +22,7 @@ from data_pipeline.sampling.earlier.staying_tables import (
     recorded_versions,
 )
 from data_pipeline.sampling.first_rows import selected_query
-from data_pipeline.sampling.prediction.prediction_messages import log_names_of_weights
+from data_pipeline.sampling.prediction.messages_of_draws import log_names_of_weights
 from data_pipeline.sampling.sample_request import Own, Query, Request, Versions
 from data_pipeline.sampling.sampled_inputs import SampledInputs, sampled_inputs
 from data_pipeline.sampling.weights import (

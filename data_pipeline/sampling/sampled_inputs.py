@@ -34,7 +34,7 @@ from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan, has_root, sample_plan
 from data_pipeline.sampling.plan.schema_graph import schema_graph
 from data_pipeline.sampling.prediction.budget import sized_selection
-from data_pipeline.sampling.prediction.prediction_messages import (
+from data_pipeline.sampling.prediction.messages_of_draws import (
     log_changing,
     log_selection,
     log_sizes,

@@ -36,7 +36,7 @@ from data_pipeline.sampling.plan.hubs_and_thresholds import Role
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.plan.weight_columns import fact_prefix
 from data_pipeline.sampling.prediction.budget import sized_selection
-from data_pipeline.sampling.prediction.prediction_messages import log_selection, log_sizes
+from data_pipeline.sampling.prediction.messages_of_draws import log_selection, log_sizes
 from data_pipeline.sampling.weights import (
     check_key,
     check_told_by_key,

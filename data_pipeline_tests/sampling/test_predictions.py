@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from data_pipeline.sampling.prediction.prediction_messages import log_selection, parted_rows
+from data_pipeline.sampling.prediction.messages_of_draws import log_selection, parted_rows
 from data_pipeline_tests.sampling.schemas import Schema, schema, to
 
 

@@ -21,8 +21,8 @@ from data_pipeline.sampling.prediction.budget import (
     refusal_of_closure,
     sized_selection,
 )
+from data_pipeline.sampling.prediction.messages_of_draws import parted_rows
 from data_pipeline.sampling.prediction.predicted_sizes import predicted_sizes
-from data_pipeline.sampling.prediction.prediction_messages import parted_rows
 from data_pipeline.sampling.prediction.probed_conditions import check_repeatable, is_view
 from data_pipeline.sampling.prediction.sizes import TableSize, extents
 

@@ -12,9 +12,9 @@ from data_pipeline.instances.partitions import INSTANCE_PARTITIONS
 from data_pipeline.sampling.report import sample_report, sampled_inputs_with_report
 from data_pipeline.sampling.report.asset import metadata_of
 from data_pipeline.sampling.report.figures.accuracy import Accuracy
+from data_pipeline.sampling.report.figures.compared_columns import KeyColumns, Profile
 from data_pipeline.sampling.report.figures.comparison import Report
 from data_pipeline.sampling.report.figures.moments import Moments
-from data_pipeline.sampling.report.figures.profile import KeyColumns, Profile
 from data_pipeline_tests.beginnings import BeginWith
 from data_pipeline_tests.sampling.report.shop_report import (
     build,

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.sampling.report.figures.compared_columns import KeyColumns, Profile
 from data_pipeline.sampling.report.figures.figure import Figure
 from data_pipeline.sampling.report.figures.moments import Moments
-from data_pipeline.sampling.report.figures.profile import KeyColumns, Profile
 
 Bins = Mapping[int | None, float]
 Groups = Mapping[str | None, float]

@@ -12,16 +12,16 @@ from data_pipeline.sampling.plan.hubs_and_thresholds import Role
 from data_pipeline.sampling.plan.roots_and_children import SamplePart
 from data_pipeline.sampling.plan.sample_plan import SamplePlan
 from data_pipeline.sampling.report.figures.accuracy import Accuracy, accuracy
-from data_pipeline.sampling.report.figures.coverage_figures import coverage, predicate_coverage
-from data_pipeline.sampling.report.figures.figure import ROLE, WEIGHT, Compared, Figure, number_of
-from data_pipeline.sampling.report.figures.moments import moments
-from data_pipeline.sampling.report.figures.profile import (
+from data_pipeline.sampling.report.figures.compared_columns import (
     Ask,
     KeyColumns,
     as_measure,
     key_columns,
     profile,
 )
+from data_pipeline.sampling.report.figures.coverage_figures import coverage, predicate_coverage
+from data_pipeline.sampling.report.figures.figure import ROLE, WEIGHT, Compared, Figure, number_of
+from data_pipeline.sampling.report.figures.moments import moments
 from data_pipeline.sampling.report.figures.references import (
     cut_references,
     design_effects,

@@ -10,8 +10,8 @@ from data_pipeline.instances.settings.report_limits import CheckSettings
 from data_pipeline.sampling.engine.coverage_search import Seen, is_grouped, is_ordered, ordered
 from data_pipeline.sampling.engine.source_tables import is_true
 from data_pipeline.sampling.plan.schema_graph import type_kind
+from data_pipeline.sampling.report.figures.compared_columns import Ask
 from data_pipeline.sampling.report.figures.figure import Compared, Figure
-from data_pipeline.sampling.report.figures.profile import Ask
 
 _EXAMPLE_LENGTH = 40
 

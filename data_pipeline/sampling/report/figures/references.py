@@ -11,6 +11,7 @@ from data_pipeline.instances.settings.report_limits import CheckSettings
 from data_pipeline.results.data_checks import references
 from data_pipeline.sampling.engine.masks import masked
 from data_pipeline.sampling.plan.schema_graph import Relationship
+from data_pipeline.sampling.report.figures.compared_columns import Ask
 from data_pipeline.sampling.report.figures.figure import (
     WEIGHT,
     Compared,
@@ -19,7 +20,6 @@ from data_pipeline.sampling.report.figures.figure import (
     number_of,
 )
 from data_pipeline.sampling.report.figures.moments import Moments
-from data_pipeline.sampling.report.figures.profile import Ask
 from data_pipeline.store.table_properties import ForeignKey
 
 Tables = Mapping[str, Compared]

@@ -7,8 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.sampling.report.figures.compared_columns import (
+    KeyColumns,
+    as_category,
+    as_measure,
+)
 from data_pipeline.sampling.report.figures.figure import PROBABILITY, UNIT, Figure
-from data_pipeline.sampling.report.figures.profile import KeyColumns, as_category, as_measure
 
 LEAST_DEGREES_OF_FREEDOM = 8
 """With fewer, a mean is named in the report.

@@ -1,4 +1,4 @@
-"""The profile of a table: its distribution over bins and categories, in one scan."""
+"""The columns that a report compares, and their distributions over bins and categories."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
