@@ -39,6 +39,7 @@ _SECONDS_BETWEEN_LOOKS = 2.0
 _SAVEPOINT = "held"  # no one of SQLAlchemy's, which end with those within
 # Commits of other runs wait for moments only, and would replace what is read.
 _IS_CIRCLE = f"""
+SELECT pg_stat_clear_snapshot();  -- in a transaction, all later looks would see the same sessions
 SELECT EXISTS (
     SELECT FROM pg_locks w JOIN pg_stat_activity a USING (pid)
     WHERE NOT w.granted AND w.locktype = 'relation' AND w.mode = 'AccessExclusiveLock'
@@ -129,7 +130,8 @@ class StepReads:
                 if self._is_closed:
                     return
                 try:
-                    self._is_changed |= {True} <= {held.let_pass() for held in self._held}
+                    for held in self._held:
+                        self._is_changed |= held.let_pass()
                 except (sa.exc.SQLAlchemyError, DatabaseError, KeyboardInterrupt):
                     return  # `check` finds it out
 

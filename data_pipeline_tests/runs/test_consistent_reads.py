@@ -206,8 +206,9 @@ def test_no_lock_is_left_behind(pipeline_database: sa.Engine) -> None:
     assert rows(pipeline_database, locks) == [(0,)]
 
 
+@pytest.mark.parametrize("form", [sa.Table, pd.DataFrame])
 def test_who_needs_a_table_for_himself_and_the_step_do_not_wait_for_each_other(
-    pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+    pipeline_database: sa.Engine, monkeypatch: pytest.MonkeyPatch, form: type
 ) -> None:
     """The step's first session has locked the table, and its second one waits behind him."""
     monkeypatch.setattr(step_reads, "_SECONDS_BETWEEN_LOOKS", 0.05)
@@ -241,8 +242,8 @@ def test_who_needs_a_table_for_himself_and_the_step_do_not_wait_for_each_other(
         return sa.text("SELECT 1 AS v")
 
     @dg.asset(key=Z, ins={"x": dg.AssetIn(X)}, partitions_def=INSTANCE_PARTITIONS)
-    def z(x: sa.Table) -> Any:
-        return sa.select(x)
+    def z(x: form) -> Any:
+        return x if form is pd.DataFrame else sa.select(x)
 
     resources = instance_resources("full")
     assert dg.materialize([x], partition_key="full", resources=resources).success
