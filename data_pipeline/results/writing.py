@@ -16,7 +16,7 @@ from data_pipeline.database.connection import (
     ensure_schema,
     run,
 )
-from data_pipeline.database.identifiers import RelationName, StageTable, quoted
+from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.database.lock_waiting import building
 from data_pipeline.database.sql_text import renamed
 from data_pipeline.errors import ConfigurationError, DatabaseError, UnsupportedDataError
@@ -248,19 +248,19 @@ class Store:
             return
         place = committed(self.instance, table)
         rows = f"SELECT EXISTS (SELECT FROM {place.quoted})"
-        if look.unknown == "r" and not run(session, rows).scalar():
-            self.log.warning(
-                f"{place}, an empty table that no run has made, will be replaced by `{table}`"
+        if look.unknown == "lost":
+            what = "which the catalog, younger than the stage, does not know"
+        elif look.unknown == "r" and not run(session, rows).scalar():
+            what = "an empty table that no run has made"
+        else:
+            raise ConfigurationError(
+                f"Table `{table}` would take the place of {place}, which somebody has made by "
+                "hand: the catalog of the instance does not know it. Nothing of it was changed. "
+                f"Rename it (ALTER TABLE {place.quoted} RENAME TO ...), drop it if nobody needs "
+                "it, or give the asset another name; then run again: "
+                f"{self.instance.build_command}"
             )
-            return
-        raise ConfigurationError(
-            f"Table `{table}` would take the place of {place}, which somebody has made by hand: "
-            "the catalog of the instance does not know it. Nothing of it was changed. Rename it "
-            f"(ALTER TABLE {place.quoted} RENAME TO ...), drop it if nobody needs it, or give the "
-            "asset another name. If a run has made it, and the catalog was lost since, drop all "
-            f"that runs have made of the stage: DROP SCHEMA {quoted(place.schema)} CASCADE. Then "
-            f"run again: {self.instance.build_command}"
-        )
+        self.log.warning(f"{place}, {what}, will be replaced by `{table}`")
 
     def make_room(
         self, session: sa.Connection, look: Look, table: StageTable, origin: Origin

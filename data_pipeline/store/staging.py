@@ -50,7 +50,8 @@ class Look:
 
     Attributes:
         other_case: A relation whose name differs in upper and lower case alone.
-        unknown: The kind of a relation at its place that no run has made, as in pg_class.
+        unknown: The kind of a relation at its place that no run has made, as in pg_class; `lost`
+            where runs have staged tables of the stage before there was this catalog.
         is_alive: Whether the run is listed as being at work.
         has_schema: Whether the staging schema is there.
         is_taken: Whether something is staged already, or left of it.
@@ -117,6 +118,7 @@ def look_query(instance: Instance, table: StageTable, run_id: str) -> str:
         runs=quoted(instance.catalog_schema, run_registry.RUNS),
         schema=literal(instance.schema(table.stage)),
         staging=literal(instance.staging_schema(table.stage)),
+        catalog=literal(instance.catalog_schema),
         relation=literal(relation_of(instance, table).quoted),
         committed=literal(quoted(instance.schema(table.stage), table.name)),
         stage=literal(table.stage),

@@ -64,3 +64,20 @@ def test_what_takes_the_place_of_a_table_that_was_made_is_replaced(
     execute(pipeline_database, "DROP TABLE full_s.t", "CREATE TABLE full_s.t AS SELECT 7 AS mine")
     run(table_asset("t", MAKERS["query"]))
     assert rows(pipeline_database, "SELECT a FROM full_s.t") == [(1,)]
+
+
+def test_what_runs_had_made_before_the_catalog_was_lost_is_made_again(
+    pipeline_database: sa.Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assets = [table_asset("t", MAKERS["query"]), table_asset("u", MAKERS["frame"])]
+    run(*assets)
+    execute(
+        pipeline_database,
+        "CREATE VIEW on_it AS SELECT a FROM full_s.t",
+        "DROP SCHEMA full_catalog CASCADE",
+    )
+    for asset in assets:
+        run(asset)
+    said = capfd.readouterr().err
+    assert "full_s.t, which the catalog, younger than the stage, does not know" in said
+    assert rows(pipeline_database, "SELECT on_it.a, u.a FROM on_it, full_s.u") == [(1, 1)]

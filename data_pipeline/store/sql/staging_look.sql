@@ -6,10 +6,14 @@ SELECT
         LIMIT 1
     ) AS other_case,
     (
-        SELECT c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        SELECT CASE
+            WHEN (SELECT oid FROM pg_namespace WHERE nspname = {staging})
+                < (SELECT oid FROM pg_namespace WHERE nspname = {catalog})
+            THEN 'lost' ELSE c.relkind::text END
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = {schema} AND c.relname = {name} AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
           AND NOT EXISTS (SELECT FROM {tables} WHERE stage = {stage} AND name = {name})
-    )::text AS unknown,
+    ) AS unknown,
     EXISTS (SELECT FROM {runs} WHERE run_id = {run_id} AND NOT is_buried) AS is_alive,
     EXISTS (SELECT FROM pg_namespace WHERE nspname = {staging}) AS has_schema,
     to_regclass({relation}) IS NOT NULL OR EXISTS (
