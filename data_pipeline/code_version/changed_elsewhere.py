@@ -56,9 +56,12 @@ class ChangedElsewhere:
         self._heirs: dict[Definition, list[Definition]] = {}
 
     def fillers(self, table: Definition) -> list[Definition]:
-        """Return the functions and classes beside a table that change what it holds."""
+        """Return the functions and classes beside a table that change what it holds.
+
+        What this package notes of a project, such as the assets of its stages, makes no result.
+        """
         module = self._project.module(table.module)
-        if module is None or module.source is None:
+        if module is None or module.source is None or _is_ours(table.module):
             return []
         path = module.source.path
         if path not in self._fillers:

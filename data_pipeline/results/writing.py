@@ -244,7 +244,7 @@ class Store:
         Raises:
             ConfigurationError: There is such a relation.
         """
-        if look.unknown is None:
+        if look.unknown is None or table != table.whole:  # a slice that was taken off its table
             return
         place = committed(self.instance, table)
         rows = f"SELECT EXISTS (SELECT FROM {place.quoted})"

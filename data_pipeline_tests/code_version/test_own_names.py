@@ -1,8 +1,13 @@
 """What was computed before modules of this package moved is not computed again."""
 
+from pathlib import Path
+
 import pytest
 
+import data_pipeline
+from data_pipeline.code_version.changed_elsewhere import ChangedElsewhere
 from data_pipeline.code_version.own_names import part_name
+from data_pipeline.code_version.project_code import Definition, ProjectCode
 from data_pipeline.definitions import defs
 
 BEFORE = {
@@ -28,6 +33,12 @@ def test_assets_have_the_code_version_of_before(name: str) -> None:
         if (node := graph.get(key)) and "/".join(key.path) == name
     ]
     assert found.code_version == BEFORE[name]
+
+
+def test_what_the_package_notes_of_a_project_is_no_code() -> None:
+    package = Path(data_pipeline.__file__).parents[1]
+    elsewhere = ChangedElsewhere(ProjectCode([package]))
+    assert elsewhere.fillers(Definition("data_pipeline.authoring.stage", "_found")) == []
 
 
 @pytest.mark.parametrize(
