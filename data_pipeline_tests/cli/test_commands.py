@@ -157,6 +157,24 @@ def test_an_error_is_told_once_with_the_line_that_raised_it(
     assert re.search(rf"totals: KeyError: 'no_such_column' \({place}\)$", line)
 
 
+@pytest.mark.parametrize(
+    ("description", "told"), [("3 rows are late", "3 rows are late"), (None, "has not passed")]
+)
+def test_a_check_that_fails_is_told(
+    capfd: pytest.CaptureFixture[str], description: str | None, told: str
+) -> None:
+    @dg.asset(check_specs=[dg.AssetCheckSpec("in_time", asset="totals")])
+    def totals() -> dg.MaterializeResult:
+        result = dg.AssetCheckResult(passed=False, description=description)
+        return dg.MaterializeResult(check_results=[result])
+
+    job = dg.Definitions(
+        [totals], loggers={"progress": progress_logger}
+    ).resolve_implicit_global_asset_job_def()
+    job.execute_in_process(run_config={"loggers": {"progress": {}}})
+    assert f"totals: check in_time: {told}\n" in capfd.readouterr().out
+
+
 def test_the_version_is_told() -> None:
     assert re.fullmatch(r"data-pipeline \d\S+\n", command("--version").output)
 
