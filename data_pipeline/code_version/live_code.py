@@ -56,7 +56,8 @@ def input_managers(operation: dg.OpDefinition) -> set[str]:
 def declared(asset: dg.AssetsDefinition) -> Any:
     """Return what an asset's decorators say of it that its code can read by its context."""
     tags = [dict(operation.tags) for operation in _operations(asset)]
-    said = [(spec.key, spec.metadata, spec.tags, spec.group_name) for spec in asset.specs]
+    specs = sorted(asset.specs, key=lambda spec: spec.key)
+    said = [(spec.key, spec.metadata, spec.tags, spec.group_name) for spec in specs]
     return tags, [
         (key, {n: v for n, v in metadata.items() if not n.startswith(_OWN_METADATA)}, *others)
         for key, metadata, *others in said
@@ -264,7 +265,7 @@ class LiveCode:
         """Add a value by its content, and the code of all functions and classes in it."""
         warned: tuple[Warned, ...] = ()
         try:
-            said = stable_hash(value, substitute=self._substitute, ordered=True)[:16]
+            said = stable_hash(value, substitute=self._substitute)[:16]
         except UnstableValueError as error:
             said = ""
             warned = (Warned(place, f"{what}, which `{name}` has from outside: {error}"),)

@@ -104,34 +104,31 @@ Substitute = Callable[[Any], Any]
 _MISSING = object()
 
 
-def stable_hash(value: Any, *, substitute: Substitute | None = None, ordered: bool = False) -> str:
+def stable_hash(value: Any, *, substitute: Substitute | None = None) -> str:
     """Return a hash of a value by its type and content: 64 hexadecimal digits.
 
     Use it for whatever decides whether a result is still valid: configuration, fingerprints, values
     that a function closes over. Python's own `hash` differs from process to process.
 
     Values of different types differ (`1`, `1.0`, `True` and `"1"`; a list and a tuple), since code
-    can treat them differently. The order of sets does not count, nor that of dictionaries unless
-    `ordered`. All NaN are the same; `-0.0` is not `0.0`, and `Decimal("1.0")` is not
-    `Decimal("1.00")`.
+    can treat them differently. The order of sets and dictionaries does not count. All NaN are the
+    same; `-0.0` is not `0.0`, and `Decimal("1.0")` not `Decimal("1.00")`.
 
     Args:
         value: Plain Python data (text, bytes, numbers, dates, times, enum members, UUIDs, paths,
             patterns), numpy scalars and arrays, scalars of pandas, and what is made of these:
             lists, tuples, sets, dictionaries, named tuples, dataclasses, pydantic models.
         substitute: Asked first for every value that is none of Python's builtin plain types.
-        ordered: Whether the order of dictionaries counts: of what code may go through.
 
     Raises:
         UnstableValueError: The value, or something in it, has no stable content.
     """
-    return _Hasher(substitute, ordered).digest(value, "").hex()
+    return _Hasher(substitute).digest(value, "").hex()
 
 
 class _Hasher:
-    def __init__(self, substitute: Substitute | None, ordered: bool) -> None:
+    def __init__(self, substitute: Substitute | None) -> None:
         self._substitute = substitute
-        self._ordered = ordered
         self._open: set[int] = set()
 
     def digest(self, value: Any, path: str) -> bytes:
@@ -177,8 +174,7 @@ class _Hasher:
             return _combined(kind.__name__, sorted(members))
         if kind in (dict, OrderedDict, types.MappingProxyType):
             pairs = self._pairs(value.items(), path)
-            keeps_order = self._ordered or kind is OrderedDict
-            return _combined(kind.__name__, pairs if keeps_order else sorted(pairs))
+            return _combined(kind.__name__, pairs if kind is OrderedDict else sorted(pairs))
         if kind in (slice, range):
             parts = (value.start, value.stop, value.step)
             return _combined(kind.__name__, self._items(parts, path))
