@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from data_pipeline.commit.increment_merge import increment_of
 from data_pipeline.commit.row_replacement import RowsInPlace
 from data_pipeline.commit.user_objects.object_definitions import (
-    BY_PATH_OF_ROLE,
+    path_of_role,
     read_relations,
 )
 from data_pipeline.database.connection import run
@@ -125,8 +125,9 @@ class InPlace:
         foreign = {blocker.node.oid for blocker in self.graph.blockers}
         for view in (found[oid] for oid in oids if oid in found):
             if view.oid not in foreign:
-                for statement in (BY_PATH_OF_ROLE, *view.fill, "SET LOCAL search_path = ''"):
-                    run(connection, statement)
+                with path_of_role(connection):
+                    for statement in view.fill:
+                        run(connection, statement)
             elif view.is_populated:
                 log.warning(
                     f"Materialized view {view.name} of role {view.owner} shows the earlier rows "

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from data_pipeline.commit.user_objects.object_definitions import BY_PATH_OF_ROLE
+from data_pipeline.commit.user_objects.object_definitions import path_of_role
 from data_pipeline.database.connection import run
 from data_pipeline.database.dependencies import TYPE, describe, read_dependents
 from data_pipeline.database.identifiers import RelationName, literal, quoted
@@ -109,15 +109,13 @@ class RowsInPlace:
         run(connection, f"LOCK TABLE ONLY {table} IN SHARE ROW EXCLUSIVE MODE")
         changes = self._allowed(connection)
         counts = {"INSERT": 0, "UPDATE": 0, "DELETE": 0}
-        with self._explaining(connection):
-            run(connection, BY_PATH_OF_ROLE)
+        with self._explaining(connection), path_of_role(connection):
             for statement in self._before():
                 run(connection, statement)
             for event, count in self._execute(connection, changes):
                 counts[event] += count
             for statement in self._after():
                 run(connection, statement)
-            run(connection, "SET LOCAL search_path = ''")
         if any(counts.values()):
             self._analyze(connection, sum(counts.values()))
         state = run(connection, f"SELECT {state_of(f'{literal(table)}::regclass')}").scalar_one()

@@ -1,6 +1,7 @@
 """Relations and functions as they stand: what it takes to create them again."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -26,6 +27,17 @@ SELECT set_config(
 
 All else in the statements is qualified, but for what is in pg_catalog.
 """
+BY_NO_PATH = "SET LOCAL search_path = ''"
+"""Ends that."""
+
+
+@contextmanager
+def path_of_role(connection: sa.Connection) -> Iterator[None]:
+    """Execute the statements of a block by the path of the role, see `BY_PATH_OF_ROLE`."""
+    run(connection, BY_PATH_OF_ROLE)
+    yield
+    run(connection, BY_NO_PATH)
+
 
 _RELATIONS = stored_query(__file__, "object_definitions_relations")
 

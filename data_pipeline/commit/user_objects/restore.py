@@ -8,7 +8,11 @@ from typing import Literal
 import sqlalchemy as sa
 
 from data_pipeline.commit.user_objects.capture import UserObjects, read_new
-from data_pipeline.commit.user_objects.object_definitions import BY_PATH_OF_ROLE, Relation
+from data_pipeline.commit.user_objects.object_definitions import (
+    BY_NO_PATH,
+    BY_PATH_OF_ROLE,
+    Relation,
+)
 from data_pipeline.commit.user_objects.restore_steps import Unit, units
 from data_pipeline.database.connection import run
 from data_pipeline.database.identifiers import RelationName
@@ -234,7 +238,7 @@ def _attempt(connection: sa.Connection, statements: list[str]) -> None:
         f"SAVEPOINT {_SAVEPOINT}",
         BY_PATH_OF_ROLE,
         *statements,
-        "SET LOCAL search_path = ''",
+        BY_NO_PATH,
         f"RELEASE SAVEPOINT {_SAVEPOINT}",
     ]
     run(connection, ";\n".join(steps))
