@@ -19,8 +19,6 @@ from data_pipeline.errors import ConfigurationError
 _LIBRARIES = frozenset({"site-packages", "dist-packages"})
 _STANDARD = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 _CHECKOUT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
-
-
 _OURS = Path(__file__).resolve().parents[1]
 
 
@@ -38,9 +36,8 @@ class ProjectFiles:
 
     def add(self, root: Path) -> None:
         """Let the files below another folder belong to the project."""
-        if not self.holds(root):
-            self._roots += (root.resolve(),)
-            self._known.clear()
+        self._roots += (root.resolve(),)
+        self._known.clear()
 
     def holds(self, path: Path) -> bool:
         """Say whether a file belongs to the project; libraries in its folders do not."""
@@ -265,8 +262,9 @@ class ProjectCode:
             folders = spec.submodule_search_locations
         paths = tuple(Path(folder) for folder in folders or ())
         if self._with_sources:
-            for place in filter(is_source, paths or map(Path, [file] if file else [])):
-                self._files.add(place)
+            for place in paths or map(Path, [file] if file else []):
+                if not self.holds(place) and is_source(place):
+                    self._files.add(place)
         if file is not None and file.endswith(".py") and self.holds(Path(file)):
             return Module(name, module_source(Path(file)), paths)
         inside = tuple(folder for folder in paths if self.holds(folder))
