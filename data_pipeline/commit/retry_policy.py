@@ -10,6 +10,9 @@ from data_pipeline.errors import CannotCarryError, MissingRightError
 # come from no change of a table: a lack of resources (53), an operator (57), disks (58).
 _MISFITS, _ERRORS = 2, 3
 _FROM_OUTSIDE = ("53", "57", "58")
+# PostgreSQL's internal errors: while it reads catalogs, users drop what they name ("could not open
+# relation with OID"), which those who make a view anew again and again do time after time.
+_INTERNAL, _INTERNAL_ERRORS = "XX", 50
 
 
 class PerhapsError(Exception):
@@ -46,7 +49,7 @@ class Trouble:
             return False
         text = f"PostgreSQL says: {database.scrubbed(error.orig)}"
         code = getattr(error.orig, "pgcode", None) or ""
-        return self._is_there_again(text, 1 if code.startswith(_FROM_OUTSIDE) else _ERRORS)
+        return self._is_there_again(text, _times(code))
 
     def check_again(self, text: str) -> None:
         """Note what does not fit.
@@ -61,3 +64,9 @@ class Trouble:
         self.text = text
         self._times += 1
         return self._times >= times
+
+
+def _times(code: str) -> int:
+    if code.startswith(_FROM_OUTSIDE):
+        return 1
+    return _INTERNAL_ERRORS if code.startswith(_INTERNAL) else _ERRORS

@@ -199,3 +199,24 @@ def test_who_locks_a_catalog_does_not_wait_for_ever(superuser: sa.Engine) -> Non
         replace()
     locking.join()
     assert locked
+
+
+def test_internal_errors_of_catalogs_that_change_are_tried_again(users: sa.Engine) -> None:
+    """As of `pg_get_viewdef` when a view that somebody makes anew again and again is gone."""
+    execute(
+        users,
+        "CREATE SEQUENCE reports.tries",
+        """
+        CREATE FUNCTION reports.meets_users(a bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('reports.tries') BETWEEN 2 AND 12 THEN
+                RAISE 'could not open relation with OID 4711' USING ERRCODE = 'XX000';
+            END IF;
+            RETURN true;
+        END $$
+        """,
+        "ALTER TABLE full_s.t ADD CHECK (reports.meets_users(a))",
+    )
+    replace()
+    assert rows(users, "SELECT a FROM full_s.t") == [(2,)]
+    assert rows(users, "SELECT last_value > 12 FROM reports.tries") == [(True,)]

@@ -130,8 +130,9 @@ def _named(connection: sa.Connection, old: str, new: str) -> tuple[str, str]:
 
 
 # What says nothing about what is put up: a broken connection (08), a deadlock or the like (40), a
-# lack of resources (53), an operator who intervened (57); and somebody at work on the same.
-_PASSED_ON = ("08", "40", "53", "57")
+# lack of resources (53), an operator who intervened (57), what was dropped while PostgreSQL read
+# its catalogs (XX); and somebody at work on the same.
+_PASSED_ON = ("08", "40", "53", "57", "XX")
 _SAVEPOINT = "attached"
 _REMEDY = (
     "Drop it or adapt it, then run again; with `on_broken_view: drop` under `table_store`, commits "
