@@ -28,7 +28,7 @@ _FORMS = {
 
 _REMEDIES = {
     "Empty CSV": "no line of it ends; of no rows, its header is needed, with a line break",
-    "straddling": "a row takes more than 1 MB; write it as Parquet",
+    "straddling": "a row takes more than 1 MB: a quote is not closed, or write it as Parquet",
     "invalid UTF8": "it is not in UTF-8; save it in that",
 }
 """What is said in place of what Arrow says."""
@@ -124,7 +124,34 @@ def _texts(files: Sequence[Path], names: Sequence[str]) -> Iterator["pa.RecordBa
             _reading(file),
             csv.open_csv(file, convert_options=options, parse_options=parsing) as reader,
         ):
-            yield from reader
+            batch = None
+            for batch in reader:
+                yield batch
+            if batch is not None and batch.num_rows:
+                _check_closed(file, batch.slice(batch.num_rows - 1).to_pylist()[0])
+
+
+def _check_closed(file: Path, last_row: dict[str, str | None]) -> None:
+    """Check that no quote takes the rest of the file into a value, which Arrow reads so.
+
+    Raises:
+        pa.ArrowInvalid: One does.
+    """
+    import pyarrow as pa
+
+    for name, value in last_row.items():
+        if value is None or "\n" not in value:
+            continue
+        unclosed = f'"{value.replace(chr(34), chr(34) * 2)}'.encode().rstrip(b"\r\n")
+        with file.open("rb") as content:
+            content.seek(max(0, file.stat().st_size - len(unclosed) - 1000))
+            if content.read().rstrip(b"\r\n").endswith(unclosed):
+                begins, *taken = value.splitlines()
+                raise pa.ArrowInvalid(
+                    f"a quote is not closed: its last value of {name!r} begins with {begins!r} and "
+                    f"takes in {len(taken)} lines behind it. Close the quote, or double it if it "
+                    "belongs to the value"
+                )
 
 
 @contextmanager

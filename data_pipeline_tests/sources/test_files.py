@@ -221,6 +221,8 @@ def test_a_duckdb_file(configured: sa.Engine, tmp_path: Path) -> None:
         ("id,name\n1,ü\n".encode("latin-1"), "it is not in UTF-8"),
         (b"id,name\n1," + b"x" * 2_500_000 + b"\n", "a row takes more than 1 MB"),
         (b"id,name\n1\n", "Expected 2 columns, got 1"),
+        (b'id,name\n1,"a\n2,b\n3,c\n', "'name' begins with 'a' and takes in 2 lines behind it"),
+        (b'id,name\n1,"a ""b""\r\n2,\xc3\xbc', "a quote is not closed"),
     ],
 )
 def test_the_csv_file_that_cannot_be_read_is_named(
@@ -232,6 +234,14 @@ def test_the_csv_file_that_cannot_be_read_is_named(
     bad.write_bytes(content)
     with pytest.raises(DataPipelineError, match=f"{bad} cannot be read: .*{message}"):
         of_folder(tmp_path / "data")
+
+
+def test_values_of_several_lines_may_end_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data" / "people").mkdir(parents=True)
+    lines = ('1,"a\nb"', '1,"a\n""b"""\n', "1,\"a\n2,'b'\"\r\n", '"1\n2",2', '"a\n2",2\n\n')
+    for number, line in enumerate(lines):
+        (tmp_path / "data" / "people" / f"{number}.csv").write_text(f"id,name\n{line}")
+    of_folder(tmp_path / "data")
 
 
 def test_tables_that_cannot_be_described_are_no_hindrance_to_others(
