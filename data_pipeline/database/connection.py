@@ -18,8 +18,8 @@ from data_pipeline.database.advisory_locks import (
     lock_for_transaction,
     schema_lock_name,
 )
+from data_pipeline.database.error_messages import Lacking
 from data_pipeline.database.identifiers import literal, quoted
-from data_pipeline.database.server_errors import Lacking
 from data_pipeline.database.session_settings import PROGRAM, session_name, set_up
 from data_pipeline.errors import DatabaseError, MissingRightError, SharedSessionError
 from data_pipeline.instances import DatabaseUrl, Instance, project

@@ -18,7 +18,7 @@ from data_pipeline.instances.resolution import Resolver, Sections
 from data_pipeline.instances.settings.caching_and_kept_versions import CacheValidation
 from data_pipeline.instances.settings.copy_filters import CopyAttrs
 from data_pipeline.instances.settings.instance_keys import InstanceKeys
-from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.instances.settings.limits_of_sample_checks import CheckSettings
 from data_pipeline.instances.settings.sample import RootSettings, SampleSettings
 from data_pipeline.instances.settings.stores_and_commits import BlobStore, TableStore
 from data_pipeline.instances.yaml_file import configuration_path, read_configuration

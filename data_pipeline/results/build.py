@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from data_pipeline.database.adbc_sessions import commit_adbc, run_adbc
 from data_pipeline.database.connection import Database, run, transaction
+from data_pipeline.database.error_messages import Lacking, query_refusal, refusal
 from data_pipeline.database.identifiers import RelationName, StageTable, literal, quoted
-from data_pipeline.database.server_errors import Lacking, query_refusal, refusal
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.results.sql_query import check_aliases, has_long_names

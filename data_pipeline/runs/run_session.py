@@ -25,9 +25,9 @@ from data_pipeline.database.advisory_locks import (
     table_lock_name,
 )
 from data_pipeline.database.connection import Database, interruptible, run
+from data_pipeline.database.error_messages import Lacking
 from data_pipeline.database.identifiers import StageTable, literal
 from data_pipeline.database.lock_waiting import LOCK_NOT_AVAILABLE, MILLISECONDS_BETWEEN_MESSAGES
-from data_pipeline.database.server_errors import Lacking
 from data_pipeline.database.session_settings import session_name
 from data_pipeline.instances import Instance
 from data_pipeline.store import catalog, staging

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, database, database_at, run
+from data_pipeline.database.error_messages import refusal
 from data_pipeline.database.identifiers import RelationName, literal, quoted
-from data_pipeline.database.server_errors import refusal
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.instances import DatabaseUrl, Instance, load_configuration

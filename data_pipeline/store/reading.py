@@ -178,9 +178,9 @@ def _local_or_read(
     folder, row = instance.table_store.local_cache, found.row
     if folder is None or row is None or not _is_keepable(source, found):
         return stream(source, found.relation, log)
-    from data_pipeline.transfer.frame_files import FrameFiles
+    from data_pipeline.transfer.local_cache import LocalCache
 
-    files = FrameFiles(folder, instance.table_store.local_cache_max_bytes)
+    files = LocalCache(folder, instance.table_store.local_cache_max_bytes)
     key = _file_key(source, found.relation, row)
     if (kept := files.get(key)) is not None:
         return kept.to_reader()

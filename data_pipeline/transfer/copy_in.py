@@ -10,8 +10,8 @@ import adbc_driver_manager
 import pyarrow as pa
 
 from data_pipeline.database.adbc_sessions import run_adbc
+from data_pipeline.database.error_messages import load_refusal
 from data_pipeline.database.identifiers import RelationName, quoted
-from data_pipeline.database.server_errors import load_refusal
 from data_pipeline.errors import ConfigurationError
 from data_pipeline.transfer.arrow_types import AS_TEXT, TEXT_TYPES, PostgresType, declared_type
 from data_pipeline.transfer.encode import Outgoing, outgoing

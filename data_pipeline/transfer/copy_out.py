@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_pipeline.database.error_messages import refusal
 from data_pipeline.database.identifiers import quoted
-from data_pipeline.database.server_errors import refusal
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.transfer.arrow_types import JSON_TYPES, MICROSECONDS_PER_DAY
 from data_pipeline.transfer.encode import first_refused, shown_value

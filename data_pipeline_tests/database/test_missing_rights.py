@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, database
+from data_pipeline.database.error_messages import Lacking
 from data_pipeline.database.identifiers import StageTable
-from data_pipeline.database.server_errors import Lacking
 from data_pipeline.errors import DatabaseError, MissingRightError
 from data_pipeline.instances import load_configuration
 from data_pipeline.runs.step_reads import StepReads

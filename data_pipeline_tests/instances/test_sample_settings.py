@@ -5,7 +5,7 @@ import re
 import pytest
 
 from data_pipeline.errors import ConfigurationError
-from data_pipeline.instances.settings.report_limits import Threshold
+from data_pipeline.instances.settings.limits_of_sample_checks import Threshold
 from data_pipeline.instances.settings.sample import Budget, CoverSettings, RootSettings
 from data_pipeline_tests.instances.conftest import Load
 

@@ -19,7 +19,7 @@ from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.store.lookup import find_table
 from data_pipeline.store.reading import _file_key, fetch
-from data_pipeline.transfer.frame_files import FrameFiles
+from data_pipeline.transfer.local_cache import LocalCache
 from data_pipeline_tests.io_manager.runs import _SILENT, STAGE, by_hand, execute, write
 
 Read = Callable[..., object]
@@ -53,7 +53,7 @@ def spoil(file: Path) -> None:
     other = frame.set_column(0, "a", pa.array([7] * len(frame), pa.int64()))
     key = file.name.split(".")[0]
     file.unlink()
-    FrameFiles(file.parent, 10**6).put(key, other)
+    LocalCache(file.parent, 10**6).put(key, other)
 
 
 def test_a_frame_is_read_from_the_file_the_second_time(folder: Path) -> None:
@@ -139,8 +139,8 @@ def test_a_folder_that_others_can_write_to_is_not_used(folder: Path) -> None:
 def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
     code = (
         "import sys, pyarrow as pa\nfrom pathlib import Path\n"
-        "from data_pipeline.transfer.frame_files import FrameFiles\n"
-        "files = FrameFiles(Path(sys.argv[1]), 60_000)\n"
+        "from data_pipeline.transfer.local_cache import LocalCache\n"
+        "files = LocalCache(Path(sys.argv[1]), 60_000)\n"
         "for turn in range(60):\n"
         "    number = turn % 5\n"
         "    found = files.get(f'{number:064x}')\n"

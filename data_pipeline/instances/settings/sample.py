@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from data_pipeline.instances.merged_layers import suggestion
-from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.instances.settings.limits_of_sample_checks import CheckSettings
 from data_pipeline.instances.settings.strict import Settings, not_boolean
 
 TableKey = Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)?$")]

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from data_pipeline.database.connection import Database
+from data_pipeline.database.error_messages import load_refusal
 from data_pipeline.database.identifiers import RelationName
-from data_pipeline.database.server_errors import load_refusal
 from data_pipeline.errors import UnsupportedDataError
 from data_pipeline.results.ranges.range_sessions import AdbcSession
 from data_pipeline.results.ranges.ranged_rows import LoadedRange, RangedRows

@@ -12,8 +12,8 @@ from queue import Empty, SimpleQueue
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, run, transaction
+from data_pipeline.database.error_messages import copy_refusal
 from data_pipeline.database.identifiers import RelationName, StageTable, quoted
-from data_pipeline.database.server_errors import copy_refusal
 from data_pipeline.errors import DatabaseError
 from data_pipeline.instances import Instance
 from data_pipeline.results import build

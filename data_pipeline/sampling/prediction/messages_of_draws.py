@@ -19,7 +19,8 @@ from data_pipeline.sampling.prediction.sizes import as_lines, total
 def log_selection(log: logging.Logger, selection: Selection) -> None:
     """Say what sampling children with their parents costs, and which categories are left out.
 
-    How large a design effect is warned of, `sample.checks` says (`settings/report_limits.py`).
+    How large a design effect is warned of, `sample.checks` says
+    (`settings/limits_of_sample_checks.py`).
     """
     plan = selection.plan
     cheap: list[tuple[float, str]] = []

@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, run
+from data_pipeline.database.error_messages import copy_refusal
 from data_pipeline.database.identifiers import RelationName, literal, quoted
-from data_pipeline.database.server_errors import copy_refusal
 from data_pipeline.database.sql_text import stored_query
 from data_pipeline.results.ranges.ranged_rows import LoadedRange, RangedRows
 from data_pipeline.transfer.stable_hash import fingerprint

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.database.connection import Database, run
+from data_pipeline.database.error_messages import copy_refusal
 from data_pipeline.database.identifiers import RelationName
-from data_pipeline.database.server_errors import copy_refusal
 from data_pipeline.results.ranges.range_sessions import RangeSession, SnapshotSession
 from data_pipeline.results.ranges.ranged_rows import LoadedRange
 from data_pipeline.sources.ranges.postgres_page_ranges import (

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.instances.settings.limits_of_sample_checks import CheckSettings
 from data_pipeline.sampling.report.figures.compared_columns import KeyColumns, Profile
 from data_pipeline.sampling.report.figures.figure import Figure
 from data_pipeline.sampling.report.figures.moments import Moments

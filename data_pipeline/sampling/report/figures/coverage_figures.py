@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.instances.settings.limits_of_sample_checks import CheckSettings
 from data_pipeline.sampling.engine.coverage_search import Seen, is_grouped, is_ordered, ordered
 from data_pipeline.sampling.engine.source_tables import is_true
 from data_pipeline.sampling.plan.schema_graph import type_kind

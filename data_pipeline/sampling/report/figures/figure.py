@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 import sqlalchemy as sa
 
-from data_pipeline.instances.settings.report_limits import CheckSettings, Threshold
+from data_pipeline.instances.settings.limits_of_sample_checks import CheckSettings, Threshold
 from data_pipeline.sampling.engine.population import Restriction
 from data_pipeline.sampling.engine.source_tables import is_true
 from data_pipeline.sampling.key_hash import key_hash_sql

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from data_pipeline.database.identifiers import RelationName
-from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.instances.settings.limits_of_sample_checks import CheckSettings
 from data_pipeline.results.data_checks import references
 from data_pipeline.sampling.engine.masks import masked
 from data_pipeline.sampling.plan.schema_graph import Relationship

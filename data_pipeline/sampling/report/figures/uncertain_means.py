@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from data_pipeline.instances.settings.report_limits import CheckSettings
+from data_pipeline.instances.settings.limits_of_sample_checks import CheckSettings
 from data_pipeline.sampling.report.figures.compared_columns import (
     KeyColumns,
     as_category,

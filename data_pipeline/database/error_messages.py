@@ -201,7 +201,7 @@ SELECT current_user AS role, current_database() AS database, pg_is_in_recovery()
 # PostgreSQL names the object in its message alone, which may be in any language, and a relation
 # without its schema, which only the statement names. What comes last in the message, and is
 # longest, is the best guess among the objects on which the role has not all rights.
-_OBJECT = sa.text(stored_query(__file__, "server_errors_object"))
+_OBJECT = sa.text(stored_query(__file__, "error_messages_object"))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _WORDS_SUMMED = 16_384
 _LOG = logging.getLogger(__name__)
 
 
-class FrameFiles:
+class LocalCache:
     """Frames by keys that tell exactly what is in them.
 
     Args:
