@@ -64,8 +64,7 @@ class StepReads:
     def __init__(self, run_id: str, sources: Iterable[Source]) -> None:
         self._is_closed = False
         self._found: dict[tuple[str, StageTable], FoundTable] = {}
-        self._sessions: dict[Database, sa.Connection] = {}
-        self._held: list[_Held] = []
+        self._held: dict[Database, _Held] = {}
         self._use = Lock()  # of the sessions, by one thread at a time
         self._ended = Event()
         self._is_changed = False
@@ -79,10 +78,8 @@ class StepReads:
         with ExitStack() as stack:
             for source, tables in by_database.items():
                 connection = stack.enter_context(source.begin())
-                self._sessions[source] = connection
-                held = _Held(connection, run_id, tables)
-                self._held.append(held)
-                found = held.found
+                self._held[source] = _Held(connection, run_id, tables)
+                found = self._held[source].found
                 self._found |= {**found, **_looked_at(connection, tables, found)}
             self._stack = stack.pop_all()
         self._locked = set(self._found)
@@ -112,9 +109,9 @@ class StepReads:
         if self._is_closed:
             return
         with self._use:
-            for database_, connection in self._sessions.items():
+            for database_, held in self._held.items():
                 try:
-                    run(connection, "SELECT 1")
+                    run(held.connection, "SELECT 1")
                 except sa.exc.DBAPIError as error:
                     self._give_up()
                     raise database_.lost(error.orig) from None
@@ -130,7 +127,7 @@ class StepReads:
                 if self._is_closed:
                     return
                 try:
-                    for held in self._held:
+                    for held in self._held.values():
                         self._is_changed |= held.let_pass()
                 except (sa.exc.SQLAlchemyError, DatabaseError, KeyboardInterrupt):
                     return  # `check` finds it out
@@ -139,8 +136,8 @@ class StepReads:
         """Leave the sessions, of which one is gone."""
         self._is_closed = True
         self._ended.set()
-        for connection in self._sessions.values():
-            connection.invalidate()
+        for held in self._held.values():
+            held.connection.invalidate()
         with suppress(sa.exc.SQLAlchemyError, DatabaseError):  # there is nothing to be ended
             self._stack.close()
 
@@ -172,11 +169,12 @@ class _Held:
     """Tables that a session has locked.
 
     Attributes:
+        connection: The session, in a transaction.
         found: Where each of them is, by instance id and table.
     """
 
     def __init__(self, connection: sa.Connection, run_id: str, sources: list[Source]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._run_id = run_id
         self._sources = sources
         run(connection, f"SAVEPOINT {_SAVEPOINT}")
@@ -188,10 +186,10 @@ class _Held:
         Returns:
             Whether the tables are others now.
         """
-        if not run(self._connection, _IS_CIRCLE).scalar():
+        if not run(self.connection, _IS_CIRCLE).scalar():
             return False
-        run(self._connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-        return lock(self._connection, self._run_id, self._sources) != self.found
+        run(self.connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        return lock(self.connection, self._run_id, self._sources) != self.found
 
 
 _open: dict[tuple[str, str], StepReads] = {}
