@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from data_pipeline.database.identifiers import RelationName, StageTable
 from data_pipeline.identity.computation import UNKNOWN, Identity
 from data_pipeline.results.increment_checks import Previous
+from data_pipeline.results.query_identity import source_with_settings
 from data_pipeline.store import catalog
 from data_pipeline.store.catalog import CatalogRow
 from data_pipeline.store.several_tables import member_key
 from data_pipeline.store.sliced_tables import SliceBounds
 from data_pipeline.store.staging import Look
-from data_pipeline.transfer.stable_hash import fingerprint
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class Origin:
         """
         known = None not in self.inputs.values()
         found = self._of_source(known=known)
-        if self.identity.settings:  # else versions stay what they were before these counted
-            found["source"] = fingerprint(found["source"], dict(self.identity.settings))
+        found["source"] = source_with_settings(found["source"], self.identity.settings)
         return found
 
     @property

@@ -25,6 +25,12 @@ from data_pipeline.transfer.stable_hash import fingerprint
 Inputs = Mapping[str, str | None]
 
 
+def source_with_settings(source: str | None, settings: Mapping[str, str]) -> str | None:
+    """Return what a query sees besides its text and inputs: source and settings of sessions."""
+    # Without settings, versions stay what they were before these counted.
+    return fingerprint(source, dict(settings)) if settings else source
+
+
 @dataclass(frozen=True)
 class QueryIdentity:
     """The identity of what is made by a query.

@@ -13,7 +13,7 @@ from pathlib import Path
 from data_pipeline.code_version import normalised_syntax
 
 _FOLDERS = (".", "plan", "engine", "prediction", "earlier")
-_EARLIER = {"77e7ae5bd642847a": "07ed43fd18fc6b5d"}
+_EARLIER = {"98c39a86ca74a71b": "07ed43fd18fc6b5d"}
 """What earlier states of this package call code that chooses the same rows, by its hash."""
 
 

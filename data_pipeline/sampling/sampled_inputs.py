@@ -11,7 +11,7 @@ from data_pipeline.database.connection import database, ensure_schema, run
 from data_pipeline.database.identifiers import RelationName, StageTable, few
 from data_pipeline.database.relations import relation_kind
 from data_pipeline.instances.settings.sample import Budget
-from data_pipeline.results.query_identity import QueryIdentity
+from data_pipeline.results.query_identity import QueryIdentity, source_with_settings
 from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.code_identity import sampling_version
 from data_pipeline.sampling.earlier.copies import EarlierCopy
@@ -200,7 +200,8 @@ class SampledInputs:
         """Whether a view is there as it was made; its inputs are rows and roles, too."""
         if row is None or not made.inputs.items() <= row.inputs.items():
             return False
-        view = QueryIdentity.of_query_view(compiled(made.obj.source), row.inputs)
+        seen = source_with_settings(None, database(self._request.instance).settings)
+        view = QueryIdentity.of_query_view(compiled(made.obj.source), row.inputs, source=seen)
         return row.query_key == view.query_key
 
     def _known_facts(self, connection: sa.Connection) -> SourceFacts:

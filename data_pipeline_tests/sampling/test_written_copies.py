@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline import ForeignKey, Stage, copy_filtered_inputs
+from data_pipeline.database.connection import close_databases
 from data_pipeline_tests.sampling.shop import RunFull, Shop, configured, rows, run
 
 NAMES = ("customers", "orders", "regions", "clicks")
@@ -140,3 +141,31 @@ def test_a_root_may_become_a_child_by_another_key_than_the_primary_one(
     )
     [(there, with_owner)] = rows(pipeline_database, without_owner)
     assert there == with_owner > 30
+
+
+@pytest.mark.parametrize("way", [{}, {"closure_limit": 1}], ids=["written", "by places"])
+def test_they_are_made_anew_with_other_settings_of_sessions(
+    pipeline_database: sa.Engine,
+    tmp_path: Path,
+    run_full: RunFull,
+    monkeypatch: pytest.MonkeyPatch,
+    way: dict[str, int],
+) -> None:
+    shop, name = Shop(customers=60), str(pipeline_database.url.database)
+    config = configured(tmp_path, midi={"roots": {"customers": {"rate": 0.2}}, **way})
+    run_full(shop, config)
+    places: list[Any] = []
+    found: list[dict[str, Any]] = []
+    for zone in (None, "Asia/Tokyo", "Asia/Tokyo", None):
+        if zone is None:
+            monkeypatch.delenv("PGTZ", raising=False)
+        else:
+            monkeypatch.setenv("PGTZ", zone)
+        close_databases(name)  # as another process would connect
+        run(shop.assets(weights=True), "midi", config)
+        places += rows(pipeline_database, "SELECT to_regclass('midi_inputs.orders')::oid")
+        found.append(made(pipeline_database))
+    assert all(item == found[0] for item in found)
+    default, first, second, back = places
+    assert first == second  # nothing is made again where settings stay
+    assert default != first != back

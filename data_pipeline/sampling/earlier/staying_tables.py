@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from data_pipeline.database.connection import database
 from data_pipeline.database.identifiers import StageTable
 from data_pipeline.instances import Instance
-from data_pipeline.results.query_identity import QueryIdentity
+from data_pipeline.results.query_identity import QueryIdentity, source_with_settings
 from data_pipeline.results.sql_query import compiled
 from data_pipeline.sampling.sample_request import Versions
 from data_pipeline.store import catalog
@@ -40,7 +41,8 @@ def stays(
     if row is None or None in table.inputs.values():
         return False
     properties = declared.merged(table.properties).as_json()
-    made_by = QueryIdentity.of_table(compiled(table.obj), table.inputs, properties)
+    query, seen = compiled(table.obj), source_with_settings(None, database(instance).settings)
+    made_by = QueryIdentity.of_table(query, table.inputs, properties, source=seen)
     if row.query_key != made_by.query_key:
         return False
     return verdict_on(connection, committed(instance, row.table), row).is_intact
