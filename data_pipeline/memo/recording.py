@@ -130,18 +130,33 @@ class Recorder:
     def record_in_run(
         self, items: Iterable[Computation], known: Mapping[Key, Known], run: dg.DagsterRun
     ) -> None:
-        """Record them as materialized by their run, of a backfill: it fails without that."""
+        """Record them as materialized by their run, of a backfill: it fails without that.
+
+        And so it does without the raw tables that the run leaves out, as their instance copies.
+        """
         for item in items:
-            if known[item.key].row.kind in WITHOUT_VALUE:
-                continue
-            event = dg.DagsterEvent(
-                event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
-                job_name=run.job_name,
-                message=f"`{known[item.key].row.table}` is up to date",
-                event_specific_data=StepMaterializationData(self._event(item, known)),
-                step_key=self._steps.outputs[item.key].step,
-            )
-            self._storage.report_dagster_event(event, run.run_id)
+            if known[item.key].row.kind not in WITHOUT_VALUE:
+                step = self._steps.outputs[item.key].step
+                said = f"`{known[item.key].row.table}` is up to date"
+                self._report_in_run(run, step, self._event(item, known), said)
+        for assets in self._steps.raw_loads.values():
+            for key, step in assets.items():
+                said = "Not loaded: this instance copies from another one what is made of it."
+                partition = self._instance.partition_key
+                event = dg.AssetMaterialization(key, partition=partition, description=said)
+                self._report_in_run(run, step, event, said)
+
+    def _report_in_run(
+        self, run: dg.DagsterRun, step: str, event: dg.AssetMaterialization, said: str
+    ) -> None:
+        reported = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+            job_name=run.job_name,
+            message=said,
+            event_specific_data=StepMaterializationData(event),
+            step_key=step,
+        )
+        self._storage.report_dagster_event(reported, run.run_id)
 
     def _versions(self, item: Computation, known: Mapping[Key, Known]) -> Mapping[str, str | None]:
         """Return the tags by which Dagster tells what a result is and what it was made of."""

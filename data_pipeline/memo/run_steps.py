@@ -54,7 +54,7 @@ class RunSteps:
         computing: Steps that compute assets.
         raw: Steps of raw tables, which the instance copies instead, and those that would check
             them.
-        raw_loads: Those of them that load.
+        raw_loads: Those of them that load, with the step of the plan that loads each asset.
         checks: The assets that each step of asset checks is about.
         check_keys: The checks that each step evaluates, those of raw tables included.
         blocking: Those of them that are blocking.
@@ -69,7 +69,7 @@ class RunSteps:
 
     computing: Sequence[Step]
     raw: Sequence[str]
-    raw_loads: Sequence[str]
+    raw_loads: Mapping[str, Mapping[dg.AssetKey, str]]
     checks: Mapping[str, frozenset[dg.AssetKey]]
     check_keys: Mapping[str, Sequence[dg.AssetCheckKey]]
     blocking: Mapping[str, Sequence[dg.AssetCheckKey]]
@@ -178,7 +178,11 @@ class _Reader:
         return RunSteps(
             computing=computing,
             raw=raw,
-            raw_loads=[name for name in raw if nodes[name].assets],
+            raw_loads={
+                name: {key: output.step for key, output in nodes[name].assets.items()}
+                for name in raw
+                if nodes[name].assets
+            },
             checks=checks,
             check_keys={name: node.checks for name, node in nodes.items() if node.checks},
             blocking={

@@ -196,7 +196,7 @@ class RunPlan:
     @property
     def left_out(self) -> Sequence[str]:
         """The steps that would load raw tables although the instance copies its inputs."""
-        return self.steps.raw_loads
+        return list(self.steps.raw_loads)
 
     @property
     def left_to_slices(self) -> str | None:
