@@ -192,6 +192,12 @@ def check_supported(table: StageTable, obj: Any, properties: Properties) -> None
         )
     if inspect.isgenerator(obj) or inspect.iscoroutine(obj) or inspect.isfunction(obj):
         raise UnsupportedDataError(f"Asset `{table}` returned a {name}. {_RETURN}")
+    if isinstance(obj, View) and not is_query(obj.source):
+        what = f"{type(obj.source).__module__}.{type(obj.source).__qualname__}"
+        raise UnsupportedDataError(
+            f"Asset `{table}` returned a View of a {what}, which a view cannot show. Give View a "
+            "table or a SQL query; rows are returned as they are, and become a table."
+        )
     is_table = is_query(obj) or is_frame(obj) or isinstance(obj, View | RangedRows)
     if not properties.is_plain and not is_table:
         raise UnsupportedDataError(

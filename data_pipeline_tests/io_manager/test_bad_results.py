@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from data_pipeline.errors import ConfigurationError, UnsupportedDataError
-from data_pipeline.store.table_properties import Table
+from data_pipeline.store.table_properties import Table, View
 from data_pipeline_tests.io_manager.runs import (
     refusal,
     rows,
@@ -32,6 +32,8 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "a polars series": (lambda: pl.Series([1]), "Series, which has no columns"),
     "an insert": (lambda: sa.insert(T).values(a=1), "which is no SELECT. The pipeline writes"),
     "an update": (lambda: sa.update(T).values(a=1).returning(T.c.a), "which is no SELECT"),
+    "a view of a frame": (lambda: View(pd.DataFrame({"a": [1]})), "DataFrame, which a view cannot"),
+    "a view of text": (lambda: View("SELECT 1"), "View of a builtins.str, which a view cannot"),
     "an expression": (lambda: sa.exists().where(T.c.a > 0), "which is no SELECT"),
     "a lock": (threading.Lock, "cannot be stored as a blob either: cannot pickle"),
     "a lambda in a list": (lambda: [lambda: 1], "cannot be stored as a blob either: "),
