@@ -4,7 +4,8 @@ from data_pipeline_tests.commit.user_objects.conftest import Stage
 
 _STATE = """
 SELECT c.relname, c.relowner::regrole::text, c.reloptions, c.relacl::text, pg_get_viewdef(c.oid),
-       relispopulated, obj_description(c.oid), a.attstattarget, a.attoptions,
+       relispopulated, obj_description(c.oid), a.attstattarget,
+       ARRAY(SELECT o FROM unnest(a.attoptions) o WHERE o LIKE 'n_distinct%'),
        col_description(c.oid, 1),
        ARRAY(SELECT pg_get_indexdef(indexrelid) || coalesce(obj_description(indexrelid), '-')
              FROM pg_index WHERE indrelid = c.oid ORDER BY 1)

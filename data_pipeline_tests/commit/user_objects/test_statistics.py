@@ -3,7 +3,10 @@
 from data_pipeline_tests.commit.user_objects.conftest import Stage
 
 _TARGETS = """
-SELECT attname, attstattarget, attoptions, attstorage, attcompression FROM pg_attribute
+SELECT attname, attstattarget,
+       ARRAY(SELECT o FROM unnest(attoptions) o WHERE o LIKE 'n_distinct%') AS options,
+       attstorage, attcompression
+FROM pg_attribute
 WHERE attrelid = 's.t'::regclass AND attnum > 0 ORDER BY 1
 """
 _OBJECTS = """
@@ -23,6 +26,22 @@ def test_targets_and_storage_of_columns_survive(stage: Stage) -> None:
     before = stage.rows(_TARGETS)
     stage.commit("CREATE TABLE t (c text, d jsonb, b int, a int)")
     assert stage.rows(_TARGETS) == before
+
+
+def test_options_that_the_server_keeps_for_itself_are_not_carried_over(stage: Stage) -> None:
+    stage.create("CREATE TABLE t (a int, b int)")
+    stage.execute(
+        "ALTER TABLE s.t ALTER COLUMN b SET (n_distinct = 5)",
+        "UPDATE pg_attribute SET attoptions = attoptions || '{of_server=7}'::text[] "
+        "WHERE attrelid = 's.t'::regclass AND attname = 'b'",
+        "UPDATE pg_attribute SET attoptions = '{of_server=7}' "
+        "WHERE attrelid = 's.t'::regclass AND attname = 'a'",
+    )
+    assert stage.commit("CREATE TABLE t (a int, b int)") == []
+    options = "SELECT o FROM pg_attribute, unnest(attoptions) o WHERE attrelid = 's.t'::regclass"
+    found = {option for (option,) in stage.rows(options)}
+    assert "n_distinct=5" in found
+    assert "of_server=7" not in found
 
 
 def test_extended_statistics_survive(stage: Stage, role: str) -> None:

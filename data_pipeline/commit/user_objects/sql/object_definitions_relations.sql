@@ -24,7 +24,7 @@ CROSS JOIN LATERAL (
                AS names,
            array_agg(concat(atttypid, ':', atttypmod) ORDER BY attnum) AS types,
            bool_or(attacl IS NOT NULL) AS granted,
-           bool_or(attstattarget >= 0 OR attoptions IS NOT NULL OR attcompression <> ''
+           bool_or(attstattarget >= 0 OR attoptions::text ~ 'n_distinct' OR attcompression <> ''
                    OR attstorage <> typstorage) AS targeted
     FROM pg_attribute LEFT JOIN pg_type ON pg_type.oid = atttypid
     WHERE attrelid = c.oid AND attnum > 0
