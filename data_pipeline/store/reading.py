@@ -292,8 +292,14 @@ def _missing(
         if row is not None
         else f"has not been built yet in instance `{instance.name}`"
     )
+    of_source = (
+        f"Raw tables are in `{instance.root_source.name}` alone, from which `{instance.name}` "
+        "takes its rows: read these there. "
+        if row is None and instance.copies
+        else ""
+    )
     return TableNotFoundError(
-        f"Table `{table}` ({relation}) {state}. Build it: {whole.build_command}"
+        f"Table `{table}` ({relation}) {state}. {of_source}Build it: {whole.build_command}"
     )
 
 

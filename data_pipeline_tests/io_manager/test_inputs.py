@@ -96,6 +96,7 @@ def test_a_missing_input_is_named_with_the_command_that_builds_it() -> None:
         error
     )
     assert "dagster job execute -m data_pipeline.definitions -j mini" in str(error)
+    assert "Raw tables are in `full` alone, from which `mini` takes its rows" in str(error)
 
 
 def test_an_input_that_was_dropped_by_hand_is_named(pipeline_database: sa.Engine) -> None:
