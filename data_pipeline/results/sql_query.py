@@ -101,6 +101,13 @@ class _Written(PGCompiler):
         # SQLAlchemy has no types there.
         return super().visit_bindparam(bindparam, *settings, **more)  # type: ignore[no-untyped-call]
 
+    def _truncated_identifier(self, ident_class: str, name: Any) -> str:
+        # SQLAlchemy cuts columns of subqueries off six characters before PostgreSQL does.
+        whole: str = name.apply_map(self.anon_map)
+        if len(whole.encode()) <= MAX_IDENTIFIER_BYTES:
+            return whole
+        return super()._truncated_identifier(ident_class, name)
+
 
 def has_long_names(query: str) -> bool:
     """Tell whether a query may name columns that PostgreSQL would cut."""

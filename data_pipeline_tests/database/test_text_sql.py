@@ -133,3 +133,21 @@ def test_a_value_in_a_query_keeps_its_type(pipeline_database: sa.Engine) -> None
         [(found, name)] = rows(pipeline_database, query)
         assert name == kind
         assert (bytes(found) if isinstance(found, memoryview) else found) == value, kind
+
+
+@pytest.mark.parametrize("length", [57, 58, 63])
+def test_columns_of_subqueries_keep_their_names(database_url: sa.URL, length: int) -> None:
+    long = "c" * length
+    table = sa.table("t", sa.column(long), sa.column("d"))
+    inner = sa.select(table).subquery("inner_rows")
+    other = sa.select(table).subquery("other_rows")
+    query = sa.select(inner.c[long], other.c[long]).join(other, inner.c.d == other.c.d)
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE TABLE t ({long} int, d int)")
+        found = [*connection.exec_driver_sql(compiled(query)).keys()]
+        alone = [*connection.exec_driver_sql(compiled(sa.select(inner))).keys()]
+    engine.dispose()
+    assert alone == [long, "d"]
+    assert found[0] == long
+    assert len({*found}) == 2
