@@ -75,6 +75,11 @@ def test_other_attrs_are_free(load: Load) -> None:
             "but is too much like one that has. Did you mean 'copy_filter_cnt'?",
         ),
         (
+            "copy_filters: {s: {copy_filter_cnt: 1}}",
+            "copy_filters: the key 'copy_filters' has no meaning, but is too much like one that "
+            "has.",
+        ),
+        (
             "copy_filter_cnt: 1, copy_filter_rate: 0.5",
             "copy_filter_cnt and copy_filter_rate exclude "
             "each other. Keep one, and set the other to null if it is inherited.",
