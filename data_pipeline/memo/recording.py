@@ -23,6 +23,8 @@ _DATA_VERSION = "dagster/data_version"
 _CODE_VERSION = "dagster/code_version"
 _INPUT_VERSION = "dagster/input_data_version/"
 _INPUT_POINTER = "dagster/input_event_pointer/"
+_MADE_BY = "data_pipeline/made_by_run"
+"""The run that has made what a later run records again."""
 
 
 def is_temporary(storage: dg.DagsterInstance) -> bool:
@@ -135,16 +137,33 @@ class Recorder:
         And so it does without the raw tables that the run leaves out, as their instance copies.
         """
         for item in items:
-            if known[item.key].row.kind not in WITHOUT_VALUE:
-                step = self._steps.outputs[item.key].step
-                said = f"`{known[item.key].row.table}` is up to date"
-                self._report_in_run(run, step, self._event(item, known), said)
+            row = known[item.key].row
+            if not row.is_absent:
+                step, said = self._steps.outputs[item.key].step, f"`{row.table}` is up to date"
+                self._report_in_run(run, step, self._event_again(item, known), said)
+        said = "Not loaded: this instance copies from another one what is made of it."
+        partition = self._instance.partition_key
         for assets in self._steps.raw_loads.values():
             for key, step in assets.items():
-                said = "Not loaded: this instance copies from another one what is made of it."
-                partition = self._instance.partition_key
                 event = dg.AssetMaterialization(key, partition=partition, description=said)
                 self._report_in_run(run, step, event, said)
+
+    def _event_again(
+        self, item: Computation, known: Mapping[Key, Known]
+    ) -> dg.AssetMaterialization:
+        """Return what to record of a reused result that the storage knows."""
+        if known[item.key].row.kind in WITHOUT_VALUE:
+            # Of what is not stored here, Dagster keeps the data version that it gave itself.
+            found = self._latest(item.key)
+            if found is not None and (event := found.asset_materialization) is not None:
+                return dg.AssetMaterialization(
+                    event.asset_key,
+                    partition=event.partition,
+                    description=event.description,
+                    metadata=event.metadata,
+                    tags={_MADE_BY: found.run_id, **_tags(found)},
+                )
+        return self._event(item, known)
 
     def _report_in_run(
         self, run: dg.DagsterRun, step: str, event: dg.AssetMaterialization, said: str
@@ -174,9 +193,9 @@ class Recorder:
         found = self._latest(item.key)
         if found is None:
             return False
-        if row.kind in WITHOUT_VALUE and found.run_id == row.run_id:
-            return True  # Dagster gives what is not stored here a data version of its own
         tags = _tags(found)
+        if row.kind in WITHOUT_VALUE and tags.get(_MADE_BY, found.run_id) == row.run_id:
+            return True  # Dagster gives what is not stored here a data version of its own
         recorded = tags.get(_DATA_VERSION), tags.get(_CODE_VERSION)
         return recorded == (row.data_version, row.code_version) and not any(
             self._is_older(tags, source) for source in item.inputs

@@ -53,6 +53,34 @@ def test_a_backfill_finds_everything_materialized(world: World) -> None:
         assert statuses(world.storage, name) == fresh(name)
 
 
+def test_a_backfill_finds_what_stores_nothing_materialized(world: World) -> None:
+    def table() -> pd.DataFrame:
+        return pd.DataFrame({"n": [1]})
+
+    def told(table: pd.DataFrame) -> None:
+        assert len(table) == 1
+
+    def after() -> pd.DataFrame:
+        return pd.DataFrame({"n": [2]})
+
+    def assets() -> list[dg.AssetsDefinition]:
+        of_told = asset("s/after", after, deps=[dg.AssetKey(["s", "told"])])
+        return [asset("s/table", table), asset("s/told", told, "s/table"), of_told]
+
+    versions = []
+    for steps in (3, 0, 0):
+        run = world.made(assets, tags={"dagster/backfill": "some"})
+        assert len(run.steps) == steps
+        found = {
+            e.asset_key.path[-1]: e.step_materialization_data.materialization.tags
+            for e in run.events
+            if e.is_step_materialization and e.asset_key
+        }
+        assert found.keys() == {"table", "told", "after"}
+        versions.append({k: (tags or {})["dagster/data_version"] for k, tags in found.items()})
+    assert versions[0] == versions[1] == versions[2]
+
+
 def test_a_new_storage_learns_from_the_catalog(world: World) -> None:
     world.run("full")
     other = new_storage()
