@@ -1,6 +1,5 @@
 """`eager()` with the daemon: new data of full reach the instances that copy it by themselves."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from data_pipeline_tests.launch import eager
 from data_pipeline_tests.launch.conftest import Databases, place
 from data_pipeline_tests.launch.processes import CHECKOUT, services, succeed
+from data_pipeline_tests.launch.web_ui import workspace_of
 
 BUILT = "SELECT to_regclass('{0}_eager_clean.doubled') IS NOT NULL"
 
@@ -19,9 +19,7 @@ def test_the_daemon_copies_what_full_has_loaded(
     databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(CHECKOUT / "dagster.yaml", tmp_path)
-    location = {"module_name": eager.__name__, "location_name": "eager"}
-    workspace = tmp_path / "workspace.yaml"
-    workspace.write_text(json.dumps({"load_from": [{"python_module": location}]}))
+    workspace = workspace_of(eager, tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     with (
         databases() as url,

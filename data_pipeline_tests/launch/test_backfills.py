@@ -1,11 +1,7 @@
 """Backfills from the web UI: the daemon runs instance by instance, slice by slice, memoised."""
 
-import json
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import dagster as dg
 import pytest
@@ -13,8 +9,7 @@ import pytest
 from data_pipeline.pipelines.quickstart import assets as all_assets
 from data_pipeline_tests.launch import quickstart, sliced
 from data_pipeline_tests.launch.conftest import Databases, Place, place
-from data_pipeline_tests.launch.processes import CHECKOUT, Services, free_port, services
-from data_pipeline_tests.launch.web_ui import WebUi
+from data_pipeline_tests.launch.web_ui import WebUi, web_ui, workspace_of
 
 BACKFILL = """
 mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
@@ -39,9 +34,7 @@ def web_place(databases: Databases, tmp_path: Path) -> Iterator[Place]:
         yield place(url, tmp_path / "home")
 
 
-def backfill(
-    web: WebUi, group: Services, assets: Sequence[dg.AssetsDefinition], keys: Sequence[str]
-) -> None:
+def backfill(web: WebUi, assets: Sequence[dg.AssetsDefinition], keys: Sequence[str]) -> None:
     """Run a backfill, and wait for its end."""
     selection = [{"path": list(key.path)} for asset in assets for key in asset.keys]
     params = {"assetSelection": selection, "partitionNames": list(keys)}
@@ -53,28 +46,7 @@ def backfill(
         assert found["status"] not in ("FAILED", "COMPLETED_FAILED"), found
         return bool(found["status"] == "COMPLETED_SUCCESS")
 
-    group.wait_for("the backfill", has_ended)
-
-
-@contextmanager
-def web_ui(module: ModuleType, web_place: Place, folder: Path) -> Iterator[tuple[WebUi, Services]]:
-    """Start a web UI and a daemon of a code location."""
-    (home := folder / "dagster").mkdir()
-    (logs := folder / "written").mkdir()
-    shutil.copy(CHECKOUT / "dagster.yaml", home)
-    location = {"module_name": module.__name__, "location_name": "data_pipeline"}
-    workspace = folder / "workspace.yaml"
-    workspace.write_text(json.dumps({"load_from": [{"python_module": location}]}))
-    env = {**web_place.env, "DAGSTER_HOME": str(home)}
-    port = free_port()
-    webserver = ["dagster-webserver", "--port", str(port), "--workspace", str(workspace)]
-    daemon = ["dagster-daemon", "run", "--workspace", str(workspace)]
-    with services(logs) as group:
-        group.start("webserver", webserver, env=env, cwd=CHECKOUT)
-        web = WebUi(port, group)
-        web.wait_until_loaded()
-        group.start("daemon", daemon, env=env, cwd=CHECKOUT)
-        yield web, group
+    web.services.wait_for("the backfill", has_ended)
 
 
 def steps_succeeded(web: WebUi) -> list[int]:
@@ -88,14 +60,14 @@ def test_a_backfill_builds_slices_and_a_second_one_builds_nothing(
     web_place: Place, tmp_path: Path
 ) -> None:
     days = [f"2026-01-{day:02}|full" for day in (1, 2)]
-    with web_ui(sliced, web_place, tmp_path) as (web, group):
-        backfill(web, group, sliced.assets[:2], days)
+    with web_ui(web_place.env, tmp_path, workspace_of(sliced, tmp_path)) as web:
+        backfill(web, sliced.assets[:2], days)
         query = "SELECT day::text, sold FROM full_sliced_daily.turnover ORDER BY 1"
         built = [("2026-01-01", 1), ("2026-01-02", 2)]
         assert web_place.rows(query) == built
         state = "SELECT name, committed_at FROM full_catalog.tables ORDER BY name"
         before = web_place.rows(state)
-        backfill(web, group, sliced.assets[:2], days)
+        backfill(web, sliced.assets[:2], days)
         assert web_place.rows(state) == before
         assert steps_succeeded(web) == [0, 0, 2, 2]
         web.succeed(web.launch("full"))
@@ -107,9 +79,9 @@ def test_a_backfill_of_all_assets_for_all_instances_succeeds(
     web_place: Place, tmp_path: Path
 ) -> None:
     """Raw tables among them, which midi and mini do not load."""
-    with web_ui(quickstart, web_place, tmp_path) as (web, group):
-        backfill(web, group, all_assets, ["full", "midi", "mini"])
+    with web_ui(web_place.env, tmp_path, workspace_of(quickstart, tmp_path)) as web:
+        backfill(web, all_assets, ["full", "midi", "mini"])
         executed = sum(steps_succeeded(web))
-        backfill(web, group, all_assets, ["full", "midi", "mini"])
+        backfill(web, all_assets, ["full", "midi", "mini"])
         assert executed > 0
         assert sum(steps_succeeded(web)) == executed

@@ -4,7 +4,6 @@
 """
 
 import io
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ from PIL import Image
 
 from data_pipeline_tests.launch import quickstart
 from data_pipeline_tests.launch.conftest import Databases, place
-from data_pipeline_tests.launch.processes import CHECKOUT, free_port, services
-from data_pipeline_tests.launch.web_ui import WebUi
+from data_pipeline_tests.launch.processes import CHECKOUT
+from data_pipeline_tests.launch.web_ui import WebUi, web_ui, workspace_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -36,29 +35,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def ui(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
     """Webserver and daemon, after runs of the quickstart on full and mini."""
-    home = tmp_path_factory.mktemp("dagster_home")
-    shutil.copy(CHECKOUT / "dagster.yaml", home)
-    with databases() as url, services(tmp_path_factory.mktemp("logs")) as group:
+    folder = tmp_path_factory.mktemp("services")
+    with databases() as url:
         made = place(url, tmp_path_factory.mktemp("home"))
-        env = {**made.env, "DAGSTER_HOME": str(home)}
-        port = free_port()
-        command = ["dagster-webserver", "--port", str(port), "--workspace", str(_workspace(home))]
-        group.start("webserver", command, env=env, cwd=CHECKOUT)
-        web = WebUi(port, group)
-        web.wait_until_loaded()
-        daemon = ["dagster-daemon", "run", "--workspace", str(_workspace(home))]
-        group.start("daemon", daemon, env=env, cwd=CHECKOUT)
-        for name in ("full", "mini"):
-            web.succeed(web.launch(name))
-        yield web
-
-
-def _workspace(folder: Path) -> Path:
-    """Name the small pipeline as what the services load."""
-    file = folder / "workspace.yaml"
-    location = {"module_name": quickstart.__name__, "location_name": "data_pipeline"}
-    file.write_text(json.dumps({"load_from": [{"python_module": location}]}))
-    return file
+        with web_ui(made.env, folder, workspace_of(quickstart, folder)) as web:
+            for name in ("full", "mini"):
+                web.succeed(web.launch(name))
+            yield web
 
 
 @pytest.fixture(scope="module")

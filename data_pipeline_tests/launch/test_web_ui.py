@@ -1,15 +1,14 @@
 """The web UI, started from the project's own `workspace.yaml` and `dagster.yaml`."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from data_pipeline_tests.launch.conftest import NOTHING_EXECUTED, Databases, Place, place
-from data_pipeline_tests.launch.processes import CHECKOUT, free_port, services
-from data_pipeline_tests.launch.web_ui import WebUi
+from data_pipeline_tests.launch.processes import CHECKOUT
+from data_pipeline_tests.launch.web_ui import WebUi, web_ui
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +20,8 @@ def web_place(databases: Databases, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def ui(web_place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
     """Webserver and daemon, after `full` was launched and has succeeded."""
-    dagster_home = tmp_path_factory.mktemp("dagster_home")
-    shutil.copy(CHECKOUT / "dagster.yaml", dagster_home)
-    env = {**web_place.env, "DAGSTER_HOME": str(dagster_home)}
-    port = free_port()
-    webserver = ["dagster-webserver", "--port", str(port), "--workspace", "workspace.yaml"]
-    with services(tmp_path_factory.mktemp("logs")) as group:
-        group.start("webserver", webserver, env=env, cwd=CHECKOUT)
-        web = WebUi(port, group)
-        web.wait_until_loaded()  # which has created Dagster's storage, so the daemon finds it
-        group.start("daemon", ["dagster-daemon", "run"], env=env, cwd=CHECKOUT)
+    folder = tmp_path_factory.mktemp("services")
+    with web_ui(web_place.env, folder, CHECKOUT / "workspace.yaml") as web:
         web.succeed(web.launch("full", assets=web.quickstart()))
         yield web
 

@@ -1,12 +1,16 @@
 """Dagster's web UI as a browser uses it: its page, and its GraphQL."""
 
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from data_pipeline_tests.launch.processes import Services
+from data_pipeline_tests.launch.processes import CHECKOUT, Services, free_port, services
 from data_pipeline_tests.patience import PATIENCE
 
 QUICKSTART_STAGES = ("raw", "stage_1", "stage_2")
@@ -170,3 +174,35 @@ class WebUi:
         """Whether an asset is in sync for a partition: FRESH, STALE or MISSING."""
         found = self.query(STALE, key={"path": key}, partition=partition)
         return str(found["assetNodeOrError"]["staleStatus"])
+
+
+def workspace_of(module: ModuleType, folder: Path) -> Path:
+    """Write a workspace with a code location, which is named as that of the checkout."""
+    file = folder / "workspace.yaml"
+    location = {"module_name": module.__name__, "location_name": "data_pipeline"}
+    file.write_text(json.dumps({"load_from": [{"python_module": location}]}))
+    return file
+
+
+@contextmanager
+def web_ui(env: Mapping[str, str], folder: Path, workspace: Path) -> Iterator[WebUi]:
+    """Start a webserver and a daemon, by the `dagster.yaml` of the checkout.
+
+    Args:
+        env: The environment, with the database.
+        folder: Where Dagster keeps what it knows, and the services log.
+        workspace: What they load.
+    """
+    (home := folder / "dagster_home").mkdir()
+    shutil.copy(CHECKOUT / "dagster.yaml", home)
+    env = {**env, "DAGSTER_HOME": str(home)}
+    port = free_port()
+    webserver = ["dagster-webserver", "--port", str(port), "--workspace", str(workspace)]
+    daemon = ["dagster-daemon", "run", "--workspace", str(workspace)]
+    (logs := folder / "logs").mkdir()
+    with services(logs) as group:
+        group.start("webserver", webserver, env=env, cwd=CHECKOUT)
+        web = WebUi(port, group)
+        web.wait_until_loaded()  # which has created Dagster's storage, so the daemon finds it
+        group.start("daemon", daemon, env=env, cwd=CHECKOUT)
+        yield web
