@@ -98,7 +98,8 @@ def check_structure(
         check_structure(file, value, below, path)
 
 
-_SHORTER = ("copy_filter", "copy_filters")  # of our attrs
+_SHORTENED = ("copy_filter", "copy_filters")
+"""What users write for one of ours, and is too short to be much like any."""
 
 
 def _check_attr(file: Path, name: str, path: str) -> None:
@@ -109,7 +110,7 @@ def _check_attr(file: Path, name: str, path: str) -> None:
     known = CopyAttrs.model_fields
     # Of two letters that changed places, a short name is less like itself.
     swapped = len(name) > 3 and any(sorted(name) == sorted(item) for item in known)
-    near = swapped or name in _SHORTER or get_close_matches(name, known, n=1, cutoff=0.9)
+    near = swapped or name in _SHORTENED or get_close_matches(name, known, n=1, cutoff=0.9)
     if name not in known and near:
         what = f"the key {shown(name)} has no meaning, but is too much like one that has"
         raise problem(file, path, what, suggestion(name, known))

@@ -181,7 +181,7 @@ def check_supported(table: StageTable, obj: Any, properties: Properties) -> None
     """
     from data_pipeline.transfer.frames import is_frame
 
-    name = f"{type(obj).__module__}.{type(obj).__qualname__}"
+    name = _type_name(obj)
     if obj is None:
         raise UnsupportedDataError(
             f"Asset `{table}` returned None, so there is nothing to store. {_RETURN} An asset that "
@@ -200,10 +200,10 @@ def check_supported(table: StageTable, obj: Any, properties: Properties) -> None
     if inspect.isgenerator(obj) or inspect.iscoroutine(obj) or inspect.isfunction(obj):
         raise UnsupportedDataError(f"Asset `{table}` returned a {name}. {_RETURN}")
     if isinstance(obj, View) and not is_query(obj.source):
-        what = f"{type(obj.source).__module__}.{type(obj.source).__qualname__}"
         raise UnsupportedDataError(
-            f"Asset `{table}` returned a View of a {what}, which a view cannot show. Give View a "
-            "table or a SQL query; rows are returned as they are, and become a table."
+            f"Asset `{table}` returned a View of a {_type_name(obj.source)}, which a view cannot "
+            "show. Give View a table or a SQL query; rows are returned as they are, and become a "
+            "table."
         )
     is_table = is_query(obj) or is_frame(obj) or isinstance(obj, View | RangedRows)
     if not properties.is_plain and not is_table:
@@ -211,3 +211,7 @@ def check_supported(table: StageTable, obj: Any, properties: Properties) -> None
             f"Asset `{table}` has properties of a table, but what it returned is a {name}. Return "
             "a data frame or a SQL query, or leave out `Table(...)` and `table_properties(...)`."
         )
+
+
+def _type_name(obj: Any) -> str:
+    return f"{type(obj).__module__}.{type(obj).__qualname__}"
